@@ -1,0 +1,37 @@
+"""Decentralized optimization and compute planning over networks, on JAX."""
+
+from . import weights as weights
+from ._checks import CojaxInputError as CojaxInputError
+from .layouts import Circulant as Circulant
+from .layouts import Dense as Dense
+from .layouts import Digraph as Digraph
+from .layouts import Edges as Edges
+from .layouts import Layout as Layout
+from .layouts import Neighbors as Neighbors
+from .layouts import Network as Network
+from .links import Ideal as Ideal
+from .links import Link as Link
+from .links import Quantized as Quantized
+from .loop import Solution as Solution
+from .loop import State as State
+from .loop import init as init
+from .loop import solve as solve
+from .loop import step as step
+from .lossy import Lossy as Lossy
+from .lossy import RandomGraph as RandomGraph
+from .methods import DGD as DGD
+from .methods import EXTRA as EXTRA
+from .methods import CoOpt as CoOpt
+from .methods import DIGing as DIGing
+from .methods import HeavyBall as HeavyBall
+from .methods import Hold as Hold
+from .methods import Laplacian as Laplacian
+from .methods import Method as Method
+from .networks import network as network
+from .problems import Decision as Decision
+from .problems import Problem as Problem
+from .quantizers import FloatQuantizer as FloatQuantizer
+from .quantizers import LogQuantizer as LogQuantizer
+from .quantizers import Quantizer as Quantizer
+from .quantizers import UniformQuantizer as UniformQuantizer
+from .status import Status as Status

@@ -1,0 +1,67 @@
+"""What a caller handed in is checked here, once, before anything is compiled."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+
+class CojaxInputError(ValueError):
+    """An argument cannot be used; the message names it, says what was got and what to do."""
+
+
+def is_concrete(*values: Any) -> bool:
+    """Whether every leaf of `values` is a number now: range checks cannot run on traced values."""
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
+
+
+def real_array(owner: str, name: str, value: Any) -> np.ndarray:
+    """`value` as a finite real NumPy array, or an error that names `owner` and `name`."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise CojaxInputError(f"{owner} needs numbers for {name}, got {value!r}.") from error
+    if array.dtype.kind not in "iuf" and not is_small_float(array.dtype):
+        raise CojaxInputError(f"{owner} needs real numbers for {name}, got {array.dtype}.")
+    return array
+
+
+def is_small_float(dtype: Any) -> bool:
+    """Whether `dtype` is bfloat16 or another float that NumPy knows only as an extension."""
+    return jnp.issubdtype(dtype, jnp.floating)
+
+
+def check_number(
+    owner: str,
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    shaped: tuple[int, ...] | None = None,
+    why: str = "",
+) -> None:
+    """Refuse `value` outside the open or closed range given; tracers pass."""
+    because = f": {why}" if why else ""
+    if shaped is not None and np.shape(value) != shaped:
+        wanted = "one number" if shaped == () else f"shape {shaped}"
+        raise CojaxInputError(f"{owner} needs {wanted} for {name}, got shape {np.shape(value)}{because}.")
+    if not is_concrete(value):
+        return
+    array = real_array(owner, name, value).astype(np.float64)
+    wanted, bad = [], ~np.isfinite(array)
+    if above is not None:
+        wanted.append(f"{name} > {above:g}")
+        bad |= ~(array > above)
+    if at_least is not None:
+        wanted.append(f"{name} >= {at_least:g}")
+        bad |= ~(array >= at_least)
+    if below is not None:
+        wanted.append(f"{name} < {below:g}")
+        bad |= ~(array < below)
+    if np.any(bad):
+        got = float(array[bad].flat[0])
+        raise CojaxInputError(f"{owner} needs {' and '.join(wanted) or f'a finite {name}'}, got {got:g}{because}.")

@@ -1,0 +1,88 @@
+"""CPU shares live on a power-of-two grid, so that moving them adds without rounding."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from ._checks import CojaxInputError
+
+# A share may grow to 2**3 times the largest share at the start before an addition could round.
+HEADROOM_BITS = 3
+
+
+def grid_of(cpu: Float[Array, "..."] | None) -> Float[Array, ""]:
+    """The power of two of which all shares up to eight times the largest of `cpu` are multiples, held exactly."""
+    if cpu is None:
+        raise CojaxInputError("An allocator needs shares to move, got cpu = None; give the problem a budget.")
+    _, exponent = jnp.frexp(jnp.max(jnp.abs(lax.stop_gradient(cpu))))
+    return jnp.ldexp(jnp.ones((), cpu.dtype), exponent + HEADROOM_BITS - _precision(cpu))
+
+
+@jax.custom_jvp
+def on_grid(value: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
+    """`value` rounded to a multiple of `grid`; its derivative is that of `value`."""
+    return jnp.round(value / grid) * grid
+
+
+@on_grid.defjvp
+def _on_grid_jvp(primals, tangents):
+    return on_grid(*primals), tangents[0]
+
+
+def round_budget(budget: Float[Array, "*r"]) -> Float[Array, "*r"]:
+    """The budget with its last bits cleared, so that every grid of `grid_of` with shares below it divides it."""
+    info = jnp.finfo(budget.dtype)
+    rounded = lax.reduce_precision(budget, info.nexp, _precision(budget) - HEADROOM_BITS - 2)
+    return budget + lax.stop_gradient(rounded - budget)
+
+
+@jax.custom_jvp
+def settle(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Array, "n *r"]:
+    """The shares on their grid, what is missing spread evenly over them in grid steps: they sum to `budget` exactly."""
+    grid = grid_of(cpu)
+    counts = jnp.round(cpu / grid).astype(_count_dtype(cpu))
+    missing = _wrapped(budget / grid) - counts.sum(0)
+    num_nodes = cpu.shape[0]
+    one_more = jnp.arange(num_nodes).reshape(-1, *[1] * (cpu.ndim - 1)) < missing % num_nodes
+    counts = counts + missing // num_nodes + one_more.astype(counts.dtype)
+    return counts.astype(cpu.dtype) * grid
+
+
+@settle.defjvp
+def _settle_jvp(primals, tangents):
+    return settle(*primals), tangents[0]
+
+
+def imbalance(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Array, ""]:
+    """|sum of cpu - budget|, the largest over resources, without rounding in the sum: 0.0 means equal.
+
+    Shares are counted in integers of their finest bit. Integers wrap, and so does the counted budget, so the
+    difference is right although neither sum may fit.
+    """
+    cpu, budget = lax.stop_gradient((cpu, budget))
+    bits = jnp.iinfo(_count_dtype(cpu)).bits
+    _, exponent = jnp.frexp(jnp.max(jnp.abs(cpu)))
+    quantum = jnp.ldexp(jnp.ones((), cpu.dtype), exponent + 2 - bits)
+    counts = jnp.round(cpu / quantum).astype(_count_dtype(cpu))
+    difference = counts.sum(0) - _wrapped(budget / quantum)
+    error = jnp.max(jnp.abs(difference.astype(cpu.dtype))) * quantum
+    return jnp.where(jnp.all(jnp.isfinite(cpu)), error, jnp.nan)
+
+
+def _wrapped(value: Float[Array, "*r"]) -> Int[Array, "*r"]:
+    """The integer nearest to `value`, modulo 2**bits, as integer sums wrap."""
+    dtype = _count_dtype(value)
+    span = 2.0 ** jnp.iinfo(dtype).bits
+    value = jnp.fmod(jnp.round(value), span)
+    value = jnp.where(value >= span / 2, value - span, value)
+    value = jnp.where(value < -span / 2, value + span, value)
+    return value.astype(dtype)
+
+
+def _precision(value: Float[Array, "..."]) -> int:
+    return jnp.finfo(value.dtype).nmant + 1
+
+
+def _count_dtype(value: Float[Array, "..."]):
+    return jnp.int64 if value.dtype == jnp.float64 else jnp.int32

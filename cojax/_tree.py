@@ -1,0 +1,62 @@
+"""Arithmetic on pytrees whose leaves carry the nodes on their first axis."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+Tree = Any  # a pytree of arrays
+
+
+def add(*trees: Tree) -> Tree:
+    """The sum of trees of one structure."""
+    return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *trees)
+
+
+def add_scaled(tree: Tree, scale: Any, other: Tree) -> Tree:
+    """tree + scale * other, in the dtype of `tree`; `scale` is one number, or one per node."""
+    return jax.tree.map(lambda a, b: a + spread(scale, a) * b.astype(a.dtype), tree, other)
+
+
+def subtract(tree: Tree, other: Tree) -> Tree:
+    """tree - other."""
+    return jax.tree.map(jnp.subtract, tree, other)
+
+
+def scale(tree: Tree, factor: Any) -> Tree:
+    """factor * tree, in the dtype of `tree`; `factor` is one number, or one per node."""
+    return jax.tree.map(lambda leaf: spread(factor, leaf) * leaf, tree)
+
+
+def zeros_like(tree: Tree) -> Tree:
+    """Zeros shaped as `tree`."""
+    return jax.tree.map(jnp.zeros_like, tree)
+
+
+def cast_like(tree: Tree, other: Tree) -> Tree:
+    """`tree` in the dtypes of `other`, so that a state keeps its dtype from step to step."""
+    return jax.tree.map(lambda a, b: a.astype(b.dtype), tree, other)
+
+
+def spread(factor: Any, leaf: Array) -> Array:
+    """`factor` in the dtype of `leaf`, one number or one per node, shaped to multiply it."""
+    factor = jnp.asarray(factor, leaf.dtype)
+    return factor.reshape(factor.shape + (1,) * (leaf.ndim - factor.ndim)) if factor.ndim else factor
+
+
+def node_mean(tree: Tree) -> Tree:
+    """The mean over nodes of every leaf."""
+    return jax.tree.map(lambda leaf: leaf.mean(0), tree)
+
+
+def largest(tree: Tree) -> Array:
+    """The largest absolute entry of a tree; 0 of an empty one."""
+    entries = [jnp.max(jnp.abs(leaf)).astype(jnp.result_type(float)) for leaf in jax.tree.leaves(tree) if leaf.size]
+    return jnp.max(jnp.stack(entries)) if entries else jnp.zeros(())
+
+
+def num_nodes(tree: Tree) -> int | None:
+    """The length of the first axis that all leaves share; None of an empty tree."""
+    leaves = jax.tree.leaves(tree)
+    return leaves[0].shape[0] if leaves else None

@@ -1,0 +1,291 @@
+"""From what every node heard to its flow: the weighted sum of differences with its neighbours."""
+
+import abc
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from ._checks import CojaxInputError, is_concrete
+from ._tree import Tree, spread
+from .edges import Along, Weigh
+from .links import Ideal, Link, Wire
+
+# Beyond this many slots the Python loop over them compiles slowly, and groups of slots are scanned instead.
+SLOTS_AT_ONCE = 16
+
+Keep = Callable[[Array, Array], Array]
+Flows = TypeVar("Flows", bound="Layout")
+
+
+class Network(eqx.Module):
+    """A graph, or one graph per step, with the link that all its edges are.
+
+    Every network conserves: the flow of any message sums to zero over nodes.
+    """
+
+    link: eqx.AbstractVar[Link]
+
+    @property
+    @abc.abstractmethod
+    def num_nodes(self) -> int:
+        """n."""
+
+    @abc.abstractmethod
+    def at(self, k: Int[Array, ""] | int) -> "Layout":
+        """The graph in force at step `k`; weights that differ by step repeat after the last."""
+
+
+class Layout(Network):
+    """A network whose graph of one step is stored as arrays."""
+
+    @abc.abstractmethod
+    def flow(self, wire: Wire, along: Tree) -> Tree:
+        """sum_j along(w_ij, heard_j - heard_i) for every node; `along` is a prefix tree of the message."""
+
+    @abc.abstractmethod
+    def thin(self: Flows, keep: Keep) -> Flows:
+        """This network with only the edges {i, j} for which `keep(i, j)`; called on the graph of one step."""
+
+
+def _map_along(flow: Callable[[Along, Array], Array], wire: Wire, along: Tree) -> Tree:
+    def part(one: Along, message: Tree) -> Tree:
+        return jax.tree.map(lambda heard: flow(one, heard), message)
+
+    return jax.tree.map(part, along, wire.heard, is_leaf=lambda node: isinstance(node, Along))
+
+
+def _this_step(weights: Array, k: Any, steps_ndim: int) -> Array:
+    """The weights of step k where a step axis leads, else the weights."""
+    if weights.ndim < steps_ndim:
+        return weights
+    return weights[jnp.asarray(k) % weights.shape[0]]
+
+
+class Dense(Layout):
+    """A symmetric weight matrix: for small or really dense graphs.
+
+    Fields: weights (n, n), or (T, n, n) for T graphs in turn; differentiable.
+    """
+
+    weights: Float[Array, "*T n n"]
+    link: Link = Ideal()
+
+    def __check_init__(self):
+        if is_concrete(self.weights):
+            _check_matrix("Dense", np.asarray(self.weights), symmetric=True)
+
+    @property
+    def num_nodes(self) -> int:
+        return self.weights.shape[-1]
+
+    def at(self, k):
+        return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 3))
+
+    def flow(self, wire, along):
+        def one(law: Along, heard: Array) -> Array:
+            if isinstance(law, Weigh):
+                return _matrix_flow(self.weights, self.weights.sum(1), heard)
+            return law(self.weights, heard[None] - heard[:, None]).sum(1)
+
+        return _map_along(one, wire, along)
+
+    def thin(self, keep):
+        nodes = jnp.arange(self.num_nodes)
+        kept = keep(nodes[:, None], nodes[None, :])
+        return eqx.tree_at(lambda net: net.weights, self, jnp.where(kept, self.weights, 0))
+
+
+class Digraph(Layout):
+    """A weight-balanced directed graph: every row of the weights sums to what its column sums to.
+
+    weights[i, j] is what node i puts on what it hears from j. Node i gives w_ji m_i to every j and receives w_ij m_j:
+    only what is sent by a node may be quantized here, never a difference.
+
+    Fields: weights (n, n), or (T, n, n) for T graphs in turn; differentiable.
+    Source: weight-balanced consensus without stochasticity, arXiv 2104.00399.
+    """
+
+    weights: Float[Array, "*T n n"]
+    link: Link = Ideal()
+
+    def __check_init__(self):
+        if is_concrete(self.weights):
+            _check_matrix("Digraph", np.asarray(self.weights), symmetric=False)
+
+    @property
+    def num_nodes(self) -> int:
+        return self.weights.shape[-1]
+
+    def at(self, k):
+        return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 3))
+
+    def flow(self, wire, along):
+        def one(law: Along, heard: Array) -> Array:
+            if isinstance(law, Weigh):
+                return _matrix_flow(self.weights, self.weights.sum(0), heard)
+            # What j gives to i is rounded once and subtracted at j: exact, although the weights are not symmetric.
+            given = law(self.weights, jnp.broadcast_to(heard[None], (*self.weights.shape, *heard.shape[1:])))
+            return given.sum(1) - given.sum(0)
+
+        return _map_along(one, wire, along)
+
+    def thin(self, keep):
+        raise CojaxInputError("A digraph that loses links is not balanced: use an undirected network with Lossy.")
+
+
+def _matrix_flow(weights: Array, given: Array, heard: Array) -> Array:
+    # Centring makes equal messages cancel exactly; otherwise rounding leaks what should be conserved.
+    centred = heard - heard[:1]
+    weights, given = weights.astype(heard.dtype), given.astype(heard.dtype)
+    received = jnp.tensordot(weights, centred, axes=1, precision=lax.Precision.HIGHEST)
+    return received - spread(given, heard) * centred
+
+
+class Neighbors(Layout):
+    """A padded table of neighbours, one row a slot: for sparse graphs of even degree, the fastest layout.
+
+    Fields: weights (k, n), or (T, k, n) for T graphs in turn, differentiable; index (k, n), the neighbour in every
+    slot of the union graph, the node itself where a slot is empty; twin (k, n), my slot in my neighbour's column.
+    Slots lead, so that the loop over them reads memory in order.
+    """
+
+    weights: Float[Array, "*T k n"]
+    index: Int[Array, "k n"]
+    twin: Int[Array, "k n"]
+    link: Link = Ideal()
+
+    @property
+    def num_nodes(self) -> int:
+        return self.index.shape[-1]
+
+    def at(self, k):
+        return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 3))
+
+    def flow(self, wire, along):
+        def slot(law: Along, heard: Array, weights: Array, index: Array) -> Array:
+            # The index is checked on construction; a bounds check per gather costs as much as the gather.
+            other = heard.at[index].get(mode="promise_in_bounds")
+            return law(weights.astype(heard.dtype), other - heard)
+
+        def one(law: Along, heard: Array) -> Array:
+            num_slots = self.index.shape[0]
+            if num_slots <= SLOTS_AT_ONCE:
+                total = jnp.zeros_like(heard)
+                for weights, index in zip(self.weights, self.index, strict=True):
+                    total = total + slot(law, heard, weights, index)
+                return total
+
+            def body(total, row):
+                return total + slot(law, heard, *row), None
+
+            return lax.scan(body, jnp.zeros_like(heard), (self.weights, self.index), unroll=8)[0]
+
+        return _map_along(one, wire, along)
+
+    def thin(self, keep):
+        kept = keep(jnp.arange(self.num_nodes)[None, :], self.index)
+        return eqx.tree_at(lambda net: net.weights, self, jnp.where(kept, self.weights, 0))
+
+
+class Edges(Layout):
+    """Every undirected edge once: for graphs with hubs, where a table would pad every node to the largest degree.
+
+    Fields: weights (e,), or (T, e) for T graphs in turn, differentiable; pairs (2, e), the two ends of every edge.
+    """
+
+    weights: Float[Array, "*T e"]
+    pairs: Int[Array, "2 e"]
+    size: int = eqx.field(static=True)
+    link: Link = Ideal()
+
+    @property
+    def num_nodes(self) -> int:
+        return self.size
+
+    def at(self, k):
+        return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 2))
+
+    def flow(self, wire, along):
+        first, second = self.pairs
+
+        def one(law: Along, heard: Array) -> Array:
+            difference = heard.at[second].get(mode="promise_in_bounds") - heard.at[first].get(mode="promise_in_bounds")
+            flux = law(self.weights.astype(heard.dtype), difference)
+            received = jnp.zeros_like(heard).at[first].add(flux, mode="promise_in_bounds")
+            return received.at[second].add(-flux, mode="promise_in_bounds")
+
+        return _map_along(one, wire, along)
+
+    def thin(self, keep):
+        return eqx.tree_at(lambda net: net.weights, self, jnp.where(keep(*self.pairs), self.weights, 0))
+
+
+class Circulant(Layout):
+    """Every node i has the neighbours i + offset (mod n): ring, torus rows, exponential graphs; shifts, no gather.
+
+    Fields: weights (s, 1), or (s, n) where links are lost, or with a leading T for T graphs in turn, differentiable;
+    offsets, s of them, static, in the order of the weights, each with its mirror image n - offset at the same weight.
+    """
+
+    weights: Float[Array, "*T s _"]
+    offsets: tuple[int, ...] = eqx.field(static=True)
+    size: int = eqx.field(static=True)
+    link: Link = Ideal()
+
+    @property
+    def num_nodes(self) -> int:
+        return self.size
+
+    def at(self, k):
+        return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 3))
+
+    def flow(self, wire, along):
+        def one(law: Along, heard: Array) -> Array:
+            total = jnp.zeros_like(heard)
+            for weights, offset in zip(self.weights, self.offsets, strict=True):
+                weights = jnp.broadcast_to(weights.astype(heard.dtype), (self.size,))
+                total = total + law(weights, jnp.roll(heard, -offset, axis=0) - heard)
+            return total
+
+        return _map_along(one, wire, along)
+
+    def thin(self, keep):
+        nodes = jnp.arange(self.size)
+        others = (nodes[None, :] + jnp.asarray(self.offsets)[:, None]) % self.size
+        kept = keep(nodes[None, :], others)
+        return eqx.tree_at(lambda net: net.weights, self, jnp.where(kept, self.weights, 0))
+
+
+def _check_matrix(owner: str, weights: np.ndarray, *, symmetric: bool) -> None:
+    if weights.ndim not in (2, 3) or weights.shape[-1] != weights.shape[-2] or weights.shape[-1] == 0:
+        raise CojaxInputError(f"{owner} needs weights of shape (n, n) or (T, n, n), got {weights.shape}.")
+    if not np.isfinite(weights).all():
+        i, j = np.argwhere(~np.isfinite(weights))[0, -2:]
+        raise CojaxInputError(f"{owner} needs finite weights, got NaN or infinity on edge ({i}, {j}).")
+    if (weights < 0).any():
+        at = tuple(np.argwhere(weights < 0)[0])
+        raise CojaxInputError(
+            f"{owner} needs weights >= 0, got {weights[at]:g} on edge ({at[-2]}, {at[-1]}): nodes would push apart."
+        )
+    if symmetric and (weights != np.swapaxes(weights, -1, -2)).any():
+        gap = np.abs(weights - np.swapaxes(weights, -1, -2))
+        at = tuple(int(part) for part in np.unravel_index(gap.argmax(), gap.shape))
+        back = (*at[:-2], at[-1], at[-2])
+        raise CojaxInputError(
+            f"{owner} needs symmetric weights, got w[{at[-2]}, {at[-1]}] = {weights[at]:g} and "
+            f"w[{at[-1]}, {at[-2]}] = {weights[back]:g}; use a weight-balanced Digraph for directed links."
+        )
+    row, column = weights.sum(-1, dtype=np.float64), weights.sum(-2, dtype=np.float64)
+    error = np.abs(row - column)
+    if (error > 64 * np.finfo(weights.dtype).eps * np.maximum(row, 1e-30)).any():
+        node = int(np.unravel_index(error.argmax(), error.shape)[-1])
+        raise CojaxInputError(
+            f"{owner} needs balanced weights (row sum = column sum), got {row.flat[error.argmax()]:g} in and "
+            f"{column.flat[error.argmax()]:g} out at node {node}; use cojax.weights.balanced."
+        )

@@ -1,0 +1,132 @@
+"""The only loop in cojax."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from . import _grid
+from ._checks import CojaxInputError
+from ._tree import Tree
+from .layouts import Network
+from .links import Wire
+from .methods import Method
+from .problems import Decision, Problem
+from .records import standard
+from .status import status_of
+
+
+class State(NamedTuple):
+    """All that the next step needs: feed it back into `solve` and the run goes on, bitwise as one long run."""
+
+    step: Int[Array, ""]  # steps done
+    imbalance: Float[Array, ""]  # largest |sum of cpu - budget| over all steps so far
+    method: Any
+    grad: Tree  # gradient at the decision
+    wire: Wire  # what neighbours hear in the next step
+
+
+class Solution(NamedTuple):
+    """What `solve` returns."""
+
+    x: Decision  # the last decision
+    trace: Any  # the record of every chunk, stacked
+    state: State
+    status: Int[Array, ""]  # a `cojax.Status`
+
+
+def init(problem: Problem, network: Network, method: Method, start: Decision) -> State:
+    """The state before the first step: the gradient at `start`, told to the neighbours once."""
+    _check_sizes(problem, network, start)
+    grad = problem.grad(start)
+    inner = method.init(start, grad)
+    wire = network.at(0).link.open(method.message(inner, grad))
+    return State(jnp.zeros((), jnp.int32), _imbalance(problem, start), inner, grad, wire)
+
+
+def step(problem: Problem, network: Network, method: Method, state: State) -> State:
+    """One pure step: hear, update, take the gradient, tell."""
+    net = network.at(state.step)
+    flow = net.flow(state.wire, method.along(state.method))
+    inner = method.update(state.method, state.grad, flow)
+    x = method.query(inner)
+    grad = problem.grad(x)
+    # Told at the end and carried: computed here it runs once per node, inside the next gather once per neighbour.
+    wire = net.link.tell(method.message(inner, grad), state.wire)
+    imbalance = jnp.maximum(state.imbalance, _imbalance(problem, x))
+    return State(state.step + 1, imbalance, inner, grad, wire)
+
+
+def solve(
+    problem: Problem,
+    network: Network,
+    method: Method,
+    start: Decision | State,
+    *,
+    num_steps: int,
+    every: int = 1,
+    record: Callable[[Problem, Decision, State], Any] = standard,
+) -> Solution:
+    """`num_steps` steps from `start`, with a look at the run after every `every` of them.
+
+    Args:
+        problem, network, method: pytrees; every array in them, and `start`, is differentiable, and `jax.vmap` maps
+            over any of them. Reverse mode keeps one state per chunk plus one chunk.
+        start: a decision of `problem.start`, or the `state` of a solution, to continue it.
+        num_steps: a multiple of `every`.
+        record: `record(problem, x, state)`, a pytree of arrays; stacked over chunks into `trace`.
+
+    Returns: a `Solution`. While running nothing is raised: its status and its trace say what happened.
+
+    Raises `CojaxInputError` where the sizes of problem, network and start differ, or num_steps is no multiple of every.
+    """
+    for name, value, least in (("every", every, 1), ("num_steps", num_steps, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise CojaxInputError(f"solve needs a whole number {name} >= {least}, got {value!r}.")
+    if num_steps % every:
+        raise CojaxInputError(f"solve needs num_steps to be a multiple of every, got {num_steps} and {every}.")
+    return _solve(problem, network, method, start, num_steps // every, every, record)
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5, 6))
+def _solve(problem, network, method, start, num_chunks, every, record) -> Solution:
+    state = start if isinstance(start, State) else init(problem, network, method, start)
+
+    def one_step(state, _):
+        return step(problem, network, method, state), None
+
+    @jax.checkpoint
+    def chunk(state, _):
+        state, _ = lax.scan(one_step, state, length=every)
+        return state, record(problem, method.query(state.method), state)
+
+    state, trace = lax.scan(chunk, state, length=num_chunks)
+    x = method.query(state.method)
+    return Solution(x, trace, state, status_of(problem, x, state))
+
+
+def _imbalance(problem: Problem, x: Decision) -> Float[Array, ""]:
+    if x.cpu is None or problem.budget is None:
+        return jnp.zeros(())
+    return _grid.imbalance(x.cpu, problem.budget)
+
+
+def _check_sizes(problem: Problem, network: Network, start: Decision) -> None:
+    if not isinstance(start, Decision):
+        raise CojaxInputError(
+            f"solve needs a start from problem.start(...) or a solution's state, got {type(start).__name__}."
+        )
+    sizes = {"problem": problem.num_nodes, "network": network.num_nodes}
+    for leaf in jax.tree.leaves(start):
+        sizes["start"] = leaf.shape[0] if leaf.ndim else 0
+        if len(set(sizes.values())) > 1:
+            break
+    if len(set(sizes.values())) > 1:
+        got = ", ".join(f"{size} in {name}" for name, size in sizes.items())
+        raise CojaxInputError(f"solve needs one number of nodes everywhere, got {got}.")
+    if (start.cpu is None) != (problem.budget is None):
+        raise CojaxInputError("solve needs a start made by this problem's start(...): only one of them has cpu.")

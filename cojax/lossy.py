@@ -1,0 +1,114 @@
+"""Graphs that are drawn at random at every step, inside the loop."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from ._checks import CojaxInputError, check_number
+from .layouts import Dense, Digraph, Network
+from .links import Ideal, Link
+
+
+class Lossy(Network):
+    """A network whose links fail at random, each step anew, in both directions together.
+
+    Both ends know of the failure (the message was not acknowledged) and neither moves anything, so node sums are kept.
+    The draw depends on the key, the step and the two ends only: every layout loses the same links.
+
+    Fields: network; rate, the probability in [0, 1) that a link is down in a step; key.
+    """
+
+    network: Network
+    rate: Any
+    key: PRNGKeyArray
+
+    def __init__(self, network: Network, rate: Any, key: PRNGKeyArray | int = 0):
+        check_number("Lossy", "rate", rate, at_least=0.0, below=1.0, shaped=())
+        if isinstance(network, Digraph):
+            raise CojaxInputError(
+                "Lossy needs an undirected network, got a Digraph: a lost direction breaks its balance."
+            )
+        self.network = network
+        self.rate = rate
+        self.key = jax.random.key(key) if isinstance(key, int) else key
+
+    @property
+    def link(self) -> Link:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.network.link
+
+    @property
+    def num_nodes(self) -> int:
+        return self.network.num_nodes
+
+    def at(self, k):
+        low_word, high_word = _words(self.key, k)
+        # Compared as integers, so that the same links fail in float32 and in float64.
+        threshold = (jnp.asarray(self.rate, jnp.float32) * 2.0**24).astype(jnp.uint32)
+
+        def keep(i: Array, j: Array) -> Array:
+            return (pair_bits(low_word, high_word, i, j) >> 8) >= threshold
+
+        return self.network.at(k).thin(keep)
+
+
+class RandomGraph(Network):
+    """An Erdos-Renyi graph drawn anew at every step, inside the loop, with Metropolis weights.
+
+    One step may be disconnected; the union over steps connects all nodes with probability one.
+
+    Args:
+        size: n, static.
+        probability: in (0, 1], that an edge is there in a step.
+        key: a JAX key or an integer seed.
+    """
+
+    probability: Any
+    key: PRNGKeyArray
+    size: int = eqx.field(static=True)
+    link: Link
+
+    def __init__(self, size: int, probability: Any, key: PRNGKeyArray | int = 0, *, link: Link | None = None):
+        check_number("RandomGraph", "size", size, at_least=1, shaped=())
+        check_number("RandomGraph", "probability", probability, above=0.0, shaped=())
+        check_number("RandomGraph", "1 - probability", 1 - probability, at_least=0.0, shaped=())
+        self.size = int(size)
+        self.probability = probability
+        self.key = jax.random.key(key) if isinstance(key, int) else key
+        self.link = Ideal() if link is None else link
+
+    @property
+    def num_nodes(self) -> int:
+        return self.size
+
+    def at(self, k):
+        low_word, high_word = _words(self.key, k)
+        nodes = jnp.arange(self.size)
+        bits = pair_bits(low_word, high_word, nodes[:, None], nodes[None, :])
+        uniform = (bits >> 8).astype(jnp.float32) * 2.0**-24
+        there = (uniform < jnp.asarray(self.probability, jnp.float32)) & (nodes[:, None] != nodes[None, :])
+        degree = there.sum(1)
+        largest = jnp.maximum(degree[:, None], degree[None, :])
+        weights = jnp.where(there, 1 / (1 + largest).astype(jnp.result_type(float)), 0)
+        return Dense(weights=weights, link=self.link)
+
+
+def _words(key: PRNGKeyArray, k: Any) -> tuple[Array, Array]:
+    data = jax.random.key_data(jax.random.fold_in(key, k)).astype(jnp.uint32)
+    return data[0], data[1]
+
+
+def pair_bits(low_word: Array, high_word: Array, i: Array, j: Array) -> Array:
+    """32 random bits of the unordered pair {i, j}, a hash with no table behind it: equal in every layout."""
+    low = jnp.minimum(i, j).astype(jnp.uint32)
+    high = jnp.maximum(i, j).astype(jnp.uint32)
+    return _mix(_mix(low ^ low_word) + high * jnp.uint32(0x9E3779B9) ^ high_word)
+
+
+def _mix(bits: Array) -> Array:
+    """A bijection of 32 bits in which every input bit moves every output bit (C. Wellons, "lowbias32")."""
+    bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D)
+    bits = (bits ^ (bits >> 15)) * jnp.uint32(0x846CA68B)
+    return bits ^ (bits >> 16)

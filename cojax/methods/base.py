@@ -1,0 +1,52 @@
+"""What a method is: what a node tells its neighbours, and what it does with what it heard."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+
+from .._tree import Tree
+from ..edges import Along, Weigh
+
+
+class Method(eqx.Module):
+    """An algorithm that sees gradients and flows, never the cost, the data, the graph, or the channel.
+
+    One step of the loop is `update`, then the gradient at `query`, then `message`. All trees have the nodes first.
+    """
+
+    @abc.abstractmethod
+    def init(self, x: Tree, grad: Tree) -> Any:
+        """The state at the start, from the decision and its gradient."""
+
+    @abc.abstractmethod
+    def message(self, state: Any, grad: Tree) -> Tree:
+        """What every node tells its neighbours."""
+
+    def along(self, state: Any) -> Along | tuple:
+        """What one edge does with a difference of two messages: a prefix tree of the message."""
+        return Weigh()
+
+    @abc.abstractmethod
+    def update(self, state: Any, grad: Tree, flow: Tree) -> Any:
+        """The state after one step; `flow` is shaped as the message."""
+
+    @abc.abstractmethod
+    def query(self, state: Any) -> Tree:
+        """The decision, where the next gradient is wanted."""
+
+
+class Hold(Method):
+    """x+ = x: this half of the decision stays where it started."""
+
+    def init(self, x, grad):
+        return x
+
+    def message(self, state, grad):
+        return None
+
+    def update(self, state, grad, flow):
+        return state
+
+    def query(self, state):
+        return state

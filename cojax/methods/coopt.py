@@ -1,0 +1,41 @@
+"""Two methods side by side, one for the model and one for the CPU shares."""
+
+from typing import Any, NamedTuple
+
+from ..problems import Decision
+from .base import Hold, Method
+
+
+class CoOptState(NamedTuple):
+    learn: Any
+    allocate: Any
+
+
+class CoOpt(Method):
+    """Any learner beside any allocator: one gradient and one exchange a step serve both.
+
+    Each half sees its own part of the joint gradient, so a cost that couples params and cpu is optimised jointly.
+
+    Source: arXiv 2510.25176 for the pair DIGing and Laplacian.
+    """
+
+    learn: Method = Hold()
+    allocate: Method = Hold()
+
+    def init(self, x: Decision, grad: Decision) -> CoOptState:
+        return CoOptState(self.learn.init(x.params, grad.params), self.allocate.init(x.cpu, grad.cpu))
+
+    def message(self, state: CoOptState, grad: Decision):
+        return self.learn.message(state.learn, grad.params), self.allocate.message(state.allocate, grad.cpu)
+
+    def along(self, state: CoOptState):
+        return self.learn.along(state.learn), self.allocate.along(state.allocate)
+
+    def update(self, state: CoOptState, grad: Decision, flow) -> CoOptState:
+        return CoOptState(
+            self.learn.update(state.learn, grad.params, flow[0]),
+            self.allocate.update(state.allocate, grad.cpu, flow[1]),
+        )
+
+    def query(self, state: CoOptState) -> Decision:
+        return Decision(self.learn.query(state.learn), self.allocate.query(state.allocate))

@@ -1,0 +1,35 @@
+"""Decentralized gradient descent."""
+
+from typing import Any
+
+from .. import _tree
+from .._checks import check_number
+from .._tree import Tree
+from .base import Method
+
+
+class DGD(Method):
+    """y+ = W y - step_size * g(y), W = I - L.
+
+    One message a step and no memory; with a constant step it stops at a bias of order step_size / (1 - sigma(W)).
+
+    Fields: step_size, > 0, one number or one per node.
+    Source: Nedic, Ozdaglar, IEEE TAC 2009, doi 10.1109/TAC.2008.2009515.
+    """
+
+    step_size: Any
+
+    def __check_init__(self):
+        check_number("DGD", "step_size", self.step_size, above=0.0)
+
+    def init(self, x: Tree, grad: Tree) -> Tree:
+        return x
+
+    def message(self, state: Tree, grad: Tree) -> Tree:
+        return state
+
+    def update(self, state: Tree, grad: Tree, flow: Tree) -> Tree:
+        return _tree.add_scaled(_tree.add(state, flow), -self.step_size, grad)
+
+    def query(self, state: Tree) -> Tree:
+        return state

@@ -1,0 +1,49 @@
+"""The Laplacian-gradient flow, the paper's allocator."""
+
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Float
+
+from .. import _grid, _tree
+from .._checks import check_number
+from .._tree import Tree
+from ..edges import Along, Transfer
+from .base import Method
+
+
+class Shares(NamedTuple):
+    cpu: Tree  # on the grid; its sum over nodes never changes by one bit
+    grid: Float[Array, ""]
+
+
+class Laplacian(Method):
+    """x_i+ = x_i + step_size * sum_j w_ij (m_j - m_i), m the marginal costs.
+
+    CPU moves along every edge from the dearer to the cheaper end, so the total is right at every step, with any
+    quantizer, loss, or switching. With curvatures in [l, u] the cost falls for step_size < 2 / (u lambda_n); the exact
+    local limit is 2 / lambda_max(D^1/2 L D^1/2), D the second derivatives.
+
+    Fields: step_size, > 0, one number: a step per node would break the sum, edge weights do not.
+    Source: Xiao, Boyd, JOTA 2006, doi 10.1007/s10957-006-9080-1; arXiv 2510.25176 over quantized links.
+    """
+
+    step_size: Any
+
+    def __check_init__(self):
+        why = "a step per node would break the sum of cpu; put it into the edge weights"
+        check_number("Laplacian", "step_size", self.step_size, above=0.0, shaped=(), why=why)
+
+    def init(self, x: Tree, grad: Tree) -> Shares:
+        return Shares(x, _grid.grid_of(x))
+
+    def message(self, state: Shares, grad: Tree) -> Tree:
+        return grad
+
+    def along(self, state: Shares) -> Along:
+        return Transfer(self.step_size, state.grid)
+
+    def update(self, state: Shares, grad: Tree, flow: Tree) -> Shares:
+        return Shares(_tree.add(state.cpu, flow), state.grid)
+
+    def query(self, state: Shares) -> Tree:
+        return state.cpu

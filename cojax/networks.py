@@ -1,0 +1,284 @@
+"""From graphs to a network: nodes ordered, edges checked, weights chosen, the fastest layout picked."""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse as sparse
+from scipy.sparse.csgraph import connected_components
+
+from ._checks import CojaxInputError, real_array
+from .layouts import Circulant, Dense, Digraph, Edges, Layout, Neighbors
+from .links import Ideal, Link
+from .weights import balanced, metropolis
+
+LAYOUTS = ("auto", "dense", "neighbors", "edges", "circulant")
+Weights = Callable[[int, np.ndarray], np.ndarray]
+
+
+def network(
+    graphs: Any,
+    *,
+    nodelist: Sequence[Hashable] | None = None,
+    weights: Weights = metropolis,
+    link: Link | None = None,
+    layout: str = "auto",
+) -> Layout:
+    """The network of one graph, or of a sequence of graphs that take turns, one per step.
+
+    Args:
+        graphs: a networkx graph, a SciPy sparse or NumPy (n, n) weight matrix, or a sequence of these over the same
+            nodes; an array (T, n, n) is a sequence of T. Undirected graphs get `weights`; matrices are taken as they
+            are. A directed networkx graph gets weights that balance it; a matrix that is balanced but not symmetric
+            is a directed graph too.
+        nodelist: the nodes in the order of the rows of the problem's data; by default the order of the first graph.
+        weights: a rule from `cojax.weights`, (num_nodes, pairs (2, e)) -> (e,).
+        link: the channel, `Ideal()` by default.
+        layout: "auto", "dense", "neighbors", "edges" or "circulant".
+
+    Raises `CojaxInputError` for graphs over different nodes, self-loops or parallel edges, negative, non-finite or
+    unbalanced weights, and a union that is not connected: its nodes could never agree.
+    """
+    if layout not in LAYOUTS:
+        raise CojaxInputError(f"network needs layout to be one of {', '.join(LAYOUTS)}, got {layout!r}.")
+    link = Ideal() if link is None else link
+    items = _as_list(graphs)
+    matrices = [_as_matrix(item) for item in items]
+    if any(_is_directed(item, matrix) for item, matrix in zip(items, matrices, strict=True)):
+        return _digraph(items, matrices, nodelist, link, layout)
+    names = _names(items, matrices, nodelist)
+    edges = [_edges(item, matrix, names) for item, matrix in zip(items, matrices, strict=True)]
+    chosen = [
+        real_array("network", "weights", weights(len(names), pairs)) if given is None else given
+        for pairs, given in edges
+    ]
+    pairs, table = _union(len(names), [pairs for pairs, _ in edges], chosen)
+    _check_connected(len(names), pairs[:, (table > 0).any(0)], names)
+    return build(len(names), pairs, table, link=link, layout=layout)
+
+
+def build(num_nodes: int, pairs: np.ndarray, table: np.ndarray, *, link: Link, layout: str = "auto") -> Layout:
+    """The layout of a union graph: pairs (2, e), every edge once, and table (T, e), its weights at every step."""
+    _check_weights(pairs, table)
+    offsets = _circulant_offsets(num_nodes, pairs, table) if layout in ("auto", "circulant") else None
+    if layout == "circulant" and offsets is None:
+        raise CojaxInputError(
+            "network needs a circulant graph (every node i linked to i + offset, at one weight) for "
+            'layout="circulant", got another; use layout="auto".'
+        )
+    if layout == "auto":
+        layout = "circulant" if offsets is not None else pick_layout(num_nodes, pairs)
+    steps = table[0] if table.shape[0] == 1 else table
+    if layout == "circulant":
+        return _circulant(num_nodes, offsets or {}, table, link)
+    if layout == "dense":
+        return _dense(num_nodes, pairs, steps, link)
+    if layout == "edges":
+        return Edges(
+            weights=jnp.asarray(_as_default(steps)), pairs=jnp.asarray(pairs, jnp.int32), size=num_nodes, link=link
+        )
+    return _neighbors(num_nodes, pairs, steps, link)
+
+
+def pick_layout(num_nodes: int, pairs: np.ndarray) -> str:
+    """The layout with the fastest step for a graph; thresholds from `benchmarks/layouts.py`."""
+    degree = np.bincount(pairs.ravel(), minlength=num_nodes)
+    largest, mean = degree.max(initial=0), degree.mean()
+    if num_nodes <= 32 or (num_nodes <= 256 and mean > num_nodes / 4):
+        return "dense"
+    # A table computes largest * n slots, a list of edges 2 e = mean * n scattered ones at several times the price.
+    return "edges" if largest > 12 * mean else "neighbors"
+
+
+def _as_list(graphs: Any) -> list:
+    if isinstance(graphs, list | tuple):
+        items = list(graphs)
+    elif (isinstance(graphs, np.ndarray) and graphs.ndim == 3) or getattr(graphs, "ndim", 0) == 3:
+        items = list(np.asarray(graphs))
+    else:
+        items = [graphs]
+    if not items:
+        raise CojaxInputError("network needs at least one graph, got an empty sequence.")
+    return items
+
+
+def _is_networkx(item: Any) -> bool:
+    return hasattr(item, "adjacency") and hasattr(item, "nodes")
+
+
+def _as_matrix(item: Any) -> sparse.coo_array | None:
+    """A weight matrix as (i, j, w) triples, or None of a networkx graph."""
+    if _is_networkx(item):
+        return None
+    if sparse.issparse(item):
+        matrix = sparse.coo_array(item)
+    elif hasattr(item, "shape"):
+        matrix = sparse.coo_array(real_array("network", "graphs", item))
+    else:
+        raise CojaxInputError(f"network needs networkx graphs or weight matrices, got {type(item).__name__}.")
+    if matrix.shape is None or len(matrix.shape) != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise CojaxInputError(f"network needs square weight matrices, got shape {matrix.shape}.")
+    matrix.sum_duplicates()
+    matrix.data = real_array("network", "weights", matrix.data).astype(np.float64)
+    for kind, wrong in (("finite", ~np.isfinite(matrix.data)), (">= 0", matrix.data < 0)):
+        if wrong.any():
+            at = int(wrong.argmax())
+            raise CojaxInputError(
+                f"network needs weights {kind}, got {matrix.data[at]:g} on edge ({matrix.row[at]}, {matrix.col[at]})."
+            )
+    return matrix
+
+
+def _is_directed(item: Any, matrix: sparse.coo_array | None) -> bool:
+    if matrix is None:
+        return item.is_directed()
+    return bool(abs(matrix - matrix.T).sum() > 0)
+
+
+def _names(items: list, matrices: list, nodelist: Sequence[Hashable] | None) -> list[Hashable]:
+    """The nodes in order; every graph must have exactly these."""
+    first: list[Hashable] = list(items[0].nodes) if matrices[0] is None else list(range(matrices[0].shape[0]))
+    names = first if nodelist is None else list(nodelist)
+    if len(names) == 0:
+        raise CojaxInputError("network needs at least one node, got an empty graph.")
+    if len(set(names)) != len(names):
+        raise CojaxInputError("network needs every node once in nodelist, got a repeated one.")
+    for item, matrix in zip(items, matrices, strict=True):
+        here = set(range(matrix.shape[0])) if matrix is not None else set(item.nodes)
+        if here != set(names):
+            missing, extra = set(names) - here, here - set(names)
+            raise CojaxInputError(
+                "network needs the same nodes in every graph and in nodelist: "
+                f"missing {sorted(map(str, missing))[:5]}, not wanted {sorted(map(str, extra))[:5]}."
+            )
+    return names
+
+
+def _edges(item: Any, matrix: sparse.coo_array | None, names: list) -> tuple[np.ndarray, np.ndarray | None]:
+    """Every undirected edge once, lower end first, sorted; and its given weight, or None."""
+    place = {name: row for row, name in enumerate(names)}
+    if matrix is not None:
+        rows = np.asarray([place[node] for node in range(len(names))])
+        ends = np.stack([rows[matrix.row], rows[matrix.col]])
+        keep = (ends[0] < ends[1]) & (matrix.data != 0)
+        return ends[:, keep], matrix.data[keep]
+    if item.is_multigraph():
+        raise CojaxInputError(
+            "network needs a graph without parallel edges, got a networkx multigraph; "
+            "collapse them with networkx.Graph(graph)."
+        )
+    ends = np.array([(place[a], place[b]) for a, b in item.edges], dtype=np.int64).reshape(-1, 2).T
+    if (ends[0] == ends[1]).any():
+        node = names[int(ends[0][ends[0] == ends[1]][0])]
+        raise CojaxInputError(f"network needs a graph without self-loops, got one at node {node!r}; remove it.")
+    return np.sort(ends, axis=0), None
+
+
+def _union(num_nodes: int, pairs: list[np.ndarray], weights: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The edges of all steps, once, and the weight of each at every step (0 where it is down)."""
+    codes = [ends[0] * num_nodes + ends[1] for ends in pairs]
+    union = np.unique(np.concatenate(codes)) if codes else np.zeros(0, np.int64)
+    table = np.zeros((len(pairs), union.size))
+    for row, code, weight in zip(table, codes, weights, strict=True):
+        row[np.searchsorted(union, code)] = weight
+    return np.stack([union // num_nodes, union % num_nodes]), table
+
+
+def _check_weights(pairs: np.ndarray, table: np.ndarray) -> None:
+    for kind, wrong in (("finite", ~np.isfinite(table)), (">= 0", table < 0)):
+        if wrong.any():
+            step, edge = (int(part) for part in np.argwhere(wrong)[0])
+            i, j = pairs[:, edge]
+            raise CojaxInputError(f"network needs weights {kind}, got {table[step, edge]:g} on edge ({i}, {j}).")
+
+
+def _check_connected(num_nodes: int, pairs: np.ndarray, names: list, *, directed: bool = False) -> None:
+    graph = sparse.coo_array((np.ones(pairs.shape[1]), tuple(pairs)), shape=(num_nodes, num_nodes))
+    count, part = connected_components(graph, directed=directed, connection="strong")
+    if count > 1:
+        sizes = np.sort(np.bincount(part))[::-1]
+        lone = names[int(np.flatnonzero(part == np.bincount(part).argmin())[0])]
+        raise CojaxInputError(
+            f"The union of the graphs is not connected ({count} parts, of {', '.join(map(str, sizes[:5]))} nodes; "
+            f"{lone!r} is in the smallest): the nodes can never agree. Add a link between the parts."
+        )
+
+
+def _as_default(table: np.ndarray) -> np.ndarray:
+    """Weights in JAX's default float: float32, or float64 where it is enabled."""
+    return np.asarray(table, jnp.result_type(float))
+
+
+def _dense(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link) -> Dense:
+    matrix = np.zeros((*table.shape[:-1], num_nodes, num_nodes), jnp.result_type(float))
+    matrix[..., pairs[0], pairs[1]] = table
+    matrix[..., pairs[1], pairs[0]] = table
+    return Dense(weights=jnp.asarray(matrix), link=link)
+
+
+def _neighbors(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link) -> Neighbors:
+    num_edges = pairs.shape[1]
+    node = np.concatenate([pairs[0], pairs[1]])
+    other = np.concatenate([pairs[1], pairs[0]])
+    order = np.lexsort((other, node))
+    degree = np.bincount(node, minlength=num_nodes)
+    num_slots = int(degree.max(initial=0))
+    slot = np.empty(2 * num_edges, np.int64)
+    slot[order] = np.arange(2 * num_edges) - np.repeat(np.cumsum(degree) - degree, degree)
+    index = np.tile(np.arange(num_nodes), (num_slots, 1))
+    index[slot, node] = other
+    twin = np.tile(np.arange(num_slots)[:, None], (1, num_nodes))
+    twin[slot, node] = np.roll(slot, num_edges)
+    weights = np.zeros((*table.shape[:-1], num_slots, num_nodes), jnp.result_type(float))
+    weights[..., slot, node] = np.concatenate([table, table], axis=-1)
+    return Neighbors(
+        weights=jnp.asarray(weights),
+        index=jnp.asarray(index, jnp.int32),
+        twin=jnp.asarray(twin, jnp.int32),
+        link=link,
+    )
+
+
+def _circulant_offsets(num_nodes: int, pairs: np.ndarray, table: np.ndarray) -> dict[int, np.ndarray] | None:
+    """Weights (T,) by offset, if every node has the same offsets at the same weights; else None."""
+    if num_nodes < 3 or pairs.shape[1] == 0:
+        return None
+    ahead = (pairs[1] - pairs[0]) % num_nodes
+    offset = np.minimum(ahead, num_nodes - ahead)
+    found = {}
+    for value in np.unique(offset):
+        here = offset == value
+        whole = num_nodes // 2 if 2 * value == num_nodes else num_nodes
+        if here.sum() != whole or (table[:, here] != table[:, here][:, :1]).any():
+            return None
+        found[int(value)] = table[:, here][:, 0]
+    return found
+
+
+def _circulant(num_nodes: int, found: dict[int, np.ndarray], table: np.ndarray, link: Link) -> Circulant:
+    offsets, rows = [], []
+    for offset, weight in found.items():
+        for mirrored in sorted({offset, num_nodes - offset}):
+            offsets.append(mirrored)
+            rows.append(weight)
+    steps = np.stack(rows, axis=1)[..., None]
+    steps = steps[0] if table.shape[0] == 1 else steps
+    return Circulant(weights=jnp.asarray(_as_default(steps)), offsets=tuple(offsets), size=num_nodes, link=link)
+
+
+def _digraph(items: list, matrices: list, nodelist: Any, link: Link, layout: str) -> Digraph:
+    if layout not in ("auto", "dense"):
+        raise CojaxInputError(f'network keeps directed graphs as matrices, got layout={layout!r}; use layout="auto".')
+    names = _names(items, matrices, nodelist)
+    place = {name: row for row, name in enumerate(names)}
+    tensor = np.zeros((len(items), len(names), len(names)))
+    for plane, item, matrix in zip(tensor, items, matrices, strict=True):
+        if matrix is not None:
+            rows = np.asarray([place[node] for node in range(matrix.shape[0])])
+            plane[np.ix_(rows, rows)] = matrix.toarray()
+        else:
+            plane[:] = balanced(len(names), np.asarray([(place[b], place[a]) for a, b in item.edges]).reshape(-1, 2).T)
+    _check_connected(len(names), np.stack(np.nonzero((tensor > 0).any(0))), names, directed=True)
+    tensor = _as_default(tensor)
+    return Digraph(weights=jnp.asarray(tensor[0] if len(items) == 1 else tensor), link=link)

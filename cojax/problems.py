@@ -1,0 +1,243 @@
+"""The cost of one node, mapped over all nodes."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from . import _grid, _tree
+from ._checks import CojaxInputError, is_concrete, real_array
+from ._tree import Tree
+
+
+class Decision(NamedTuple):
+    """What is decided: at one node inside a cost, stacked over nodes everywhere else."""
+
+    params: Tree = None  # the model copy: any pytree, (n, ...) in every leaf
+    cpu: Any = None  # the CPU share: (n,), or (n, r) for r kinds of resource
+
+
+class Problem(eqx.Module):
+    """min sum_i cost(x_i, data_i) subject to equal params, sum_i cpu_i = budget, and lower <= cpu <= upper.
+
+    Args:
+        cost: `cost(x, data)` of one node, a scalar; `x` is a `Decision` without the node axis, `data` one row of
+            every leaf of `data`. A plain function, or an `equinox.Module` whose arrays are then differentiable.
+        data: a pytree of arrays with the n nodes on the first axis.
+        budget: the CPU total, () or (r,), in the unit of `cpu`. Its last bits are rounded (2e-16 relative in float64,
+            1e-6 in float32), so that shares can sum to it exactly.
+        lower, upper: bounds of the shares, broadcast to (n,) or (n, r); none by default.
+        penalty: what the dynamics add to the cost outside of the bounds, `penalty(cpu, lower, upper)` of one node:
+            one of `cojax.costs.PowerPenalty`, `SoftplusPenalty`, `BarrierPenalty`. Without it, bounds are only
+            checked and used by `reference`; with it they are soft: the run may pass them by a little.
+
+    Every array is differentiable. Raises `CojaxInputError` for data whose leaves differ in n, NaN in the data,
+    lower > upper, or a budget outside of the summed bounds.
+    """
+
+    cost: Callable
+    data: Tree
+    budget: Float[Array, "*r"] | None
+    lower: Float[Array, "n *r"] | None
+    upper: Float[Array, "n *r"] | None
+    penalty: Callable | None
+
+    def __init__(
+        self,
+        cost: Callable,
+        data: Tree,
+        budget: Any = None,
+        *,
+        lower: Any = None,
+        upper: Any = None,
+        penalty: Callable | None = None,
+    ):
+        if not callable(cost):
+            raise CojaxInputError(f"Problem needs a function cost(x, data), got {type(cost).__name__}.")
+        self.cost = _as_pytree(cost)
+        self.data = jax.tree.map(_as_data, data)
+        nodes = _check_data(self.data)
+        self.penalty = penalty
+        if budget is None:
+            if lower is not None or upper is not None:
+                raise CojaxInputError("Problem needs a budget where bounds are given; pass budget=....")
+            self.budget = self.lower = self.upper = None
+            return
+        budget = _as_float("budget", budget)
+        if budget.ndim > 1:
+            raise CojaxInputError(f"Problem needs a budget of shape () or (r,), got {budget.shape}.")
+        self.budget = _grid.round_budget(budget)
+        self.lower = _bound("lower", lower, -jnp.inf, nodes, budget)
+        self.upper = _bound("upper", upper, jnp.inf, nodes, budget)
+        if is_concrete(self.budget, self.lower, self.upper):
+            _check_bounds(np.asarray(self.budget), np.asarray(self.lower), np.asarray(self.upper))
+
+    @property
+    def num_nodes(self) -> int:
+        """n, the length of the first axis of the data."""
+        return jax.tree.leaves(self.data)[0].shape[0]
+
+    def costs(self, x: Decision) -> Float[Array, " n"]:
+        """The cost of every node at its own decision, without the penalty."""
+        return jax.vmap(self.cost)(x, self.data)
+
+    def grad(self, x: Decision) -> Decision:
+        """The gradient of every node's cost plus penalty at its own decision, shaped and typed as `x`."""
+        gradient = jax.vmap(jax.grad(self._penalized))(x, self.data, self.lower, self.upper)
+        return _tree.cast_like(gradient, x)
+
+    def _penalized(self, x: Decision, data: Tree, lower: Any, upper: Any) -> Array:
+        cost = self.cost(x, data)
+        if self.penalty is None or x.cpu is None:
+            return cost
+        return cost + self.penalty(x.cpu, lower, upper).astype(cost.dtype)
+
+    def start(self, params: Tree = None, cpu: Any = None) -> Decision:
+        """A decision to start from, its shares on the grid that keeps their sum exact.
+
+        Args:
+            params: (n, ...) in every leaf.
+            cpu: (n,) or (n, r) shares that sum to the budget, or None for the even split, moved into the bounds
+                where one is exceeded.
+
+        Raises `CojaxInputError` for a wrong first axis, NaN, or shares that do not sum to the budget.
+        """
+        params = jax.tree.map(lambda leaf: _as_float("params", leaf), params)
+        for leaf in jax.tree.leaves(params):
+            self._check_nodes("params", leaf)
+        if self.budget is None:
+            if cpu is not None:
+                raise CojaxInputError("Problem.start got cpu, but the problem has no budget; give the problem one.")
+            return Decision(params, None)
+        assert self.lower is not None and self.upper is not None
+        if cpu is None:
+            return Decision(params, _grid.settle(_even_split(self.budget, self.lower, self.upper), self.budget))
+        cpu = _as_float("cpu", cpu).astype(self.budget.dtype)
+        self._check_nodes("cpu", cpu)
+        if cpu.shape != self.lower.shape:
+            raise CojaxInputError(f"Problem.start needs cpu of shape {self.lower.shape}, got {cpu.shape}.")
+        if is_concrete(cpu, self.budget):
+            _check_sum(np.asarray(cpu), np.asarray(self.budget))
+        return Decision(params, _grid.settle(cpu, self.budget))
+
+    def _check_nodes(self, name: str, leaf: Array) -> None:
+        if leaf.ndim == 0 or leaf.shape[0] != self.num_nodes:
+            raise CojaxInputError(
+                f"Problem.start needs {self.num_nodes} nodes on the first axis of {name}, got shape {leaf.shape}."
+            )
+
+
+def _as_pytree(function: Callable) -> Callable:
+    """A plain function wrapped so that jax.jit takes it as part of a pytree; a Module is one already."""
+    if isinstance(function, eqx.Module | jax.tree_util.Partial):
+        return function  # pyright: ignore[reportReturnType]
+    return jax.tree_util.Partial(function)
+
+
+def _as_data(leaf: Any) -> Array:
+    if isinstance(leaf, jax.Array):  # keys and tracers included
+        return leaf
+    array = np.asarray(leaf)
+    if array.dtype.kind not in "biuf":
+        raise CojaxInputError(f"Problem needs real numbers in data, got an array of {array.dtype}.")
+    return jnp.asarray(array)
+
+
+def _as_float(name: str, value: Any) -> Array:
+    if not isinstance(value, jax.Array):
+        value = jnp.asarray(real_array("Problem", name, value))
+    if jnp.issubdtype(value.dtype, jnp.complexfloating):
+        raise CojaxInputError(f"Problem needs real numbers for {name}, got {value.dtype}.")
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        value = value.astype(jnp.result_type(float))
+    if is_concrete(value) and not bool(jnp.all(jnp.isfinite(value))):
+        raise CojaxInputError(f"Problem needs finite numbers for {name}, got {value.dtype} with NaN or infinity.")
+    return value
+
+
+def _check_data(data: Tree) -> int:
+    leaves = jax.tree.leaves(data)
+    if not leaves or any(leaf.ndim == 0 for leaf in leaves):
+        raise CojaxInputError(
+            "Problem needs data with the nodes on the first axis of every array, got a scalar or none."
+        )
+    lengths = sorted({leaf.shape[0] for leaf in leaves})
+    if len(lengths) > 1 or lengths[0] == 0:
+        raise CojaxInputError(f"Problem needs one number of nodes > 0 on the first axis of data, got {lengths}.")
+    for leaf in leaves:
+        if is_concrete(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating) and bool(jnp.any(jnp.isnan(leaf))):
+            node = int(np.argwhere(np.isnan(np.asarray(leaf)))[0, 0])
+            raise CojaxInputError(f"Problem needs data without NaN, got one at node {node}; drop or fill that row.")
+    return lengths[0]
+
+
+def _bound(name: str, value: Any, default: float, nodes: int, budget: Array) -> Array:
+    shape = (nodes, *budget.shape)
+    if value is None:
+        return jnp.full(shape, default, budget.dtype)
+    if not isinstance(value, jax.Array):
+        value = jnp.asarray(real_array("Problem", name, value))
+    value = value.astype(budget.dtype)
+    if value.ndim == 1 and budget.ndim == 1 and value.shape[0] == nodes:
+        value = value[:, None]
+    try:
+        return jnp.broadcast_to(value, shape)
+    except ValueError as error:
+        raise CojaxInputError(f"Problem needs {name} of shape {shape}, got {value.shape}.") from error
+
+
+def _check_bounds(budget: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+    if np.isnan(lower).any() or np.isnan(upper).any():
+        raise CojaxInputError("Problem needs bounds without NaN; use -inf or inf where there is none.")
+    if (lower > upper).any():
+        node = int(np.argwhere(lower > upper)[0, 0])
+        low, high = lower[node], upper[node]
+        raise CojaxInputError(f"Problem needs lower <= upper, got {low} > {high} at node {node}.")
+    least, most = lower.astype(np.float64).sum(0), upper.astype(np.float64).sum(0)
+    slack = 8 * np.finfo(budget.dtype).eps * np.maximum(np.abs(budget), 1)
+    if (budget > most + slack).any():
+        raise CojaxInputError(
+            f"Problem needs budget <= sum of upper, got {_one(budget)} > {_one(most)}: "
+            f"{_one(budget - most):g} too much; raise upper or lower the budget."
+        )
+    if (budget < least - slack).any():
+        raise CojaxInputError(
+            f"Problem needs budget >= sum of lower, got {_one(budget)} < {_one(least)}: "
+            f"{_one(least - budget):g} missing; lower the lower bounds or raise the budget."
+        )
+
+
+def _check_sum(cpu: np.ndarray, budget: np.ndarray) -> None:
+    total = cpu.astype(np.float64).sum(0)
+    tolerance = 64 * np.finfo(cpu.dtype).eps * (np.abs(cpu).astype(np.float64).sum(0) + np.abs(budget))
+    if (np.abs(total - budget) > tolerance).any():
+        raise CojaxInputError(
+            f"Problem.start needs cpu that sums to the budget {_one(budget)}, got {_one(total)}: it would stay wrong "
+            "for ever; rescale cpu, or leave it out for the even split."
+        )
+
+
+def _one(value: np.ndarray):
+    return value.item() if value.ndim == 0 else value
+
+
+def _even_split(budget: Array, lower: Array, upper: Array) -> Array:
+    """clip(level, lower, upper) with the level at which the shares sum to the budget, by bisection."""
+    num_nodes = lower.shape[0]
+    even = jnp.broadcast_to(budget / num_nodes, lower.shape)
+    reach = jnp.abs(budget) + jnp.where(jnp.isfinite(lower), jnp.abs(lower), 0).max(0)
+    reach = reach + jnp.where(jnp.isfinite(upper), jnp.abs(upper), 0).max(0)
+
+    def halve(_, ends):
+        low, high = ends
+        middle = (low + high) / 2
+        too_little = jnp.clip(middle, lower, upper).sum(0) < budget
+        return jnp.where(too_little, middle, low), jnp.where(too_little, high, middle)
+
+    low, high = jax.lax.fori_loop(0, jnp.finfo(budget.dtype).nmant + 4, halve, (-reach, reach))
+    inside = ((lower <= even) & (even <= upper)).all(0)
+    return jnp.where(inside, even, jnp.clip((low + high) / 2, lower, upper))

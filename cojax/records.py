@@ -1,0 +1,50 @@
+"""What is worth knowing about a run, computed once per chunk; any function of the same arguments can be a record."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from . import _tree
+from .problems import Decision, Problem
+
+
+class Trace(NamedTuple):
+    """The standard record; every field gets a leading axis of chunks."""
+
+    step: Int[Array, "*c"]  # steps done
+    cost: Float[Array, "*c"]  # sum over nodes of the cost at each node's own decision, without penalty
+    imbalance: Float[Array, "*c"]  # largest |sum of cpu - budget| over ALL steps so far, exact: 0.0 means never off
+    overload: Float[Array, "*c"]  # largest distance of a share from its bounds
+    disagreement: Float[Array, "*c"]  # largest distance of a params entry from its mean over nodes
+    gradient: Float[Array, "*c"]  # largest entry of the mean over nodes of the params gradient
+
+
+def standard(problem: Problem, x: Decision, state: Any) -> Trace:
+    """Cost, feasibility and agreement of the decision `x` in `state`."""
+    return Trace(
+        step=state.step,
+        cost=problem.costs(x).sum(),
+        imbalance=state.imbalance,
+        overload=overload(problem, x),
+        disagreement=disagreement(x),
+        gradient=_tree.largest(_tree.node_mean(state.grad.params)),
+    )
+
+
+def decision(problem: Problem, x: Decision, state: Any) -> Decision:
+    """The decision itself: n * (d + r) numbers a chunk."""
+    return x
+
+
+def overload(problem: Problem, x: Decision) -> Float[Array, ""]:
+    """The largest distance of a share from its bounds, 0 inside."""
+    if x.cpu is None or problem.lower is None or problem.upper is None:
+        return jnp.zeros(())
+    outside = jnp.maximum(problem.lower - x.cpu, x.cpu - problem.upper)
+    return jnp.maximum(jnp.max(outside), 0)
+
+
+def disagreement(x: Decision) -> Float[Array, ""]:
+    """The largest distance of a params entry from its mean over nodes."""
+    return _tree.largest(_tree.subtract(x.params, _tree.node_mean(x.params)))
