@@ -33,14 +33,19 @@ def is_small_float(dtype: Any) -> bool:
     return jnp.issubdtype(dtype, jnp.floating)
 
 
+def floating(value: Any) -> Any:
+    """`value`, a Python whole number made a float: JAX differentiates with respect to floats only."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def check_number(
     owner: str,
     name: str,
     value: Any,
     *,
-    above: float | None = None,
-    at_least: float | None = None,
-    below: float | None = None,
+    above: float | int | None = None,
+    at_least: float | int | None = None,
+    below: float | int | None = None,
     shaped: tuple[int, ...] | None = None,
     why: str = "",
 ) -> None:

@@ -42,9 +42,9 @@ def settle(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Array
     """The shares on their grid, what is missing spread evenly over them in grid steps: they sum to `budget` exactly."""
     grid = grid_of(cpu)
     counts = jnp.round(cpu / grid).astype(_count_dtype(cpu))
-    missing = _wrapped(budget / grid) - counts.sum(0)
+    missing = _wrapped(budget / grid) - counts.sum(0, dtype=counts.dtype)
     num_nodes = cpu.shape[0]
-    one_more = jnp.arange(num_nodes).reshape(-1, *[1] * (cpu.ndim - 1)) < missing % num_nodes
+    one_more = jnp.arange(num_nodes, dtype=counts.dtype).reshape(-1, *[1] * (cpu.ndim - 1)) < missing % num_nodes
     counts = counts + missing // num_nodes + one_more.astype(counts.dtype)
     return counts.astype(cpu.dtype) * grid
 
@@ -65,7 +65,7 @@ def imbalance(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Ar
     _, exponent = jnp.frexp(jnp.max(jnp.abs(cpu)))
     quantum = jnp.ldexp(jnp.ones((), cpu.dtype), exponent + 2 - bits)
     counts = jnp.round(cpu / quantum).astype(_count_dtype(cpu))
-    difference = counts.sum(0) - _wrapped(budget / quantum)
+    difference = counts.sum(0, dtype=counts.dtype) - _wrapped(budget / quantum)
     error = jnp.max(jnp.abs(difference.astype(cpu.dtype))) * quantum
     return jnp.where(jnp.all(jnp.isfinite(cpu)), error, jnp.nan)
 

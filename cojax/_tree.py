@@ -1,7 +1,9 @@
 """Arithmetic on pytrees whose leaves carry the nodes on their first axis."""
 
+from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -46,8 +48,8 @@ def spread(factor: Any, leaf: Array) -> Array:
 
 
 def node_mean(tree: Tree) -> Tree:
-    """The mean over nodes of every leaf."""
-    return jax.tree.map(lambda leaf: leaf.mean(0), tree)
+    """The mean over nodes of every leaf, its node axis kept with length 1."""
+    return jax.tree.map(lambda leaf: leaf.mean(0, keepdims=True), tree)
 
 
 def largest(tree: Tree) -> Array:
@@ -60,3 +62,10 @@ def num_nodes(tree: Tree) -> int | None:
     """The length of the first axis that all leaves share; None of an empty tree."""
     leaves = jax.tree.leaves(tree)
     return leaves[0].shape[0] if leaves else None
+
+
+def as_pytree(function: Callable) -> Callable:
+    """A plain function wrapped so that jax.jit takes it as part of a pytree; a Module is one already."""
+    if isinstance(function, eqx.Module | jax.tree_util.Partial):
+        return function  # pyright: ignore[reportReturnType]
+    return jax.tree_util.Partial(function)

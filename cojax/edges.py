@@ -36,5 +36,6 @@ class Transfer(Along):
 
     def __call__(self, weights: Float[Array, "..."], difference: Float[Array, "..."]) -> Float[Array, "..."]:
         # The factors are multiplied in one fixed order: both ends of an edge must get the same bits.
+        weights = weights.astype(difference.dtype)
         factor = _tree.spread(self.step_size, weights) * weights
         return _grid.on_grid(_tree.spread(factor, difference) * difference, self.grid)

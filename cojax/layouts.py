@@ -171,7 +171,7 @@ class Neighbors(Layout):
         def slot(law: Along, heard: Array, weights: Array, index: Array) -> Array:
             # The index is checked on construction; a bounds check per gather costs as much as the gather.
             other = heard.at[index].get(mode="promise_in_bounds")
-            return law(weights.astype(heard.dtype), other - heard)
+            return law(weights, other - heard)
 
         def one(law: Along, heard: Array) -> Array:
             num_slots = self.index.shape[0]
@@ -216,7 +216,7 @@ class Edges(Layout):
 
         def one(law: Along, heard: Array) -> Array:
             difference = heard.at[second].get(mode="promise_in_bounds") - heard.at[first].get(mode="promise_in_bounds")
-            flux = law(self.weights.astype(heard.dtype), difference)
+            flux = law(self.weights, difference)
             received = jnp.zeros_like(heard).at[first].add(flux, mode="promise_in_bounds")
             return received.at[second].add(-flux, mode="promise_in_bounds")
 
@@ -249,7 +249,7 @@ class Circulant(Layout):
         def one(law: Along, heard: Array) -> Array:
             total = jnp.zeros_like(heard)
             for weights, offset in zip(self.weights, self.offsets, strict=True):
-                weights = jnp.broadcast_to(weights.astype(heard.dtype), (self.size,))
+                weights = jnp.broadcast_to(weights, (self.size,))
                 total = total + law(weights, jnp.roll(heard, -offset, axis=0) - heard)
             return total
 

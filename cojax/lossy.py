@@ -102,8 +102,8 @@ def _words(key: PRNGKeyArray, k: Any) -> tuple[Array, Array]:
 
 def pair_bits(low_word: Array, high_word: Array, i: Array, j: Array) -> Array:
     """32 random bits of the unordered pair {i, j}, a hash with no table behind it: equal in every layout."""
-    low = jnp.minimum(i, j).astype(jnp.uint32)
-    high = jnp.maximum(i, j).astype(jnp.uint32)
+    i, j = i.astype(jnp.uint32), j.astype(jnp.uint32)
+    low, high = jnp.minimum(i, j), jnp.maximum(i, j)
     return _mix(_mix(low ^ low_word) + high * jnp.uint32(0x9E3779B9) ^ high_word)
 
 

@@ -32,7 +32,7 @@ class Problem(eqx.Module):
             1e-6 in float32), so that shares can sum to it exactly.
         lower, upper: bounds of the shares, broadcast to (n,) or (n, r); none by default.
         penalty: what the dynamics add to the cost outside of the bounds, `penalty(cpu, lower, upper)` of one node:
-            one of `cojax.costs.PowerPenalty`, `SoftplusPenalty`, `BarrierPenalty`. Without it, bounds are only
+            one of `cojax.penalties.PowerPenalty`, `SoftplusPenalty`, `BarrierPenalty`. Without it, bounds are only
             checked and used by `reference`; with it they are soft: the run may pass them by a little.
 
     Every array is differentiable. Raises `CojaxInputError` for data whose leaves differ in n, NaN in the data,
@@ -58,10 +58,10 @@ class Problem(eqx.Module):
     ):
         if not callable(cost):
             raise CojaxInputError(f"Problem needs a function cost(x, data), got {type(cost).__name__}.")
-        self.cost = _as_pytree(cost)
+        self.cost = _tree.as_pytree(cost)
         self.data = jax.tree.map(_as_data, data)
         nodes = _check_data(self.data)
-        self.penalty = penalty
+        self.penalty = None if penalty is None else _tree.as_pytree(penalty)
         if budget is None:
             if lower is not None or upper is not None:
                 raise CojaxInputError("Problem needs a budget where bounds are given; pass budget=....")
@@ -129,13 +129,6 @@ class Problem(eqx.Module):
             raise CojaxInputError(
                 f"Problem.start needs {self.num_nodes} nodes on the first axis of {name}, got shape {leaf.shape}."
             )
-
-
-def _as_pytree(function: Callable) -> Callable:
-    """A plain function wrapped so that jax.jit takes it as part of a pytree; a Module is one already."""
-    if isinstance(function, eqx.Module | jax.tree_util.Partial):
-        return function  # pyright: ignore[reportReturnType]
-    return jax.tree_util.Partial(function)
 
 
 def _as_data(leaf: Any) -> Array:
