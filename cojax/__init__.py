@@ -10,6 +10,7 @@ from .layouts import Layout as Layout
 from .layouts import Neighbors as Neighbors
 from .layouts import Network as Network
 from .links import Ideal as Ideal
+from .links import Innovation as Innovation
 from .links import Link as Link
 from .links import Quantized as Quantized
 from .loop import Solution as Solution
@@ -30,6 +31,7 @@ from .methods import Method as Method
 from .networks import network as network
 from .problems import Decision as Decision
 from .problems import Problem as Problem
+from .quantizers import AdaptiveQuantizer as AdaptiveQuantizer
 from .quantizers import FloatQuantizer as FloatQuantizer
 from .quantizers import LogQuantizer as LogQuantizer
 from .quantizers import Quantizer as Quantizer

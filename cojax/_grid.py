@@ -55,7 +55,12 @@ def _settle_jvp(primals, tangents):
 
 
 def imbalance(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Array, ""]:
-    """|sum of cpu - budget|, the largest over resources, without rounding in the sum: 0.0 means equal.
+    """|sum of cpu - budget|, the largest over resources, without rounding in the sum: 0.0 means equal."""
+    return jnp.max(jnp.abs(shortfall(cpu, budget)))
+
+
+def shortfall(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Array, "*r"]:
+    """budget - sum of cpu, without rounding in the sum; not differentiable.
 
     Shares are counted in integers of their finest bit. Integers wrap, and so does the counted budget, so the
     difference is right although neither sum may fit.
@@ -65,9 +70,9 @@ def imbalance(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Ar
     _, exponent = jnp.frexp(jnp.max(jnp.abs(cpu)))
     quantum = jnp.ldexp(jnp.ones((), cpu.dtype), exponent + 2 - bits)
     counts = jnp.round(cpu / quantum).astype(_count_dtype(cpu))
-    difference = counts.sum(0, dtype=counts.dtype) - _wrapped(budget / quantum)
-    error = jnp.max(jnp.abs(difference.astype(cpu.dtype))) * quantum
-    return jnp.where(jnp.all(jnp.isfinite(cpu)), error, jnp.nan)
+    difference = _wrapped(budget / quantum) - counts.sum(0, dtype=counts.dtype)
+    missing = difference.astype(cpu.dtype) * quantum
+    return jnp.where(jnp.all(jnp.isfinite(cpu)), missing, jnp.nan)
 
 
 def _wrapped(value: Float[Array, "*r"]) -> Int[Array, "*r"]:

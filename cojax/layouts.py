@@ -42,22 +42,56 @@ class Network(eqx.Module):
 
 
 class Layout(Network):
-    """A network whose graph of one step is stored as arrays."""
+    """A network whose graph of one step is stored as arrays: where neighbours are, and how flows are summed."""
 
-    @abc.abstractmethod
+    def __check_init__(self):
+        self.link.check(fixed=self.num_graphs == 1, symmetric=not isinstance(self, Digraph))
+
     def flow(self, wire: Wire, along: Tree) -> Tree:
         """sum_j along(w_ij, heard_j - heard_i) for every node; `along` is a prefix tree of the message."""
+        if wire.near is None:
+            return _map_along(self.hear, along, wire.heard)
+
+        def recall(law: Along, near: Array) -> Array:
+            return self.collect(law(self.edge_weights(), self.swap(near) - near))
+
+        return _map_along(recall, along, wire.near)
+
+    @property
+    @abc.abstractmethod
+    def num_graphs(self) -> int:
+        """How many graphs take turns."""
+
+    @abc.abstractmethod
+    def hear(self, law: Along, heard: Array) -> Array:
+        """The flow of one array of the message, (n, ...), where all neighbours of a node heard the same of it."""
 
     @abc.abstractmethod
     def thin(self: Flows, keep: Keep) -> Flows:
         """This network with only the edges {i, j} for which `keep(i, j)`; called on the graph of one step."""
 
+    @abc.abstractmethod
+    def edge_weights(self) -> Array:
+        """The weights by directed edge, (*edges): the axes that a link with one memory per edge keeps."""
 
-def _map_along(flow: Callable[[Along, Array], Array], wire: Wire, along: Tree) -> Tree:
-    def part(one: Along, message: Tree) -> Tree:
-        return jax.tree.map(lambda heard: flow(one, heard), message)
+    @abc.abstractmethod
+    def ends(self, message: Array) -> Array:
+        """(n, ...) to (*edges, ...): for every directed edge, what its sender says."""
 
-    return jax.tree.map(part, along, wire.heard, is_leaf=lambda node: isinstance(node, Along))
+    @abc.abstractmethod
+    def swap(self, near: Array) -> Array:
+        """(*edges, ...), the same from the other end of every edge."""
+
+    @abc.abstractmethod
+    def collect(self, flux: Array) -> Array:
+        """(*edges, ...) to (n, ...): the sum over the edges of every node."""
+
+
+def _map_along(flow: Callable[[Along, Array], Array], along: Tree, message: Tree) -> Tree:
+    def part(law: Along, message: Tree) -> Tree:
+        return jax.tree.map(lambda leaf: flow(law, leaf), message)
+
+    return jax.tree.map(part, along, message, is_leaf=lambda node: isinstance(node, Along))
 
 
 def _this_step(weights: Array, k: Any, steps_ndim: int) -> Array:
@@ -87,13 +121,26 @@ class Dense(Layout):
     def at(self, k):
         return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 3))
 
-    def flow(self, wire, along):
-        def one(law: Along, heard: Array) -> Array:
-            if isinstance(law, Weigh):
-                return _matrix_flow(self.weights, self.weights.sum(1), heard)
-            return law(self.weights, heard[None] - heard[:, None]).sum(1)
+    @property
+    def num_graphs(self) -> int:
+        return 1 if self.weights.ndim == 2 else self.weights.shape[0]
 
-        return _map_along(one, wire, along)
+    def hear(self, law, heard):
+        if isinstance(law, Weigh):
+            return _matrix_flow(self.weights, self.weights.sum(1), heard)
+        return law(self.weights, heard[None] - heard[:, None]).sum(1)
+
+    def edge_weights(self):
+        return self.weights
+
+    def ends(self, message):
+        return jnp.broadcast_to(message[:, None], (*self.weights.shape, *message.shape[1:]))
+
+    def swap(self, near):
+        return near.swapaxes(0, 1)
+
+    def collect(self, flux):
+        return flux.sum(1)
 
     def thin(self, keep):
         nodes = jnp.arange(self.num_nodes)
@@ -125,18 +172,31 @@ class Digraph(Layout):
     def at(self, k):
         return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 3))
 
-    def flow(self, wire, along):
-        def one(law: Along, heard: Array) -> Array:
-            if isinstance(law, Weigh):
-                return _matrix_flow(self.weights, self.weights.sum(0), heard)
-            # What j gives to i is rounded once and subtracted at j: exact, although the weights are not symmetric.
-            given = law(self.weights, jnp.broadcast_to(heard[None], (*self.weights.shape, *heard.shape[1:])))
-            return given.sum(1) - given.sum(0)
+    @property
+    def num_graphs(self) -> int:
+        return 1 if self.weights.ndim == 2 else self.weights.shape[0]
 
-        return _map_along(one, wire, along)
+    def hear(self, law, heard):
+        if isinstance(law, Weigh):
+            return _matrix_flow(self.weights, self.weights.sum(0), heard)
+        # What j gives to i is rounded once and subtracted at j: exact, although the weights are not symmetric.
+        given = law(self.weights, jnp.broadcast_to(heard[None], (*self.weights.shape, *heard.shape[1:])))
+        return given.sum(1) - given.sum(0)
 
     def thin(self, keep):
         raise CojaxInputError("A digraph that loses links is not balanced: use an undirected network with Lossy.")
+
+    def edge_weights(self):
+        raise CojaxInputError("A digraph has no edges with two ends: use a link without memory, or memory per node.")
+
+    def ends(self, message):
+        return self.edge_weights()
+
+    def swap(self, near):
+        return self.edge_weights()
+
+    def collect(self, flux):
+        return self.edge_weights()
 
 
 def _matrix_flow(weights: Array, given: Array, heard: Array) -> Array:
@@ -167,26 +227,37 @@ class Neighbors(Layout):
     def at(self, k):
         return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 3))
 
-    def flow(self, wire, along):
-        def slot(law: Along, heard: Array, weights: Array, index: Array) -> Array:
+    @property
+    def num_graphs(self) -> int:
+        return 1 if self.weights.ndim == 2 else self.weights.shape[0]
+
+    def hear(self, law, heard):
+        def slot(weights: Array, index: Array) -> Array:
             # The index is checked on construction; a bounds check per gather costs as much as the gather.
-            other = heard.at[index].get(mode="promise_in_bounds")
-            return law(weights, other - heard)
+            return law(weights, heard.at[index].get(mode="promise_in_bounds") - heard)
 
-        def one(law: Along, heard: Array) -> Array:
-            num_slots = self.index.shape[0]
-            if num_slots <= SLOTS_AT_ONCE:
-                total = jnp.zeros_like(heard)
-                for weights, index in zip(self.weights, self.index, strict=True):
-                    total = total + slot(law, heard, weights, index)
-                return total
+        if self.index.shape[0] <= SLOTS_AT_ONCE:
+            total = jnp.zeros_like(heard)
+            for weights, index in zip(self.weights, self.index, strict=True):
+                total = total + slot(weights, index)
+            return total
 
-            def body(total, row):
-                return total + slot(law, heard, *row), None
+        def body(total: Array, row: tuple[Array, Array]) -> tuple[Array, None]:
+            return total + slot(*row), None
 
-            return lax.scan(body, jnp.zeros_like(heard), (self.weights, self.index), unroll=8)[0]
+        return lax.scan(body, jnp.zeros_like(heard), (self.weights, self.index), unroll=8)[0]
 
-        return _map_along(one, wire, along)
+    def edge_weights(self):
+        return self.weights
+
+    def ends(self, message):
+        return jnp.broadcast_to(message[None], (*self.index.shape, *message.shape[1:]))
+
+    def swap(self, near):
+        return near.at[self.twin, self.index].get(mode="promise_in_bounds")
+
+    def collect(self, flux):
+        return flux.sum(0)
 
     def thin(self, keep):
         kept = keep(jnp.arange(self.num_nodes)[None, :], self.index)
@@ -211,16 +282,28 @@ class Edges(Layout):
     def at(self, k):
         return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 2))
 
-    def flow(self, wire, along):
+    @property
+    def num_graphs(self) -> int:
+        return 1 if self.weights.ndim == 1 else self.weights.shape[0]
+
+    def hear(self, law, heard):
         first, second = self.pairs
+        difference = heard.at[second].get(mode="promise_in_bounds") - heard.at[first].get(mode="promise_in_bounds")
+        flux = law(self.weights, difference)
+        received = jnp.zeros_like(heard).at[first].add(flux, mode="promise_in_bounds")
+        return received.at[second].add(-flux, mode="promise_in_bounds")
 
-        def one(law: Along, heard: Array) -> Array:
-            difference = heard.at[second].get(mode="promise_in_bounds") - heard.at[first].get(mode="promise_in_bounds")
-            flux = law(self.weights, difference)
-            received = jnp.zeros_like(heard).at[first].add(flux, mode="promise_in_bounds")
-            return received.at[second].add(-flux, mode="promise_in_bounds")
+    def edge_weights(self):
+        return jnp.broadcast_to(self.weights[None], self.pairs.shape)
 
-        return _map_along(one, wire, along)
+    def ends(self, message):
+        return message.at[self.pairs].get(mode="promise_in_bounds")
+
+    def swap(self, near):
+        return near[::-1]
+
+    def collect(self, flux):
+        return jnp.zeros((self.size, *flux.shape[2:]), flux.dtype).at[self.pairs].add(flux, mode="promise_in_bounds")
 
     def thin(self, keep):
         return eqx.tree_at(lambda net: net.weights, self, jnp.where(keep(*self.pairs), self.weights, 0))
@@ -245,15 +328,29 @@ class Circulant(Layout):
     def at(self, k):
         return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 3))
 
-    def flow(self, wire, along):
-        def one(law: Along, heard: Array) -> Array:
-            total = jnp.zeros_like(heard)
-            for weights, offset in zip(self.weights, self.offsets, strict=True):
-                weights = jnp.broadcast_to(weights, (self.size,))
-                total = total + law(weights, jnp.roll(heard, -offset, axis=0) - heard)
-            return total
+    @property
+    def num_graphs(self) -> int:
+        return 1 if self.weights.ndim == 2 else self.weights.shape[0]
 
-        return _map_along(one, wire, along)
+    def hear(self, law, heard):
+        total = jnp.zeros_like(heard)
+        for weights, offset in zip(self.edge_weights(), self.offsets, strict=True):
+            total = total + law(weights, jnp.roll(heard, -offset, axis=0) - heard)
+        return total
+
+    def edge_weights(self):
+        return jnp.broadcast_to(self.weights, (len(self.offsets), self.size))
+
+    def ends(self, message):
+        return jnp.broadcast_to(message[None], (len(self.offsets), *message.shape))
+
+    def swap(self, near):
+        mirrored = [self.offsets.index(self.size - offset) for offset in self.offsets]
+        rolled = [jnp.roll(near[back], -offset, axis=0) for back, offset in zip(mirrored, self.offsets, strict=True)]
+        return jnp.stack(rolled)
+
+    def collect(self, flux):
+        return flux.sum(0)
 
     def thin(self, keep):
         nodes = jnp.arange(self.size)

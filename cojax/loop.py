@@ -44,7 +44,8 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
     _check_sizes(problem, network, start)
     grad = problem.grad(start)
     inner = method.init(start, grad)
-    wire = network.at(0).link.open(method.message(inner, grad))
+    net = network.at(0)
+    wire = net.link.open(method.message(inner, grad), net)
     return State(jnp.zeros((), jnp.int32), _imbalance(problem, start), inner, grad, wire)
 
 
@@ -56,7 +57,8 @@ def step(problem: Problem, network: Network, method: Method, state: State) -> St
     x = method.query(inner)
     grad = problem.grad(x)
     # Told at the end and carried: computed here it runs once per node, inside the next gather once per neighbour.
-    wire = net.link.tell(method.message(inner, grad), state.wire)
+    after = network.at(state.step + 1)
+    wire = after.link.tell(method.message(inner, grad), state.wire, after)
     imbalance = jnp.maximum(state.imbalance, _imbalance(problem, x))
     return State(state.step + 1, imbalance, inner, grad, wire)
 

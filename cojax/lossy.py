@@ -31,6 +31,7 @@ class Lossy(Network):
             raise CojaxInputError(
                 "Lossy needs an undirected network, got a Digraph: a lost direction breaks its balance."
             )
+        network.link.check(fixed=False, symmetric=True)
         self.network = network
         self.rate = rate
         self.key = jax.random.key(key) if isinstance(key, int) else key
@@ -78,6 +79,7 @@ class RandomGraph(Network):
         self.probability = probability
         self.key = jax.random.key(key) if isinstance(key, int) else key
         self.link = Ideal() if link is None else link
+        self.link.check(fixed=False, symmetric=True)
 
     @property
     def num_nodes(self) -> int:

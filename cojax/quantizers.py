@@ -9,15 +9,23 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ._checks import check_number
+from ._checks import CojaxInputError, check_number, is_concrete
 
 
 class Quantizer(eqx.Module):
-    """A map of every number of a message to a coarser one: odd, idempotent, and 0 at 0."""
+    """A map of every number of a message to a coarser one."""
 
     @abc.abstractmethod
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         """`value` rounded, in its own dtype and shape."""
+
+    def first_scale(self, value: Float[Array, "..."]) -> Any:
+        """The state before the first message shaped as `value`; None for a quantizer that does not adapt."""
+        return None
+
+    def adapt(self, value: Float[Array, "..."], scale: Any) -> tuple[Float[Array, "..."], Any]:
+        """`value` rounded at `scale`, and the next scale, which the receiver knows from what it received."""
+        return self(value), scale
 
 
 class LogQuantizer(Quantizer):
@@ -114,17 +122,74 @@ class FloatQuantizer(Quantizer):
         CojaxInputError: mantissa_bits is not a whole number from 0 to 52.
     """
 
-    mantissa_bits: int = eqx.field(static=True)
+    mantissa_bits: Any = eqx.field(static=True)
 
     def __check_init__(self):
         if isinstance(self.mantissa_bits, bool) or not isinstance(self.mantissa_bits, int):
-            check_number("FloatQuantizer", "mantissa_bits", "a whole number is wanted")
+            raise CojaxInputError(f"FloatQuantizer needs a whole number of mantissa_bits, got {self.mantissa_bits!r}.")
         check_number("FloatQuantizer", "mantissa_bits", self.mantissa_bits, at_least=0, below=53)
 
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         info = jnp.finfo(value.dtype)
         rounded = lax.reduce_precision(value, info.nexp, min(self.mantissa_bits, info.nmant))
         return _straight_through(value, rounded)
+
+
+class AdaptiveQuantizer(Quantizer):
+    """2**bits equal levels around 0 whose distance follows the message: wider after an outer level, else narrower.
+
+    With d the distance and j = 0 ... 2**(bits-1) - 1 the level of |u|/d rounded down (the last one saturates),
+    q(u) = sgn(u) (j + 1/2) d, and d+ = d * shrink**(1-t) * grow**t with t = j / (2**(bits-1) - 1).
+    The receiver knows the next distance from what it received, so only the level travels, at exactly `bits` bits a
+    number. For links with memory only: distances are per number and per channel. Innovations that shrink are
+    followed down at any rate slower than `shrink` per message; two bits are enough for convergence to machine
+    precision. The derivative is straight-through: dq/du = 1.
+
+    Args:
+        bits: from 2 to 16, static.
+        shrink, grow: factors in (0, 1) and > 1; an outer level must undo an inner one: shrink * grow >= 1.
+        first: the distance before the first message, > 0, in the unit of the message.
+
+    Raises:
+        CojaxInputError: a constant out of its range.
+
+    Source: Jayant, Bell System Technical Journal 1973, doi 10.1002/j.1538-7305.1973.tb02008.x.
+    """
+
+    bits: Any = eqx.field(static=True, default=3)
+    shrink: Any = 0.8
+    grow: Any = 1.6
+    first: Any = 1.0
+
+    def __check_init__(self):
+        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 2 <= self.bits <= 16:
+            raise CojaxInputError(f"AdaptiveQuantizer needs a whole number of bits from 2 to 16, got {self.bits!r}.")
+        check_number("AdaptiveQuantizer", "shrink", self.shrink, above=0.0, below=1.0, shaped=())
+        check_number("AdaptiveQuantizer", "grow", self.grow, above=1.0, shaped=())
+        check_number("AdaptiveQuantizer", "first", self.first, above=0.0, shaped=())
+        if is_concrete(self.shrink, self.grow):
+            why = "an outer level must undo an inner one"
+            product = float(self.shrink) * float(self.grow)
+            check_number("AdaptiveQuantizer", "shrink * grow", product, at_least=1.0, why=why)
+
+    def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        raise CojaxInputError(
+            "AdaptiveQuantizer needs a link with memory, its distances being per channel; use Innovation(...)."
+        )
+
+    def first_scale(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.full_like(value, self.first)
+
+    def adapt(self, value: Float[Array, "..."], scale: Any) -> tuple[Float[Array, "..."], Any]:
+        still, scale = lax.stop_gradient((value, scale))
+        top = 2 ** (self.bits - 1) - 1
+        level = jnp.clip(jnp.floor(jnp.abs(still) / scale), 0, top)
+        rounded = jnp.copysign((level + 0.5) * scale, still)
+        low, high = (jnp.log(jnp.asarray(factor, scale.dtype)) for factor in (self.shrink, self.grow))
+        info = jnp.finfo(scale.dtype)
+        # Kept away from 0 and infinity, from which no factor leads back.
+        after = jnp.clip(scale * jnp.exp(low + (high - low) * level / top), info.tiny / info.eps, info.max * info.eps)
+        return _straight_through(value, rounded), after
 
 
 @jax.custom_jvp

@@ -1,6 +1,7 @@
 """Every method in the list survives every law that applies to it."""
 
 import functools
+import itertools
 
 import equinox as eqx
 import jax
@@ -51,7 +52,9 @@ def test_the_fixed_point_is_the_centralised_optimum(learn, allocate):
 def test_node_sums_are_conserved_for_random_gradients_and_graphs(learn, allocate, seed, quantizer):
     random = np.random.default_rng(seed)
     num_nodes = 9
-    weights = np.triu(random.uniform(size=(num_nodes, num_nodes)) * (random.uniform(size=(num_nodes, num_nodes)) < 0.4), 1)
+    weights = np.triu(
+        random.uniform(size=(num_nodes, num_nodes)) * (random.uniform(size=(num_nodes, num_nodes)) < 0.4), 1
+    )
     network = cojax.Dense(weights=jnp.asarray((weights + weights.T) / 8), link=cojax.Quantized(quantizer))
     method = coopt(learn, allocate)
     x = cojax.Decision(jnp.asarray(random.normal(size=(num_nodes, 2))), jnp.ones(num_nodes))
@@ -60,14 +63,14 @@ def test_node_sums_are_conserved_for_random_gradients_and_graphs(learn, allocate
         for _ in range(3)
     ]
     state = method.init(x, grads[0])
-    wire = network.link.open(method.message(state, grads[0]))
-    for before, after in zip(grads, grads[1:], strict=False):
+    wire = network.link.open(method.message(state, grads[0]), network)
+    for before, after in itertools.pairwise(grads):
         flow = network.flow(wire, method.along(state))
         for leaf in jax.tree.leaves(flow):
             np.testing.assert_allclose(leaf.sum(0), 0, atol=1e-14)
         state = method.update(state, before, flow)
         assert laws.exact_imbalance(method.query(state).cpu, float(num_nodes)) == 0
-        wire = network.link.tell(method.message(state, after), wire)
+        wire = network.link.tell(method.message(state, after), wire, network)
 
 
 @each_method
@@ -146,7 +149,7 @@ def test_gradients_are_finite_differences(learn, allocate):
 
     inputs = (coopt(learn, allocate), weights, problem.data, problem.budget, start.params)
     flat, unravel = jax.flatten_util.ravel_pytree(inputs)
-    direction = jnp.asarray(np.random.default_rng(0).normal(size=flat.shape)) 
+    direction = jnp.asarray(np.random.default_rng(0).normal(size=flat.shape))
     run = jax.jit(lambda step: final_cost(unravel(flat + step * direction)))
     # Large enough for the grid (2**-46) to be invisible: error h**2 + grid / h.
     h = 1e-5

@@ -1,0 +1,123 @@
+"""Links with memory are exact; what one end holds of the other, the other knows."""
+
+import jax
+import jax.numpy as jnp
+import laws
+import numpy as np
+import pytest
+
+import cojax
+
+METHOD = cojax.CoOpt(learn=cojax.DIGing(0.03, mixing=0.5), allocate=cojax.Laplacian(0.2))
+COARSE = cojax.LogQuantizer(1.0)
+
+
+def lossy(link, layout="auto"):
+    return cojax.Lossy(cojax.network(laws.switching_graphs(), link=link, layout=layout), 0.3, key=4)
+
+
+def sums(problem, x, state):
+    trackers = state.method.learn.slack
+    return state.imbalance, jnp.max(jnp.abs(trackers.sum(0)))
+
+
+@pytest.mark.parametrize("layout", laws.LAYOUTS)
+@pytest.mark.parametrize("quantizer", [COARSE, cojax.AdaptiveQuantizer(2)])
+def test_edge_memory_is_exact_over_switching_graphs_that_lose_30_percent(layout, quantizer):
+    problem = laws.quadratic()
+    network = lossy(cojax.Innovation(quantizer, memory="edge"), layout)
+    run = cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=8000, every=1, record=sums)
+    params, cpu, _ = laws.optimum(problem)
+    np.testing.assert_allclose(run.x.params, np.broadcast_to(params, (8, 3)), atol=1e-12)
+    np.testing.assert_allclose(run.x.cpu, cpu, atol=1e-12)
+    imbalance, slack = run.trace
+    assert np.asarray(imbalance).max() == 0.0
+    assert np.asarray(slack).max() < 1e-12
+
+
+@pytest.mark.parametrize("quantizer", [COARSE, cojax.AdaptiveQuantizer(2), cojax.FloatQuantizer(0)])
+@pytest.mark.parametrize("memory", ["node", "edge"])
+def test_memory_is_exact_on_a_fixed_graph(quantizer, memory):
+    problem = laws.quadratic()
+    network = cojax.network(laws.ring_with_chords(), link=cojax.Innovation(quantizer, memory))
+    run = cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=8000, every=8000)
+    params, cpu, _ = laws.optimum(problem)
+    np.testing.assert_allclose(run.x.params, np.broadcast_to(params, (8, 3)), atol=1e-12)
+    np.testing.assert_allclose(run.x.cpu, cpu, atol=1e-12)
+
+
+def test_edge_memory_on_a_fixed_graph_is_node_memory():
+    problem = laws.quadratic()
+    runs = []
+    for memory in ("node", "edge"):
+        network = cojax.network(laws.ring_with_chords(), link=cojax.Innovation(COARSE, memory), layout="neighbors")
+        runs.append(cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=50, every=50).x)
+    np.testing.assert_array_equal(runs[0].cpu, runs[1].cpu)
+    np.testing.assert_allclose(runs[0].params, runs[1].params, atol=1e-13)
+
+
+def test_edge_memory_agrees_in_every_layout():
+    problem = laws.quadratic()
+    ring = laws.nx.cycle_graph(8)
+    link = cojax.Innovation(COARSE, memory="edge")
+    runs = []
+    for layout in (*laws.LAYOUTS, "circulant"):
+        network = cojax.Lossy(cojax.network(ring, link=link, layout=layout), 0.3, key=1)
+        runs.append(cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=40, every=40).x)
+    for run in runs[1:]:
+        np.testing.assert_array_equal(run.cpu, runs[0].cpu)
+        np.testing.assert_allclose(run.params, runs[0].params, atol=1e-12)
+
+
+def test_a_memory_moves_only_where_its_link_is_up():
+    network = lossy(cojax.Innovation(COARSE, memory="edge"), "dense")
+    net, after = network.at(0), network.at(1)
+    message = jnp.asarray(np.random.default_rng(0).normal(size=8))
+    before = net.link.open(message, net)
+    told = after.link.tell(2 * message, before, after)
+    moved = np.asarray(told.near != before.near)
+    up = np.asarray(after.weights > 0)
+    assert moved.any() and not moved[~up].any() and moved[up].all()
+
+
+def test_gradients_through_innovations_agree_with_finite_differences_in_direction():
+    problem = laws.quadratic()
+    network = cojax.network(laws.ring_with_chords(), link=cojax.Innovation(cojax.LogQuantizer(0.1)))
+    start = laws.start_of(problem)
+    params, cpu, _ = laws.optimum(problem)
+
+    def error(logs):
+        method = cojax.CoOpt(cojax.DIGing(jnp.exp(logs[0]), jnp.exp(logs[1])), cojax.Laplacian(jnp.exp(logs[2])))
+        run = cojax.solve(problem, network, method, start, num_steps=150, every=15, record=lambda p, x, s: x)
+        gap = ((run.trace.params - params[None, None]) ** 2).sum((1, 2)) + ((run.trace.cpu - cpu[None]) ** 2).sum(1)
+        return jnp.log10(gap).mean()
+
+    point = jnp.log(jnp.asarray([0.03, 0.5, 0.1]))
+    reverse = jax.grad(error)(point)
+    # Steps far wider than one cell of the quantizer: the landscape below is a staircase.
+    offsets = 0.05 * jnp.concatenate([jnp.eye(3), -jnp.eye(3)])
+    values = jax.vmap(error)(point[None] + offsets)
+    slope = (values[:3] - values[3:]) / 0.1
+    cosine = jnp.vdot(reverse, slope) / jnp.linalg.norm(reverse) / jnp.linalg.norm(slope)
+    assert cosine > 0.99
+
+
+def test_node_memory_is_refused_where_neighbours_change():
+    for build in (
+        lambda: cojax.network(laws.switching_graphs(), link=cojax.Innovation(COARSE)),
+        lambda: cojax.Lossy(cojax.network(laws.ring_with_chords(), link=cojax.Innovation(COARSE)), 0.1),
+        lambda: cojax.RandomGraph(8, 0.5, link=cojax.Innovation(COARSE)),
+    ):
+        with pytest.raises(cojax.CojaxInputError, match='needs a fixed network without loss.*use memory="edge"'):
+            build()
+
+
+def test_edge_memory_is_refused_on_directed_networks():
+    arcs = laws.nx.DiGraph([(i, (i + 1) % 5) for i in range(5)])
+    with pytest.raises(cojax.CojaxInputError, match='needs symmetric weights.*use memory="node"'):
+        cojax.network(arcs, link=cojax.Innovation(COARSE, memory="edge"))
+
+
+def test_an_unknown_memory_is_refused():
+    with pytest.raises(cojax.CojaxInputError, match="Innovation needs memory \"node\" or \"edge\", got 'both'"):
+        cojax.Innovation(COARSE, memory="both")

@@ -1,0 +1,118 @@
+"""Every quantizer stays in the sector it promises, and its derivatives are straight-through."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cojax
+
+HARD = [0.0, -0.0, 5e-324, -5e-324, 2.3e-308, 1.0, -1.0, 1e300, -1e300]
+values = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False, min_value=-1e30, max_value=1e30)
+
+
+@given(value=values.filter(lambda u: abs(u) > 1e-290), rho=st.floats(1e-3, 3.0))
+@settings(max_examples=200, deadline=None)
+def test_t7_the_log_ratio_stays_in_its_sector_and_is_odd_and_idempotent(value, rho):
+    quantizer = cojax.LogQuantizer(rho)
+    rounded = quantizer(jnp.asarray(value))
+    # One rounding of exp and log at exponents up to 700.
+    slack = 1 + 1e-12
+    assert np.exp(-rho / 2) / slack <= float(rounded) / value <= np.exp(rho / 2) * slack
+    assert quantizer(jnp.asarray(-value)) == -rounded
+    np.testing.assert_allclose(quantizer(rounded), rounded, rtol=1e-12)
+
+
+def test_t7_the_upper_end_of_the_log_sector_is_above_one_plus_half_rho():
+    values = jnp.exp(jnp.linspace(-1.0, 1.0, 20001))
+    ratio = cojax.LogQuantizer(1.0)(values) / values
+    assert 1.5 < float(ratio.max()) <= np.exp(0.5) + 1e-12
+    assert np.exp(-0.5) - 1e-12 <= float(ratio.min()) < 0.61
+
+
+@pytest.mark.parametrize("quantizer", [cojax.LogQuantizer(0.5), cojax.UniformQuantizer(0.1), cojax.FloatQuantizer(3)])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
+def test_zero_stays_zero_and_hard_values_stay_finite_with_finite_derivatives(quantizer, dtype):
+    hard = jnp.asarray([value for value in HARD if abs(value) < float(jnp.finfo(dtype).max)], dtype)
+    rounded, slope = jax.vmap(jax.value_and_grad(quantizer))(hard)
+    assert rounded.dtype == dtype
+    assert np.asarray(rounded[:2], np.float64).tolist() == [0.0, 0.0]
+    assert jnp.all(jnp.isfinite(rounded)) and jnp.all(jnp.isfinite(slope))
+
+
+@given(value=values)
+@settings(max_examples=100, deadline=None)
+def test_uniform_rounding_errs_by_half_a_level_at_most(value):
+    error = abs(float(cojax.UniformQuantizer(0.25)(jnp.asarray(value))) - value)
+    assert error <= 0.125 or error <= 1e-15 * abs(value)
+
+
+@given(value=values.filter(lambda u: abs(u) > 1e-290), bits=st.integers(0, 52))
+@settings(max_examples=100, deadline=None)
+def test_float_rounding_stays_in_its_sector(value, bits):
+    ratio = float(cojax.FloatQuantizer(bits)(jnp.asarray(value))) / value
+    assert 1 - 2.0 ** -(bits + 1) <= ratio <= 1 + 2.0 ** -(bits + 1)
+
+
+def test_the_log_derivatives_are_the_straight_through_rule_in_the_log_domain():
+    value, rho = 1.7, 0.5
+    t = np.log(value) / rho
+    rounded = np.exp(rho * np.round(t))
+    by_value, by_rho = jax.grad(lambda u, r: cojax.LogQuantizer(r)(u), argnums=(0, 1))(jnp.asarray(value), rho)
+    np.testing.assert_allclose(by_value, rounded / value, rtol=1e-12)
+    np.testing.assert_allclose(by_rho, rounded * (np.round(t) - t), rtol=1e-12)
+
+
+@given(bits=st.integers(2, 6), seed=st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_the_adaptive_scale_follows_a_message_over_60_orders_of_magnitude(bits, seed):
+    quantizer = cojax.AdaptiveQuantizer(bits)
+    random = np.random.default_rng(seed)
+    messages = jnp.asarray(random.normal(size=3000) * np.exp(-0.04 * np.arange(3000)))
+
+    def send(carry, message):
+        held, scale = carry
+        rounded, scale = quantizer.adapt(message - held, scale)
+        return (held + rounded, scale), rounded / message
+
+    (held, _), _ = jax.lax.scan(send, (jnp.zeros(()), jnp.ones(())), messages)
+    assert abs(float(held)) < 1e-40
+
+
+def test_the_adaptive_receiver_needs_only_the_level():
+    quantizer = cojax.AdaptiveQuantizer(2)
+    one, other = quantizer.adapt(jnp.asarray([0.2, 5.0]), jnp.asarray([1.0, 1.0]))
+    np.testing.assert_allclose(one, [0.5, 1.5])
+    np.testing.assert_allclose(other, [0.8, 1.6])
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: cojax.LogQuantizer(-1.0), "LogQuantizer needs rho > 0, got -1."),
+        (lambda: cojax.LogQuantizer(0.0), "LogQuantizer needs rho > 0, got 0."),
+        (lambda: cojax.LogQuantizer(float("nan")), "LogQuantizer needs rho > 0, got nan."),
+        (lambda: cojax.LogQuantizer("fine"), "LogQuantizer needs real numbers for rho, got <U4."),
+        (lambda: cojax.LogQuantizer(np.ones(3)), "LogQuantizer needs one number for rho, got shape (3,)."),
+        (lambda: cojax.UniformQuantizer(0), "UniformQuantizer needs delta > 0, got 0."),
+        (lambda: cojax.FloatQuantizer(2.5), "FloatQuantizer needs a whole number of mantissa_bits, got 2.5."),
+        (
+            lambda: cojax.FloatQuantizer(60),
+            "FloatQuantizer needs mantissa_bits >= 0 and mantissa_bits < 53, got 60.",
+        ),
+        (
+            lambda: cojax.AdaptiveQuantizer(1),
+            "AdaptiveQuantizer needs a whole number of bits from 2 to 16, got 1.",
+        ),
+        (
+            lambda: cojax.AdaptiveQuantizer(2, shrink=0.5, grow=1.5),
+            "AdaptiveQuantizer needs shrink * grow >= 1, got 0.75: an outer level must undo an inner one.",
+        ),
+    ],
+)
+def test_bad_constants_are_refused_with_one_sentence(build, message):
+    with pytest.raises(cojax.CojaxInputError) as error:
+        build()
+    assert str(error.value) == message
