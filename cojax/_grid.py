@@ -44,8 +44,10 @@ def settle(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Array
     counts = jnp.round(cpu / grid).astype(_count_dtype(cpu))
     missing = _wrapped(budget / grid) - counts.sum(0, dtype=counts.dtype)
     num_nodes = cpu.shape[0]
-    one_more = jnp.arange(num_nodes, dtype=counts.dtype).reshape(-1, *[1] * (cpu.ndim - 1)) < missing % num_nodes
-    counts = counts + missing // num_nodes + one_more.astype(counts.dtype)
+    one_more = (
+        jnp.arange(num_nodes, dtype=counts.dtype).reshape(-1, *[1] * (cpu.ndim - 1)) < (missing % num_nodes)[None]
+    )
+    counts = counts + (missing // num_nodes)[None] + one_more.astype(counts.dtype)
     return counts.astype(cpu.dtype) * grid
 
 

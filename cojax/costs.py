@@ -88,7 +88,7 @@ class Softmax(eqx.Module):
 
     def score(self, params: Any, features: Any) -> Float[Array, "m c"]:
         """One number per class for (m, d) features; the largest is the predicted class."""
-        params, features = _matched("Softmax", params, features, classes=True)
+        params, features = _matched("Softmax", params, features, ndim=2)
         return features @ params
 
     def __call__(self, params: Any, samples: Any) -> Float[Array, ""]:
@@ -106,8 +106,9 @@ class SmoothHinge(eqx.Module):
         g = ridge/2 |omega|**2 + weight sum_j weights_j softplus(sharpness (1 - targets_j s_j)) / sharpness,
         s_j = features_j . omega - nu,   softplus(u) = log(1 + exp(u)).
 
-    Targets are -1 or 1, see `check_labels`. Per sample the loss exceeds the hinge max(0, 1 - t s) by 0 to
-    log(2)/sharpness, the most at t s = 1. Curvature <= weight sharpness/4 sum_j weights_j (|features_j|**2 + 1) + ridge.
+    Targets are -1 or 1, see `check_labels`. Per sample the loss exceeds the hinge max(0, 1 - t s) by 0
+    to log(2)/sharpness, the most at t s = 1.
+    Curvature <= weight sharpness / 4 * sum_j weights_j (|features_j|**2 + 1) + ridge.
     Dtypes and derivatives as in `LeastSquares`.
 
     Fields: ridge >= 0, r of the paper, not on the offset; sharpness > 0, mu of the paper; weight > 0, C of the paper.
@@ -161,8 +162,8 @@ class Price(eqx.Module):
 class Delay(eqx.Module):
     """f(cpu) = work / cpu, the time that the work takes; curvature 2 work / cpu**3. Data is work > 0.
 
-    At cpu <= 0 it is inf and its gradient NaN, so that a run which gets there ends as DIVERGED: keep shares away from
-    0 with a lower bound and a penalty.
+    At cpu <= 0 it is inf and its gradient not finite, so that a run which gets there ends as DIVERGED: keep shares
+    away from 0 with a lower bound and a penalty.
     """
 
     def __call__(self, cpu: Any, data: Any) -> Float[Array, ""]:
@@ -239,16 +240,16 @@ def _check_samples(owner: str, samples: Any) -> None:
             raise CojaxInputError(f"{owner} needs {name} of shape {wanted}, one per row of features, got {got}.")
 
 
-def _matched(owner: str, params: Any, features: Any, offset: int = 0, classes: bool = False) -> tuple[Array, Array]:
+def _matched(owner: str, params: Any, features: Any, offset: int = 0, ndim: int = 1) -> tuple[Array, Array]:
     """`params` and `features` in the dtype to compute in, their shapes checked."""
     if np.ndim(features) != 2:
         raise CojaxInputError(f"{owner} needs features of shape (m, d) at a node, got {np.shape(features)}.")
     if not isinstance(params, jax.Array | np.ndarray):
         raise CojaxInputError(f"{owner} needs params that are one array, got {type(params).__name__}.")
     rows = features.shape[1] + offset
-    if params.shape[:1] != (rows,) or params.ndim != 1 + classes:
-        wanted = f"({rows}, c), c classes" if classes else f"({rows},)"
-        raise CojaxInputError(f"{owner} needs params of shape {wanted}, at a node, got {params.shape}.")
+    if params.shape[:1] != (rows,) or params.ndim != ndim:
+        wanted = (f"({rows},)", f"({rows}, c)")[ndim - 1]
+        raise CojaxInputError(f"{owner} needs params of shape {wanted} at a node, got {params.shape}.")
     # Sums over samples lose their last digits in 16 bits.
     dtype = _widest(params.dtype, features.dtype, jnp.float32)
     return jnp.asarray(params, dtype), jnp.asarray(features, dtype)
@@ -283,9 +284,11 @@ def _ridge(ridge: Any, params: Any, scores: Array) -> Array:
 
 
 def _added(values: list) -> Array:
-    dtype = _widest(*(value.dtype for value in values))
-    return jnp.sum(jnp.stack([value.astype(dtype) for value in values]))
+    arrays = [jnp.asarray(value) for value in values]
+    dtype = _widest(*(array.dtype for array in arrays))
+    return sum((array.astype(dtype) for array in arrays[1:]), arrays[0].astype(dtype))
 
 
 def _widest(*dtypes: Any) -> Any:
-    return functools.reduce(jnp.promote_types, dtypes)
+    with jax.numpy_dtype_promotion("standard"):  # a caller's strict mode is about arrays that meet unasked
+        return functools.reduce(jnp.promote_types, dtypes)

@@ -97,18 +97,34 @@ def solve(
 @functools.partial(jax.jit, static_argnums=(4, 5, 6))
 def _solve(problem, network, method, start, num_chunks, every, record) -> Solution:
     state = start if isinstance(start, State) else init(problem, network, method, start)
+    shapes = jax.eval_shape(lambda: state.wire)
 
-    def one_step(state, _):
-        return step(problem, network, method, state), None
+    def one_step(flat, _):
+        return _flatten_wire(step(problem, network, method, _shape_wire(flat, shapes))), None
 
     @jax.checkpoint
-    def chunk(state, _):
-        state, _ = lax.scan(one_step, state, length=every)
-        return state, record(problem, method.query(state.method), state)
+    def chunk(flat, _):
+        flat, _ = lax.scan(one_step, flat, length=every)
+        state = _shape_wire(flat, shapes)
+        return flat, record(problem, method.query(state.method), state)
 
-    state, trace = lax.scan(chunk, state, length=num_chunks)
+    flat, trace = lax.scan(chunk, _flatten_wire(state), length=num_chunks)
+    state = _shape_wire(flat, shapes)
     x = method.query(state.method)
     return Solution(x, trace, state, status_of(problem, x, state))
+
+
+def _flatten_wire(state: State) -> State:
+    """`state` with the wire as vectors, the shape in which XLA on CPU then computes it.
+
+    A quantizer over rows of 10 numbers leaves most SIMD lanes idle: as a vector it is 2.4 times faster, and the whole
+    step 1.25 times (`benchmarks/step.py`). The flow still reads rows: a gather over vectors would be slower.
+    """
+    return state._replace(wire=jax.tree.map(lambda leaf: leaf.reshape(-1), state.wire))
+
+
+def _shape_wire(state: State, shapes: Wire) -> State:
+    return state._replace(wire=jax.tree.map(lambda leaf, like: leaf.reshape(like.shape), state.wire, shapes))
 
 
 def _imbalance(problem: Problem, x: Decision) -> Float[Array, ""]:

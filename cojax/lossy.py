@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from ._checks import CojaxInputError, check_number
+from ._checks import CojaxInputError, check_number, floating
 from .layouts import Dense, Digraph, Network
 from .links import Ideal, Link
 
@@ -33,7 +33,7 @@ class Lossy(Network):
             )
         network.link.check(fixed=False, symmetric=True)
         self.network = network
-        self.rate = rate
+        self.rate = floating(rate)
         self.key = jax.random.key(key) if isinstance(key, int) else key
 
     @property
@@ -76,7 +76,7 @@ class RandomGraph(Network):
         check_number("RandomGraph", "probability", probability, above=0.0, shaped=())
         check_number("RandomGraph", "1 - probability", 1 - probability, at_least=0.0, shaped=())
         self.size = int(size)
-        self.probability = probability
+        self.probability = floating(probability)
         self.key = jax.random.key(key) if isinstance(key, int) else key
         self.link = Ideal() if link is None else link
         self.link.check(fixed=False, symmetric=True)

@@ -1,17 +1,18 @@
 """From graphs to a network: nodes ordered, edges checked, weights chosen, the fastest layout picked."""
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse as sparse
-from scipy.sparse.csgraph import connected_components
 
 from ._checks import CojaxInputError, real_array
 from .layouts import Circulant, Dense, Digraph, Edges, Layout, Neighbors
 from .links import Ideal, Link
 from .weights import balanced, metropolis
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 LAYOUTS = ("auto", "dense", "neighbors", "edges", "circulant")
 Weights = Callable[[int, np.ndarray], np.ndarray]
@@ -107,8 +108,10 @@ def _is_networkx(item: Any) -> bool:
     return hasattr(item, "adjacency") and hasattr(item, "nodes")
 
 
-def _as_matrix(item: Any) -> sparse.coo_array | None:
+def _as_matrix(item: Any) -> "sparse.coo_array | None":
     """A weight matrix as (i, j, w) triples, or None of a networkx graph."""
+    from scipy import sparse  # here, because it takes longer to load than all of cojax
+
     if _is_networkx(item):
         return None
     if sparse.issparse(item):
@@ -130,7 +133,7 @@ def _as_matrix(item: Any) -> sparse.coo_array | None:
     return matrix
 
 
-def _is_directed(item: Any, matrix: sparse.coo_array | None) -> bool:
+def _is_directed(item: Any, matrix: "sparse.coo_array | None") -> bool:
     if matrix is None:
         return item.is_directed()
     return bool(abs(matrix - matrix.T).sum() > 0)
@@ -155,7 +158,7 @@ def _names(items: list, matrices: list, nodelist: Sequence[Hashable] | None) -> 
     return names
 
 
-def _edges(item: Any, matrix: sparse.coo_array | None, names: list) -> tuple[np.ndarray, np.ndarray | None]:
+def _edges(item: Any, matrix: "sparse.coo_array | None", names: list) -> tuple[np.ndarray, np.ndarray | None]:
     """Every undirected edge once, lower end first, sorted; and its given weight, or None."""
     place = {name: row for row, name in enumerate(names)}
     if matrix is not None:
@@ -194,6 +197,9 @@ def _check_weights(pairs: np.ndarray, table: np.ndarray) -> None:
 
 
 def _check_connected(num_nodes: int, pairs: np.ndarray, names: list, *, directed: bool = False) -> None:
+    from scipy import sparse
+    from scipy.sparse.csgraph import connected_components
+
     graph = sparse.coo_array((np.ones(pairs.shape[1]), tuple(pairs)), shape=(num_nodes, num_nodes))
     count, part = connected_components(graph, directed=directed, connection="strong")
     if count > 1:

@@ -28,15 +28,15 @@ class PowerPenalty(eqx.Module):
 
     def __check_init__(self):
         check_number("PowerPenalty", "weight", self.weight, above=0.0, shaped=())
-        check_number("PowerPenalty", "power", self.power, at_least=1.0, shaped=())
+        if isinstance(self.power, bool) or not isinstance(self.power, int | float):
+            raise CojaxInputError(f"PowerPenalty needs a Python number for power, got {self.power!r}: it is static.")
+        check_number("PowerPenalty", "power", self.power, at_least=1.0)
 
     def __call__(self, cpu: Any, lower: Any, upper: Any) -> Float[Array, ""]:
-        weight = jnp.asarray(self.weight, jnp.asarray(cpu).dtype)
-
         def side(room: Array) -> Array:
             # The inner where keeps the power away from 0, where a second derivative may not be finite.
             excess = jnp.where(room < 0, -room, 1)
-            return jnp.where(room < 0, weight * excess**self.power, 0)
+            return jnp.where(room < 0, jnp.asarray(self.weight, room.dtype) * excess**self.power, 0)
 
         return _both(side, "PowerPenalty", cpu, lower, upper)
 
@@ -58,10 +58,8 @@ class SoftplusPenalty(eqx.Module):
         check_number("SoftplusPenalty", "sharpness", self.sharpness, above=0.0, shaped=())
 
     def __call__(self, cpu: Any, lower: Any, upper: Any) -> Float[Array, ""]:
-        dtype = jnp.asarray(cpu).dtype
-        weight, sharpness = jnp.asarray(self.weight, dtype), jnp.asarray(self.sharpness, dtype)
-
         def side(room: Array) -> Array:
+            weight, sharpness = (jnp.asarray(value, room.dtype) for value in (self.weight, self.sharpness))
             return weight * jax.nn.softplus(-sharpness * room) / sharpness
 
         return _both(side, "SoftplusPenalty", cpu, lower, upper)
@@ -84,26 +82,24 @@ class BarrierPenalty(eqx.Module):
         check_number("BarrierPenalty", "epsilon", self.epsilon, above=0.0, shaped=())
 
     def __call__(self, cpu: Any, lower: Any, upper: Any) -> Float[Array, ""]:
-        epsilon = jnp.asarray(self.epsilon, jnp.asarray(cpu).dtype)
-
         def side(room: Array) -> Array:
-            return -epsilon * jnp.log(jnp.maximum(room, 0))
+            return -jnp.asarray(self.epsilon, room.dtype) * jnp.log(jnp.maximum(room, 0))
 
         return _both(side, "BarrierPenalty", cpu, lower, upper)
 
 
 def _both(side: Any, owner: str, cpu: Any, lower: Any, upper: Any) -> Float[Array, ""]:
     """`side` of the room above cpu plus `side` of the room below, over all resources; 0 where there is no bound."""
-    if cpu is None:
-        raise CojaxInputError(f"{owner} needs a CPU share, got None; give the problem a budget.")
     cpu = jnp.asarray(cpu)
+    if not jnp.issubdtype(cpu.dtype, jnp.floating):
+        cpu = cpu.astype(jnp.result_type(float))
     total = jnp.zeros((), cpu.dtype)
     for name, bound, sign in (("upper", upper, 1), ("lower", lower, -1)):
         bound = jnp.asarray(bound, cpu.dtype)
         if bound.shape not in ((), cpu.shape):
             raise CojaxInputError(f"{owner} needs {name} of shape {cpu.shape}, as cpu, got {bound.shape}.")
         bounded = jnp.isfinite(bound)
-        # The inner where keeps infinity out of the arithmetic: its derivative would be NaN.
-        room = jnp.where(bounded, sign * (jnp.where(bounded, bound, 0) - cpu), 1)
+        # The inner where keeps infinity out of `side`: its derivative there would be NaN.
+        room = jnp.where(bounded, sign * (bound - cpu), 1)
         total = total + jnp.sum(jnp.where(bounded, side(room), 0))
     return total

@@ -56,8 +56,6 @@ class Problem(eqx.Module):
         upper: Any = None,
         penalty: Callable | None = None,
     ):
-        if not callable(cost):
-            raise CojaxInputError(f"Problem needs a function cost(x, data), got {type(cost).__name__}.")
         self.cost = _tree.as_pytree(cost)
         self.data = jax.tree.map(_as_data, data)
         nodes = _check_data(self.data)
@@ -194,13 +192,13 @@ def _check_bounds(budget: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> N
     slack = 8 * np.finfo(budget.dtype).eps * np.maximum(np.abs(budget), 1)
     if (budget > most + slack).any():
         raise CojaxInputError(
-            f"Problem needs budget <= sum of upper, got {_one(budget)} > {_one(most)}: "
-            f"{_one(budget - most):g} too much; raise upper or lower the budget."
+            f"Problem needs budget <= sum of upper, got {_show(budget)} > {_show(most)}: "
+            f"{_show(budget - most)} too much; raise upper or lower the budget."
         )
     if (budget < least - slack).any():
         raise CojaxInputError(
-            f"Problem needs budget >= sum of lower, got {_one(budget)} < {_one(least)}: "
-            f"{_one(least - budget):g} missing; lower the lower bounds or raise the budget."
+            f"Problem needs budget >= sum of lower, got {_show(budget)} < {_show(least)}: "
+            f"{_show(least - budget)} missing; lower the lower bounds or raise the budget."
         )
 
 
@@ -209,13 +207,13 @@ def _check_sum(cpu: np.ndarray, budget: np.ndarray) -> None:
     tolerance = 64 * np.finfo(cpu.dtype).eps * (np.abs(cpu).astype(np.float64).sum(0) + np.abs(budget))
     if (np.abs(total - budget) > tolerance).any():
         raise CojaxInputError(
-            f"Problem.start needs cpu that sums to the budget {_one(budget)}, got {_one(total)}: it would stay wrong "
+            f"Problem.start needs cpu that sums to the budget {_show(budget)}, got {_show(total)}: it would stay wrong "
             "for ever; rescale cpu, or leave it out for the even split."
         )
 
 
-def _one(value: np.ndarray):
-    return value.item() if value.ndim == 0 else value
+def _show(value: Any) -> str:
+    return ", ".join(f"{number:.10g}" for number in np.ravel(value))
 
 
 def _even_split(budget: Array, lower: Array, upper: Array) -> Array:
@@ -228,9 +226,9 @@ def _even_split(budget: Array, lower: Array, upper: Array) -> Array:
     def halve(_, ends):
         low, high = ends
         middle = (low + high) / 2
-        too_little = jnp.clip(middle, lower, upper).sum(0) < budget
+        too_little = jnp.clip(middle[None], lower, upper).sum(0) < budget
         return jnp.where(too_little, middle, low), jnp.where(too_little, high, middle)
 
     low, high = jax.lax.fori_loop(0, jnp.finfo(budget.dtype).nmant + 4, halve, (-reach, reach))
-    inside = ((lower <= even) & (even <= upper)).all(0)
-    return jnp.where(inside, even, jnp.clip((low + high) / 2, lower, upper))
+    inside = ((lower <= even) & (even <= upper)).all(0, keepdims=True)
+    return jnp.where(inside, even, jnp.clip(((low + high) / 2)[None], lower, upper))

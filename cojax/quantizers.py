@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ._checks import CojaxInputError, check_number, is_concrete
+from ._checks import CojaxInputError, check_number, floating, is_concrete
 
 
 class Quantizer(eqx.Module):
@@ -47,7 +47,7 @@ class LogQuantizer(Quantizer):
 
     def __init__(self, rho: Any):
         check_number("LogQuantizer", "rho", rho, above=0.0, shaped=())
-        self.rho = rho
+        self.rho = floating(rho)
 
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         return _log_round(value, jnp.asarray(self.rho, value.dtype))
@@ -89,7 +89,7 @@ class UniformQuantizer(Quantizer):
 
     def __init__(self, delta: Any):
         check_number("UniformQuantizer", "delta", delta, above=0.0, shaped=())
-        self.delta = delta
+        self.delta = floating(delta)
 
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         return _uniform_round(value, jnp.asarray(self.delta, value.dtype))
@@ -157,9 +157,9 @@ class AdaptiveQuantizer(Quantizer):
     """
 
     bits: Any = eqx.field(static=True, default=3)
-    shrink: Any = 0.8
-    grow: Any = 1.6
-    first: Any = 1.0
+    shrink: Any = eqx.field(default=0.8, converter=floating)
+    grow: Any = eqx.field(default=1.6, converter=floating)
+    first: Any = eqx.field(default=1.0, converter=floating)
 
     def __check_init__(self):
         if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 2 <= self.bits <= 16:

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import equinox as eqx
+
 from .. import _tree
-from .._checks import check_number
+from .._checks import check_number, floating
 from .._tree import Tree
 from .base import Method
 
@@ -17,7 +19,7 @@ class DGD(Method):
     Source: Nedic, Ozdaglar, IEEE TAC 2009, doi 10.1109/TAC.2008.2009515.
     """
 
-    step_size: Any
+    step_size: Any = eqx.field(converter=floating)
 
     def __check_init__(self):
         check_number("DGD", "step_size", self.step_size, above=0.0)

@@ -7,7 +7,7 @@ import jax
 import optax
 
 from .. import _tree
-from .._checks import check_number
+from .._checks import check_number, floating
 from .._tree import Tree
 from .base import Method
 
@@ -38,8 +38,8 @@ class DIGing(Method):
     Source: Nedic, Olshevsky, Shi, SIAM J. Optim. 2017, doi 10.1137/16M1084316; arXiv 2510.25176 in discrete time.
     """
 
-    step_size: Any
-    mixing: Any = 1.0
+    step_size: Any = eqx.field(converter=floating)
+    mixing: Any = eqx.field(default=1.0, converter=floating)
     transform: optax.GradientTransformation = eqx.field(static=True, default=optax.identity())
 
     def __check_init__(self):

@@ -2,8 +2,10 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
+
 from .. import _tree
-from .._checks import check_number
+from .._checks import check_number, floating
 from .._tree import Tree
 from .base import Method
 
@@ -23,7 +25,7 @@ class EXTRA(Method):
     Source: Shi, Ling, Wu, Yin, SIAM J. Optim. 2015, doi 10.1137/14096668X.
     """
 
-    step_size: Any
+    step_size: Any = eqx.field(converter=floating)
 
     def __check_init__(self):
         check_number("EXTRA", "step_size", self.step_size, above=0.0, shaped=())

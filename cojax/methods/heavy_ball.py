@@ -2,10 +2,11 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 from jaxtyping import Array, Float
 
 from .. import _grid, _tree
-from .._checks import check_number
+from .._checks import check_number, floating
 from .._tree import Tree
 from ..edges import Along, Transfer
 from .base import Method
@@ -29,8 +30,8 @@ class HeavyBall(Method):
     Source: Ghadimi, Shames, Johansson, IEEE TSP 2013, arXiv 1211.2132.
     """
 
-    step_size: Any
-    momentum: Any
+    step_size: Any = eqx.field(converter=floating)
+    momentum: Any = eqx.field(converter=floating)
 
     def __check_init__(self):
         why = "a step per node would break the sum of cpu; put it into the edge weights"

@@ -2,10 +2,11 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 from jaxtyping import Array, Float
 
 from .. import _grid, _tree
-from .._checks import check_number
+from .._checks import check_number, floating
 from .._tree import Tree
 from ..edges import Along, Transfer
 from .base import Method
@@ -27,7 +28,7 @@ class Laplacian(Method):
     Source: Xiao, Boyd, JOTA 2006, doi 10.1007/s10957-006-9080-1; arXiv 2510.25176 over quantized links.
     """
 
-    step_size: Any
+    step_size: Any = eqx.field(converter=floating)
 
     def __check_init__(self):
         why = "a step per node would break the sum of cpu; put it into the edge weights"

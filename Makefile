@@ -1,0 +1,23 @@
+# Sets up in .venv what it needs, then runs. PYTHON names the interpreter to use, 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test notebooks clean
+
+demo: .venv/ready
+	$(BIN)/cojax demo
+
+test: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest --numprocesses 2
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cojax needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cli,plots,data,dev]'
+	touch .venv/ready
+
+clean:
+	rm -rf .venv
