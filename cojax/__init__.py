@@ -1,5 +1,7 @@
 """Decentralized optimization and compute planning over networks, on JAX."""
 
+from . import costs as costs
+from . import penalties as penalties
 from . import weights as weights
 from ._checks import CojaxInputError as CojaxInputError
 from .layouts import Circulant as Circulant

@@ -55,13 +55,13 @@ def network(
         for pairs, given in edges
     ]
     pairs, table = _union(len(names), [pairs for pairs, _ in edges], chosen)
+    _check_weights(pairs, table)
     _check_connected(len(names), pairs[:, (table > 0).any(0)], names)
     return build(len(names), pairs, table, link=link, layout=layout)
 
 
 def build(num_nodes: int, pairs: np.ndarray, table: np.ndarray, *, link: Link, layout: str = "auto") -> Layout:
     """The layout of a union graph: pairs (2, e), every edge once, and table (T, e), its weights at every step."""
-    _check_weights(pairs, table)
     offsets = _circulant_offsets(num_nodes, pairs, table) if layout in ("auto", "circulant") else None
     if layout == "circulant" and offsets is None:
         raise CojaxInputError(

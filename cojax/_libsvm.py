@@ -1,0 +1,114 @@
+"""A LIBSVM file says one sample a line: its target, then `index:value` of the features that are not zero."""
+
+import bz2
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from ._checks import CojaxInputError
+from ._files import MAX_BYTES, checked_path, number
+
+LONGEST_LINE = 1 << 24
+# A packed file may unpack to this much whatever its size, and beyond that to this many times its size.
+MODEST_BYTES, LARGEST_RATIO = 1 << 22, 200
+
+
+def read_libsvm(
+    path: str | Path,
+    *,
+    first_index: int = 1,
+    num_features: int | None = None,
+    max_features: int = 1_000_000,
+    max_bytes: int = MAX_BYTES,
+) -> tuple[Float[np.ndarray, "N d"], Float[np.ndarray, " N"]]:
+    """Features (N, d), zero where a line is silent, and targets (N,).
+
+    Args:
+        path: text, or text packed by bzip2 if it ends in `.bz2`.
+        first_index: the index of the first feature: 1 by the format, 0 in files that count from 0.
+        num_features: d; by default the largest index that occurs. Give it where train and test files must agree.
+        max_features: an index beyond it is taken for a mistake.
+        max_bytes: the largest text, unpacked, and the largest dense array of features, in float64.
+
+    Raises `CojaxInputError`, with file and line, for indices below `first_index`, too large, or out of order, and for
+    anything that is no number.
+    """
+    path = checked_path(path, max_bytes)
+    most = max_features if num_features is None else num_features
+    targets, values, columns, lengths = array("d"), array("d"), array("q"), array("q")
+    for where, line in _lines(path, max_bytes):
+        label, *entries = line.split()
+        targets.append(number(label, where, "the target"))
+        lengths.append(len(entries))
+        previous = -1
+        for entry in entries:
+            index, _, value = entry.partition(":")
+            column = _column(index, where, first_index, most)
+            if column <= previous:
+                raise CojaxInputError(f"{where} has index {index} out of order: within a line, indices must increase.")
+            previous = column
+            columns.append(column)
+            values.append(number(value, where, f"feature {index}"))
+    if not targets:
+        raise CojaxInputError(f"{path} has no samples: add one line per sample.")
+    width = num_features or int(np.max(columns, initial=-1)) + 1
+    if width == 0:
+        raise CojaxInputError(f"{path} has no features: every line holds a target only.")
+    if len(targets) * width * 8 > max_bytes:
+        raise CojaxInputError(
+            f"{path} has {len(targets)} samples of {width} features, {len(targets) * width * 8} bytes in float64, more "
+            f"than max_bytes={max_bytes}: raise it, or keep fewer features."
+        )
+    features = np.zeros((len(targets), width))
+    features[np.repeat(np.arange(len(targets)), lengths), np.asarray(columns, np.int64)] = values
+    return features, np.array(targets)
+
+
+def _column(index: str, where: str, first_index: int, most: int) -> int:
+    if not (index.isascii() and index.isdigit()):
+        raise CojaxInputError(f"{where} needs index:value with a whole index, got {index[:40]!r}.")
+    # The length first: Python takes quadratic time to read a number of many digits.
+    column = int(index) - first_index if len(index) <= 20 else most
+    if column < 0:
+        raise CojaxInputError(
+            f"{where} has index {index}, but the first feature is {first_index}: if the file counts from 0, "
+            "read it with read_libsvm(path, first_index=0)."
+        )
+    if column >= most:
+        raise CojaxInputError(f"{where} has index {index[:40]}, beyond the {most} features that are allowed.")
+    return column
+
+
+def _lines(path: Path, max_bytes: int) -> Iterator[tuple[str, str]]:
+    """Every line that says something, with its `path:line`; comments dropped, and never more bytes than allowed."""
+    packed = path.suffix.lower() == ".bz2"
+    most = min(max_bytes, max(MODEST_BYTES, LARGEST_RATIO * path.stat().st_size)) if packed else max_bytes
+    total, count = 0, 0
+    with bz2.open(path) if packed else path.open("rb") as handle:
+        while True:
+            count += 1
+            where = f"{path}:{count}"
+            try:
+                raw = handle.readline(LONGEST_LINE)
+            except (EOFError, OSError) as error:
+                raise CojaxInputError(
+                    f"{where} cannot be unpacked, the file is truncated or damaged: {error}"
+                ) from error
+            if not raw:
+                return
+            total += len(raw)
+            if total > most:
+                raise CojaxInputError(
+                    f"{where} is beyond the {most} bytes that this file may unpack to: unpack it first."
+                )
+            if len(raw) == LONGEST_LINE and not raw.endswith(b"\n"):
+                raise CojaxInputError(f"{where} is longer than {LONGEST_LINE} bytes: this is no LIBSVM file.")
+            try:
+                text = raw.decode("utf-8-sig" if count == 1 else "utf-8").partition("#")[0].strip()
+            except UnicodeDecodeError as error:
+                raise CojaxInputError(f"{where} is no UTF-8 text ({error.reason}): this is no LIBSVM file.") from error
+            if text:
+                yield where, text

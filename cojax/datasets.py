@@ -1,0 +1,153 @@
+"""Samples are split over nodes unevenly, as in practice, and padded so that every node has the same shape."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ._checks import CojaxInputError, real_array
+from .costs import Samples
+
+
+class Dataset(NamedTuple):
+    """Samples to learn from, and others to test on."""
+
+    features: Float[np.ndarray, "N d"]
+    targets: Float[np.ndarray, " N"]
+    test_features: Float[np.ndarray, "M d"]
+    test_targets: Float[np.ndarray, " M"]
+
+
+def breast_cancer(*, test_fraction: float = 0.25, seed: int = 0) -> Dataset:
+    """569 tumours with 30 features, standardised by the mean and deviation of the training part; labels -1 and 1.
+
+    Label 1 is benign. Needs scikit-learn, which brings the data along; nothing is downloaded.
+    Raises `CojaxInputError` where it is missing and for a test_fraction outside (0, 1).
+    Source: Wolberg et al., Breast Cancer Wisconsin (Diagnostic), UCI, 1995, doi 10.24432/C5DW2B.
+    """
+    try:
+        from sklearn.datasets import load_breast_cancer
+    except ImportError as error:
+        raise CojaxInputError(
+            "datasets.breast_cancer needs scikit-learn, which is not installed: pip install 'cojax[data]'."
+        ) from error
+    if not 0.0 < test_fraction < 1.0:
+        raise CojaxInputError(f"datasets.breast_cancer needs test_fraction between 0 and 1, got {test_fraction}.")
+    features, labels = load_breast_cancer(return_X_y=True)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    num_test = min(max(round(test_fraction * len(labels)), 1), len(labels) - 1)
+    features, targets = np.asarray(features)[order], 2.0 * np.asarray(labels, float)[order] - 1.0
+    train, test = features[num_test:], features[:num_test]
+    deviation = train.std(0)
+    # A training part of few samples may have a column that never changes.
+    mean, deviation = train.mean(0), np.where(deviation > 0, deviation, 1.0)
+    return Dataset((train - mean) / deviation, targets[num_test:], (test - mean) / deviation, targets[:num_test])
+
+
+def split(
+    features: Float[np.ndarray, "N d"],
+    targets: Float[np.ndarray, " N"],
+    num_nodes: int,
+    *,
+    seed: int,
+    proportions: Float[np.ndarray, " n"] | None = None,
+) -> Samples:
+    """Samples dealt to nodes at random: all nodes see alike data, in unequal amounts.
+
+    Args:
+        features: (N, d).
+        targets: (N,).
+        num_nodes: n <= N.
+        seed: of the order of the samples and, by default, of who gets how many.
+        proportions: (n,), > 0, the parts of the samples that the nodes get, on any scale; by default they grow
+            geometrically from 1 to 4 and are given out at random. Every node gets one sample at least.
+
+    Returns: `Samples` with features (n, m, d), targets (n, m) and weights (n, m), where m is the largest number of
+    samples at one node. A sample weighs n/N and padding 0, so that the nodes' losses add up to n times the pooled mean;
+    `per_node_mean` weighs them as the paper does. Floats are JAX's default float.
+
+    Raises `CojaxInputError` for fewer samples than nodes and shapes that do not fit.
+    """
+    rng = np.random.default_rng(seed)
+    features, targets = _checked(features, targets, num_nodes)
+    sizes = _sizes(len(targets), num_nodes, proportions, rng)
+    return _dealt(features, targets, rng.permutation(len(targets)), sizes)
+
+
+def split_by_target(
+    features: Float[np.ndarray, "N d"],
+    targets: Float[np.ndarray, " N"],
+    num_nodes: int,
+    *,
+    seed: int,
+    proportions: Float[np.ndarray, " n"] | None = None,
+) -> Samples:
+    """Samples dealt to nodes in the order of their targets: most nodes see one label only, or a narrow range.
+
+    Args, returns and errors as for `split`; samples of equal targets come in random order. The nodes' own optima lie
+    far apart, which is where methods differ.
+    """
+    rng = np.random.default_rng(seed)
+    features, targets = _checked(features, targets, num_nodes)
+    sizes = _sizes(len(targets), num_nodes, proportions, rng)
+    shuffled = rng.permutation(len(targets))
+    return _dealt(features, targets, shuffled[np.argsort(targets[shuffled], kind="stable")], sizes)
+
+
+def per_node_mean(samples: Samples) -> Samples:
+    """The same samples, each weighing 1/N_i at a node that has N_i of them: every node's loss is its own mean.
+
+    The sum over nodes is then the paper's objective, in which a node counts as much with few samples as with many.
+    Samples of weight 0 are padding and stay so.
+    """
+    real = samples.weights > 0
+    counts = jnp.maximum(jnp.sum(real, axis=-1, keepdims=True), 1).astype(samples.weights.dtype)
+    return samples._replace(weights=real.astype(samples.weights.dtype) / counts)
+
+
+def _checked(features: np.ndarray, targets: np.ndarray, num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    features, targets = real_array("split", "features", features), real_array("split", "targets", targets)
+    if features.ndim != 2 or targets.shape != features.shape[:1]:
+        raise CojaxInputError(
+            f"split needs features (sample, feature) and targets (sample,), got {features.shape} and {targets.shape}."
+        )
+    if not (np.isfinite(features).all() and np.isfinite(targets).all()):
+        raise CojaxInputError(
+            "split needs finite features and targets, got others: fill them in or drop those samples."
+        )
+    if not 1 <= num_nodes <= len(targets):
+        raise CojaxInputError(
+            f"split needs 1 <= num_nodes <= {len(targets)}, the number of samples, got {num_nodes}: "
+            "every node needs one sample."
+        )
+    return features, targets
+
+
+def _sizes(num_samples: int, num_nodes: int, proportions: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+    """How many samples every node gets: one each, and the rest in proportion, by largest remainders."""
+    if proportions is None:
+        proportions = rng.permutation(4.0 ** np.linspace(0.0, 1.0, num_nodes))
+    parts = real_array("split", "proportions", proportions).astype(float)
+    if parts.shape != (num_nodes,) or not np.isfinite(parts).all() or (parts <= 0).any():
+        raise CojaxInputError(f"split needs {num_nodes} proportions > 0, one per node, got {np.asarray(proportions)}.")
+    wanted = num_samples * parts / parts.sum()
+    sizes = np.maximum(np.floor(wanted).astype(int), 1)
+    while sizes.sum() != num_samples:
+        missing = num_samples - sizes.sum()
+        # Only nodes with two samples can give one away.
+        gap = np.where((missing > 0) | (sizes > 1), wanted - sizes, np.inf)
+        sizes[gap.argmax() if missing > 0 else gap.argmin()] += np.sign(missing)
+    return sizes
+
+
+def _dealt(features: np.ndarray, targets: np.ndarray, order: np.ndarray, sizes: np.ndarray) -> Samples:
+    num_nodes, most = len(sizes), int(sizes.max())
+    node = np.repeat(np.arange(num_nodes), sizes)
+    place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    weights = np.zeros((num_nodes, most))
+    weights[node, place] = num_nodes / len(order)
+    dealt_features, dealt_targets = np.zeros((num_nodes, most, features.shape[1])), np.zeros((num_nodes, most))
+    dealt_features[node, place], dealt_targets[node, place] = features[order], targets[order]
+    kind = jnp.result_type(float)
+    return Samples(*(jnp.asarray(part, kind) for part in (dealt_features, dealt_targets, weights)))

@@ -1,0 +1,187 @@
+"""Graphs come by name, from a file, or typed in here as facts; all are networkx graphs."""
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ._backbones import abilene as abilene
+from ._backbones import nsfnet as nsfnet
+from ._checks import CojaxInputError
+from ._graphfiles import GraphFile as GraphFile
+from ._graphfiles import read_edges as read_edges
+from ._graphfiles import read_graphml as read_graphml
+
+
+def named(name: str, num_nodes: int | None = None, *, seed: int = 0, **settings: Any) -> Any:
+    """The networkx graph of a name, over nodes 0 ... n-1 or, for real networks, over cities.
+
+    Args:
+        name: ring, path, complete, star, grid, torus, exponential (i linked to i + 2^k), erdos_renyi, geometric,
+            scale_free, nsfnet or abilene.
+        num_nodes: n; real networks have their own.
+        seed: of the random graphs; the same seed gives the same graph.
+        settings: `probability` of a link for erdos_renyi, `radius` on the unit square for geometric, `links` of every
+            new node for scale_free. By default the first two are twice, and 1.5 times, what a connected graph needs.
+
+    Random graphs are drawn until one is connected. Raises `CojaxInputError` for other names and settings, sizes that
+    the graph does not come in, and random graphs of which 100 draws are not connected.
+    """
+    if name not in GRAPHS:
+        raise CojaxInputError(f"graphs.named knows {', '.join(GRAPHS)}, got {name!r}.")
+    maker = GRAPHS[name]
+    allowed = [key for key in inspect.signature(maker).parameters if key not in ("num_nodes", "seed")]
+    for key, value in settings.items():
+        if key not in allowed:
+            raise CojaxInputError(f"graphs.named({name!r}) takes {' and '.join(allowed) or 'no settings'}, got {key}.")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise CojaxInputError(f"graphs.named({name!r}) needs a number > 0 for {key}, got {value!r}.")
+    if name in ("nsfnet", "abilene"):
+        graph = maker()
+        if num_nodes not in (None, len(graph)):
+            raise CojaxInputError(
+                f"graphs.named({name!r}) has {len(graph)} nodes, got num_nodes={num_nodes}; leave it out."
+            )
+        return graph
+    if isinstance(num_nodes, bool) or not isinstance(num_nodes, int) or num_nodes < 1:
+        raise CojaxInputError(f"graphs.named({name!r}) needs a whole num_nodes >= 1, got {num_nodes!r}.")
+    return maker(num_nodes, seed, **settings)
+
+
+def switching(graph: Any, num_graphs: int, *, seed: int, share: int | float = 0.5) -> list[Any]:
+    """`num_graphs` graphs over the nodes of `graph`; the links of each are a random subset, and together they are all.
+
+    Every link is up in one graph drawn at random, and in each other one with probability `share`. A single graph may
+    well be unconnected: nodes then agree over several steps, as in Nedić, Olshevsky, Shi, SIAM J. Optim. 27(4), 2017,
+    doi 10.1137/16M1084316. Raises `CojaxInputError` for num_graphs < 1 and a share outside [0, 1].
+    """
+    if num_graphs < 1:
+        raise CojaxInputError(f"graphs.switching needs num_graphs >= 1, got {num_graphs}.")
+    if not 0.0 <= share <= 1.0:
+        raise CojaxInputError(f"graphs.switching needs a share of links in [0, 1], got {share}.")
+    rng = np.random.default_rng(seed)
+    links = list(graph.edges)
+    up = rng.random((num_graphs, len(links))) < share
+    up[rng.integers(num_graphs, size=len(links)), np.arange(len(links))] = True
+    parts = []
+    for row in up:
+        part = graph.copy()
+        part.remove_edges_from([link for link, keep in zip(links, row, strict=True) if not keep])
+        parts.append(part)
+    return parts
+
+
+def _ring(num_nodes: int, seed: int) -> Any:
+    return _circulant(num_nodes, [1])
+
+
+def _exponential(num_nodes: int, seed: int) -> Any:
+    # Source: Ying et al., NeurIPS 2021, arXiv 2110.13363; made undirected.
+    return _circulant(num_nodes, [2**k for k in range(max(num_nodes - 1, 1).bit_length())])
+
+
+def _circulant(num_nodes: int, offsets: list[int]) -> Any:
+    import networkx as nx
+
+    graph = nx.empty_graph(num_nodes)
+    ends = [(node, (node + offset) % num_nodes) for offset in offsets for node in range(num_nodes)]
+    graph.add_edges_from((a, b) for a, b in ends if a != b)
+    return graph
+
+
+def _path(num_nodes: int, seed: int) -> Any:
+    import networkx as nx
+
+    return nx.path_graph(num_nodes)
+
+
+def _complete(num_nodes: int, seed: int) -> Any:
+    import networkx as nx
+
+    return nx.complete_graph(num_nodes)
+
+
+def _star(num_nodes: int, seed: int) -> Any:
+    import networkx as nx
+
+    return nx.star_graph(num_nodes - 1)
+
+
+def _grid(num_nodes: int, seed: int) -> Any:
+    return _rectangle("grid", num_nodes, least=2, periodic=False)
+
+
+def _torus(num_nodes: int, seed: int) -> Any:
+    return _rectangle("torus", num_nodes, least=3, periodic=True)
+
+
+def _rectangle(name: str, num_nodes: int, *, least: int, periodic: bool) -> Any:
+    """The rectangle closest to a square, its nodes numbered row by row."""
+    import networkx as nx
+
+    rows = next(rows for rows in range(math.isqrt(num_nodes), 0, -1) if num_nodes % rows == 0)
+    if rows < least:
+        raise CojaxInputError(
+            f"graphs.named({name!r}) needs num_nodes = rows * columns with at least {least} of both, got {num_nodes}."
+        )
+    return nx.convert_node_labels_to_integers(nx.grid_2d_graph(rows, num_nodes // rows, periodic=periodic))
+
+
+def _erdos_renyi(num_nodes: int, seed: int, probability: int | float | None = None) -> Any:
+    import networkx as nx
+
+    if probability is None:
+        probability = min(1.0, 2 * math.log(max(num_nodes, 2)) / num_nodes)
+    return _connected(
+        "erdos_renyi",
+        seed,
+        "probability",
+        probability,
+        lambda draw: nx.gnp_random_graph(num_nodes, probability, seed=draw),
+    )
+
+
+def _geometric(num_nodes: int, seed: int, radius: int | float | None = None) -> Any:
+    import networkx as nx
+
+    if radius is None:
+        radius = 1.5 * math.sqrt(math.log(max(num_nodes, 2)) / (math.pi * num_nodes))
+    return _connected(
+        "geometric", seed, "radius", radius, lambda draw: nx.random_geometric_graph(num_nodes, radius, seed=draw)
+    )
+
+
+def _scale_free(num_nodes: int, seed: int, links: int | float = 2) -> Any:
+    import networkx as nx
+
+    if links != int(links) or links >= num_nodes:
+        raise CojaxInputError(f"graphs.named('scale_free') needs whole links < num_nodes={num_nodes}, got {links}.")
+    return nx.barabasi_albert_graph(num_nodes, int(links), seed=seed)
+
+
+def _connected(name: str, seed: int, setting: str, value: int | float, draw: Callable[[int], Any]) -> Any:
+    import networkx as nx
+
+    for number in np.random.default_rng(seed).integers(2**31, size=100):
+        graph = draw(int(number))
+        if nx.is_connected(graph):
+            return graph
+    raise CojaxInputError(f"graphs.named({name!r}) drew 100 graphs and none is connected: raise {setting}={value:g}.")
+
+
+GRAPHS: dict[str, Callable[..., Any]] = {
+    "ring": _ring,
+    "path": _path,
+    "complete": _complete,
+    "star": _star,
+    "grid": _grid,
+    "torus": _torus,
+    "exponential": _exponential,
+    "erdos_renyi": _erdos_renyi,
+    "geometric": _geometric,
+    "scale_free": _scale_free,
+    "nsfnet": nsfnet,
+    "abilene": abilene,
+}

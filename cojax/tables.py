@@ -1,0 +1,130 @@
+"""Tables of nodes and of samples are read from text and plain arrays only, strictly, and nothing in them is run."""
+
+from array import array
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ._checks import CojaxInputError
+from ._files import MAX_BYTES, checked_path, csv_table, number
+from ._libsvm import read_libsvm as read_libsvm
+from ._npz import read_npz as read_npz
+
+COLUMNS = {
+    "node": "a name, unique in the file",
+    "capacity": "the most that the node can give, in units of cpu",
+    "demand": "what the node itself would like, in units of cpu",
+    "price": "cost of one unit of cpu",
+    "curvature": "growth of that price with each unit of cpu",
+    "work": "units of work that wait at the node",
+    "lower": "the least share, in units of cpu",
+    "upper": "the largest share, in units of cpu",
+    "pue": "power drawn by the building over power drawn by its machines",
+    "latitude": "degrees north",
+    "longitude": "degrees east",
+}
+# Files of these kinds can run code when they are opened.
+PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib", ".ckpt", ".dill")
+
+
+class Nodes(NamedTuple):
+    """What a table says about n nodes: their names, and each numeric column that it has."""
+
+    names: tuple[str, ...]
+    columns: dict[str, Float[np.ndarray, " n"]]  # by the names in COLUMNS, in the order of `names`
+
+
+def read_nodes(path: str | Path, *, max_bytes: int = 50_000_000) -> Nodes:
+    """The nodes of a CSV file: a header, then one line per node.
+
+    Args:
+        path: UTF-8 text, with or without a byte-order mark; columns separated by commas.
+        max_bytes: the largest file that is read.
+
+    The column `node` is required; the others in `COLUMNS`, which gives their units, are optional.
+    Raises `CojaxInputError`, with file and line, for other columns, a repeated column or node, a wrong number of
+    cells, and cells that are empty or no finite number.
+    """
+    path = checked_path(path, max_bytes)
+    header, rows = csv_table(path)
+    _check_columns(path, header)
+    lines: dict[str, str] = {}
+    values = {name: [] for name in header if name != "node"}
+    for where, cells in rows:
+        row = dict(zip(header, cells, strict=True))
+        node = row.pop("node").strip()
+        if node == "" or not node.isprintable():
+            raise CojaxInputError(f"{where} needs a printable name for node, got {node[:40]!r}.")
+        if node in lines:
+            raise CojaxInputError(f"{where} repeats the node {node!r} of {lines[node]}: every node needs one line.")
+        lines[node] = where
+        for name, cell in row.items():
+            values[name].append(number(cell, where, name))
+    if not lines:
+        raise CojaxInputError(f"{path} has a header but no nodes: add one line per node.")
+    return Nodes(tuple(lines), {name: np.array(column) for name, column in values.items()})
+
+
+def read_samples(
+    path: str | Path, *, max_bytes: int = MAX_BYTES
+) -> tuple[Float[np.ndarray, "N d"], Float[np.ndarray, " N"]]:
+    """Features (N, d) and targets (N,) from a file whose suffix says what it is.
+
+    Args:
+        path: `.csv` (a header; the targets are the column `target`, or the last one), `.libsvm`, `.svm` or either
+            packed as `.bz2` (see `read_libsvm` for files that count features from 0), or `.npz` (arrays `features`
+            and `targets`).
+        max_bytes: the most that is read, unpacked included.
+
+    Raises `CojaxInputError`, with file and line, for any other suffix and for whatever does not fit the format.
+    """
+    path = Path(path)
+    kinds = [suffix.lower() for suffix in path.suffixes]
+    if any(kind in PICKLES for kind in kinds):
+        raise CojaxInputError(
+            f"{path} could run code when opened: save the arrays with numpy.savez(path, features=..., targets=...), "
+            "and models as safetensors."
+        )
+    kind = kinds[-1] if kinds else ""
+    if kind == ".csv":
+        return read_csv(path, max_bytes=max_bytes)
+    if kind in (".libsvm", ".svm", ".bz2"):
+        return read_libsvm(path, max_bytes=max_bytes)
+    if kind == ".npz":
+        return read_npz(path, max_bytes=max_bytes)
+    raise CojaxInputError(f"{path} needs the suffix .csv, .libsvm, .svm, .bz2 or .npz, got {kind or 'none'}.")
+
+
+def read_csv(
+    path: str | Path, *, max_bytes: int = MAX_BYTES
+) -> tuple[Float[np.ndarray, "N d"], Float[np.ndarray, " N"]]:
+    """Samples from a CSV file of numbers with a header; targets are the column `target`, or the last one.
+
+    Args, errors as for `read_samples`.
+    """
+    path = checked_path(path, max_bytes)
+    header, rows = csv_table(path)
+    if len(header) < 2:
+        raise CojaxInputError(f"{path} needs at least one feature and a target, got the one column {header[0]!r}.")
+    values = array("d")
+    for where, cells in rows:
+        values.extend(number(cell, where, name) for cell, name in zip(cells, header, strict=True))
+    if not values:
+        raise CojaxInputError(f"{path} has a header but no samples: add one line per sample.")
+    table = np.array(values).reshape(-1, len(header))
+    place = header.index("target") if "target" in header else len(header) - 1
+    return np.delete(table, place, axis=1), table[:, place].copy()
+
+
+def _check_columns(path: Path, header: list[str]) -> None:
+    unknown = [name for name in header if name not in COLUMNS]
+    if unknown and len(header) == 1 and any(mark in unknown[0] for mark in ";\t"):
+        raise CojaxInputError(f"{path}:1 separates columns by semicolons or tabs: save it with commas.")
+    if unknown:
+        raise CojaxInputError(
+            f"{path}:1 has the column {unknown[0]!r}, which is unknown; the known ones are {', '.join(COLUMNS)}."
+        )
+    if "node" not in header:
+        raise CojaxInputError(f"{path}:1 needs a column node with the names of the nodes, got {', '.join(header)}.")

@@ -1,0 +1,209 @@
+"""Networks conserve, layouts agree, and a graph that could not work is refused."""
+
+import jax
+import jax.numpy as jnp
+import laws
+import networkx as nx
+import numpy as np
+import pytest
+import scipy.sparse
+
+import cojax
+from cojax.edges import Transfer, Weigh
+from cojax.links import Wire
+
+LAYOUTS = {"dense": cojax.Dense, "neighbors": cojax.Neighbors, "edges": cojax.Edges, "circulant": cojax.Circulant}
+
+
+def flow(network, message, law=None):
+    return network.at(0).flow(Wire(jnp.asarray(message)), Weigh() if law is None else law)
+
+
+def message_of(num_nodes, dim=3, seed=0):
+    return np.random.default_rng(seed).normal(size=(num_nodes, dim))
+
+
+@pytest.mark.parametrize("layout", ["dense", "neighbors", "edges"])
+def test_the_flow_is_minus_the_laplacian_times_the_message(layout):
+    graph = nx.erdos_renyi_graph(40, 0.2, seed=1)
+    network = cojax.network(graph, layout=layout)
+    assert type(network) is LAYOUTS[layout]
+    degree = dict(graph.degree)
+    for a, b in graph.edges:
+        graph[a][b]["weight"] = 1 / (1 + max(degree[a], degree[b]))
+    message = message_of(40)
+    np.testing.assert_allclose(flow(network, message), -nx.laplacian_matrix(graph) @ message, atol=1e-13)
+
+
+def test_a_star_of_40_leaves_scans_its_slots_and_agrees():
+    graph = nx.star_graph(40)
+    message = message_of(41)
+    table, edges = (flow(cojax.network(graph, layout=layout), message) for layout in ("neighbors", "edges"))
+    np.testing.assert_allclose(table, edges, atol=1e-13)
+
+
+@pytest.mark.parametrize("graph", [nx.cycle_graph(9), nx.complete_graph(6), nx.circulant_graph(16, [1, 2, 4, 8])])
+def test_circulant_graphs_are_seen_and_agree_with_their_matrix(graph):
+    network = cojax.network(graph)
+    assert isinstance(network, cojax.Circulant)
+    message = message_of(len(graph))
+    np.testing.assert_allclose(
+        flow(network, message), flow(cojax.network(graph, layout="dense"), message), atol=1e-13
+    )
+
+
+def test_what_one_node_gives_another_receives():
+    network = cojax.network(nx.path_graph(2), layout="neighbors")
+    law = Transfer(1.0, jnp.asarray(2.0**-10))
+    given = np.asarray(flow(network, np.array([1.0, 0.3]), law))
+    assert given[0] == -given[1] != 0
+    assert given[0] == round(-0.7 * 0.5 * 2**10) / 2**10
+
+
+def test_weights_that_differ_by_step_take_turns_and_repeat():
+    graphs = laws.switching_graphs()
+    network = cojax.network(graphs, layout="neighbors")
+    message = message_of(8)
+    for k in (0, 1, 2, 5):
+        alone = nx.Graph(graphs[k % 2])
+        expected = flow(cojax.Dense(weights=_metropolis(alone)), message)
+        np.testing.assert_allclose(network.at(k).flow(Wire(jnp.asarray(message)), Weigh()), expected, atol=1e-13)
+
+
+def _metropolis(graph):
+    adjacency = nx.to_numpy_array(graph)
+    degree = adjacency.sum(1)
+    return jnp.asarray(adjacency / (1 + np.maximum(degree[:, None], degree[None, :])))
+
+
+def test_matrices_are_taken_as_they_are_dense_or_sparse():
+    weights = np.asarray(_metropolis(laws.ring_with_chords())) / 3
+    message = message_of(8)
+    for given in (weights, scipy.sparse.csr_array(weights), [weights, weights], np.stack([weights, weights])):
+        network = cojax.network(given, layout="neighbors")
+        np.testing.assert_allclose(flow(network, message), flow(cojax.Dense(weights=jnp.asarray(weights)), message))
+
+
+def test_the_nodelist_orders_the_rows():
+    graph = nx.Graph([("b", "a"), ("a", "c")])
+    network = cojax.network(graph, nodelist=["a", "b", "c"], layout="dense")
+    np.testing.assert_array_equal(np.asarray(network.weights) > 0, [[0, 1, 1], [1, 0, 0], [1, 0, 0]])
+
+
+def test_a_directed_graph_is_balanced_and_its_flow_sums_to_zero():
+    arcs = nx.DiGraph([(0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (2, 0)])
+    network = cojax.network(arcs)
+    assert isinstance(network, cojax.Digraph)
+    weights = np.asarray(network.weights)
+    np.testing.assert_allclose(weights.sum(0), weights.sum(1), atol=1e-15)
+    assert weights[1, 0] > 0 and weights[0, 1] == 0  # node 1 hears node 0
+    np.testing.assert_allclose(np.asarray(flow(network, message_of(4))).sum(0), 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_links_fail_at_their_rate_and_independently(rate):
+    network = cojax.Lossy(cojax.network(nx.complete_graph(20), layout="dense"), rate, key=3)
+    up = np.asarray(jax.vmap(lambda k: network.at(k).weights > 0)(jnp.arange(400)))
+    np.testing.assert_array_equal(up, up.swapaxes(1, 2))
+    sides = up[:, *np.triu_indices(20, 1)].astype(float)
+    # 76 000 draws: six standard deviations.
+    assert abs(sides.mean() - (1 - rate)) < 6 * np.sqrt(rate * (1 - rate) / sides.size)
+    correlation = np.corrcoef(sides.T) - np.eye(190)
+    assert np.abs(correlation).max() < 6 / np.sqrt(400)
+    in_time = [np.corrcoef(edge[1:], edge[:-1])[0, 1] for edge in sides.T]
+    assert np.abs(in_time).max() < 5 / np.sqrt(400)
+
+
+def test_another_key_loses_other_links():
+    base = cojax.network(nx.complete_graph(10), layout="dense")
+    one, other = (np.asarray(cojax.Lossy(base, 0.5, key=key).at(0).weights) for key in (0, 1))
+    assert (one != other).any()
+
+
+def test_a_random_graph_is_drawn_anew_at_every_step_and_still_solves():
+    problem = laws.quadratic()
+    network = cojax.RandomGraph(8, 0.3, key=1)
+    first, second = (np.asarray(network.at(k).weights) for k in (0, 1))
+    assert (first != second).any() and (first == first.T).all()
+    method = cojax.CoOpt(learn=cojax.DIGing(0.03, mixing=0.5), allocate=cojax.Laplacian(0.2))
+    run = cojax.solve(problem, network, method, laws.start_of(problem), num_steps=6000, every=6000)
+    params, cpu, _ = laws.optimum(problem)
+    np.testing.assert_allclose(run.x.cpu, cpu, atol=1e-10)
+    np.testing.assert_allclose(run.x.params, np.broadcast_to(params, (8, 3)), atol=1e-10)
+    assert run.state.imbalance == 0.0
+
+
+def test_vmap_runs_over_seeds_of_a_lossy_network():
+    problem = laws.quadratic()
+    base = cojax.network(laws.ring_with_chords())
+    method = cojax.CoOpt(learn=cojax.DIGing(0.03), allocate=cojax.Laplacian(0.2))
+    start = laws.start_of(problem)
+
+    def run(key):
+        return cojax.solve(problem, cojax.Lossy(base, 0.5, key), method, start, num_steps=20, every=20).x.cpu
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    many = jax.vmap(run)(keys)
+    np.testing.assert_array_equal(many[1], run(keys[1]))
+    assert (many[0] != many[1]).any()
+
+
+TWO_PARTS = nx.Graph([(0, 1), (2, 3), (3, 4)])
+SKEWED = np.array([[0.0, 0.5, 0.0], [0.25, 0.0, 0.5], [0.0, 0.5, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: cojax.network(TWO_PARTS),
+            "The union of the graphs is not connected (2 parts, of 3, 2 nodes; 0 is in the smallest): the nodes can "
+            "never agree. Add a link between the parts.",
+        ),
+        (lambda: cojax.network(nx.DiGraph([(0, 1), (1, 2)])), "strongly connected"),
+        (lambda: cojax.network([]), "network needs at least one graph, got an empty sequence."),
+        (lambda: cojax.network(nx.Graph()), "network needs at least one node, got an empty graph."),
+        (lambda: cojax.network("ring"), "network needs networkx graphs or weight matrices, got str."),
+        (lambda: cojax.network(np.ones((2, 3))), "network needs square weight matrices, got shape (2, 3)."),
+        (lambda: cojax.network(nx.MultiGraph([(0, 1), (0, 1)])), "without parallel edges, got a networkx multigraph"),
+        (lambda: cojax.network(nx.Graph([(0, 1), (1, 1)])), "without self-loops, got one at node 1; remove it."),
+        (
+            lambda: cojax.network([nx.path_graph(3), nx.path_graph(4)]),
+            "network needs the same nodes in every graph and in nodelist: missing [], not wanted ['3'].",
+        ),
+        (lambda: cojax.network(nx.path_graph(3), nodelist=["a", "b", "c"]), "missing ['a', 'b', 'c'], not wanted"),
+        (lambda: cojax.network(nx.path_graph(2), nodelist=[0, 0]), "every node once in nodelist"),
+        (lambda: cojax.network(nx.path_graph(3), layout="fast"), "layout to be one of auto, dense, neighbors"),
+        (lambda: cojax.network(nx.path_graph(5), layout="circulant"), "network needs a circulant graph"),
+        (lambda: cojax.network(np.array([[0.0, -0.1], [-0.1, 0.0]])), "weights >= 0, got -0.1 on edge (0, 1)."),
+        (lambda: cojax.network(np.array([[0.0, np.nan], [np.nan, 0.0]])), "weights finite, got nan on edge (0, 1)."),
+        (lambda: cojax.network(SKEWED), "Digraph needs balanced weights (row sum = column sum), got"),
+        (lambda: cojax.network(nx.path_graph(3), weights=lambda n, pairs: -np.ones(2)), "weights >= 0, got -1"),
+        (
+            lambda: cojax.Dense(weights=jnp.asarray(SKEWED)),
+            "Dense needs symmetric weights, got w[0, 1] = 0.5 and w[1, 0] = 0.25; use a weight-balanced Digraph",
+        ),
+        (lambda: cojax.Dense(weights=jnp.asarray([[0.0, -1.0], [-1.0, 0.0]])), "nodes would push apart"),
+        (lambda: cojax.Lossy(cojax.network(nx.path_graph(3)), 1.0), "Lossy needs rate >= 0 and rate < 1, got 1."),
+        (lambda: cojax.Lossy(cojax.network(nx.DiGraph([(0, 1), (1, 0)])), 0.1), "Lossy needs an undirected network"),
+        (lambda: cojax.RandomGraph(5, 0.0), "RandomGraph needs probability > 0, got 0."),
+    ],
+)
+def test_a_graph_that_could_not_work_is_refused(build, message):
+    with pytest.raises(cojax.CojaxInputError) as error:
+        build()
+    assert message in str(error.value)
+
+
+def test_a_union_that_is_only_jointly_connected_is_legal():
+    graphs = laws.switching_graphs()
+    assert not any(nx.is_connected(graph) for graph in graphs)
+    assert cojax.network(graphs).num_graphs == 2
+
+
+def test_one_node_alone_is_legal_and_optimal_where_it_starts():
+    problem = cojax.Problem(lambda x, a: a * x.cpu**2, np.ones(1), 3.0)
+    method = cojax.CoOpt(allocate=cojax.Laplacian(0.1))
+    network = cojax.network(nx.empty_graph(1))
+    run = cojax.solve(problem, network, method, problem.start(), num_steps=10, every=10)
+    assert run.x.cpu.tolist() == [3.0] and cojax.Status(int(run.status)) is cojax.Status.CONVERGED
