@@ -23,6 +23,8 @@ class Wire(NamedTuple):
     heard: Tree  # what the neighbours of every node, and the node itself, take its message to be; nodes first
     near: Tree = None  # by directed edge, what its receiver holds of its sender, where that differs by edge
     scale: Tree = None  # the state of a quantizer that adapts, shaped as what it rounds
+    bits: Any = 0.0  # told so far by one node to one neighbour
+    saturated: Any = 0  # numbers so far, of all nodes, that lay beyond the outermost level
 
 
 class Link(eqx.Module):
@@ -45,10 +47,11 @@ class Ideal(Link):
     """The value itself travels, in full precision."""
 
     def open(self, message, net):
-        return Wire(message)
+        return self.tell(message, Wire(message, bits=jnp.zeros(()), saturated=jnp.zeros((), jnp.int32)), net)
 
     def tell(self, message, wire, net):
-        return Wire(message)
+        sizes = [leaf.size // net.num_nodes * leaf.dtype.itemsize * 8 for leaf in jax.tree.leaves(message)]
+        return wire._replace(heard=message, bits=wire.bits + sum(sizes))
 
     def check(self, *, fixed, symmetric):
         pass
@@ -66,10 +69,11 @@ class Quantized(Link):
     quantizer: Quantizer
 
     def open(self, message, net):
-        return Wire(jax.tree.map(self.quantizer, message))
+        return self.tell(message, Wire(message, bits=jnp.zeros(()), saturated=jnp.zeros((), jnp.int32)), net)
 
     def tell(self, message, wire, net):
-        return Wire(jax.tree.map(self.quantizer, message))
+        heard = jax.tree.map(self.quantizer, message)
+        return _counted(self.quantizer, message, message, None, wire._replace(heard=heard), net)
 
     def check(self, *, fixed, symmetric):
         pass
@@ -98,24 +102,29 @@ class Innovation(Link):
             raise CojaxInputError(f'Innovation needs memory "node" or "edge", got {self.memory!r}.')
 
     def open(self, message, net):
-        if self.memory == "node":
-            silent = _tree.zeros_like(message)
-            return self.tell(message, Wire(silent, None, _first_scale(self.quantizer, silent)), net)
-        near = jax.tree.map(lambda leaf: jnp.zeros_like(net.ends(leaf)), message)
-        return self.tell(message, Wire(None, near, _first_scale(self.quantizer, near)), net)
+        held = _tree.zeros_like(message if self.memory == "node" else jax.tree.map(net.ends, message))
+        scale = jax.tree.map(self.quantizer.first_scale, held)
+        wire = Wire(held, None, scale) if self.memory == "node" else Wire(None, held, scale)
+        return self.tell(message, wire._replace(bits=jnp.zeros(()), saturated=jnp.zeros((), jnp.int32)), net)
 
     def tell(self, message, wire, net):
         if self.memory == "node":
-            held, scale = _advance(self.quantizer, message, wire.heard, wire.scale)
-            return Wire(held, None, scale)
-        said = jax.tree.map(net.ends, message)
-        held, scale = _advance(self.quantizer, said, wire.near, wire.scale)
+            told = _tree.subtract(message, wire.heard)
+            rounded, scale = _adapted(self.quantizer, told, wire.scale)
+            after = wire._replace(heard=_tree.add(wire.heard, rounded), scale=scale)
+            return _counted(self.quantizer, message, told, wire.scale, after, net)
+        told = _tree.subtract(jax.tree.map(net.ends, message), wire.near)
+        rounded, scale = _adapted(self.quantizer, told, wire.scale)
         there = net.edge_weights() > 0
 
         def where_there(new: Array, old: Array) -> Array:
             return jnp.where(there.reshape(there.shape + (1,) * (new.ndim - there.ndim)), new, old)
 
-        return Wire(None, jax.tree.map(where_there, held, wire.near), jax.tree.map(where_there, scale, wire.scale))
+        near = jax.tree.map(where_there, _tree.add(wire.near, rounded), wire.near)
+        after = wire._replace(near=near, scale=jax.tree.map(where_there, scale, wire.scale))
+        # What is not sent cannot saturate.
+        told = jax.tree.map(lambda leaf: where_there(leaf, jnp.zeros_like(leaf)), told)
+        return _counted(self.quantizer, message, told, wire.scale, after, net)
 
     def check(self, *, fixed, symmetric):
         if self.memory == "node" and not fixed:
@@ -130,15 +139,22 @@ class Innovation(Link):
             )
 
 
-def _first_scale(quantizer: Quantizer, held: Tree) -> Tree:
-    return jax.tree.map(quantizer.first_scale, held)
+def _adapted(quantizer: Quantizer, told: Tree, scale: Tree) -> tuple[Tree, Tree]:
+    """What arrives of `told`, and the quantizer's next state."""
+    leaves, treedef = jax.tree.flatten(told)
+    pairs = [quantizer.adapt(leaf, size) for leaf, size in zip(leaves, treedef.flatten_up_to(scale), strict=True)]
+    return treedef.unflatten([rounded for rounded, _ in pairs]), treedef.unflatten([size for _, size in pairs])
 
 
-def _advance(quantizer: Quantizer, message: Tree, held: Tree, scale: Any) -> tuple[Tree, Tree]:
-    """What is held after the rounded difference has arrived, and the quantizer's state."""
-    leaves, treedef = jax.tree.flatten(message)
-    moved = []
-    for new, old, size in zip(leaves, treedef.flatten_up_to(held), treedef.flatten_up_to(scale), strict=True):
-        difference, size = quantizer.adapt(new - old, size)
-        moved.append((old + difference, size))
-    return treedef.unflatten([one for one, _ in moved]), treedef.unflatten([size for _, size in moved])
+def _counted(quantizer: Quantizer, message: Tree, told: Tree, scale: Tree, wire: Wire, net: "Layout") -> Wire:
+    """`wire` with the bits of `message` added, and the numbers of `told` that saturated at `scale`."""
+    bits, saturated = wire.bits, wire.saturated
+    for leaf in jax.tree.leaves(message):
+        bits = bits + leaf.size // net.num_nodes * quantizer.num_bits(leaf.dtype).astype(bits.dtype)
+    leaves, treedef = jax.tree.flatten(told)
+    scales = [None] * len(leaves) if scale is None else treedef.flatten_up_to(scale)
+    for leaf, size in zip(leaves, scales, strict=True):
+        beyond = quantizer.saturates(leaf, size)
+        if beyond is not None:
+            saturated = saturated + beyond.sum(dtype=saturated.dtype)
+    return wire._replace(bits=bits, saturated=saturated)

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ._checks import CojaxInputError, check_number, floating, is_concrete
 
@@ -18,6 +18,14 @@ class Quantizer(eqx.Module):
     @abc.abstractmethod
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         """`value` rounded, in its own dtype and shape."""
+
+    @abc.abstractmethod
+    def num_bits(self, dtype: Any) -> Float[Array, ""]:
+        """How many bits one number of `dtype` takes on the wire."""
+
+    @abc.abstractmethod
+    def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
+        """Which numbers lie beyond the outermost level at `scale`; None where there is no outermost level."""
 
     def first_scale(self, value: Float[Array, "..."]) -> Any:
         """The state before the first message shaped as `value`; None for a quantizer that does not adapt."""
@@ -36,21 +44,58 @@ class LogQuantizer(Quantizer):
 
     Args:
         rho: the distance of two levels in nats, > 0; differentiable.
+        smallest, largest: the ends of a finite alphabet, > 0; numbers of less than half a level below the smallest
+            become 0, larger ones than the largest saturate. By default the ends of the dtype.
+
+    A number takes log2(2 log(largest/smallest)/rho + 3) bits, rounded up: a sign, the levels, and 0.
 
     Raises:
-        CojaxInputError: rho is not > 0.
+        CojaxInputError: rho is not > 0, or not 0 < smallest < largest.
 
     Source: Doostmohammadian et al., arXiv 2208.14059; the upper end exp(rho/2) corrects the usual 1 + rho/2.
     """
 
     rho: Any
+    smallest: Any
+    largest: Any
 
-    def __init__(self, rho: Any):
+    def __init__(self, rho: Any, *, smallest: float | None = None, largest: float | None = None):
         check_number("LogQuantizer", "rho", rho, above=0.0, shaped=())
         self.rho = floating(rho)
+        self.smallest, self.largest = _checked_ends("LogQuantizer", smallest, largest)
 
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
-        return _log_round(value, jnp.asarray(self.rho, value.dtype))
+        rho = jnp.asarray(self.rho, value.dtype)
+        rounded = _log_round(value, rho)
+        if self.smallest is not None:
+            cut = jnp.asarray(self.smallest, value.dtype) * jnp.exp(-rho / 2)
+            rounded = jnp.where(jnp.abs(lax.stop_gradient(value)) < cut, 0, rounded)
+        if self.largest is not None:
+            top = jnp.abs(_log_round(jnp.asarray(self.largest, value.dtype), rho))
+            rounded = jnp.clip(rounded, -top, top)
+        return rounded
+
+    def num_bits(self, dtype: Any) -> Float[Array, ""]:
+        info = jnp.finfo(dtype)
+        low = float(info.tiny) if self.smallest is None else self.smallest
+        high = float(info.max) if self.largest is None else self.largest
+        levels = jnp.floor((jnp.log(high) - jnp.log(low)) / self.rho) + 1
+        return jnp.ceil(jnp.log2(2 * levels + 1))
+
+    def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
+        if self.largest is None:
+            return None
+        rho = jnp.asarray(self.rho, value.dtype)
+        return jnp.abs(value) > jnp.asarray(self.largest, value.dtype) * jnp.exp(rho / 2)
+
+
+def _checked_ends(owner: str, smallest: Any, largest: Any) -> tuple[Any, Any]:
+    for name, end in (("smallest", smallest), ("largest", largest)):
+        if end is not None:
+            check_number(owner, name, end, above=0.0, shaped=())
+    if smallest is not None and largest is not None:
+        check_number(owner, "largest / smallest", largest / smallest, above=1.0)
+    return floating(smallest), floating(largest)
 
 
 @jax.custom_jvp
@@ -80,19 +125,39 @@ class UniformQuantizer(Quantizer):
 
     Args:
         delta: the distance of two levels in the unit of the message, > 0; differentiable.
+        largest: the end of a finite alphabet, > 0; larger numbers saturate. By default the end of the dtype.
+
+    A number takes log2(2 largest/delta + 1) bits, rounded up.
 
     Raises:
-        CojaxInputError: delta is not > 0.
+        CojaxInputError: delta or largest is not > 0.
     """
 
     delta: Any
+    largest: Any
 
-    def __init__(self, delta: Any):
+    def __init__(self, delta: Any, *, largest: float | None = None):
         check_number("UniformQuantizer", "delta", delta, above=0.0, shaped=())
         self.delta = floating(delta)
+        self.largest = _checked_ends("UniformQuantizer", None, largest)[1]
 
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
-        return _uniform_round(value, jnp.asarray(self.delta, value.dtype))
+        delta = jnp.asarray(self.delta, value.dtype)
+        rounded = _uniform_round(value, delta)
+        if self.largest is None:
+            return rounded
+        top = _uniform_round(jnp.asarray(self.largest, value.dtype), delta)
+        return jnp.clip(rounded, -top, top)
+
+    def num_bits(self, dtype: Any) -> Float[Array, ""]:
+        high = float(jnp.finfo(dtype).max) if self.largest is None else self.largest
+        # Logarithms apart: the number of levels of a whole dtype has no place in it.
+        return jnp.ceil(jnp.logaddexp2(1 + jnp.log2(high) - jnp.log2(self.delta), 0.0))
+
+    def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
+        if self.largest is None:
+            return None
+        return jnp.abs(value) > jnp.asarray(self.largest + self.delta / 2, value.dtype)
 
 
 @jax.custom_jvp
@@ -133,6 +198,13 @@ class FloatQuantizer(Quantizer):
         info = jnp.finfo(value.dtype)
         rounded = lax.reduce_precision(value, info.nexp, min(self.mantissa_bits, info.nmant))
         return _straight_through(value, rounded)
+
+    def num_bits(self, dtype: Any) -> Float[Array, ""]:
+        info = jnp.finfo(dtype)
+        return jnp.asarray(1.0 + info.nexp + min(self.mantissa_bits, info.nmant))
+
+    def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
+        return None
 
 
 class AdaptiveQuantizer(Quantizer):
@@ -176,6 +248,12 @@ class AdaptiveQuantizer(Quantizer):
         raise CojaxInputError(
             "AdaptiveQuantizer needs a link with memory, its distances being per channel; use Innovation(...)."
         )
+
+    def num_bits(self, dtype: Any) -> Float[Array, ""]:
+        return jnp.asarray(float(self.bits))
+
+    def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
+        return jnp.abs(value) > 2 ** (self.bits - 1) * scale
 
     def first_scale(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         return jnp.full_like(value, self.first)

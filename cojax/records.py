@@ -18,6 +18,8 @@ class Trace(NamedTuple):
     overload: Float[Array, "*c"]  # largest distance of a share from its bounds
     disagreement: Float[Array, "*c"]  # largest distance of a params entry from its mean over nodes
     gradient: Float[Array, "*c"]  # largest entry of the mean over nodes of the params gradient
+    bits: Float[Array, "*c"]  # told so far by one node to one neighbour
+    saturated: Int[Array, "*c"]  # numbers so far, of all nodes, beyond the outermost level of their quantizer
 
 
 def standard(problem: Problem, x: Decision, state: Any) -> Trace:
@@ -29,6 +31,8 @@ def standard(problem: Problem, x: Decision, state: Any) -> Trace:
         overload=overload(problem, x),
         disagreement=disagreement(x),
         gradient=_tree.largest(_tree.node_mean(state.grad.params)),
+        bits=state.wire.bits,
+        saturated=state.wire.saturated,
     )
 
 

@@ -121,3 +121,39 @@ def test_edge_memory_is_refused_on_directed_networks():
 def test_an_unknown_memory_is_refused():
     with pytest.raises(cojax.CojaxInputError, match="Innovation needs memory \"node\" or \"edge\", got 'both'"):
         cojax.Innovation(COARSE, memory="both")
+
+
+@pytest.mark.parametrize(
+    ("link", "bits"),
+    [
+        (cojax.Ideal(), 64),
+        (cojax.Quantized(cojax.LogQuantizer(1.0, smallest=1e-3, largest=1e3)), 5),  # 13 levels a sign, and 0
+        (cojax.Quantized(cojax.UniformQuantizer(0.5, largest=3.75)), 4),  # 2 * 7.5 + 1 levels
+        (cojax.Quantized(cojax.FloatQuantizer(3)), 1 + 11 + 3),
+        (cojax.Innovation(cojax.AdaptiveQuantizer(2), memory="edge"), 2),
+    ],
+)
+def test_bits_are_counted_per_neighbour_and_step(link, bits):
+    problem = laws.quadratic()
+    network = cojax.network(laws.ring_with_chords(), link=link)
+    run = cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=10, every=5)
+    # Params and tracker of 3 numbers each and one marginal cost, told once before the first step.
+    np.testing.assert_array_equal(run.trace.bits, [6 * 7 * bits, 11 * 7 * bits])
+
+
+def test_saturations_are_counted_and_a_saturated_run_still_keeps_its_total():
+    problem = laws.quadratic()
+    network = cojax.network(laws.ring_with_chords(), link=cojax.Quantized(cojax.LogQuantizer(0.5, largest=0.1)))
+    run = cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=10, every=10)
+    assert run.trace.saturated[-1] > 50
+    assert run.state.imbalance == 0.0
+    assert float(jnp.abs(run.state.wire.heard[1]).max()) <= 0.1 * np.exp(0.25)
+
+
+def test_an_adaptive_scale_that_starts_too_small_saturates_first_and_then_no_more():
+    problem = laws.quadratic()
+    link = cojax.Innovation(cojax.AdaptiveQuantizer(3, first=1e-6), memory="edge")
+    network = cojax.network(laws.ring_with_chords(), link=link)
+    run = cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=600, every=100)
+    counts = np.diff(np.asarray(run.trace.saturated))
+    assert run.trace.saturated[0] > 100 and counts[-1] < 0.2 * int(run.trace.saturated[0])
