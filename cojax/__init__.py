@@ -4,6 +4,7 @@ from . import costs as costs
 from . import penalties as penalties
 from . import weights as weights
 from ._checks import CojaxInputError as CojaxInputError
+from .intermittent import Intermittent as Intermittent
 from .layouts import Circulant as Circulant
 from .layouts import Dense as Dense
 from .layouts import Digraph as Digraph
@@ -11,6 +12,7 @@ from .layouts import Edges as Edges
 from .layouts import Layout as Layout
 from .layouts import Neighbors as Neighbors
 from .layouts import Network as Network
+from .links import EventTriggered as EventTriggered
 from .links import Ideal as Ideal
 from .links import Innovation as Innovation
 from .links import Link as Link
@@ -29,6 +31,18 @@ from .methods import DIGing as DIGing
 from .methods import HeavyBall as HeavyBall
 from .methods import Hold as Hold
 from .methods import Laplacian as Laplacian
+from .methods import ATCTracking as ATCTracking
+from .methods import Choco as Choco
+from .methods import ExactDiffusion as ExactDiffusion
+from .methods import FiniteTime as FiniteTime
+from .methods import FixedTime as FixedTime
+from .methods import LEAD as LEAD
+from .methods import MomentumFlow as MomentumFlow
+from .methods import Nesterov as Nesterov
+from .methods import NIDS as NIDS
+from .methods import Saturated as Saturated
+from .methods import SingleBit as SingleBit
+from .methods import TrackingMomentum as TrackingMomentum
 from .methods import Method as Method
 from .networks import network as network
 from .problems import Decision as Decision

@@ -7,16 +7,18 @@ from jaxtyping import Array, Float, Int
 
 from ._checks import CojaxInputError
 
-# A share may grow to 2**3 times the largest share at the start before an addition could round.
-HEADROOM_BITS = 3
+
+def _headroom(value: Float[Array, "..."]) -> int:
+    """A share may grow to 2**this times the largest share at the start before an addition could round."""
+    return 6 if value.dtype == jnp.float64 else 4
 
 
 def grid_of(cpu: Float[Array, "..."] | None) -> Float[Array, ""]:
-    """The power of two of which all shares up to eight times the largest of `cpu` are multiples, held exactly."""
+    """The power of two of which all shares up to 64 times (float32: 16 times) the largest are multiples, held exactly."""
     if cpu is None:
         raise CojaxInputError("An allocator needs shares to move, got cpu = None; give the problem a budget.")
     _, exponent = jnp.frexp(jnp.max(jnp.abs(lax.stop_gradient(cpu))))
-    return jnp.ldexp(jnp.ones((), cpu.dtype), exponent + HEADROOM_BITS - _precision(cpu))
+    return jnp.ldexp(jnp.ones((), cpu.dtype), exponent + _headroom(cpu) - _precision(cpu))
 
 
 @jax.custom_jvp
@@ -33,7 +35,7 @@ def _on_grid_jvp(primals, tangents):
 def round_budget(budget: Float[Array, "*r"]) -> Float[Array, "*r"]:
     """The budget with its last bits cleared, so that every grid of `grid_of` with shares below it divides it."""
     info = jnp.finfo(budget.dtype)
-    rounded = lax.reduce_precision(budget, info.nexp, _precision(budget) - HEADROOM_BITS - 2)
+    rounded = lax.reduce_precision(budget, info.nexp, _precision(budget) - _headroom(budget) - 2)
     return budget + lax.stop_gradient(rounded - budget)
 
 

@@ -13,10 +13,10 @@ from jaxtyping import Array, Float, Int
 
 from ._checks import CojaxInputError, is_concrete
 from ._tree import Tree, spread
-from .edges import Along, Weigh
+from .edges import Along, Weigh, check_linear
 from .links import Ideal, Link, Wire
 
-# Beyond this many slots the Python loop over them compiles slowly, and groups of slots are scanned instead.
+# The slots of a table are summed in groups of this many, one Python loop each: more compile slowly, fewer run slowly.
 SLOTS_AT_ONCE = 16
 
 Keep = Callable[[Array, Array], Array]
@@ -179,6 +179,7 @@ class Digraph(Layout):
     def hear(self, law, heard):
         if isinstance(law, Weigh):
             return _matrix_flow(self.weights, self.weights.sum(0), heard)
+        check_linear("A digraph", law)
         # What j gives to i is rounded once and subtracted at j: exact, although the weights are not symmetric.
         given = law(self.weights, jnp.broadcast_to(heard[None], (*self.weights.shape, *heard.shape[1:])))
         return given.sum(1) - given.sum(0)
@@ -232,20 +233,17 @@ class Neighbors(Layout):
         return 1 if self.weights.ndim == 2 else self.weights.shape[0]
 
     def hear(self, law, heard):
-        def slot(weights: Array, index: Array) -> Array:
-            # The index is checked on construction; a bounds check per gather costs as much as the gather.
-            return law(weights, heard.at[index].get(mode="promise_in_bounds") - heard)
+        def add_slots(total: Array, rows: tuple[Array, Array]) -> tuple[Array, None]:
+            for weights, index in zip(*rows, strict=True):
+                # The index is checked on construction; a bounds check per gather costs as much as the gather.
+                total = total + law(weights, heard.at[index].get(mode="promise_in_bounds") - heard)
+            return total, None
 
-        if self.index.shape[0] <= SLOTS_AT_ONCE:
-            total = jnp.zeros_like(heard)
-            for weights, index in zip(self.weights, self.index, strict=True):
-                total = total + slot(weights, index)
-            return total
-
-        def body(total: Array, row: tuple[Array, Array]) -> tuple[Array, None]:
-            return total + slot(*row), None
-
-        return lax.scan(body, jnp.zeros_like(heard), (self.weights, self.index), unroll=8)[0]
+        table = (self.weights, self.index)
+        num_groups, first = divmod(self.index.shape[0], SLOTS_AT_ONCE)
+        total, _ = add_slots(jnp.zeros_like(heard), tuple(rows[:first] for rows in table))
+        groups = tuple(rows[first:].reshape(num_groups, SLOTS_AT_ONCE, self.num_nodes) for rows in table)
+        return lax.scan(add_slots, total, groups)[0]
 
     def edge_weights(self):
         return self.weights
@@ -334,8 +332,8 @@ class Circulant(Layout):
 
     def hear(self, law, heard):
         total = jnp.zeros_like(heard)
-        for weights, offset in zip(self.edge_weights(), self.offsets, strict=True):
-            total = total + law(weights, jnp.roll(heard, -offset, axis=0) - heard)
+        for weights, other in zip(self.edge_weights(), _shifted(heard, self.offsets), strict=True):
+            total = total + law(weights, other - heard)
         return total
 
     def edge_weights(self):
@@ -357,6 +355,17 @@ class Circulant(Layout):
         others = (nodes[None, :] + jnp.asarray(self.offsets)[:, None]) % self.size
         kept = keep(nodes[None, :], others)
         return eqx.tree_at(lambda net: net.weights, self, jnp.where(kept, self.weights, 0))
+
+
+def _shifted(heard: Array, offsets: tuple[int, ...]) -> list[Array]:
+    """heard[(i + offset) % n] for every offset: 2 to 6 times as fast as `jnp.roll` (`benchmarks/layouts.py`)."""
+    size = heard.shape[0]
+    if heard.size <= 16 * size:
+        twice = jnp.concatenate([heard, heard])
+        return [lax.slice_in_dim(twice, offset, offset + size) for offset in offsets]
+    # Copies of long rows cost more than a gather that needs none.
+    nodes = jnp.arange(size)
+    return [heard.at[(nodes + offset) % size].get(mode="promise_in_bounds") for offset in offsets]
 
 
 def _check_matrix(owner: str, weights: np.ndarray, *, symmetric: bool) -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from . import _tree
-from ._checks import CojaxInputError
+from ._checks import CojaxInputError, check_number, floating
 from ._tree import Tree
 from .quantizers import Quantizer
 
@@ -136,6 +136,51 @@ class Innovation(Link):
             raise CojaxInputError(
                 'Innovation(memory="edge") needs symmetric weights, got a directed network: a quantized difference '
                 'does not cancel there; use memory="node" on a fixed digraph, or Quantized.'
+            )
+
+
+class EventTriggered(Link):
+    """A node sends its message only when an entry of it moved by more than threshold * decay**k since last sent.
+
+    All neighbours of a node hold what it last sent, in full precision; its silence says that little changed. What is
+    heard is off by threshold * decay**k at most, at step k: with decay = 1 methods stop at a residual of the order of
+    the threshold, with a decay slower than the method's own rate they are exact. For fixed networks without loss.
+
+    Bits count what is sent, the mean over nodes. Fields: threshold, >= 0, in the unit of the message; decay, > 0, <= 1.
+    Source: Seyboth, Dimarogonas, Johansson, Automatica 2013, doi 10.1016/j.automatica.2012.08.042.
+    """
+
+    threshold: Any = eqx.field(converter=floating)
+    decay: Any = eqx.field(default=1.0, converter=floating)
+
+    def __check_init__(self):
+        check_number("EventTriggered", "threshold", self.threshold, at_least=0.0, shaped=())
+        check_number("EventTriggered", "decay", self.decay, above=0.0, shaped=())
+        check_number("EventTriggered", "1 - decay", 1 - self.decay, at_least=0.0, why="thresholds would grow")
+
+    def open(self, message, net):
+        wire = Ideal().open(message, net)
+        return wire._replace(scale=jnp.asarray(self.threshold, jnp.result_type(float)))
+
+    def tell(self, message, wire, net):
+        level = wire.scale * self.decay
+        sends = jnp.zeros(net.num_nodes, bool)
+        for new, old in zip(jax.tree.leaves(message), jax.tree.leaves(wire.heard), strict=True):
+            moved = jnp.abs(new - old).reshape(net.num_nodes, -1)
+            sends = sends | jnp.any(moved > level.astype(moved.dtype), axis=1)
+
+        def last_sent(new: Array, old: Array) -> Array:
+            return jnp.where(sends.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+        every_bit = Ideal().tell(message, wire, net).bits - wire.bits
+        bits = wire.bits + sends.mean(dtype=every_bit.dtype) * every_bit
+        return wire._replace(heard=jax.tree.map(last_sent, message, wire.heard), scale=level, bits=bits)
+
+    def check(self, *, fixed, symmetric):
+        if not fixed:
+            raise CojaxInputError(
+                "EventTriggered needs a fixed network without loss, got one that changes: a neighbour that did not hear "
+                'cannot know what was last sent; use Innovation(quantizer, memory="edge").'
             )
 
 

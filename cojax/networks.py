@@ -14,6 +14,8 @@ from .weights import balanced, metropolis
 if TYPE_CHECKING:
     from scipy import sparse
 
+# With more, a complete graph say, a matrix or a table is as fast, and compiles in a moment.
+MOST_OFFSETS = 8
 LAYOUTS = ("auto", "dense", "neighbors", "edges", "circulant")
 Weights = Callable[[int, np.ndarray], np.ndarray]
 
@@ -69,7 +71,8 @@ def build(num_nodes: int, pairs: np.ndarray, table: np.ndarray, *, link: Link, l
             'layout="circulant", got another; use layout="auto".'
         )
     if layout == "auto":
-        layout = "circulant" if offsets is not None else pick_layout(num_nodes, pairs)
+        few = offsets is not None and len(offsets) <= MOST_OFFSETS
+        layout = "circulant" if few else pick_layout(num_nodes, pairs)
     steps = table[0] if table.shape[0] == 1 else table
     if layout == "circulant":
         return _circulant(num_nodes, offsets or {}, table, link)
@@ -83,13 +86,13 @@ def build(num_nodes: int, pairs: np.ndarray, table: np.ndarray, *, link: Link, l
 
 
 def pick_layout(num_nodes: int, pairs: np.ndarray) -> str:
-    """The layout with the fastest step for a graph; thresholds from `benchmarks/layouts.py`."""
+    """The layout with the fastest flow for a graph that is not circulant; thresholds from `benchmarks/layouts.py`."""
     degree = np.bincount(pairs.ravel(), minlength=num_nodes)
     largest, mean = degree.max(initial=0), degree.mean()
-    if num_nodes <= 32 or (num_nodes <= 256 and mean > num_nodes / 4):
-        return "dense"
-    # A table computes largest * n slots, a list of edges 2 e = mean * n scattered ones at several times the price.
-    return "edges" if largest > 12 * mean else "neighbors"
+    # A table computes largest * n slots, a list of edges mean * n / 2 scattered ones at ten times the price.
+    if num_nodes >= 32 and largest > 4 * mean:
+        return "edges"
+    return "dense" if largest > num_nodes / 3 else "neighbors"
 
 
 def _as_list(graphs: Any) -> list:

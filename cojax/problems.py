@@ -28,8 +28,8 @@ class Problem(eqx.Module):
         cost: `cost(x, data)` of one node, a scalar; `x` is a `Decision` without the node axis, `data` one row of
             every leaf of `data`. A plain function, or an `equinox.Module` whose arrays are then differentiable.
         data: a pytree of arrays with the n nodes on the first axis.
-        budget: the CPU total, () or (r,), in the unit of `cpu`. Its last bits are rounded (2e-16 relative in float64,
-            1e-6 in float32), so that shares can sum to it exactly.
+        budget: the CPU total, () or (r,), in the unit of `cpu`. Its last bits are rounded (1e-14 relative in float64,
+            2e-6 in float32), so that shares can sum to it exactly.
         lower, upper: bounds of the shares, broadcast to (n,) or (n, r); none by default.
         penalty: what the dynamics add to the cost outside of the bounds, `penalty(cpu, lower, upper)` of one node:
             one of `cojax.penalties.PowerPenalty`, `SoftplusPenalty`, `BarrierPenalty`. Without it, bounds are only
@@ -145,7 +145,7 @@ def _as_float(name: str, value: Any) -> Array:
         raise CojaxInputError(f"Problem needs real numbers for {name}, got {value.dtype}.")
     if not jnp.issubdtype(value.dtype, jnp.floating):
         value = value.astype(jnp.result_type(float))
-    if is_concrete(value) and not bool(jnp.all(jnp.isfinite(value))):
+    if is_concrete(value) and not np.isfinite(np.asarray(value)).all():
         raise CojaxInputError(f"Problem needs finite numbers for {name}, got {value.dtype} with NaN or infinity.")
     return value
 
@@ -160,7 +160,7 @@ def _check_data(data: Tree) -> int:
     if len(lengths) > 1 or lengths[0] == 0:
         raise CojaxInputError(f"Problem needs one number of nodes > 0 on the first axis of data, got {lengths}.")
     for leaf in leaves:
-        if is_concrete(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating) and bool(jnp.any(jnp.isnan(leaf))):
+        if is_concrete(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating) and bool(np.isnan(np.asarray(leaf)).any()):
             node = int(np.argwhere(np.isnan(np.asarray(leaf)))[0, 0])
             raise CojaxInputError(f"Problem needs data without NaN, got one at node {node}; drop or fill that row.")
     return lengths[0]

@@ -15,13 +15,28 @@ LEARNERS = {
     "DGD": cojax.DGD(0.05),
     "DIGing": cojax.DIGing(0.05),
     "EXTRA": cojax.EXTRA(0.05),
+    "NIDS": cojax.NIDS(0.1),
+    "ExactDiffusion": cojax.ExactDiffusion(0.1),
+    "ATCTracking": cojax.ATCTracking(0.05),
+    "Choco": cojax.Choco(0.05, gain=0.8),
+    "LEAD": cojax.LEAD(0.1, gain=0.8),
+    "TrackingMomentum": cojax.TrackingMomentum(0.03, momentum=0.3),
 }
-EXACT_LEARNERS = ("DIGing", "EXTRA")  # DGD stops at a bias with a constant step
+BIASED_LEARNERS = ("DGD", "Choco")  # they stop at a bias with a constant step
+EXACT_LEARNERS = tuple(name for name in LEARNERS if name not in BIASED_LEARNERS)
 
 ALLOCATORS = {
     "Laplacian": cojax.Laplacian(0.3),
     "HeavyBall": cojax.HeavyBall(0.2, 0.5),
+    "Nesterov": cojax.Nesterov(0.2, 0.5),
+    "MomentumFlow": cojax.MomentumFlow(0.2, 0.5),
+    "FiniteTime": cojax.FiniteTime(0.05),
+    "FixedTime": cojax.FixedTime(0.02),
+    "Saturated": cojax.Saturated(0.3, level=0.5),
+    "SingleBit": cojax.SingleBit(0.01),
 }
+CHATTERING_ALLOCATORS = ("FiniteTime", "FixedTime", "SingleBit")  # they end in a cycle with a constant step
+APPROXIMATE_ALLOCATORS = ("MomentumFlow",)  # they keep the total to rounding, not to the last bit
 LAYOUTS = ("dense", "neighbors", "edges")
 QUANTIZERS = (cojax.LogQuantizer(0.25), cojax.UniformQuantizer(0.125), cojax.FloatQuantizer(3))
 

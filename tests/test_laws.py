@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 import cojax
 
-PAIRS = [(learn, allocate) for learn in laws.LEARNERS for allocate in laws.ALLOCATORS]
-each_pair = pytest.mark.parametrize(("learn", "allocate"), PAIRS)
+# Every learner once and every allocator once: halves never meet inside of CoOpt, so pairs add nothing but time.
 each_method = pytest.mark.parametrize(
     ("learn", "allocate"),
-    [(learn, "Laplacian") for learn in laws.LEARNERS] + [("DIGing", name) for name in laws.ALLOCATORS],
+    [(learn, "Laplacian") for learn in laws.LEARNERS]
+    + [("DIGing", name) for name in laws.ALLOCATORS if name != "Laplacian"],
 )
 
 
@@ -32,13 +32,14 @@ def setting():
     return problem, cojax.network(laws.ring_with_chords()), laws.start_of(problem)
 
 
-@each_pair
+@each_method
 def test_the_fixed_point_is_the_centralised_optimum(learn, allocate):
     problem, network, start = setting()
     solution = cojax.solve(problem, network, coopt(learn, allocate), start, num_steps=4000, every=4000)
     params, cpu, _ = laws.optimum(problem)
-    # Transfers below half a grid step vanish: the shares stop within grid / (2 * step * weight) of the optimum.
-    np.testing.assert_allclose(solution.x.cpu, cpu, atol=1e-12)
+    # Transfers below half a grid step vanish: the shares stop within grid / (2 * step * weight) of the optimum. The
+    # cycles of the others are a few transfers wide.
+    np.testing.assert_allclose(solution.x.cpu, cpu, atol=0.05 if allocate in laws.CHATTERING_ALLOCATORS else 1e-12)
     if learn in laws.EXACT_LEARNERS:
         np.testing.assert_allclose(solution.x.params, np.broadcast_to(params, (8, 3)), atol=1e-11)
     else:
@@ -69,7 +70,9 @@ def test_node_sums_are_conserved_for_random_gradients_and_graphs(learn, allocate
         for leaf in jax.tree.leaves(flow):
             np.testing.assert_allclose(leaf.sum(0), 0, atol=1e-14)
         state = method.update(state, before, flow)
-        assert laws.exact_imbalance(method.query(state).cpu, float(num_nodes)) == 0
+        # Nine additions to shares of size one, three times.
+        allowed = 3 * num_nodes * 2.0**-52 if allocate in laws.APPROXIMATE_ALLOCATORS else 0
+        assert laws.exact_imbalance(method.query(state).cpu, float(num_nodes)) <= allowed
         wire = network.link.tell(method.message(state, after), wire, network)
 
 
@@ -83,7 +86,9 @@ def test_permuting_the_nodes_permutes_the_run(learn, allocate):
     moved_problem = cojax.Problem(laws.cost, laws.permuted(problem.data, order), budget=16.0)
     network = cojax.network(graph, nodelist=[int(node) for node in order])
     moved = cojax.solve(moved_problem, network, method, laws.permuted(start, order), num_steps=30, every=30)
-    np.testing.assert_array_equal(moved.x.cpu, plain.x.cpu[order])
+    # Momentum on the shares is rounded in another order too.
+    roundoff = 1e-13 if allocate in laws.APPROXIMATE_ALLOCATORS else 0
+    np.testing.assert_allclose(moved.x.cpu, plain.x.cpu[order], rtol=0, atol=roundoff)
     # Sums over neighbours run in another order: rounding, nothing more.
     np.testing.assert_allclose(moved.x.params, plain.x.params[order], rtol=1e-12, atol=1e-13)
 
@@ -97,7 +102,8 @@ def test_layouts_agree(learn, allocate):
         network = cojax.Lossy(cojax.network(laws.switching_graphs(), layout=layout, link=link), 0.3, key=5)
         runs.append(cojax.solve(problem, network, coopt(learn, allocate), start, num_steps=40, every=40).x)
     for run in runs[1:]:
-        np.testing.assert_array_equal(run.cpu, runs[0].cpu)
+        roundoff = 1e-13 if allocate in laws.APPROXIMATE_ALLOCATORS else 0
+        np.testing.assert_allclose(run.cpu, runs[0].cpu, rtol=0, atol=roundoff)
         # A quantizer may send a last-bit difference to the next level, so only a few steps are compared so closely.
         np.testing.assert_allclose(run.params, runs[0].params, rtol=1e-10, atol=1e-12)
 

@@ -8,3 +8,15 @@ from .diging import DIGing as DIGing
 from .extra import EXTRA as EXTRA
 from .heavy_ball import HeavyBall as HeavyBall
 from .laplacian import Laplacian as Laplacian
+from .atc_tracking import ATCTracking as ATCTracking
+from .choco import Choco as Choco
+from .exact_diffusion import ExactDiffusion as ExactDiffusion
+from .finite_time import FiniteTime as FiniteTime
+from .fixed_time import FixedTime as FixedTime
+from .lead import LEAD as LEAD
+from .momentum_flow import MomentumFlow as MomentumFlow
+from .nesterov import Nesterov as Nesterov
+from .nids import NIDS as NIDS
+from .saturated import Saturated as Saturated
+from .single_bit import SingleBit as SingleBit
+from .tracking_momentum import TrackingMomentum as TrackingMomentum

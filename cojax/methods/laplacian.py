@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from .. import _grid, _tree
 from .._checks import check_number, floating
 from .._tree import Tree
-from ..edges import Along, Transfer
+from ..edges import Along, Odd, Same, Transfer
 from .base import Method
 
 
@@ -18,17 +18,21 @@ class Shares(NamedTuple):
 
 
 class Laplacian(Method):
-    """x_i+ = x_i + step_size * sum_j w_ij (m_j - m_i), m the marginal costs.
+    """x_i+ = x_i + step_size * sum_j w_ij odd(m_j - m_i), m the marginal costs.
 
     CPU moves along every edge from the dearer to the cheaper end, so the total is right at every step, with any
     quantizer, loss, or switching. With curvatures in [l, u] the cost falls for step_size < 2 / (u lambda_n); the exact
     local limit is 2 / lambda_max(D^1/2 L D^1/2), D the second derivatives.
 
-    Fields: step_size, > 0, one number: a step per node would break the sum, edge weights do not.
+    Fields:
+        step_size: > 0, one number: a step per node would break the sum, edge weights do not.
+        odd: a law of `cojax.edges`, linear by default; see `FiniteTime`, `FixedTime`, `Saturated`, `SingleBit`.
+
     Source: Xiao, Boyd, JOTA 2006, doi 10.1007/s10957-006-9080-1; arXiv 2510.25176 over quantized links.
     """
 
     step_size: Any = eqx.field(converter=floating)
+    odd: Odd = Same()
 
     def __check_init__(self):
         why = "a step per node would break the sum of cpu; put it into the edge weights"
@@ -41,7 +45,7 @@ class Laplacian(Method):
         return grad
 
     def along(self, state: Shares) -> Along:
-        return Transfer(self.step_size, state.grid)
+        return Transfer(self.step_size, state.grid, self.odd)
 
     def update(self, state: Shares, grad: Tree, flow: Tree) -> Shares:
         return Shares(_tree.add(state.cpu, flow), state.grid)

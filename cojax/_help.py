@@ -1,0 +1,90 @@
+"""What `cojax --help` says: enough to work from alone."""
+
+COJAX = """Train one model and share out the CPU over a network of computing centres, without moving data.
+
+Examples:
+  cojax demo                          a real data set over a real backbone network, in under a minute
+  cojax plan my-plan.toml --out july  your own case; `cojax plan --help` explains the file
+
+Exit codes: 0 certified, 2 bad input, 3 not certified within the steps, 4 no plan is possible.
+"""
+
+DEMO = """A support vector machine and 400 kilo-cores over the 14 nodes of NSFNET.
+
+The breast-cancer samples that come with scikit-learn lie unevenly on the nodes; four random parts of the links take
+turns and a tenth of them fail; every number that travels is cut to 8 bits. Prints a table and writes a folder:
+report.html with pictures, allocation.csv, certificate.json, trace.csv, and plan.toml, which `cojax plan` runs again.
+
+Examples:
+  cojax demo
+  cojax demo --seed 7 --steps 50000 --out seed7
+"""
+
+EXAMPLE = """
+title = "Three sites"
+steps = 5000                      # at most; the run ends early once it is exact to rounding
+[nodes]                           # or: file = "nodes.csv", with these columns and `node` for the names
+names = ["Oslo", "Bergen", "Tromso"]
+capacity = [40.0, 25.0, 10.0]     # upper bounds, unless there is a column `upper`
+demand = [30.0, 10.0, 8.0]
+[cpu]
+budget = 45.0                     # what the shares sum to, at every step
+[graph]
+name = "ring"
+[link]
+name = "innovation"
+quantizer = { name = "log", rho = 0.5 }
+"""
+
+PLAN = (
+    """Run the case that a TOML file describes, and write a folder as `cojax demo` does.
+
+The column `share` of allocation.csv is the answer: the cheapest shares within the bounds, with the certificate that
+nothing is cheaper. The run beside it shows what the nodes reach by themselves, with soft bounds. Both must be within
+the tolerance for exit code 0. File names are relative to the plan. A number that is left out has the default given
+here, or is computed where it says so. Keys that are not known are refused.
+
+Example, a whole plan:
+"""
+    + EXAMPLE.replace("\n", "\n  ").rstrip()
+    + """
+
+Keys:
+  title; steps = 10000; every = 100, steps between two lines of trace.csv; seed = 0, of all that is drawn;
+  tolerance = 1e-4, relative, that both certificates must keep
+  [nodes]    file, a CSV with the column node; or arrays: names, and columns for the cost
+             lower (0), upper (capacity, else none): bounds of the shares
+             pue, multiplies the price; latitude, longitude in degrees
+  [cpu]      budget; cost, the first of these whose columns are there:
+             "deviation"  (x - demand)^2 / (2 capacity)    columns demand, capacity
+             "price"      price x + curvature x^2 / 2       columns price, curvature
+             "delay"      work / x                          column work
+  [graph]    file, .graphml, or .csv with the columns source,target; or name:
+             nsfnet, abilene, ring, path, complete, star, grid, torus, exponential,
+             erdos_renyi (probability), geometric (radius), scale_free (links)
+             weights = "metropolis", "max_degree", "best_constant" or "fastest"
+             switching = 1, how many random parts of the links take turns; share = 0.5, of links in each
+             loss = 0.0, probability that a link is down in a step
+  [data]     name = "breast_cancer"; or file, .csv, .libsvm, .svm, .bz2 of these, or .npz with features and targets
+             test_file; or test_fraction = 0.25 is held out
+             split = "random" or "by_target"; proportions, the parts that the nodes get (1 to 4, drawn)
+             weighting = "pooled", all samples alike, or "node_mean", all nodes alike
+             standardize = true
+  [model]    name = "svm" (ridge 0.1, sharpness 10, weight 1), "logistic" (ridge 0.1), "softmax" (ridge 0.1) or
+             "least_squares" (ridge 0); with [data] only
+  [penalty]  what makes the bounds soft in the run:
+             name = "power" (weight, computed; power 2), "softplus" (weight, sharpness) or "barrier" (epsilon)
+  [link]     name = "ideal", the values travel; "quantized", they are rounded, and the run stalls at that precision;
+             or "innovation", their changes are rounded, and the run is exact
+             quantizer = { name = "log", rho = 0.5 }, { name = "uniform", delta = ... },
+             { name = "float", mantissa_bits = ... } or { name = "adaptive", bits = 3 };
+             log takes smallest and largest, uniform takes largest: with them, a number takes fewer bits
+             memory = "node", or "edge" where the graph switches or loses links (chosen if left out)
+  [method]   learn = { name = "diging" (step_size, mixing 0.5), "extra" or "dgd" (step_size) }
+             allocate = { name = "laplacian" (step_size), or "heavy_ball" (step_size, momentum) }
+             numbers that are left out are computed from bounds on curvature and the graphs' spectra;
+             extra is exact on a fixed graph only, dgd nowhere
+
+Exit codes: 0 certified, 2 bad input, 3 not certified within the steps, 4 no plan is possible.
+"""
+)

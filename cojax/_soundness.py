@@ -1,0 +1,90 @@
+"""A cost is sampled inside of its bounds before an optimum of it is believed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from . import _prices
+from ._checks import CojaxInputError
+from ._tree import Tree
+from .allocations import columns, marginals
+from .problems import Decision, Problem
+
+# Where in every box, from its lower end to its upper.
+FRACTIONS = (0.02, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.98)
+
+
+def stacked(problem: Problem, params: Tree) -> Tree:
+    """n copies of one node's params."""
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (problem.num_nodes, *leaf.shape)), params)
+
+
+@jax.jit
+def _samples(problem: Problem, params: Tree) -> tuple[Array, Array, Array]:
+    """Shares spread over every box, all resources alike; the costs there, and the marginal costs or None."""
+    lower, upper, budget = columns(problem)
+    start, width = jax.vmap(_prices.inside, (1, 1, 0), 1)(lower, upper, budget)
+    low = jnp.where(jnp.isfinite(lower), lower, jnp.where(jnp.isfinite(upper), upper - width, start - width / 2))
+    copies = stacked(problem, params)
+    assert problem.lower is not None
+    shape = problem.lower.shape
+
+    def look(fraction):
+        cpu = _prices.pulled_in(low + fraction * width, lower, upper)
+        own = Decision(copies, cpu.reshape(shape))
+        return cpu, problem.costs(own), marginals(problem, copies)(cpu)
+
+    return jax.vmap(look)(jnp.asarray(FRACTIONS, lower.dtype))
+
+
+def check_cost(problem: Problem, params: Tree) -> None:
+    """Refuse a cost that is not finite at the start, or inside of the bounds, or not convex in a share."""
+    shape = None if problem.lower is None else jax.ShapeDtypeStruct(problem.lower.shape, problem.lower.dtype)
+    try:
+        jax.eval_shape(lambda p, c: problem.costs(Decision(stacked(problem, p), c)), params, shape)
+    except Exception as error:
+        raise CojaxInputError(
+            f"reference cannot evaluate the cost of node 0 ({type(error).__name__}: {error}); where the cost uses "
+            "x.params pass one node's as start_params, and write the cost in jax.numpy, without branches on values."
+        ) from error
+    if problem.budget is None:
+        check_finite(np.asarray(problem.costs(Decision(stacked(problem, params)))), "at start_params")
+        return
+    cpu, costs, slopes = (np.asarray(array) for array in _samples(problem, params))
+    bad = ~(np.isfinite(costs) & np.isfinite(slopes).all(-1))
+    if bad.any():
+        sample, node = (int(index) for index in np.argwhere(bad)[0])
+        raise CojaxInputError(
+            f"reference needs costs that are finite inside of the bounds, got {costs[sample, node]} with slope "
+            f"{_shown(slopes[sample, node])} at node {node}, cpu = {_shown(cpu[sample, node])}; "
+            "give Problem bounds inside of the cost's domain."
+        )
+    _check_convex(cpu, slopes)
+
+
+def check_finite(costs: np.ndarray, where: str) -> None:
+    if not np.isfinite(costs).all():
+        node = int(np.argwhere(~np.isfinite(costs))[0, 0])
+        raise CojaxInputError(
+            f"reference needs finite costs, got {costs[node]} at node {node} {where}; check its data."
+        )
+
+
+def _check_convex(cpu: np.ndarray, slopes: np.ndarray) -> None:
+    """Along the diagonal of every box, which for one resource is the whole box."""
+    along = (slopes * (cpu[-1] - cpu[0])).sum(-1)
+    allowed = np.sqrt(np.finfo(along.dtype).eps) * np.abs(along).max(0)
+    falls = np.diff(along, axis=0) < -allowed
+    if falls.any():
+        sample, node = (int(index) for index in np.argwhere(falls)[0])
+        low, high = _shown(cpu[sample, node]), _shown(cpu[sample + 1, node])
+        raise CojaxInputError(
+            f"reference needs a cost that is convex in cpu, got a marginal cost that falls from "
+            f"{_shown(slopes[sample, node])} to {_shown(slopes[sample + 1, node])} between cpu = {low} and {high} at "
+            f"node {node}: what looks optimal may be a maximum; change the cost, or the bounds."
+        )
+
+
+def _shown(values: np.ndarray) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)

@@ -1,0 +1,131 @@
+"""The graph of a plan: read or generated, matched with the node table, made to switch and to lose, and linked."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sparse
+
+from . import graphs, weights
+from ._checks import CojaxInputError
+from ._step_sizes import laplacian
+from .layouts import Network
+from .links import Ideal, Innovation, Link, Quantized
+from .lossy import Lossy
+from .networks import network
+from .plans import Adaptive, Float, Graph, Log, Plan, Uniform
+from .quantizers import AdaptiveQuantizer, FloatQuantizer, LogQuantizer, UniformQuantizer
+
+REAL = ("nsfnet", "abilene")
+
+
+class Wiring(NamedTuple):
+    """A network and what is known about it."""
+
+    network: Network
+    names: tuple[str, ...]  # in the order of the rows
+    pairs: tuple[tuple[int, int], ...]  # of the union of all graphs
+    laplacians: list[sparse.csr_array]  # of every graph that takes its turn, without loss
+    positions: dict[str, tuple[float, float]] | None  # by node: degrees east, degrees north
+    fixed: bool  # neither switching nor lossy
+    notes: list[str]
+
+
+def wired(plan: Plan, names: tuple[str, ...], num_nodes: int) -> Wiring:
+    """The network of a plan over the nodes `names`, or over as many as the table has rows where it names none.
+
+    Raises `CojaxInputError` for graphs that do not have exactly the nodes of the table, and for what `network` refuses.
+    """
+    graph, notes = _graph(plan.graph, plan.seed, num_nodes)
+    graph = _matched(graph, plan.graph, names, num_nodes)
+    order = names or tuple(graph.nodes)
+    found: list[sparse.csr_array] = []
+
+    def weigh(size: int, pairs: np.ndarray) -> np.ndarray:
+        chosen = getattr(weights, plan.graph.weights)(size, pairs)
+        found.append(laplacian(size, pairs, chosen))
+        return chosen
+
+    fixed = plan.graph.switching == 1 and plan.graph.loss == 0
+    turns = graphs.switching(graph, plan.graph.switching, seed=plan.seed, share=plan.graph.share)
+    built: Network = network(turns, nodelist=order, weights=weigh, link=_link(plan, fixed))
+    if plan.graph.loss > 0:
+        built = Lossy(built, plan.graph.loss, plan.seed)
+    place = {name: row for row, name in enumerate(order)}
+    pairs = tuple((place[a], place[b]) for a, b in graph.edges)
+    return Wiring(built, order, pairs, found, _positions(graph), fixed, notes)
+
+
+def _graph(graph: Graph, seed: int, num_nodes: int) -> tuple[Any, list[str]]:
+    if graph.file is not None:
+        return _graph_file(graph)
+    settings = {key: value for key in ("probability", "radius", "links") if (value := getattr(graph, key)) is not None}
+    size = None if graph.name in REAL else num_nodes
+    return graphs.named(str(graph.name), size, seed=seed, **settings), []
+
+
+def _graph_file(graph: Graph) -> tuple[Any, list[str]]:
+    path = str(graph.file)
+    kind = Path(path).suffix.lower()
+    if kind not in (".graphml", ".csv"):
+        raise CojaxInputError(f"{path} needs the suffix .graphml or .csv (a list of links), got {kind or 'none'}.")
+    found, notes = graphs.read_graphml(path) if kind == ".graphml" else graphs.read_edges(path)
+    if found.is_directed():
+        raise CojaxInputError(f"{path} has links with a direction: a plan moves CPU both ways along every link.")
+    if kind == ".csv" and any("weight" in attributes for *_, attributes in found.edges(data=True)):
+        notes = [*notes, "The weights in the file are not used; $.graph.weights chooses them."]
+    return found, [f"{path}: {note}" for note in notes]
+
+
+def _matched(graph: Any, given: Graph, names: tuple[str, ...], num_nodes: int) -> Any:
+    """The graph over the names of the table; a generated one takes the names over in order."""
+    import networkx as nx
+
+    source = given.file or given.name
+    if given.file is None and given.name not in REAL:
+        wanted = names or tuple(str(row) for row in range(num_nodes))
+        return nx.relabel_nodes(graph, dict(zip(sorted(graph), wanted, strict=True)), copy=True)
+    if names and set(names) != set(graph):
+        missing, extra = sorted(set(graph) - set(names)), sorted(set(names) - set(graph))
+        raise CojaxInputError(
+            f"The node table and the graph {source} need the same nodes: only in the table {_some(extra)}; "
+            f"only in the graph {_some(missing)}."
+        )
+    if len(graph) != num_nodes:
+        raise CojaxInputError(f"The node table has {num_nodes} rows, but the graph {source} has {len(graph)} nodes.")
+    return graph
+
+
+def _some(names: list[str]) -> str:
+    return (", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")) or "none"
+
+
+def _positions(graph: Any) -> dict[str, tuple[float, float]] | None:
+    places = {}
+    for name, attributes in graph.nodes(data=True):
+        try:
+            place = float(attributes["longitude"]), float(attributes["latitude"])
+        except (KeyError, TypeError, ValueError):
+            return None
+        if not np.isfinite(place).all():
+            return None
+        places[str(name)] = place
+    return places
+
+
+def _link(plan: Plan, fixed: bool) -> Link:
+    link = plan.link
+    match link.quantizer:
+        case Log(rho=rho, smallest=smallest, largest=largest):
+            quantizer = LogQuantizer(rho, smallest=smallest, largest=largest)
+        case Uniform(delta=delta, largest=largest):
+            quantizer = UniformQuantizer(delta, largest=largest)
+        case Float(mantissa_bits=bits):
+            quantizer = FloatQuantizer(bits)
+        case Adaptive(bits=bits):
+            quantizer = AdaptiveQuantizer(bits)
+        case None:
+            return Ideal()
+    if link.name == "quantized":
+        return Quantized(quantizer)
+    return Innovation(quantizer, link.memory or ("node" if fixed else "edge"))

@@ -1,0 +1,229 @@
+"""A case is a plan made ready to run: its files read, its names matched, its problem, network and method built."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+from jaxtyping import Float
+
+from . import _samples, _step_sizes, costs, datasets, penalties, plans
+from ._centres import Centres, arranged, num_rows, read_table
+from ._checks import CojaxInputError
+from ._wiring import Wiring, wired
+from .methods import DGD, EXTRA, CoOpt, DIGing, HeavyBall, Hold, Laplacian, Method
+from .plans import Plan
+from .problems import Decision, Problem
+
+COSTS = {"deviation": costs.Deviation, "price": costs.Price, "delay": costs.Delay}
+
+
+class Case(NamedTuple):
+    """What `cojax.runs.run` runs."""
+
+    plan: Plan  # with every number that it left out filled in
+    names: tuple[str, ...]
+    centres: Centres
+    wiring: Wiring
+    dataset: datasets.Dataset | None
+    problem: Problem
+    method: Method
+    start: Decision
+
+
+def ready(plan: Plan) -> Case:
+    """Read, match and build all that a plan names.
+
+    Raises `InfeasibleError` where the budget does not fit the bounds, and `CojaxInputError` for everything else that
+    does not fit together.
+    """
+    table = read_table(plan.nodes)
+    wiring = wired(plan, table.names, num_rows(table))
+    names = wiring.names
+    plan, centres = arranged(plan, table, names)
+    curvature = _curvature(plan, centres)
+    plan = _with_penalty(plan, curvature, centres)
+    dataset = None if plan.data is None else _samples.prepared(plan)
+    samples = None if dataset is None else _samples.dealt(plan, dataset, len(names))
+    plan = _with_steps(plan, wiring, curvature, samples)
+    problem = _problem(plan, centres, samples)
+    method = CoOpt(Hold() if samples is None else _learner(plan), _allocator(plan))
+    start = _start(plan, problem, centres, _zeros(plan, dataset, len(names)))
+    return Case(plan, names, centres, wiring, dataset, problem, method, start)
+
+
+def _curvature(plan: Plan, centres: Centres) -> Float[np.ndarray, " n"] | None:
+    """The largest second derivative of every node's cost of a share; None where it has no bound."""
+    if plan.cpu.cost == "deviation":
+        return 1.0 / centres.columns["capacity"]
+    if plan.cpu.cost == "price":
+        return centres.columns["curvature"]
+    # A soft bound gives way a little, and the curvature grows on the way to zero.
+    lower = centres.lower
+    return 2.0 * centres.columns["work"] / (0.8 * lower) ** 3 if (lower > 0).all() else None
+
+
+def _with_penalty(plan: Plan, curvature: np.ndarray | None, centres: Centres) -> Plan:
+    penalty = plan.penalty
+    if penalty is None:
+        if not (np.isfinite(centres.lower).any() or np.isfinite(centres.upper).any()):
+            return plan
+        penalty = plans.Power()
+    if isinstance(penalty, plans.Power) and penalty.weight is None:
+        if curvature is None or penalty.power != 2:
+            raise CojaxInputError(
+                "$.penalty.weight cannot be computed for a power other than 2, or a delay without lower bounds > 0: "
+                "give it as a number."
+            )
+        penalty = msgspec.structs.replace(penalty, weight=5.0 * float(curvature.max()))
+    return msgspec.structs.replace(plan, penalty=penalty)
+
+
+def _penalty(plan: Plan) -> Any:
+    match plan.penalty:
+        case plans.Power(weight=weight, power=power):
+            return penalties.PowerPenalty(weight, power)
+        case plans.Softplus(weight=weight, sharpness=sharpness):
+            return penalties.SoftplusPenalty(weight, sharpness)
+        case plans.Barrier(epsilon=epsilon):
+            return penalties.BarrierPenalty(epsilon)
+    return None
+
+
+def _penalty_curvature(plan: Plan) -> float | None:
+    match plan.penalty:
+        case None:
+            return 0.0
+        case plans.Power(weight=weight, power=2.0):
+            return 2.0 * float(weight or 0.0)
+        case plans.Softplus(weight=weight, sharpness=sharpness):
+            return weight * sharpness / 4
+    return None
+
+
+def _with_steps(plan: Plan, wiring: Wiring, curvature: np.ndarray | None, samples: Any) -> Plan:
+    """The plan with the numbers of its methods computed where it gives none."""
+    learn, allocate = plan.method.learn, plan.method.allocate
+    if samples is not None:
+        learn = _learner_with_steps(plan, wiring, samples)
+    if allocate.step_size is None or (allocate.name == "heavy_ball" and allocate.momentum is None):
+        extra = _penalty_curvature(plan)
+        if curvature is None or extra is None:
+            raise CojaxInputError(
+                "$.method.allocate needs its numbers given: the curvature of this cost or penalty has no bound to "
+                "compute them from."
+            )
+        allocate = _allocator_with_steps(allocate, wiring, curvature, extra)
+    method = msgspec.structs.replace(plan.method, learn=learn, allocate=allocate)
+    return msgspec.structs.replace(plan, method=method)
+
+
+def _learner_with_steps(plan: Plan, wiring: Wiring, samples: Any) -> plans.Learner:
+    learn = plan.method.learn
+    mixing = (learn.mixing or 0.5) if learn.name == "diging" else None
+    step = learn.step_size
+    if step is None:
+        smoothness = _smoothness(plan, samples)
+        if mixing is None:
+            step = _step_sizes.descent_step(wiring.laplacians, smoothness)
+        else:
+            step = _step_sizes.tracking_step(wiring.laplacians, mixing, smoothness)
+    if step <= 0:
+        raise CojaxInputError(
+            f"$.method.learn needs step_size given: no step is safe for {learn.name} with the weights of this graph."
+        )
+    return msgspec.structs.replace(learn, step_size=step, mixing=mixing)
+
+
+def _allocator_with_steps(
+    allocate: plans.Allocator, wiring: Wiring, curvature: np.ndarray, extra: float
+) -> plans.Allocator:
+    if allocate.name == "laplacian":
+        return msgspec.structs.replace(
+            allocate, step_size=_step_sizes.allocation_step(wiring.laplacians, curvature + extra)
+        )
+    if not wiring.fixed:
+        raise CojaxInputError(
+            "$.method.allocate is heavy_ball, whose numbers can be computed for a fixed graph only: give both."
+        )
+    least, most = float(curvature.min()), float(curvature.max() + extra)
+    step, momentum = _step_sizes.heavy_ball(wiring.laplacians[0], least, most)
+    return msgspec.structs.replace(
+        allocate,
+        step_size=allocate.step_size or step,
+        momentum=momentum if allocate.momentum is None else allocate.momentum,
+    )
+
+
+def _smoothness(plan: Plan, samples: Any) -> float:
+    """A bound of the curvature of every node's loss."""
+    model = plan.model
+    assert model is not None
+    spread = _step_sizes.samples_curvature(samples, offset=isinstance(model, plans.Svm))
+    match model:
+        case plans.Svm():
+            factor = model.weight * model.sharpness / 4
+        case plans.Logistic():
+            factor = 1 / 4
+        case plans.Softmax():
+            factor = 1 / 2
+        case _:
+            factor = 1.0
+    return factor * spread + model.ridge
+
+
+def model_cost(plan: Plan) -> Any:
+    """The loss of a plan's model; None of a plan without one."""
+    match plan.model:
+        case plans.Svm(ridge=ridge, sharpness=sharpness, weight=weight):
+            return costs.SmoothHinge(ridge, sharpness, weight)
+        case plans.Logistic(ridge=ridge):
+            return costs.Logistic(ridge)
+        case plans.Softmax(ridge=ridge):
+            return costs.Softmax(ridge)
+        case plans.LeastSquares(ridge=ridge):
+            return costs.LeastSquares(ridge)
+    return None
+
+
+def _problem(plan: Plan, centres: Centres, samples: Any) -> Problem:
+    columns = [jnp.asarray(column) for column in centres.columns.values()]
+    cost = costs.Separable(model_cost(plan), COSTS[str(plan.cpu.cost)]())
+    data = (samples, tuple(columns) if len(columns) > 1 else columns[0])
+    bounds = {"lower": centres.lower, "upper": centres.upper}
+    return Problem(cost, data, plan.cpu.budget, **bounds, penalty=_penalty(plan))
+
+
+def _start(plan: Plan, problem: Problem, centres: Centres, params: Any) -> Decision:
+    """The even split, or for a barrier, which is infinite on a bound, shares at one level between all bounds."""
+    room = centres.upper - centres.lower
+    if not isinstance(plan.penalty, plans.Barrier) or not 0 < room.sum() < np.inf:
+        return problem.start(params)
+    level = (plan.cpu.budget - centres.lower.sum()) / room.sum()
+    return problem.start(params, centres.lower + level * room)
+
+
+def _zeros(plan: Plan, dataset: datasets.Dataset | None, num_nodes: int) -> Any:
+    if dataset is None:
+        return None
+    width = len(dataset.features[0])
+    match plan.model:
+        case plans.Svm():
+            return jnp.zeros((num_nodes, width + 1))
+        case plans.Softmax():
+            return jnp.zeros((num_nodes, width, int(dataset.targets.max()) + 1))
+    return jnp.zeros((num_nodes, width))
+
+
+def _learner(plan: Plan) -> Method:
+    learn = plan.method.learn
+    if learn.name == "diging":
+        return DIGing(learn.step_size, learn.mixing)
+    return (EXTRA if learn.name == "extra" else DGD)(learn.step_size)
+
+
+def _allocator(plan: Plan) -> Method:
+    allocate = plan.method.allocate
+    if allocate.name == "heavy_ball":
+        return HeavyBall(allocate.step_size, allocate.momentum)
+    return Laplacian(allocate.step_size)

@@ -1,0 +1,101 @@
+"""The command `cojax`: every bad input ends in one sentence and an exit code, never in a traceback."""
+
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from . import _help
+from ._checks import CojaxInputError
+
+CERTIFIED, BAD_INPUT, NOT_CERTIFIED, INFEASIBLE, INTERRUPTED = 0, 2, 3, 4, 130
+# What brings the packages that a plain install lacks.
+EXTRAS = {"sklearn": "data", "matplotlib": "plots", "jinja2": "plots"}
+
+
+@dataclass(frozen=True)
+class Demo:
+    out: Path = Path("cojax-demo")
+    """Folder for the results."""
+    steps: int = 20_000
+    """Steps at most."""
+    seed: int = 0
+    """Of the split, the switching and the losses."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    file: Path
+    """The plan, a TOML file."""
+    out: Path | None = None
+    """Folder for the results; by default the name of the plan with -result."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a node's name may not fit the terminal's encoding
+    try:
+        return _carried_out(*_asked(sys.argv[1:] if arguments is None else list(arguments)))
+    except SystemExit as end:  # of tyro: 0 after --help, 2 after arguments that it explained
+        return end.code if isinstance(end.code, int) else BAD_INPUT
+    except CojaxInputError as error:
+        code, sentence = INFEASIBLE if type(error).__name__ == "InfeasibleError" else BAD_INPUT, str(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "a package").partition(".")[0]
+        extra = EXTRAS.get(package, "cli")
+        code, sentence = BAD_INPUT, f"this needs {package}, which is not installed: pip install 'cojax[{extra}]'."
+    except OSError as error:
+        code, sentence = BAD_INPUT, f"{error.filename or 'a file'} cannot be used: {error.strerror or error}."
+    except MemoryError:
+        code, sentence = BAD_INPUT, "the plan needs more memory than there is: use fewer samples or nodes."
+    except KeyboardInterrupt:
+        code, sentence = INTERRUPTED, "interrupted; nothing was written."
+    print(f"cojax: {sentence}", file=sys.stderr)
+    return code
+
+
+def _asked(arguments: list[str]) -> tuple[Any, Path]:
+    """The plan that the arguments ask for, and the folder for its results."""
+    import tyro
+
+    # In the list of commands, one line each is enough.
+    texts = {"demo": _help.DEMO, "plan": _help.PLAN}
+    told = {name: text if name in arguments[:1] else text.partition("\n")[0] for name, text in texts.items()}
+    named = {name: tyro.conf.subcommand(name, description=text, prefix_name=False) for name, text in told.items()}
+    commands = Annotated[Demo, named["demo"]] | Annotated[Plan, named["plan"]]
+    positional = tyro.conf.PositionalRequiredArgs
+    command = tyro.cli(commands, prog="cojax", description=_help.COJAX, args=arguments, config=(positional,))
+    from .demo import demo_plan
+    from .plans import read_plan
+
+    if isinstance(command, Demo):
+        return demo_plan(steps=command.steps, seed=command.seed), command.out
+    return read_plan(command.file), Path(f"{command.file.stem}-result") if command.out is None else command.out
+
+
+def _carried_out(plan: Any, out: Path) -> int:
+    """Run a plan, say what it came to, and write it down."""
+    import jax
+    from tqdm import tqdm
+
+    jax.config.update("jax_enable_x64", True)  # the command is a program of its own; the library never does this
+    from . import cases, report, runs, summaries
+
+    case = cases.ready(plan)
+    for note in case.wiring.notes:
+        print(f"cojax: note: {note}", file=sys.stderr)
+    with tqdm(total=case.plan.steps, unit="step", disable=None, leave=False, file=sys.stderr) as bar:
+        outcome = runs.run(case, bar.update)
+    print(summaries.text(outcome))
+    summaries.write_files(out, case.plan, outcome)
+    try:
+        page = report.write_report(out, outcome).name
+    except CojaxInputError as error:  # the numbers are there already, and no picture is worth losing them
+        print(f"cojax: no report: {error}", file=sys.stderr)
+        page = "no report"
+    print(f"Written to {out}: {page}, allocation.csv, certificate.json, trace.csv, plan.toml.")
+    return CERTIFIED if outcome.certified else NOT_CERTIFIED

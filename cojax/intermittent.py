@@ -1,0 +1,69 @@
+"""Networks that talk only now and then, so that every method works locally in between."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+from ._checks import CojaxInputError
+from .layouts import Layout, Network
+from .links import Link, Wire
+
+
+class Intermittent(Network):
+    """A network that is there at the steps 0, every, 2 every, ... and silent in between: local steps for any method.
+
+    In a silent step nothing is told, no memory moves and no bits are counted. Over it DGD-like methods drift towards
+    their local optima between two exchanges, a bias of order step_size * (every - 1); `Choco` with gain 1 on a
+    complete graph of weights 1/n is federated averaging. Tracking methods stay exact with smaller steps, as over
+    any switching graph; the methods for fixed graphs need not.
+
+    Args: network; every, a whole number >= 1, static. Graphs that take turns are still numbered by step.
+    Raises `CojaxInputError` for another `every`.
+    Source: Stich, ICLR 2019, arXiv 1805.09767.
+    """
+
+    network: Network
+    every: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
+            raise CojaxInputError(f"Intermittent needs a whole number every >= 1, got {self.every!r}.")
+
+    @property
+    def link(self) -> Link:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.network.link
+
+    @property
+    def num_nodes(self) -> int:
+        return self.network.num_nodes
+
+    def at(self, k) -> Layout:
+        now: Any = self.network.at(k)
+        talks = jnp.asarray(k) % self.every == 0
+        weights = jnp.where(talks, now.weights, 0)
+        return dataclasses.replace(now, weights=weights, link=_Silenced(now.link, talks))
+
+
+class _Silenced(Link):
+    """`link` while the network talks; a wire that stays as it is while it does not."""
+
+    link: Link
+    talks: Bool[Array, ""]
+
+    def open(self, message, net):
+        return self.link.open(message, net)
+
+    def tell(self, message, wire, net):
+        told = self.link.tell(message, wire, net)
+
+        def if_told(new: Array, old: Array) -> Array:
+            return jnp.where(self.talks, new, old)
+
+        return Wire(*jax.tree.map(if_told, tuple(told), tuple(wire)))
+
+    def check(self, *, fixed, symmetric):
+        self.link.check(fixed=fixed, symmetric=symmetric)

@@ -1,0 +1,219 @@
+"""The centralised optimum of both halves, against which every decentralised run is measured."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from . import _prices
+from ._checks import CojaxInputError, is_concrete
+from ._soundness import check_cost, check_finite, stacked
+from ._tree import Tree
+from .allocations import Allocation, allocate, columns, marginals, response, with_curvatures
+from .certificates import Certificate, certificate
+from .problems import Decision, Problem
+
+# A Hessian of this many rows is built and factorised; larger ones are only multiplied, in conjugate gradients.
+MOST_DENSE = 1000
+MOST_CG = 500
+MOST_STEPS = 200
+MOST_HALVINGS = 40
+
+
+class Reference(NamedTuple):
+    """The optimum of a problem, certified."""
+
+    x: Decision  # stacked over nodes: params n times the same, cpu (n, *r)
+    params: Tree  # one copy
+    cost: Float[Array, ""]  # sum over nodes, without the penalty
+    price: Float[Array, "*r"] | None
+    allocation: Allocation | None
+    certificate: Certificate
+
+
+class _Point(NamedTuple):
+    params: Array  # one copy, raveled
+    cpu: Array | None  # the best shares at these params
+    value: Array  # least total cost at these params
+    slope: Array
+    spread: Array  # largest norm of one node's gradient
+
+
+def reference(problem: Problem, start_params: Tree = None, *, tolerance: float | None = None) -> Reference:
+    """min over params of min over feasible cpu of sum_i cost_i: the true problem, hard bounds and no penalty.
+
+    V(params) = sum_i cost_i(params, cpu*(params)) with cpu* from `allocate`; its gradient is the partial one at cpu*
+    (Danskin), its Hessian that gradient's derivative through cpu*. Newton with backtracking, |eigenvalues| in place
+    of eigenvalues, so that it descends where V is not convex; conjugate gradients above 1000 parameters. For any cost
+    that is smooth, convex in cpu, and has a minimum; where V is not convex the point found may be a local one.
+
+    Args:
+        problem: coupled in params and cpu or not; with a budget, or params, or both.
+        start_params: one node's params, where to start and of what structure; None for a problem without a model.
+        tolerance: of the gradient's norm relative to the largest norm of one node's gradient at the start or at the
+            end; precision^(2/3) by default, 4e-11 in float64. What rounding forbids is not asked for.
+
+    Not for use under jit: it loops in Python around jitted pieces. Raises `CojaxInputError` where a cost is not finite
+    or not convex inside of the bounds, naming node and share, and where no minimum is found.
+    """
+    if not is_concrete(problem, start_params):
+        raise CojaxInputError("reference loops in Python, got traced arrays; call it outside of jit, or use allocate.")
+    start_params = jax.tree.map(_as_float, start_params)
+    if problem.budget is None and not jax.tree.leaves(start_params):
+        raise CojaxInputError("reference needs something to decide, got no budget and no start_params; pass either.")
+    check_cost(problem, start_params)
+    params = _minimised(problem, start_params, tolerance) if jax.tree.leaves(start_params) else start_params
+    copies = stacked(problem, params)
+    allocation = None if problem.budget is None else _allocate(problem, copies)
+    x = Decision(copies, None if allocation is None else allocation.cpu)
+    costs = problem.costs(x)
+    check_finite(np.asarray(costs), "at the optimum")
+    price = None if allocation is None else allocation.price
+    return Reference(x, params, costs.sum(), price, allocation, _certificate(problem, x))
+
+
+# Compiled once each: they take longer to compile than all the rest, and than most problems to solve.
+_allocate, _certificate = jax.jit(allocate), jax.jit(certificate)
+
+
+def _minimised(problem: Problem, start: Tree, tolerance: float | None) -> Tree:
+    """Damped Newton until the gradient is small, or so small that rounding hides any further descent."""
+    flat, unravel = ravel_pytree(start)
+    eps = float(jnp.finfo(flat.dtype).eps)
+    wanted = problem.num_nodes * (eps ** (2 / 3) if tolerance is None else tolerance)
+    here = _look(problem, start, flat)
+    first = float(here.spread)
+    polished = False
+    for _ in range(MOST_STEPS):
+        size = max(first, float(here.spread))
+        small = float(jnp.linalg.norm(here.slope)) <= wanted * size
+        if small and polished:
+            return unravel(here.params)
+        direction = _direction(problem, start, here)
+        there, promise = _searched(problem, start, here, direction)
+        hidden = promise <= 16 * eps * abs(float(here.value))
+        better = jnp.linalg.norm(there.slope) < jnp.linalg.norm(here.slope)
+        if (small or hidden) and not better:
+            return unravel(here.params)
+        if not (hidden or there.value < here.value):
+            break
+        # One more step after the tolerance is met costs little and reaches rounding.
+        polished, here = small, there
+    raise CojaxInputError(
+        f"reference needs a cost with a minimum, got a gradient of norm {float(jnp.linalg.norm(here.slope)):.3g} and "
+        f"params of norm {float(jnp.linalg.norm(here.params)):.3g} when Newton stopped; check that the cost is smooth "
+        "and bounded below (a small ridge makes it so), start nearer, or pass a larger tolerance."
+    )
+
+
+def _searched(problem: Problem, start: Tree, here: _Point, direction: Array) -> tuple[_Point, float]:
+    """The first of 1, 1/2, 1/4, ... steps that keeps a part of the promised descent; and the promise."""
+    promise = -float(jnp.vdot(here.slope, direction))
+    noise = 8 * float(jnp.finfo(direction.dtype).eps) * abs(float(here.value))
+    length = 1.0
+    for _ in range(MOST_HALVINGS):
+        there = _look(problem, start, here.params + jnp.asarray(length, direction.dtype) * direction)
+        fallen = float(there.value) <= float(here.value) - 1e-4 * length * promise + noise
+        if fallen and bool(jnp.all(jnp.isfinite(there.slope))):
+            return there, promise
+        length /= 2
+    return here, promise
+
+
+def _look(problem: Problem, start: Tree, flat: Array) -> _Point:
+    copies = stacked(problem, ravel_pytree(start)[1](flat))
+    cpu = None if problem.budget is None else _allocate(problem, copies).cpu
+    return _Point(flat, cpu, *_total(problem, start, flat, cpu))
+
+
+@jax.jit
+def _total(problem: Problem, start: Tree, flat: Array, cpu: Array | None) -> tuple[Array, Array, Array]:
+    """The total cost, its gradient in the params, and the largest norm of one node's gradient."""
+
+    def cost(params, cpu, data):
+        return problem.cost(Decision(params, cpu), data)
+
+    copies = stacked(problem, ravel_pytree(start)[1](flat))
+    values, slopes = jax.vmap(jax.value_and_grad(cost))(copies, _inner(problem, cpu), problem.data)
+    rows = jax.vmap(lambda tree: ravel_pytree(tree)[0])(slopes)
+    return values.sum(), rows.sum(0), jnp.max(jnp.linalg.norm(rows, axis=1))
+
+
+def _inner(problem: Problem, cpu: Array | None) -> Array | None:
+    if cpu is None:
+        return None
+    lower, upper, _ = columns(problem)
+    return _prices.pulled_in(cpu.reshape(lower.shape), lower, upper).reshape(cpu.shape)
+
+
+def _curve(problem: Problem, start: Tree, here: _Point) -> Callable[[Array], Array]:
+    """The Hessian of V as a product: the params move, the best shares follow, and the gradient feels both."""
+    if here.cpu is None:
+        return jax.linearize(lambda flat: _total(problem, start, flat, None)[1], here.params)[1]
+    unravel = ravel_pytree(start)[1]
+    lower, upper, budget = columns(problem)
+    cpu, shape = here.cpu.reshape(lower.shape), here.cpu.shape
+    near = _prices.pulled_in(cpu, lower, upper)
+
+    def slopes(flat):
+        return marginals(problem, stacked(problem, unravel(flat)))
+
+    hessian = with_curvatures(slopes(here.params), near)[1]
+    felt = jax.linearize(lambda flat, cpu: _total(problem, start, flat, cpu)[1], here.params, here.cpu)[1]
+    pushed = jax.linearize(lambda flat: slopes(flat)(near), here.params)[1]
+    free = (cpu > lower) & (cpu < upper)
+
+    def curve(d_flat):
+        d_cpu, _ = response(hessian, free, pushed(d_flat), jnp.zeros_like(cpu), jnp.zeros_like(budget))
+        return felt(d_flat, d_cpu.reshape(shape))
+
+    return curve
+
+
+@jax.jit
+def _direction(problem: Problem, start: Tree, here: _Point) -> Array:
+    """The Newton direction, with the Hessian's eigenvalues made positive."""
+    flat, slope, curve = here.params, here.slope, _curve(problem, start, here)
+    if flat.size > MOST_DENSE:
+        return _conjugate_gradients(curve, slope)
+    hessian = lax.map(curve, jnp.eye(flat.size, dtype=flat.dtype), batch_size=64)
+    values, vectors = jnp.linalg.eigh((hessian + hessian.T) / 2)
+    size = jnp.abs(values)
+    # Where V is flat to rounding the gradient is rounding too, or V is linear: a short step along it suits both.
+    eps = jnp.finfo(flat.dtype).eps
+    top = jnp.where(jnp.max(size) > 0, jnp.max(size), 1)
+    size = jnp.where(size > flat.size * eps * top, size, eps**0.5 * top)
+    return -vectors @ ((vectors.T @ slope) / size)
+
+
+def _conjugate_gradients(curve: Any, slope: Array) -> Array:
+    """-H^-1 slope, cut off where H is not positive or the residual is small beside the gradient."""
+    goal = jnp.vdot(slope, slope) * jnp.finfo(slope.dtype).eps
+
+    def advance(state):
+        found, residual, direction, _, count = state
+        curved = curve(direction)
+        bend = jnp.vdot(direction, curved)
+        positive = bend > 0
+        length = jnp.where(positive, jnp.vdot(residual, residual) / jnp.where(positive, bend, 1), 0)
+        left = residual - length * curved
+        turn = jnp.vdot(left, left) / jnp.vdot(residual, residual)
+        return found + length * direction, left, left + turn * direction, positive, count + 1
+
+    def going_on(state):
+        _, residual, _, positive, count = state
+        return positive & (jnp.vdot(residual, residual) > goal) & (count < MOST_CG)
+
+    start = (jnp.zeros_like(slope), -slope, -slope, jnp.asarray(True), jnp.zeros((), jnp.int32))
+    found, _, _, _, count = lax.while_loop(going_on, advance, start)
+    return jnp.where(jnp.any(found != 0) | (count == 0), found, -slope)
+
+
+def _as_float(leaf: Any) -> Array:
+    leaf = jnp.asarray(leaf)
+    return leaf if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.astype(jnp.result_type(float))

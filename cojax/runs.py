@@ -1,0 +1,216 @@
+"""A run takes a case through its steps, chunk by chunk, and puts what it came to beside the centralised optimum."""
+
+import platform
+import time
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+from jaxtyping import Float
+
+from . import plans
+from ._scores import learned
+from .allocations import Allocation, allocate, marginals
+from .cases import Case, model_cost
+from .certificates import Certificate, certificate, is_certified
+from .costs import Separable
+from .loop import init, solve
+from .outcome import Outcome
+from .problems import Decision, Problem
+from .records import Trace
+from .reference import Reference, reference
+from .status import Status
+
+# Chunks between two moves of a progress bar: at most this many calls from the host.
+MOST_CALLS = 200
+PACKAGES = ("cojax", "jax", "jaxlib", "numpy", "scikit-learn")
+
+
+def run(case: Case, progress: Callable[[int], Any] = lambda steps: None) -> Outcome:
+    """All steps of a case, unless it settles to machine precision or diverges before; then its judgement.
+
+    `progress` is called with the number of steps done since its last call. Raises `CojaxInputError` where the
+    centralised optimum of the plan does not exist.
+    """
+    began = time.perf_counter()
+    x, trace, status, seconds = _stepped(case, progress)
+    central = _central_model(case)
+    shares = _shares_only(case)
+    allocation = jax.jit(allocate)(shares)
+    exact = Decision(x.params, allocation.cpu)
+    judge = jax.jit(certificate)
+    judged, judged_exact = judge(_as_asked(case), x), judge(_as_asked(case), exact)
+    judged_run = judge(_as_run(case), x)
+    tolerance = case.plan.tolerance
+    certified = status != Status.DIVERGED and bool(
+        is_certified(judged_run, tolerance) & is_certified(judged_exact, tolerance)
+    )
+    plan = case.plan
+    return Outcome(
+        title=plan.title,
+        names=case.names,
+        columns=case.centres.columns,
+        lower=case.centres.lower,
+        upper=case.centres.upper,
+        budget=float(plan.cpu.budget),
+        cpu=np.asarray(x.cpu),
+        marginal=_marginal(shares, x.cpu),
+        exact_cpu=np.asarray(allocation.cpu),
+        exact_marginal=_marginal(shares, allocation.cpu),
+        price=float(allocation.price),
+        learned=None if central is None else learned(case, x.params, central.params),
+        positions=case.centres.positions or case.wiring.positions,
+        edges=case.wiring.pairs,
+        num_graphs=plan.graph.switching,
+        trace=trace,
+        cost=float(case.problem.costs(x).sum()),
+        exact_cost=float(case.problem.costs(exact).sum()),
+        reference_cost=_reference_cost(shares, allocation, central),
+        certificate=_numbers(judged),
+        run_certificate=_numbers(judged_run),
+        exact_certificate=_numbers(judged_exact),
+        tolerance=tolerance,
+        certified=certified,
+        status=status.name,
+        settings=_settings(plan, int(trace.step[-1])),
+        seconds=seconds | {"total": time.perf_counter() - began},
+    )
+
+
+def _stepped(case: Case, progress: Callable[[int], Any]) -> tuple[Decision, Trace, Status, dict[str, float]]:
+    plan = case.plan
+    num_chunks = plan.steps // plan.every
+    at_once = _chunks_at_once(num_chunks)
+    # Always from a state: a start would be compiled once more.
+    began = time.perf_counter()
+    state = jax.jit(init)(case.problem, case.wiring.network, case.method, case.start)
+    traces, marks, x, status = [], [], case.start, Status.OUT_OF_STEPS
+    for _ in range(num_chunks // at_once):
+        solution = solve(
+            case.problem, case.wiring.network, case.method, state, num_steps=at_once * plan.every, every=plan.every
+        )
+        x, state, status = solution.x, solution.state, Status(int(solution.status))
+        traces.append(jax.tree.map(np.asarray, solution.trace))
+        marks.append(time.perf_counter())
+        progress(at_once * plan.every)
+        if status in (Status.CONVERGED, Status.DIVERGED):
+            break
+    trace = jax.tree.map(lambda *parts: np.concatenate(parts), *traces)
+    return x, trace, status, {"compile": marks[0] - began, "run": marks[-1] - marks[0]}
+
+
+def _chunks_at_once(num_chunks: int) -> int:
+    """As few as make at most `MOST_CALLS` equal calls: one shape is one compilation."""
+    return num_chunks // next(calls for calls in range(MOST_CALLS, 0, -1) if num_chunks % calls == 0)
+
+
+class _Softened(eqx.Module):
+    """What the dynamics minimise: a cost with its penalty, the bounds among the data."""
+
+    cost: Any
+    penalty: Any
+
+    def __call__(self, x: Any, data: Any) -> Any:
+        data, lower, upper = data
+        cost = self.cost(x, data)
+        return cost if self.penalty is None else cost + self.penalty(x.cpu, lower, upper)
+
+
+def _as_asked(case: Case) -> Problem:
+    """The problem itself, in the form of `_as_run`, so that one compilation judges both."""
+    problem = case.problem
+    cost = _Softened(problem.cost, problem.penalty)
+    none = jnp.full(problem.num_nodes, jnp.inf)
+    return Problem(cost, (problem.data, -none, none), problem.budget, lower=problem.lower, upper=problem.upper)
+
+
+def _as_run(case: Case) -> Problem:
+    """The problem that the run solves: its bounds are in the cost, and the only ones left keep the cost finite."""
+    problem = case.problem
+    cost = _Softened(problem.cost, problem.penalty)
+    none = jnp.full(problem.num_nodes, jnp.inf)
+    lower, upper = -none, none
+    if isinstance(case.plan.penalty, plans.Barrier):
+        lower, upper = problem.lower, problem.upper
+    elif case.plan.cpu.cost == "delay":
+        lower = jnp.zeros_like(none)
+    return Problem(cost, (problem.data, problem.lower, problem.upper), problem.budget, lower=lower, upper=upper)
+
+
+def _shares_only(case: Case) -> Problem:
+    """The CPU half, which does not depend on the model: the cost of a plan is a plain sum."""
+    problem = case.problem
+    cost = Separable(None, case.problem.cost.allocate)  # pyright: ignore[reportFunctionMemberAccess]
+    return Problem(cost, (None, problem.data[1]), problem.budget, lower=problem.lower, upper=problem.upper)
+
+
+def _central_model(case: Case) -> Reference | None:
+    """The model that all samples in one place would give, by the same cost."""
+    if case.dataset is None:
+        return None
+    problem = Problem(Separable(model_cost(case.plan), None), (case.problem.data[0], None))
+    return reference(problem, case.start.params[0])
+
+
+def _reference_cost(shares: Problem, allocation: Allocation, central: Reference | None) -> float:
+    cost = float(shares.costs(Decision(None, allocation.cpu)).sum())
+    return cost if central is None else cost + float(central.cost)
+
+
+def _marginal(shares: Problem, cpu: Any) -> Float[np.ndarray, " n"]:
+    return np.asarray(marginals(shares, None)(cpu[:, None])[:, 0])
+
+
+def _numbers(judged: Certificate) -> dict[str, float]:
+    """The numbers of a certificate, and `worst`: the largest of them relative to its size, which must pass."""
+    numbers = {name: float(getattr(judged, name)) for name in judged._fields if name != "sizes"}
+    sizes = {
+        "balance": 1.0,
+        "box": judged.sizes.cpu,
+        "stationarity": judged.sizes.price,
+        "gap": judged.sizes.cost,
+        "consensus": judged.sizes.params,
+        "gradient": judged.sizes.gradient,
+    }
+    relative = [numbers[name] / max(float(size), 1.0) for name, size in sizes.items()]
+    return numbers | {"worst": float(np.max(relative))}  # unlike max, NaN where one is
+
+
+def _settings(plan: plans.Plan, steps: int) -> dict[str, Any]:
+    """What ran, in words and numbers."""
+
+    def said(part: Any) -> str:
+        keys = msgspec.to_builtins(part)
+        name = keys.pop("name", None)
+        body = ", ".join(
+            f"{key}={said(value) if hasattr(value, '__struct_fields__') else value}"
+            for key, value in ((key, getattr(part, key)) for key in keys)
+            if value is not None
+        )
+        return f"{name}({body})" if name else body
+
+    parts = {
+        "learn": said(plan.method.learn) if plan.model else "nothing",
+        "allocate": said(plan.method.allocate),
+        "link": said(plan.link),
+        "graph": said(plan.graph),
+        "model": said(plan.model) if plan.model else "none",
+        "cost of a share": str(plan.cpu.cost),
+        "penalty": said(plan.penalty) if plan.penalty else "none",
+    }
+    return parts | {"steps": steps, "seed": plan.seed, "device": jax.devices()[0].device_kind} | _versions()
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # run from a source tree, or an extra that is not there
+            continue
+    return found

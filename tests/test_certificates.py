@@ -1,0 +1,156 @@
+"""A certificate accepts what is optimal, catches what is not, and never understates the gap."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import cojax
+from cojax.certificates import certificate, is_certified
+
+judged = jax.jit(certificate)
+WEIGHTS = np.array([1.0, 2.0, 3.0, 4.0, 0.5, 8.0])
+TARGETS = np.array([3.0, -1.0, 0.5, 2.0, 4.0, 1.0])
+UPPER = np.array([1.5, 2.0, 2.0, 2.0, 2.5, 2.0])
+
+
+def distance(x, data):
+    weight, target, _ = data
+    return weight * (x.cpu - target) ** 2 / 2
+
+
+def joint(x, data):
+    _, target, features = data
+    return jnp.vdot(features, x.params) ** 2 + (x.params[0] - target) ** 2 + target * x.cpu**2 / (1 + target**2)
+
+
+def problem_of(cost=distance, budget=6.0, upper=UPPER):
+    features = np.random.default_rng(0).normal(size=(6, 2))
+    return cojax.Problem(cost, (WEIGHTS, TARGETS, features), budget, lower=np.zeros(6), upper=upper)
+
+
+def optimal_shares():
+    """clip(target + price / weight) with the price found by bisection in plain NumPy."""
+    low, high = -100.0, 100.0
+    for _ in range(200):
+        price = (low + high) / 2
+        shares = np.clip(TARGETS + price / WEIGHTS, 0, UPPER)
+        low, high = (price, high) if shares.sum() < 6.0 else (low, price)
+    return shares, price
+
+
+def test_the_optimum_is_certified_with_its_price():
+    shares, price = optimal_shares()
+    found = judged(problem_of(), cojax.Decision(None, jnp.asarray(shares)))
+    assert ((shares == 0) | (shares == UPPER)).sum() == 2
+    for name in ("balance", "box", "stationarity", "gap"):
+        assert 0 <= getattr(found, name) < 1e-12, name  # rounding of numbers near 10
+    np.testing.assert_allclose(found.price, price, rtol=1e-13)
+    assert is_certified(found, 1e-12)
+
+
+@pytest.mark.parametrize("move", [1e-3, 1e-5])
+def test_a_small_move_between_two_nodes_is_caught(move):
+    shares, _ = optimal_shares()
+    inside = np.flatnonzero((shares > 0) & (shares < UPPER))
+    shares[inside[0]] += move
+    shares[inside[1]] -= move
+    found = judged(problem_of(), cojax.Decision(None, jnp.asarray(shares)))
+    assert found.balance < 1e-15
+    assert found.stationarity > move / 10  # curvatures are 0.5 at least
+    assert not is_certified(found, move / 100)
+
+
+def feasible_points(num_points):
+    """Mixtures of the corners of the box that the budget allows."""
+    rng = np.random.default_rng(1)
+    points = []
+    while len(points) < num_points:
+        point = rng.uniform(0, 1, 6) ** rng.uniform(0.2, 5) * UPPER
+        point = np.clip(point * 6.0 / point.sum(), 0, UPPER)
+        points.append(np.clip(point + (6.0 - point.sum()) * (UPPER - point) / (UPPER - point).sum(), 0, UPPER))
+    return jnp.asarray(np.array(points))
+
+
+def test_the_gap_is_never_below_the_true_suboptimality():
+    problem, points = problem_of(), feasible_points(300)
+    assert jnp.abs(points.sum(1) - 6.0).max() < 1e-14
+    best = problem.costs(cojax.Decision(None, jnp.asarray(optimal_shares()[0]))).sum()
+    above = jax.vmap(lambda cpu: problem.costs(cojax.Decision(None, cpu)).sum())(points) - best
+    found = jax.jit(jax.vmap(lambda cpu: certificate(problem, cojax.Decision(None, cpu))))(points)
+    assert (found.gap >= above - 1e-13).all()  # rounding of costs near 20
+    # Nor is it idle talk: near the optimum it is the suboptimality, far from it a small multiple.
+    assert jnp.median(found.gap / above) < 3
+
+
+def test_a_share_outside_of_its_box_is_reported_with_its_distance():
+    shares, _ = optimal_shares()
+    full, free = np.flatnonzero(shares == UPPER)[0], np.flatnonzero((shares > 0) & (shares < UPPER))[0]
+    shares[full] += 0.25
+    shares[free] -= 0.25
+    found = judged(problem_of(), cojax.Decision(None, jnp.asarray(shares)))
+    np.testing.assert_allclose(found.box, 0.25, rtol=1e-15)
+    assert found.gap > 0 and not is_certified(found, 0.01)
+
+
+def test_missing_budget_is_reported_relative_to_the_budget():
+    shares, _ = optimal_shares()
+    shares[np.flatnonzero((shares > 0) & (shares < UPPER))[0]] -= 0.06
+    found = judged(problem_of(), cojax.Decision(None, jnp.asarray(shares)))
+    np.testing.assert_allclose(found.balance, 0.01, rtol=1e-12)  # rounding of the shares
+
+
+def test_where_a_node_would_take_for_ever_at_the_price_the_gap_is_infinite():
+    def linear(x, data):
+        return data[1] * x.cpu
+
+    problem = problem_of(linear, upper=np.inf)
+    assert judged(problem, cojax.Decision(None, jnp.ones(6))).gap == np.inf
+    cheapest = jnp.zeros(6).at[np.argmin(TARGETS)].set(6.0)
+    assert judged(problem, cojax.Decision(None, cheapest)).gap < 1e-15
+
+
+def test_consensus_and_gradient_are_those_of_the_mean_params():
+    rng = np.random.default_rng(2)
+    params, shares = rng.normal(size=(6, 2)), optimal_shares()[0]
+    problem = problem_of(joint)
+    found = judged(problem, cojax.Decision(jnp.asarray(params), jnp.asarray(shares)))
+    mean, features = params.mean(0), np.asarray(problem.data[2])
+    gradient = 2 * (features @ mean)[:, None] * features
+    gradient[:, 0] += 2 * (mean[0] - TARGETS)
+    np.testing.assert_allclose(found.consensus, np.abs(params - mean).max(), rtol=1e-13)
+    np.testing.assert_allclose(found.gradient, np.linalg.norm(gradient.mean(0)), rtol=1e-13)
+    np.testing.assert_allclose(found.sizes.gradient, np.linalg.norm(gradient, axis=1).max(), rtol=1e-13)
+
+
+def test_a_half_that_is_absent_is_zero():
+    only_shares = judged(problem_of(), cojax.Decision(None, jnp.asarray(optimal_shares()[0])))
+    assert only_shares.consensus == only_shares.gradient == 0
+    learning = cojax.Problem(lambda x, data: jnp.vdot(x.params, x.params), TARGETS)
+    only_params = certificate(learning, cojax.Decision(jnp.ones((6, 2)), None))
+    assert only_params.balance == only_params.box == only_params.stationarity == only_params.gap == 0
+    assert only_params.gradient > 2
+
+
+def test_nan_is_never_certified():
+    found = judged(problem_of(), cojax.Decision(None, jnp.full(6, jnp.nan)))
+    assert not is_certified(found, 1e6)
+
+
+def test_two_coupled_resources_are_judged_together():
+    def coupled(x, data):
+        away = x.cpu - jnp.stack([data[1], data[0] / 4])
+        return jnp.vdot(away, away) + 1.8 * away[0] * away[1]
+
+    problem = cojax.Problem(coupled, (WEIGHTS, TARGETS), np.array([6.0, 3.0]), lower=-9.0, upper=9.0)
+    # No bound is met, so the prices are equal over nodes and the mean of the marginal costs.
+    hessian = np.array([[2.0, 1.8], [1.8, 2.0]])
+    wanted = np.stack([TARGETS, WEIGHTS / 4], 1)
+    shares = wanted + (np.array([6.0, 3.0]) - wanted.sum(0)) / 6
+    found = judged(problem, cojax.Decision(None, jnp.asarray(shares)))
+    np.testing.assert_allclose(found.price, (shares - wanted)[0] @ hessian, rtol=1e-13)
+    assert is_certified(found, 1e-13)
+    step = jnp.zeros((6, 2)).at[0, 0].set(0.01).at[1, 0].set(-0.01)
+    moved = judged(problem, cojax.Decision(None, jnp.asarray(shares) + step))
+    # Away from the optimum by (0.01, 0) at two nodes: half of 2 * 0.01^2 each, and no less than that.
+    assert 2e-4 <= moved.gap < 1e-3

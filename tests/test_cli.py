@@ -1,0 +1,243 @@
+"""The command: what it prints, writes, refuses and returns. One short demo is run once and shared by most tests."""
+
+import csv
+import json
+import sys
+import tomllib
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from cojax import cases, demo, runs
+from cojax._help import EXAMPLE
+from cojax.cli import main
+
+STEPS = 8000  # enough for a tolerance of 1e-4
+
+
+class Ran:
+    def __init__(self, code, out, err, folder):
+        self.code, self.out, self.err, self.folder = code, out, err, folder
+
+    def rows(self, name):
+        with (self.folder / name).open(newline="") as handle:
+            return list(csv.DictReader(handle))
+
+    def column(self, name, key):
+        return [float(row[key]) for row in self.rows(name)]
+
+    def judgement(self):
+        return json.loads((self.folder / "certificate.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory):
+    """`cojax ARGUMENTS --out FOLDER`, in this process, with what it printed."""
+    count = iter(range(100))
+
+    def run(*arguments):
+        folder = tmp_path_factory.mktemp("cli") / f"run{next(count)}"
+        with pytest.MonkeyPatch.context() as patch:
+            out, err = Lines(), Lines()
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            code = main([*map(str, arguments), "--out", str(folder)])
+        return Ran(code, str(out), str(err), folder)
+
+    return run
+
+
+class Lines:
+    """A stream that is no terminal and keeps what it is told."""
+
+    def __init__(self):
+        self.parts = []
+
+    def write(self, text):
+        self.parts.append(text)
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return False
+
+    def __str__(self):
+        return "".join(self.parts)
+
+
+@pytest.fixture(scope="module")
+def shown(command):
+    return command("demo", "--steps", STEPS)
+
+
+def refused(ran, code=2):
+    """The one sentence on stderr."""
+    assert ran.code == code and ran.out == "" and not ran.folder.exists()
+    assert ran.err.startswith("cojax: ") and ran.err.count("\n") == 1
+    return ran.err
+
+
+def changed(shown, folder, *pairs):
+    """The demo's plan with some text replaced."""
+    text = (shown.folder / "plan.toml").read_text()
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = folder / "plan.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_demo_is_certified_and_says_so(shown):
+    assert shown.code == 0 and shown.err == ""
+    assert "CERTIFIED" in shown.out and "NOT CERTIFIED" not in shown.out
+    assert all(name in shown.out for name in demo.CENTRES)
+    assert "found centrally" in shown.out and "held-out samples" in shown.out
+
+
+def test_the_demo_writes_all_it_promises(shown):
+    names = {path.name for path in shown.folder.iterdir()}
+    assert names >= {"report.html", "allocation.csv", "certificate.json", "trace.csv", "plan.toml"}
+    pictures = [path for path in shown.folder.iterdir() if path.suffix == ".png"]
+    assert len(pictures) >= 3
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+    assert "<html" in (shown.folder / "report.html").read_text(encoding="utf-8")
+    tomllib.loads((shown.folder / "plan.toml").read_text())
+
+
+def test_the_run_shares_out_the_budget_to_the_last_bit_at_every_step(shown):
+    assert set(shown.column("trace.csv", "imbalance")) == {0.0}
+    assert sum(map(Fraction, shown.column("allocation.csv", "run_share"))) == Fraction(demo.BUDGET)
+    assert shown.judgement()["largest_imbalance"] == 0.0
+
+
+def test_the_share_to_use_is_within_its_bounds_and_optimal_beside_an_independent_solver(shown):
+    from scipy.optimize import brentq
+
+    share, lower, upper, capacity, wanted = (
+        np.array(shown.column("allocation.csv", key)) for key in ("share", "lower", "upper", "capacity", "demand")
+    )
+    assert (share >= lower).all() and (share <= upper).all()
+    # The optimum of sum (x - d)^2 / (2 k): every x is d + k price, clipped, at the price that meets the budget.
+    price = brentq(lambda p: np.clip(wanted + capacity * p, lower, upper).sum() - demo.BUDGET, -1, 1, xtol=1e-15)
+    # Shares of 70 at a price found to 1e-15.
+    np.testing.assert_allclose(share, np.clip(wanted + capacity * price, lower, upper), atol=1e-11)
+    assert abs(shown.judgement()["price"] - price) < 1e-12
+    assert [row["at_bound"] for row in shown.rows("allocation.csv")].count("upper") == 4
+
+
+def test_the_reference_is_the_svm_that_scipy_finds_on_the_pooled_samples(shown):
+    from scipy.optimize import minimize
+
+    case = cases.ready(demo.demo_plan(steps=100, seed=0))
+    features, targets = case.dataset.features, case.dataset.targets
+
+    def pooled(params):
+        margins = 10 * (1 - targets * (features @ params[:-1] - params[-1]))
+        slopes = -targets / (1 + np.exp(-margins)) / len(targets)
+        gradient = np.append(features.T @ slopes + 0.1 * params[:-1], -slopes.sum())
+        return np.logaddexp(0, margins).mean() / 10 + 0.05 * params[:-1] @ params[:-1], gradient
+
+    best = minimize(pooled, np.zeros(31), jac=True, method="L-BFGS-B", options={"ftol": 1e-15, "gtol": 1e-10})
+    judged = shown.judgement()
+    share, capacity, wanted = (np.array(shown.column("allocation.csv", k)) for k in ("share", "capacity", "demand"))
+    expected = 14 * best.fun + ((share - wanted) ** 2 / (2 * capacity)).sum()
+    # L-BFGS stops at relative changes of 1e-15 of a cost of 4.
+    assert abs(judged["cost"]["reference"] - expected) < 1e-9
+    scores = case.dataset.test_features @ best.x[:-1] - best.x[-1]
+    assert judged["test"]["centralised"] == np.mean(np.where(scores >= 0, 1, -1) == case.dataset.test_targets)
+
+
+def test_the_exact_share_costs_no_less_than_the_optimum_and_the_certificates_keep_the_tolerance(shown):
+    judged = shown.judgement()
+    assert judged["cost"]["exact"] >= judged["cost"]["reference"] - 1e-12  # rounding of a sum of 14 costs
+    assert judged["certified"] and judged["exact"]["worst"] <= 1e-4 and judged["run"]["worst"] <= 1e-4
+    assert judged["exact"]["box"] == 0.0 < judged["largest_overload"] == judged["run_against_hard_bounds"]["box"]
+
+
+def test_the_written_plan_gives_the_same_numbers_to_the_last_bit(shown, command):
+    again = command("plan", shown.folder / "plan.toml")
+    assert again.code == 0
+    for name in ("allocation.csv", "trace.csv", "plan.toml"):
+        assert (again.folder / name).read_bytes() == (shown.folder / name).read_bytes()
+
+
+def test_too_few_steps_end_uncertified_with_everything_written(shown, command, tmp_path):
+    ran = command("plan", changed(shown, tmp_path, (f"steps = {STEPS}", "steps = 100")))
+    assert ran.code == 3 and "NOT CERTIFIED" in ran.out
+    assert ran.judgement()["certified"] is False and ran.judgement()["exact"]["box"] == 0.0
+    assert len(ran.rows("allocation.csv")) == 14
+
+
+def test_a_diverging_run_is_not_certified_and_its_files_are_still_readable(shown, command, tmp_path):
+    text = (shown.folder / "plan.toml").read_text()
+    step = next(line for line in text.splitlines() if line.startswith("step_size"))  # the learner's comes first
+    ran = command("plan", changed(shown, tmp_path, (step, "step_size = 1e3")))
+    assert ran.code == 3
+    assert ran.judgement()["status"] == "DIVERGED" and ran.judgement()["exact"]["worst"] is None
+
+
+def test_a_budget_above_all_bounds_ends_with_code_4(shown, command, tmp_path):
+    sentence = refused(command("plan", changed(shown, tmp_path, ("budget = 400.0", "budget = 541.0"))), code=4)
+    assert "more than all upper bounds" in sentence and "1 more" in sentence
+
+
+def test_bad_input_is_one_sentence_with_its_path(shown, command, tmp_path):
+    assert "at `$.graph`" in refused(command("plan", changed(shown, tmp_path, ("loss = 0.1", "lost = 0.1"))))
+    assert "is not a file" in refused(command("plan", tmp_path / "none.toml"))
+    assert "`$.steps`" in refused(command("demo", "--steps", "0"))
+    assert "memory" in refused(command("plan", changed(shown, tmp_path, ('memory = "edge"', 'memory = "node"'))))
+
+
+def test_the_example_in_the_help_runs_without_data(command, tmp_path):
+    (tmp_path / "three sites.toml").write_text(EXAMPLE)
+    ran = command("plan", tmp_path / "three sites.toml")
+    assert ran.code == 0 and "Tromso" in ran.out
+    assert "samples" not in ran.rows("allocation.csv")[0] and "test" not in ran.judgement()
+
+
+def test_arguments_that_are_wrong_and_help_end_without_a_run(capsys):
+    assert main(["plan"]) == 2 and main(["bogus"]) == 2 and main([]) == 2
+    capsys.readouterr()
+    for arguments, said in (
+        (["--help"], "cojax plan"),
+        (["demo", "--help"], "--seed"),
+        (["plan", "--help"], "[graph]"),
+    ):
+        assert main(arguments) == 0
+        assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("package", ["tyro", "msgspec", "tomli_w", "tqdm"])
+def test_a_missing_extra_says_what_to_install(command, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    for name in [name for name in sys.modules if name in ("cojax.plans", "cojax.demo", "cojax.cases", "cojax._wiring")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys.modules["cojax"], "plans", None, raising=False)
+    monkeypatch.delattr("cojax.plans")
+    monkeypatch.delattr("cojax.demo", raising=False)
+    assert f"needs {package}, which is not installed: pip install 'cojax[cli]'." in refused(command("demo"))
+
+
+def test_without_the_extra_for_pictures_the_numbers_are_written(shown, command, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    ran = command("plan", changed(shown, tmp_path, (f"steps = {STEPS}", "steps = 100")))
+    assert ran.code == 3 and "cojax[plots]" in ran.err
+    assert (ran.folder / "allocation.csv").exists() and not (ran.folder / "report.html").exists()
+
+
+def test_an_interrupted_run_and_a_folder_that_is_a_file_end_in_a_sentence(
+    shown, command, monkeypatch, tmp_path, capsys
+):
+    (tmp_path / "taken").write_text("")
+    path = changed(shown, tmp_path, (f"steps = {STEPS}", "steps = 100"))
+    assert main(["plan", str(path), "--out", str(tmp_path / "taken")]) == 2
+    assert "cannot be written to" in capsys.readouterr().err
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "run", interrupted)
+    assert "interrupted" in refused(command("demo"), code=130)

@@ -1,0 +1,290 @@
+"""Plans: what they may say, what they are refused for, and the case that they become."""
+
+import textwrap
+
+import msgspec
+import networkx as nx
+import numpy as np
+import pytest
+
+from cojax import CojaxInputError, cases, demo, plans, runs
+from cojax._centres import InfeasibleError
+from cojax._help import EXAMPLE
+
+
+def written(folder, text, name="plan.toml"):
+    path = folder / name
+    path.write_text(textwrap.dedent(text), encoding="utf-8")
+    return path
+
+
+def refusal(path):
+    with pytest.raises(CojaxInputError) as caught:
+        cases.ready(plans.read_plan(path))
+    message = str(caught.value)
+    assert "\n" not in message and message.endswith(".")
+    return message
+
+
+NODES = """
+[nodes]
+file = "nodes.csv"
+[cpu]
+budget = 45.0
+[graph]
+file = "links.csv"
+"""
+TABLE = "node,capacity,demand\nOslo,40,30\nBergen,25,10\nTromso,10,8\n"
+LINKS = "source,target\nBergen,Oslo\nOslo,Tromso\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    written(tmp_path, TABLE, "nodes.csv")
+    written(tmp_path, LINKS, "links.csv")
+    written(tmp_path, NODES)
+    return tmp_path
+
+
+def test_the_example_in_the_help_is_a_plan(tmp_path):
+    plan = plans.read_plan(written(tmp_path, EXAMPLE))
+    assert plan.nodes.names == ["Oslo", "Bergen", "Tromso"]
+    assert plan.link.quantizer == plans.Log(rho=0.5)
+
+
+def test_the_keys_in_the_help_are_all_keys_there_are():
+    from cojax._help import PLAN
+
+    for struct in (plans.Plan, plans.Nodes, plans.Cpu, plans.Graph, plans.Data, plans.Svm, plans.Link, plans.Learner):
+        assert [key for key in struct.__struct_fields__ if key not in PLAN] == []
+
+
+def test_a_written_plan_reads_back_the_same_from_another_folder(folder, monkeypatch):
+    plan = plans.read_plan(folder / "plan.toml")
+    (folder / "results" / "july").mkdir(parents=True)
+    plans.write_plan(folder / "results" / "july" / "plan.toml", plan)
+    monkeypatch.chdir(folder / "results")
+    again = plans.read_plan(folder / "results" / "july" / "plan.toml")
+    assert again == plan
+    assert plans.read_plan("july/plan.toml").nodes.file == "../nodes.csv"
+
+
+def test_a_ready_plan_says_every_number_it_left_out_and_gives_the_same_case_again(tmp_path):
+    case = cases.ready(demo.demo_plan(steps=100, seed=3))
+    plans.write_plan(tmp_path / "plan.toml", case.plan)
+    again = cases.ready(plans.read_plan(tmp_path / "plan.toml"))
+    assert case.plan.method.allocate.step_size is not None and case.plan.method.learn.step_size is not None
+    assert again.plan == case.plan
+    np.testing.assert_array_equal(again.problem.data[0].features, case.problem.data[0].features)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("budget", "budgett", "unknown field `budgett` - at `$.cpu`; the keys there are budget, cost"),
+        ("budget = 45.0", 'budget = "45"', "Expected `float`, got `str` - at `$.cpu.budget`"),
+        ("budget = 45.0", "", "missing required field `budget` - at `$.cpu`"),
+        ("budget = 45.0", "budget = 1e400", "finite numbers, got inf at $.cpu.budget"),
+        ("budget = 45.0", "budget = nan", "finite numbers, got nan at $.cpu.budget"),
+        ("budget = 45.0", f"budget = 1{'0' * 400}", "$.cpu.budget"),
+        ("budget = 45.0", f"budget = 1{'0' * 5000}", "no TOML that can be read"),
+        ("budget = 45.0", "budget = 45.0\nbudget = 46.0", "no TOML that can be read"),
+        ("budget = 45.0", 'budget = 45.0\ncost = "free"', "`$.cpu.cost`; the choices are deviation, price, delay"),
+        ("budget = 45.0", 'budget = 45.0\ncost = "price"', "but price needs price and curvature"),
+        ("[nodes]", 'title = "\\u001b[31m"\n[nodes]', "$.title holds a character that cannot be printed"),
+        ("[nodes]", "steps = 0\n[nodes]", "`int` >= 1 - at `$.steps`"),
+        ("[nodes]", "steps = true\n[nodes]", "Expected `int`, got `bool` - at `$.steps`"),
+        ("[nodes]", "steps = 150\n[nodes]", "$.steps = 150 needs to be a multiple of $.every = 100"),
+        ("[nodes]", "tolerance = -1.0\n[nodes]", "- at `$.tolerance`"),
+        ("[nodes]", "x = " + "[" * 4000 + "]" * 4000 + "\n[nodes]", "nested too deeply"),
+        ("[graph]", "[graph]\nloss = 1.0", "`float` < 1.0 - at `$.graph.loss`"),
+        ("[graph]", '[graph]\nname = "ring"', "$.graph needs either a name or a file"),
+        ("[graph]", "[graph]\nweights = \"os.system('x')\"", "`$.graph.weights`; the choices are metropolis"),
+        ("[graph]", '[link]\nname = "quantized"\n[graph]', "$.link is quantized, so it needs a quantizer"),
+        ("[graph]", '[link]\nquantizer = {name = "log"}\n[graph]', "$.link is ideal"),
+        ("[graph]", '[link]\nquantizer = {name = "lg"}\n[graph]', "the choices are log, uniform, float, adaptive"),
+        ("[graph]", '[link]\nquantizer = {name = "log", rho = 0}\n[graph]', "> 0.0 - at `$.link.quantizer.rho`"),
+        (
+            "[graph]",
+            '[link]\nquantizer = {name = "log", delta = 1}\n[graph]',
+            "`$.link.quantizer`; the keys there are name",
+        ),
+        ("[graph]", '[model]\nname = "svm"\n[graph]', "$.data and $.model need each other"),
+        ("[graph]", '[model]\nname = "net"\n[graph]', "the choices are svm, logistic, least_squares, softmax"),
+        ("[graph]", "[method.learn]\nname = 'dgd'\nmixing = 0.5\n[graph]", "mixing goes with diging only"),
+        ("nodes.csv", "missing.csv", "missing.csv is not a file"),
+        ("nodes.csv", "links.csv", "needs a column"),
+        ("links.csv", "links.gml", "needs the suffix .graphml or .csv"),
+    ],
+)
+def test_a_plan_with_a_mistake_is_refused_at_the_mistake(folder, old, new, said):
+    assert old in NODES
+    message = refusal(written(folder, NODES.replace(old, new, 1)))
+    if said == "needs a column":  # both files are CSV, so it is their columns that tell them apart
+        assert "source" in message
+    else:
+        assert said in message
+
+
+def test_a_plan_that_is_no_text_or_too_large_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "plan.toml"
+    path.write_bytes(b"\xff\xfe\x00x")
+    assert "UTF-8" in refusal(path)
+    monkeypatch.setattr(plans, "MAX_BYTES", 3)
+    assert "more than max_bytes" in refusal(path)
+
+
+def test_a_node_table_and_a_graph_over_other_nodes_are_refused_by_name(folder):
+    written(folder, TABLE.replace("Tromso", "Bodo"), "nodes.csv")
+    message = refusal(folder / "plan.toml")
+    assert "only in the table 'Bodo'" in message and "only in the graph 'Tromso'" in message
+
+
+def test_a_budget_that_no_shares_can_meet_says_what_is_missing(folder):
+    for budget, missing in (("80.0", "5 more than all upper bounds"), ("-2.0", "2 less than all lower bounds")):
+        written(folder, NODES.replace("45.0", budget))
+        with pytest.raises(InfeasibleError, match=missing):
+            cases.ready(plans.read_plan(folder / "plan.toml"))
+
+
+def test_lower_above_upper_names_the_node(folder):
+    written(folder, "node,capacity,demand,lower\nOslo,40,30,1\nBergen,25,10,26\nTromso,10,8,0\n", "nodes.csv")
+    assert "'Bergen' needs lower <= upper, got 26 > 25" in refusal(folder / "plan.toml")
+
+
+def test_rows_follow_the_table_whatever_the_order_in_the_graph_file(folder):
+    case = cases.ready(plans.read_plan(folder / "plan.toml"))
+    assert case.names == ("Oslo", "Bergen", "Tromso")
+    assert sorted(map(sorted, case.wiring.pairs)) == [[0, 1], [0, 2]]
+    np.testing.assert_array_equal(case.centres.upper, [40, 25, 10])
+
+
+def test_a_real_network_gives_typed_columns_its_names_and_a_table_its_places(folder):
+    plan = demo.demo_plan(steps=100, seed=0)
+    names = tuple(plan.nodes.names or ())
+    shuffled = msgspec.structs.replace(
+        plan.nodes, names=list(reversed(names)), capacity=plan.nodes.capacity[::-1], demand=plan.nodes.demand[::-1]
+    )
+    case = cases.ready(msgspec.structs.replace(plan, nodes=shuffled))
+    assert case.names == names[::-1]
+    assert case.wiring.positions is not None and set(case.wiring.positions) == set(names)
+    place = case.names.index("Seattle")
+    assert case.centres.columns["capacity"][place] == demo.CENTRES["Seattle"][0]
+
+
+def test_the_computed_step_is_half_of_the_exact_limit_of_the_allocation(folder):
+    case = cases.ready(plans.read_plan(folder / "plan.toml"))
+    # Independent: the dense Hessian form of the Laplacian-gradient method, with Metropolis weights typed in.
+    laplacian = np.array([[2 / 3, -1 / 3, -1 / 3], [-1 / 3, 1 / 3, 0], [-1 / 3, 0, 1 / 3]])
+    curvature = 1 / np.array([40.0, 25.0, 10.0]) + 2 * case.plan.penalty.weight
+    limit = 2 / np.abs(np.linalg.eigvals(curvature[:, None] * laplacian)).max()
+    # Both eigenvalues are found to rounding.
+    np.testing.assert_allclose(case.plan.method.allocate.step_size, limit / 2, rtol=1e-12)
+
+
+def test_the_computed_step_of_the_learner_keeps_half_of_the_limit_of_gradient_tracking():
+    case = cases.ready(demo.demo_plan(steps=100, seed=0))
+    samples = case.problem.data[0]
+    rows = np.concatenate([samples.features, -np.ones((*samples.targets.shape, 1))], axis=2)
+    hessians = 10 / 4 * np.einsum("im,imd,ime->ide", samples.weights, rows, rows) + 0.1 * np.eye(31)
+    smoothness = np.linalg.eigvalsh(hessians).max()
+    most = max(np.linalg.eigvalsh(matrix.toarray()).max() for matrix in case.wiring.laplacians)
+    limit = (2 - 0.5 * most) ** 2 / (2 * smoothness)
+    # The offset has no ridge, so the bound used is a little larger than the true curvature.
+    np.testing.assert_allclose(case.plan.method.learn.step_size, limit / 2, rtol=1e-2)
+
+
+def test_the_parts_that_take_turns_make_up_the_whole_network():
+    case = cases.ready(demo.demo_plan(steps=100, seed=0))
+    union = nx.Graph()
+    for matrix in case.wiring.laplacians:
+        union.add_edges_from(zip(*np.nonzero(np.triu(matrix.toarray(), 1)), strict=True))
+    assert len(case.wiring.laplacians) == 4
+    assert {frozenset(map(int, pair)) for pair in union.edges} == {frozenset(pair) for pair in case.wiring.pairs}
+
+
+DATA = """
+[data]
+file = "samples.csv"
+test_fraction = 0.5
+[model]
+name = "logistic"
+"""
+
+
+def with_samples(folder, targets, data=DATA):
+    rows = [f"{row % 5},{row},{target}" for row, target in enumerate(targets)]
+    written(folder, "\n".join(["a,b,target", *rows]) + "\n", "samples.csv")
+    return written(folder, NODES + data)
+
+
+def test_labels_become_what_the_model_wants_and_all_is_scaled_by_the_training_part(folder):
+    case = cases.ready(plans.read_plan(with_samples(folder, [0, 1] * 20)))
+    assert case.dataset is not None
+    assert set(case.dataset.targets) == {-1.0, 1.0} and len(case.dataset.test_targets) == 20
+    # Two standardised columns and the ones of the offset; means are zero to rounding.
+    np.testing.assert_allclose(case.dataset.features.mean(0), [0, 0, 1], atol=1e-14)
+    assert case.start.params.shape == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("targets", "data", "said"),
+    [
+        ([1] * 10, DATA, "needs 2 labels as targets, got 1 (1)"),
+        ([0, 1, 2] * 6, DATA, "choose softmax for more than two classes"),
+        ([0, 1], DATA.replace("0.5", "0"), "every node needs one sample"),
+        (["x", 1], DATA, "samples.csv:2 needs a number for target"),
+        ([0, 1] * 9, DATA.replace("file =", 'name = "breast_cancer"\nfile ='), "$.data needs either a name or a file"),
+        ([0, 1] * 9, DATA.replace("samples.csv", "samples.pkl"), "could run code"),
+        ([0, 1] * 9, DATA.replace("[model]", "proportions = [1, 2]\n[model]"), "needs 3 proportions"),
+    ],
+)
+def test_samples_that_the_model_cannot_use_are_refused(folder, targets, data, said):
+    assert said in refusal(with_samples(folder, targets, data))
+
+
+def test_a_narrower_libsvm_file_is_filled_up_with_the_zeros_it_is_silent_about(folder):
+    written(folder, "1 1:2 3:4\n-1 2:1\n1 1:1\n", "train.libsvm")
+    written(folder, "1 1:1\n-1 2:5\n", "test.libsvm")
+    text = '[data]\nfile = "train.libsvm"\ntest_file = "test.libsvm"\nstandardize = false\n[model]\nname = "svm"\n'
+    case = cases.ready(plans.read_plan(written(folder, NODES + text)))
+    assert case.dataset is not None
+    np.testing.assert_array_equal(case.dataset.test_features, [[1, 0, 0], [0, 5, 0]])
+
+
+@pytest.mark.parametrize(
+    ("columns", "extra", "said"),
+    [
+        ("node,work\nOslo,40\nBergen,25\nTromso,10\n", "", "needs its numbers given"),
+        ("node,price,curvature\nOslo,1,0\nBergen,1,1\nTromso,1,1\n", "", "'Oslo' needs curvature > 0"),
+        (TABLE, '[penalty]\nname = "barrier"\nepsilon = 0.1\n', "needs its numbers given"),
+        (TABLE, '[penalty]\nname = "power"\npower = 3\n', "$.penalty.weight cannot be computed"),
+        (TABLE, '[method.allocate]\nname = "heavy_ball"\n[extra]', "unknown field `extra`"),
+    ],
+)
+def test_numbers_that_cannot_be_computed_are_asked_for(folder, columns, extra, said):
+    written(folder, columns, "nodes.csv")
+    if said == "needs its numbers given" and "work" in columns:
+        extra = '[penalty]\nname = "power"\nweight = 1.0\n'
+    assert said in refusal(written(folder, NODES + extra))
+
+
+def test_places_in_the_table_come_before_those_of_the_graph(folder):
+    lines = (
+        "node,capacity,demand,latitude,longitude\nOslo,40,30,59.9,10.8\nBergen,25,10,60.4,5.3\nTromso,10,8,69.6,19\n"
+    )
+    written(folder, lines, "nodes.csv")
+    case = cases.ready(plans.read_plan(folder / "plan.toml"))
+    assert case.centres.positions == {"Oslo": (10.8, 59.9), "Bergen": (5.3, 60.4), "Tromso": (19, 69.6)}
+
+
+@pytest.mark.parametrize("num_chunks", [1, 7, 200, 201, 400, 9973, 1_000_000_000])
+def test_a_run_is_cut_into_equal_calls_and_never_too_many(num_chunks):
+    at_once = runs._chunks_at_once(num_chunks)
+    assert num_chunks % at_once == 0 and num_chunks // at_once <= runs.MOST_CALLS
+
+
+def test_a_price_is_multiplied_by_the_pue_of_its_building(folder):
+    written(folder, "node,price,curvature,pue\nOslo,2,1,1.5\nBergen,1,1,1\nTromso,-1,1,2\n", "nodes.csv")
+    case = cases.ready(plans.read_plan(folder / "plan.toml"))
+    np.testing.assert_array_equal(case.centres.columns["price"], [3, 1, -2])

@@ -1,0 +1,175 @@
+"""The joint optimum against scikit-learn, SciPy and NumPy, and the errors of costs that have none."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+import cojax
+from cojax import reference as reference_module
+from cojax.certificates import is_certified
+from cojax.reference import reference
+
+NUM_NODES, NUM_SAMPLES, NUM_FEATURES = 5, 20, 3
+rng = np.random.default_rng(0)
+FEATURES = rng.normal(size=(NUM_NODES, NUM_SAMPLES, NUM_FEATURES)) + rng.normal(size=(NUM_NODES, 1, NUM_FEATURES))
+SCORES = FEATURES @ np.array([1.0, -2.0, 0.5]) + rng.normal(size=(NUM_NODES, NUM_SAMPLES))
+LABELS = np.sign(SCORES)
+ROWS = FEATURES.reshape(-1, NUM_FEATURES)
+
+
+def logistic(x, data):
+    """Over all nodes: the sum of the logistic losses and half the squared norm, as scikit-learn has it for C = 1."""
+    features, labels = data
+    margin = labels * (features @ x.params["weights"] + x.params["bias"])
+    return jnp.sum(jax.nn.softplus(-margin)) + jnp.vdot(x.params["weights"], x.params["weights"]) / 2 / NUM_NODES
+
+
+def ridge(x, data):
+    features, scores = data
+    return jnp.sum((features @ x.params - scores) ** 2) + 0.5 * jnp.vdot(x.params, x.params) / NUM_NODES
+
+
+def least_squares(x, data):
+    features, scores = data
+    return jnp.mean((features @ x.params - scores) ** 2)
+
+
+def smooth_hinge(x, data):
+    features, labels = data
+    margin = labels * (features @ x.params)
+    return jnp.mean(jax.nn.softplus(50 * (1 - margin))) / 50 + 0.01 * jnp.vdot(x.params, x.params)
+
+
+def shared(x, data):
+    """The share speeds up learning: the model is judged by how much CPU stands behind it."""
+    return least_squares(x, data) / x.cpu + x.cpu**2 / 4 + 0.1 * jnp.vdot(x.params, x.params)
+
+
+def delay(x, load):
+    return load / x.cpu
+
+
+def test_logistic_regression_is_that_of_scikit_learn():
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=1.0, tol=1e-12, solver="newton-cholesky", max_iter=200).fit(ROWS, LABELS.ravel())
+    found = reference(cojax.Problem(logistic, (FEATURES, LABELS)), {"weights": jnp.zeros(3), "bias": 0})
+    # 1e-7: scikit-learn's own stopping rule.
+    np.testing.assert_allclose(found.params["weights"], model.coef_[0], atol=1e-7)
+    np.testing.assert_allclose(found.params["bias"], model.intercept_[0], atol=1e-7)
+    assert is_certified(found.certificate, 1e-12)
+    assert found.price is None and found.allocation is None
+
+
+def test_ridge_regression_is_that_of_scikit_learn():
+    from sklearn.linear_model import Ridge
+
+    model = Ridge(alpha=0.5, fit_intercept=False).fit(ROWS, SCORES.ravel())
+    problem = cojax.Problem(ridge, (FEATURES, SCORES))
+    found = reference(problem, jnp.zeros(3))
+    np.testing.assert_allclose(found.params, model.coef_, rtol=1e-12)  # two direct solutions
+    np.testing.assert_allclose(problem.costs(found.x).sum(), found.cost, rtol=1e-15)
+
+
+def test_least_squares_with_twice_the_same_feature_reaches_the_least_cost():
+    twice = np.concatenate([FEATURES, FEATURES], -1)
+    found = reference(cojax.Problem(least_squares, (twice, SCORES)), jnp.ones(6))
+    residual = np.linalg.lstsq(ROWS, SCORES.ravel(), rcond=None)[1][0]
+    np.testing.assert_allclose(found.cost, residual / NUM_SAMPLES, rtol=1e-13)
+
+
+def test_a_sharp_hinge_converges_from_afar():
+    problem = cojax.Problem(smooth_hinge, (FEATURES, LABELS))
+    found = reference(problem, jnp.array([-30.0, 40.0, 5.0]))
+    assert found.certificate.gradient < 1e-13
+
+    def cost(params):
+        margin = LABELS.ravel() * (ROWS @ params)
+        return np.logaddexp(0, 50 * (1 - margin)).mean() / 50 + 0.01 * params @ params
+
+    other = minimize(cost, found.params + 0.1, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-15})
+    np.testing.assert_allclose(found.cost / NUM_NODES, other.fun, rtol=1e-12)  # flat at the minimum: error squared
+    np.testing.assert_allclose(found.params, other.x, atol=1e-6)  # what a search without gradients reaches
+
+
+def test_many_params_are_found_by_products_with_the_hessian_alone(monkeypatch):
+    monkeypatch.setattr(reference_module, "MOST_DENSE", 2)
+    features = np.concatenate([FEATURES, FEATURES**2], -1)
+    found = reference(cojax.Problem(ridge, (features, SCORES)), jnp.zeros(6))
+    rows = features.reshape(-1, 6)
+    wanted = np.linalg.solve(rows.T @ rows + 0.5 * np.eye(6), rows.T @ SCORES.ravel())
+    np.testing.assert_allclose(found.params, wanted, rtol=1e-10)  # the gradient's tolerance
+
+
+def test_newton_leaves_a_hill_downwards():
+    problem = cojax.Problem(lambda x, data: data * jnp.sum((x.params**2 - 1) ** 2), np.ones(4))
+    found = reference(problem, jnp.array([0.1, -0.2]))  # second derivatives are negative here
+    np.testing.assert_allclose(found.params, [1.0, -1.0], rtol=1e-10)  # the gradient's tolerance
+
+
+def test_a_model_and_shares_that_need_each_other_are_those_of_scipy():
+    problem = cojax.Problem(shared, (FEATURES, SCORES), 5.0, lower=0.0, upper=1.1)
+    found = reference(problem, jnp.zeros(3))
+
+    def cost(both):
+        params, cpu = both[:3], both[3:]
+        errors = ((FEATURES @ params - SCORES) ** 2).mean(1)
+        slope = 2 * np.einsum("nsf,ns,n->f", FEATURES, FEATURES @ params - SCORES, 1 / cpu) / NUM_SAMPLES
+        gradient = np.concatenate([slope + NUM_NODES * 0.2 * params, -errors / cpu**2 + cpu / 2])
+        return (errors / cpu + cpu**2 / 4 + 0.1 * params @ params).sum(), gradient
+
+    other = minimize(
+        cost,
+        np.concatenate([np.zeros(3), np.ones(5)]),
+        jac=True,
+        method="SLSQP",
+        bounds=[(None, None)] * 3 + [(1e-3, 1.1)] * 5,
+        constraints={"type": "eq", "fun": lambda both: both[3:].sum() - 5.0},
+        options={"ftol": 1e-15, "maxiter": 500},
+    )
+    np.testing.assert_allclose(found.cost, other.fun, rtol=1e-11)  # flat at the minimum: error squared
+    np.testing.assert_allclose(np.concatenate([found.params, found.x.cpu]), other.x, atol=1e-5)  # what SLSQP reaches
+    assert (found.x.cpu == 1.1).any() and (found.x.cpu < 1.1).sum() >= 2
+    assert is_certified(found.certificate, 1e-12)
+    np.testing.assert_array_equal(found.x.params, np.tile(found.params, (NUM_NODES, 1)))
+
+
+def test_a_problem_without_a_model_is_allocated():
+    load = np.array([1.0, 4.0, 9.0])
+    found = reference(cojax.Problem(delay, load, 12.0, lower=0.0))
+    np.testing.assert_allclose(found.x.cpu, [2.0, 4.0, 6.0], rtol=1e-14)
+    np.testing.assert_allclose(found.price, -0.25, rtol=1e-14)
+    np.testing.assert_allclose(found.cost, 3.0, rtol=1e-14)
+    assert found.params is None and is_certified(found.certificate, 1e-14)
+
+
+def test_a_cost_that_is_not_finite_in_its_box_is_refused_with_node_and_share():
+    problem = cojax.Problem(lambda x, start: -jnp.log(x.cpu - start), np.array([0.0, 0.0, 0.5]), 3.0, lower=0.0)
+    with pytest.raises(cojax.CojaxInputError, match=r"got nan .* at node 2, cpu = 0.04"):
+        reference(problem)
+
+
+def test_a_concave_cost_is_refused_with_node_and_interval():
+    problem = cojax.Problem(lambda x, sign: sign * x.cpu**2, np.array([1.0, -1.0]), 1.0, lower=0.0, upper=1.0)
+    with pytest.raises(cojax.CojaxInputError, match=r"convex in cpu.* between cpu = 0.02 and 0.1 at node 1"):
+        reference(problem)
+
+
+def test_a_cost_without_a_minimum_is_refused():
+    problem = cojax.Problem(lambda x, data: data * x.params, np.ones(3))
+    with pytest.raises(cojax.CojaxInputError, match="needs a cost with a minimum, got a gradient of norm 3"):
+        reference(problem, jnp.zeros(()))
+
+
+def test_a_model_without_start_params_is_asked_for_them():
+    with pytest.raises(cojax.CojaxInputError, match="pass either"):
+        reference(cojax.Problem(ridge, (FEATURES, SCORES)))
+    with pytest.raises(cojax.CojaxInputError, match="pass one node's as start_params"):
+        reference(cojax.Problem(shared, (FEATURES, SCORES), 5.0, lower=0.0))
+
+
+def test_tracing_is_refused():
+    with pytest.raises(cojax.CojaxInputError, match="outside of jit"):
+        jax.jit(lambda load: reference(cojax.Problem(delay, load, 12.0, lower=0.0)))(jnp.ones(3))
