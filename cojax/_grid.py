@@ -14,7 +14,7 @@ def _headroom(value: Float[Array, "..."]) -> int:
 
 
 def grid_of(cpu: Float[Array, "..."] | None) -> Float[Array, ""]:
-    """The power of two of which all shares up to 64 times (float32: 16 times) the largest are multiples, held exactly."""
+    """The power of two that divides, exactly, all shares up to 64 times (float32: 16 times) the largest of `cpu`."""
     if cpu is None:
         raise CojaxInputError("An allocator needs shares to move, got cpu = None; give the problem a budget.")
     _, exponent = jnp.frexp(jnp.max(jnp.abs(lax.stop_gradient(cpu))))

@@ -30,7 +30,7 @@ class Power(Odd):
     """sign(d) |d|**exponent, with the derivative 0 taken at d = 0.
 
     Fields: exponent, > 0, a multiple of 1/16, static: square roots and products are rounded alike at both ends of an
-    edge, in every layout and on every device; a general power is not, and one bit apart would break the sum.
+    edge, in every layout and on every device; a general power need not be, and one bit apart breaks the sum.
     Raises `CojaxInputError` for another exponent.
     """
 
@@ -135,7 +135,7 @@ def _check_exponent(owner: str, name: str, value: Any) -> None:
         near = "" if not is_concrete(value) else f"; the nearest is {max(round(16 * float(value)), 1) / 16:g}"
         raise CojaxInputError(
             f"{owner} needs a Python number for {name} that is a multiple of 1/16, got {value}: only square roots and "
-            f"products are rounded alike at both ends of an edge{near}."
+            f"products are sure to be rounded alike at both ends of an edge{near}."
         )
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ._backbones import abilene as abilene
-from ._backbones import nsfnet as nsfnet
 from ._checks import CojaxInputError
-from ._graphfiles import GraphFile as GraphFile
-from ._graphfiles import read_edges as read_edges
-from ._graphfiles import read_graphml as read_graphml
+from .readers.backbones import abilene as abilene
+from .readers.backbones import nsfnet as nsfnet
+from .readers.graphfiles import GraphFile as GraphFile
+from .readers.graphfiles import read_edges as read_edges
+from .readers.graphfiles import read_graphml as read_graphml
 
 
 def named(name: str, num_nodes: int | None = None, *, seed: int = 0, **settings: Any) -> Any:

@@ -239,10 +239,10 @@ class Neighbors(Layout):
                 total = total + law(weights, heard.at[index].get(mode="promise_in_bounds") - heard)
             return total, None
 
-        table = (self.weights, self.index)
         num_groups, first = divmod(self.index.shape[0], SLOTS_AT_ONCE)
-        total, _ = add_slots(jnp.zeros_like(heard), tuple(rows[:first] for rows in table))
-        groups = tuple(rows[first:].reshape(num_groups, SLOTS_AT_ONCE, self.num_nodes) for rows in table)
+        total, _ = add_slots(jnp.zeros_like(heard), (self.weights[:first], self.index[:first]))
+        grouped = (num_groups, SLOTS_AT_ONCE, self.num_nodes)
+        groups = (self.weights[first:].reshape(grouped), self.index[first:].reshape(grouped))
         return lax.scan(add_slots, total, groups)[0]
 
     def edge_weights(self):
@@ -358,14 +358,16 @@ class Circulant(Layout):
 
 
 def _shifted(heard: Array, offsets: tuple[int, ...]) -> list[Array]:
-    """heard[(i + offset) % n] for every offset: 2 to 6 times as fast as `jnp.roll` (`benchmarks/layouts.py`)."""
+    """heard[(i + offset) % n] for every offset, as slices of one copy with its ends wrapped around.
+
+    A `jnp.roll` an offset costs 2 to 4 times as much (`benchmarks/layouts.py`); a gather is cheaper for long rows, but
+    where nodes are spread over devices it sends all of them, and slices only the wrapped ends and the borders.
+    """
     size = heard.shape[0]
-    if heard.size <= 16 * size:
-        twice = jnp.concatenate([heard, heard])
-        return [lax.slice_in_dim(twice, offset, offset + size) for offset in offsets]
-    # Copies of long rows cost more than a gather that needs none.
-    nodes = jnp.arange(size)
-    return [heard.at[(nodes + offset) % size].get(mode="promise_in_bounds") for offset in offsets]
+    nearest = [offset if 2 * offset <= size else offset - size for offset in offsets]
+    reach = max(abs(offset) for offset in nearest)
+    wrapped = jnp.concatenate([heard[size - reach :], heard, heard[:reach]])
+    return [lax.slice_in_dim(wrapped, reach + offset, reach + offset + size) for offset in nearest]
 
 
 def _check_matrix(owner: str, weights: np.ndarray, *, symmetric: bool) -> None:

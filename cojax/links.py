@@ -179,8 +179,8 @@ class EventTriggered(Link):
     def check(self, *, fixed, symmetric):
         if not fixed:
             raise CojaxInputError(
-                "EventTriggered needs a fixed network without loss, got one that changes: a neighbour that did not hear "
-                'cannot know what was last sent; use Innovation(quantizer, memory="edge").'
+                "EventTriggered needs a fixed network without loss, got one that changes: a neighbour that did not "
+                'hear cannot know what was last sent; use Innovation(quantizer, memory="edge").'
             )
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ._checks import CojaxInputError
-from ._files import MAX_BYTES, checked_path, csv_table, number
-from ._libsvm import read_libsvm as read_libsvm
-from ._npz import read_npz as read_npz
+from .readers.files import MAX_BYTES, checked_path, csv_table, number
+from .readers.libsvm import read_libsvm as read_libsvm
+from .readers.npz import read_npz as read_npz
 
 COLUMNS = {
     "node": "a name, unique in the file",

@@ -18,7 +18,7 @@ LEARNERS = {
     "NIDS": cojax.NIDS(0.1),
     "ExactDiffusion": cojax.ExactDiffusion(0.1),
     "ATCTracking": cojax.ATCTracking(0.05),
-    "Choco": cojax.Choco(0.05, gain=0.8),
+    "Choco": cojax.Choco(0.05, gain=0.7),
     "LEAD": cojax.LEAD(0.1, gain=0.8),
     "TrackingMomentum": cojax.TrackingMomentum(0.03, momentum=0.3),
 }
@@ -31,7 +31,7 @@ ALLOCATORS = {
     "Nesterov": cojax.Nesterov(0.2, 0.5),
     "MomentumFlow": cojax.MomentumFlow(0.2, 0.5),
     "FiniteTime": cojax.FiniteTime(0.05),
-    "FixedTime": cojax.FixedTime(0.02),
+    "FixedTime": cojax.FixedTime(0.015),
     "Saturated": cojax.Saturated(0.3, level=0.5),
     "SingleBit": cojax.SingleBit(0.01),
 }

@@ -14,7 +14,7 @@ from scipy import sparse
 from scipy.optimize import brentq
 
 import cojax
-from cojax.allocations import allocate
+from cojax.optimum.allocations import allocate
 
 PRICES = Path(__file__).parents[2] / "shared" / "data" / "prices_usd_per_mwh_2024_hourly_22regions.csv"
 NUM_NODES = 7

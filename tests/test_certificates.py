@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import cojax
-from cojax.certificates import certificate, is_certified
+from cojax.optimum.certificates import certificate, is_certified
 
 judged = jax.jit(certificate)
 WEIGHTS = np.array([1.0, 2.0, 3.0, 4.0, 0.5, 8.0])

@@ -9,9 +9,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from cojax import cases, demo, runs
-from cojax._help import EXAMPLE
-from cojax.cli import main
+from cojax.app import cases, demo, runs
+from cojax.app.cli import main
+from cojax.app.help_texts import EXAMPLE
 
 STEPS = 8000  # enough for a tolerance of 1e-4
 
@@ -213,11 +213,11 @@ def test_arguments_that_are_wrong_and_help_end_without_a_run(capsys):
 @pytest.mark.parametrize("package", ["tyro", "msgspec", "tomli_w", "tqdm"])
 def test_a_missing_extra_says_what_to_install(command, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    for name in [name for name in sys.modules if name in ("cojax.plans", "cojax.demo", "cojax.cases", "cojax._wiring")]:
+    for name in {"cojax.app.plans", "cojax.app.demo", "cojax.app.cases", "cojax.app.wiring"} & set(sys.modules):
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys.modules["cojax"], "plans", None, raising=False)
-    monkeypatch.delattr("cojax.plans")
-    monkeypatch.delattr("cojax.demo", raising=False)
+    monkeypatch.setattr(sys.modules["cojax.app"], "plans", None, raising=False)
+    monkeypatch.delattr("cojax.app.plans")
+    monkeypatch.delattr("cojax.app.demo", raising=False)
     assert f"needs {package}, which is not installed: pip install 'cojax[cli]'." in refused(command("demo"))
 
 

@@ -7,20 +7,15 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "cojax"
 LAYERS = [
-    {"_checks", "_tree", "_grid", "_roots", "_files", "quantizers"},
-    {"edges", "links", "problems", "costs", "penalties", "weights", "_prices"},
-    {"layouts", "_graphfiles", "_libsvm", "_npz", "_backbones"},
-    {"lossy", "networks", "intermittent"},
+    {"_checks", "_tree", "_grid", "quantizers"},
+    {"edges", "links", "problems", "costs", "penalties", "weights"},
+    {"layouts", "readers"},
+    {"lossy", "intermittent", "networks"},
     {"methods"},
-    {"records", "status", "certificates", "allocations"},
-    {"loop", "reference", "_soundness"},
-    {"graphs", "tables", "datasets", "outcome"},
-    {"plots", "_canvas", "_places"},
-    {"plans", "_advice"},
-    {"_step_sizes", "_samples", "_wiring", "_centres", "cases"},
-    {"runs", "_scores", "report", "_words", "_numerals", "demo"},
-    {"summaries", "_help"},
-    {"cli"},
+    {"records", "status"},
+    {"loop", "optimum"},
+    {"graphs", "tables", "datasets", "plots"},
+    {"app"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 TYPES_ONLY = {("links", "layouts")}  # for annotations, under TYPE_CHECKING
@@ -31,7 +26,7 @@ def module_of(path):
 
 
 def imported(path):
-    """The modules of cojax that a file imports, and the line."""
+    """The modules and packages of cojax that a file imports from outside of its own, and the line."""
     depth = len(path.relative_to(PACKAGE).parts)
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level == depth:

@@ -108,18 +108,18 @@ def test_node_memory_is_refused_where_neighbours_change():
         lambda: cojax.Lossy(cojax.network(laws.ring_with_chords(), link=cojax.Innovation(COARSE)), 0.1),
         lambda: cojax.RandomGraph(8, 0.5, link=cojax.Innovation(COARSE)),
     ):
-        with pytest.raises(cojax.CojaxInputError, match='needs a fixed network without loss.*use memory="edge"'):
+        with pytest.raises(cojax.CojaxInputError, match=r'needs a fixed network without loss.*use memory="edge"'):
             build()
 
 
 def test_edge_memory_is_refused_on_directed_networks():
     arcs = laws.nx.DiGraph([(i, (i + 1) % 5) for i in range(5)])
-    with pytest.raises(cojax.CojaxInputError, match='needs symmetric weights.*use memory="node"'):
+    with pytest.raises(cojax.CojaxInputError, match=r'needs symmetric weights.*use memory="node"'):
         cojax.network(arcs, link=cojax.Innovation(COARSE, memory="edge"))
 
 
 def test_an_unknown_memory_is_refused():
-    with pytest.raises(cojax.CojaxInputError, match="Innovation needs memory \"node\" or \"edge\", got 'both'"):
+    with pytest.raises(cojax.CojaxInputError, match='Innovation needs memory "node" or "edge", got \'both\''):
         cojax.Innovation(COARSE, memory="both")
 
 

@@ -47,9 +47,7 @@ def test_circulant_graphs_are_seen_and_agree_with_their_matrix(graph):
     network = cojax.network(graph)
     assert isinstance(network, cojax.Circulant)
     message = message_of(len(graph))
-    np.testing.assert_allclose(
-        flow(network, message), flow(cojax.network(graph, layout="dense"), message), atol=1e-13
-    )
+    np.testing.assert_allclose(flow(network, message), flow(cojax.network(graph, layout="dense"), message), atol=1e-13)
 
 
 def test_what_one_node_gives_another_receives():

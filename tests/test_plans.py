@@ -7,9 +7,10 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from cojax import CojaxInputError, cases, demo, plans, runs
-from cojax._centres import InfeasibleError
-from cojax._help import EXAMPLE
+from cojax import CojaxInputError
+from cojax.app import cases, demo, plans, runs
+from cojax.app.centres import InfeasibleError
+from cojax.app.help_texts import EXAMPLE
 
 
 def written(folder, text, name="plan.toml"):
@@ -53,7 +54,7 @@ def test_the_example_in_the_help_is_a_plan(tmp_path):
 
 
 def test_the_keys_in_the_help_are_all_keys_there_are():
-    from cojax._help import PLAN
+    from cojax.app.help_texts import PLAN
 
     for struct in (plans.Plan, plans.Nodes, plans.Cpu, plans.Graph, plans.Data, plans.Svm, plans.Link, plans.Learner):
         assert [key for key in struct.__struct_fields__ if key not in PLAN] == []

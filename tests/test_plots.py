@@ -8,8 +8,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from cojax import _canvas, graphs, plots
+from cojax import graphs, plots
 from cojax._checks import CojaxInputError
+from cojax.plots import canvas
 from cojax.records import Trace
 
 SHARES = np.array([1.0, 2.0, 4.0])
@@ -215,7 +216,7 @@ BLINDNESS = {
 @pytest.mark.parametrize("kind", BLINDNESS)
 @pytest.mark.parametrize(
     "together",
-    [(_canvas.BLUE, _canvas.VERMILION, _canvas.ORANGE, _canvas.GREEN), (_canvas.BLUE, _canvas.INK, _canvas.FAINT)],
+    [(canvas.BLUE, canvas.VERMILION, canvas.ORANGE, canvas.GREEN), (canvas.BLUE, canvas.INK, canvas.FAINT)],
 )
 def test_colours_of_one_picture_differ_for_every_kind_of_colour_vision(kind, together):
     from matplotlib.colors import to_rgb

@@ -97,7 +97,10 @@ def test_gradients_are_those_of_every_node_at_its_own_decision():
         (lambda: cojax.Problem(cost, [1.0, np.nan, 1.0]), "got a scalar or none"),
         (lambda: cojax.Problem(cost, np.array([1.0, np.nan]), 1.0), "without NaN, got one at node 1; drop or fill"),
         (lambda: cojax.Problem(cost, np.array(["a"]), 1.0), "Problem needs real numbers in data, got an array of <U1."),
-        (lambda: cojax.Problem(cost, np.array([{}, {}]), 1.0), "Problem needs real numbers in data, got an array of obj"),
+        (
+            lambda: cojax.Problem(cost, np.array([{}, {}]), 1.0),
+            "needs real numbers in data, got an array of obj",
+        ),
         (lambda: cojax.Problem(cost, ONES, float("nan")), "Problem needs finite numbers for budget, got"),
         (lambda: cojax.Problem(cost, ONES, 1j), "Problem needs real numbers for budget, got complex128."),
         (lambda: cojax.Problem(cost, ONES, "ten"), "Problem needs real numbers for budget, got <U3."),
@@ -133,7 +136,10 @@ def test_gradients_are_those_of_every_node_at_its_own_decision():
             lambda: cojax.Problem(cost, ONES, 4.0).start(cpu=[1.0, 1.0, np.inf, 1.0]),
             "Problem needs finite numbers for cpu, got",
         ),
-        (lambda: cojax.Problem(cost, ONES).start(cpu=np.ones(4)), "Problem.start got cpu, but the problem has no budget"),
+        (
+            lambda: cojax.Problem(cost, ONES).start(cpu=np.ones(4)),
+            "got cpu, but the problem has no budget",
+        ),
     ],
 )
 def test_what_would_make_the_answer_wrong_is_refused(build, message):

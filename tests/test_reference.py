@@ -7,9 +7,9 @@ import pytest
 from scipy.optimize import minimize
 
 import cojax
-from cojax import reference as reference_module
-from cojax.certificates import is_certified
-from cojax.reference import reference
+from cojax.optimum import references as reference_module
+from cojax.optimum.certificates import is_certified
+from cojax.optimum.references import reference
 
 NUM_NODES, NUM_SAMPLES, NUM_FEATURES = 5, 20, 3
 rng = np.random.default_rng(0)

@@ -8,11 +8,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from cojax import _numerals, _words
 from cojax._checks import CojaxInputError
-from cojax.outcome import Learned, Outcome
+from cojax.app import words
+from cojax.app.outcome import Learned, Outcome
+from cojax.app.report import write_report
+from cojax.plots import numerals
 from cojax.records import Trace
-from cojax.report import write_report
 
 VOID = {"meta", "link", "img", "br"}
 HOSTILE = ("<script>alert(1)</script>", "$\\frac{", '"><img src=x onerror=alert(1)>', "Köln & Bonn")
@@ -151,7 +152,7 @@ def test_what_ran_is_in_the_report(page):
 
 
 def test_every_number_of_the_certificate_is_explained(page):
-    for name, what, meaning in _words.MEANINGS.values():
+    for name, what, meaning in words.MEANINGS.values():
         if name not in ("Price", "Largest of all"):
             assert name in page.text and what in page.text and meaning in page.text
 
@@ -189,10 +190,10 @@ def test_a_large_table_is_cut_and_says_where_the_rest_is(tmp_path):
 
 def test_the_total_is_called_right_only_if_it_was():
     right, trace = outcome(), outcome().trace
-    assert "at every one of 1\u202f000 steps the total was right, to the last bit" in " ".join(_words.lead(right))
+    assert "at every one of 1\u202f000 steps the total was right, to the last bit" in " ".join(words.lead(right))
     off = outcome(trace=trace._replace(imbalance=np.full(10, 1e-9)))
-    assert "the total was off by up to 1 \u00d7 10⁻⁹" in " ".join(_words.lead(off))
-    assert "last bit" not in " ".join(_words.lead(off))
+    assert "the total was off by up to 1 \u00d7 10⁻⁹" in " ".join(words.lead(off))
+    assert "last bit" not in " ".join(words.lead(off))
 
 
 @pytest.mark.parametrize(
@@ -210,29 +211,29 @@ def test_the_total_is_called_right_only_if_it_was():
 )
 def test_the_model_is_held_against_the_centralised_one(changes, said):
     learned = dataclasses.replace(outcome().learned, **changes)
-    assert said in _words.lead(outcome(learned=learned))[0]
+    assert said in words.lead(outcome(learned=learned))[0]
 
 
 def test_a_cost_below_the_optimum_is_said_with_its_reason():
-    text = " ".join(_words.lead(outcome()))
+    text = " ".join(words.lead(outcome()))
     assert "cost 0.99, 1\u00a0% below the optimum of 1; bounds are soft" in text
     assert "a share ended 0.01 CPU units beyond one" in text
     inside = outcome(cpu=outcome().exact_cpu, cost=1.01)
-    assert "1\u00a0% above the optimum of 1, and every one is within its bounds" in " ".join(_words.lead(inside))
+    assert "1\u00a0% above the optimum of 1, and every one is within its bounds" in " ".join(words.lead(inside))
 
 
 def test_saturated_numbers_are_not_passed_over():
     trace = outcome().trace._replace(saturated=np.arange(10))
-    assert "9 numbers were too large for the quantizer" in " ".join(_words.lead(outcome(trace=trace)))
+    assert "9 numbers were too large for the quantizer" in " ".join(words.lead(outcome(trace=trace)))
 
 
 def test_a_number_of_a_certificate_that_is_not_known_keeps_its_name():
-    rows = _words.certificate(outcome(certificate={"news": 0.25}))
-    assert rows[-1]["name"] == "news" and rows[-1]["hard"] == "0.25" and rows[-1]["exact"] == _numerals.DASH
+    rows = words.certificate(outcome(certificate={"news": 0.25}))
+    assert rows[-1]["name"] == "news" and rows[-1]["hard"] == "0.25" and rows[-1]["exact"] == numerals.DASH
 
 
 def test_nodes_at_a_bound_are_found():
-    low, high = _words.at_bounds(outcome())
+    low, high = words.at_bounds(outcome())
     assert low.tolist() == [False] * 4 and high.tolist() == [True, False, False, False]
 
 
@@ -240,8 +241,8 @@ def test_nodes_at_a_bound_are_found():
 def test_a_number_reads_back_to_what_it_was(sign):
     powers = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
     for value in sign * np.logspace(-12, 12, 97):
-        text = _numerals.number(value).replace(_numerals.MINUS, "-").replace("\u202f", "")
-        text = text.replace(f" {_numerals.TIMES} 10", "e").translate(powers)
+        text = numerals.number(value).replace(numerals.MINUS, "-").replace("\u202f", "")
+        text = text.replace(f" {numerals.TIMES} 10", "e").translate(powers)
         assert float(text) == pytest.approx(
             value, rel=5.1e-3 if "e" in text else 5.1e-4
         )  # half of the last digit shown
@@ -252,13 +253,13 @@ def test_a_number_reads_back_to_what_it_was(sign):
     [(0.0, "0"), (np.nan, "\u2013"), (-np.inf, "\u2212∞"), (12345.0, "12\u202f345"), (0.5, "0.5"), (9.99996, "10")],
 )
 def test_special_numbers_are_written_as_people_do(value, text):
-    assert _numerals.number(value) == text
+    assert numerals.number(value) == text
 
 
 def test_a_column_has_as_many_decimals_as_it_needs():
-    assert _numerals.aligned(np.array([0.25, 12.0, np.nan])) == ["0.25", "12.00", "\u2013"]
-    assert _numerals.aligned(np.array([3, 1200])) == ["3", "1\u202f200"]
-    assert _numerals.aligned(np.array([1 / 3, 2.0])) == ["0.333", "2.000"]
+    assert numerals.aligned(np.array([0.25, 12.0, np.nan])) == ["0.25", "12.00", "\u2013"]
+    assert numerals.aligned(np.array([3, 1200])) == ["3", "1\u202f200"]
+    assert numerals.aligned(np.array([1 / 3, 2.0])) == ["0.333", "2.000"]
 
 
 def test_a_missing_jinja2_is_named_with_its_remedy(monkeypatch, tmp_path):

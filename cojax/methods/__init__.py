@@ -1,18 +1,18 @@
 """The list of methods: a new one is one file, and one line here."""
 
+from .atc_tracking import ATCTracking as ATCTracking
 from .base import Hold as Hold
 from .base import Method as Method
+from .choco import Choco as Choco
 from .coopt import CoOpt as CoOpt
 from .dgd import DGD as DGD
 from .diging import DIGing as DIGing
-from .extra import EXTRA as EXTRA
-from .heavy_ball import HeavyBall as HeavyBall
-from .laplacian import Laplacian as Laplacian
-from .atc_tracking import ATCTracking as ATCTracking
-from .choco import Choco as Choco
 from .exact_diffusion import ExactDiffusion as ExactDiffusion
+from .extra import EXTRA as EXTRA
 from .finite_time import FiniteTime as FiniteTime
 from .fixed_time import FixedTime as FixedTime
+from .heavy_ball import HeavyBall as HeavyBall
+from .laplacian import Laplacian as Laplacian
 from .lead import LEAD as LEAD
 from .momentum_flow import MomentumFlow as MomentumFlow
 from .nesterov import Nesterov as Nesterov

@@ -48,9 +48,7 @@ class TrackingMomentum(Method):
         tracker = _tree.add(state.slack, grad)
         pushed = _tree.add_scaled(flow.params, self.momentum, state.velocity)
         velocity = _tree.add_scaled(pushed, -self.step_size, tracker)
-        return TrackingMomentumState(
-            _tree.add(state.params, velocity), velocity, _tree.add(state.slack, flow.tracker)
-        )
+        return TrackingMomentumState(_tree.add(state.params, velocity), velocity, _tree.add(state.slack, flow.tracker))
 
     def query(self, state: TrackingMomentumState) -> Tree:
         return state.params

@@ -5,8 +5,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from . import _places
-from ._canvas import (
+from .._checks import CojaxInputError
+from ..loop import Solution
+from ..records import Trace
+from . import places
+from .canvas import (
     BLUE,
     FAINT,
     GREEN,
@@ -28,9 +31,6 @@ from ._canvas import (
     optima,
     rows_of,
 )
-from ._checks import CojaxInputError
-from .loop import Solution
-from .records import Trace
 
 
 def network(
@@ -60,33 +60,33 @@ def network(
     if pairs.size and (pairs.min() < 0 or pairs.max() >= cpu.size):
         got = f"{pairs.min()} to {pairs.max()}"
         raise CojaxInputError(f"plots.network needs edges between rows 0 to {cpu.size - 1}, got {got}.")
-    places = _places.drawn(pairs, cpu.size) if positions is None else np.asarray(positions, dtype=float)
-    if places.shape != (cpu.size, 2) or not np.isfinite(places).all():
-        raise CojaxInputError(f"plots.network needs finite positions of shape ({cpu.size}, 2), got {places.shape}.")
+    points = places.drawn(pairs, cpu.size) if positions is None else np.asarray(positions, dtype=float)
+    if points.shape != (cpu.size, 2) or not np.isfinite(points).all():
+        raise CojaxInputError(f"plots.network needs finite positions of shape ({cpu.size}, 2), got {points.shape}.")
     with axes(ax, 2.5) as ax:
         # A mean area of 50 square points on a column with 14 nodes; smaller where there are more.
         areas = np.fmax(cpu, 0) / max(np.abs(np.nan_to_num(cpu)).mean(), 1e-300) * min(50.0, 700.0 / cpu.size) + 4.0
         faint = min(1.0, 200 / max(len(pairs), 1)) ** 0.5
-        ax.plot(*places[pairs].transpose(2, 1, 0), color=QUIET, linewidth=0.7 * faint, alpha=0.7, zorder=1)
+        ax.plot(*points[pairs].transpose(2, 1, 0), color=QUIET, linewidth=0.7 * faint, alpha=0.7, zorder=1)
         look: dict[str, Any] = {"color": BLUE}
         if upper is not None:
             bounds = column("upper", upper, cpu.size)
             used = np.where(bounds > 0, cpu / np.where(bounds > 0, bounds, 1), 0.0)
             look = {"c": used, "cmap": "Blues", "vmin": 0.0, "vmax": np.fmax(used, 1.0).max()}
-        discs = ax.scatter(*places.T, s=areas, edgecolors=INK, linewidths=0.6 * faint, zorder=2, **look)
+        discs = ax.scatter(*points.T, s=areas, edgecolors=INK, linewidths=0.6 * faint, zorder=2, **look)
         if upper is not None:
             bar = ax.figure.colorbar(discs, ax=ax, location="bottom", shrink=0.6, aspect=30, pad=0.02)
             bar.set_label("share / upper bound", size=8)
             bar.ax.tick_params(labelsize=7, color=QUIET, width=0.6, length=2)
             bar.outline.set_visible(False)
         # One degree east is shorter than one degree north by the cosine of the latitude.
-        stretch = 1.0 if positions is None else 1 / max(np.cos(np.radians(places[:, 1].mean())), 0.1)
+        stretch = 1.0 if positions is None else 1 / max(np.cos(np.radians(points[:, 1].mean())), 0.1)
         ax.set_aspect(stretch, adjustable="datalim")
         ax.margins(0.12)
         ax.set_axis_off()
         if names is not None and cpu.size <= 500:
             texts = [f"{name} {share:.3g}" for name, share in zip(names_of(names, cpu.size), cpu, strict=True)]
-            _places.label(ax, places, areas, pairs, texts, np.argsort(-cpu)[: 40 if cpu.size <= 40 else 12])
+            places.label(ax, points, areas, pairs, texts, np.argsort(-cpu)[: 40 if cpu.size <= 40 else 12])
     return ax
 
 

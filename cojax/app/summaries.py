@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from ._checks import CojaxInputError
-from ._words import at_bounds
+from .._checks import CojaxInputError
 from .outcome import Outcome
 from .plans import Plan, write_plan
+from .words import at_bounds
 
 ENDS = {
     "CONVERGED": "settled to rounding",

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from . import datasets
-from ._checks import CojaxInputError
-from .costs import Samples
+from .. import datasets
+from .._checks import CojaxInputError
+from ..costs import Samples
+from ..tables import read_samples
 from .plans import Data, LeastSquares, Plan, Softmax, Svm
-from .tables import read_samples
 
 MOST_CLASSES = 1000
 

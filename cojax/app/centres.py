@@ -7,10 +7,10 @@ import msgspec
 import numpy as np
 from jaxtyping import Float
 
+from .._checks import CojaxInputError
+from ..tables import COLUMNS, Nodes, read_nodes
 from . import plans
-from ._checks import CojaxInputError
 from .plans import Plan
-from .tables import COLUMNS, Nodes, read_nodes
 
 NEEDED = {"deviation": ("demand", "capacity"), "price": ("price", "curvature"), "delay": ("work",)}
 

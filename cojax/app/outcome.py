@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from .records import Trace
+from ..records import Trace
 
 
 @dataclass(frozen=True)

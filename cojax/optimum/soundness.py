@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from . import _prices
-from ._checks import CojaxInputError
-from ._tree import Tree
+from .._checks import CojaxInputError
+from .._tree import Tree
+from ..problems import Decision, Problem
+from . import prices
 from .allocations import columns, marginals
-from .problems import Decision, Problem
 
 # Where in every box, from its lower end to its upper.
 FRACTIONS = (0.02, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.98)
@@ -24,14 +24,14 @@ def stacked(problem: Problem, params: Tree) -> Tree:
 def _samples(problem: Problem, params: Tree) -> tuple[Array, Array, Array]:
     """Shares spread over every box, all resources alike; the costs there, and the marginal costs or None."""
     lower, upper, budget = columns(problem)
-    start, width = jax.vmap(_prices.inside, (1, 1, 0), 1)(lower, upper, budget)
+    start, width = jax.vmap(prices.inside, (1, 1, 0), 1)(lower, upper, budget)
     low = jnp.where(jnp.isfinite(lower), lower, jnp.where(jnp.isfinite(upper), upper - width, start - width / 2))
     copies = stacked(problem, params)
     assert problem.lower is not None
     shape = problem.lower.shape
 
     def look(fraction):
-        cpu = _prices.pulled_in(low + fraction * width, lower, upper)
+        cpu = prices.pulled_in(low + fraction * width, lower, upper)
         own = Decision(copies, cpu.reshape(shape))
         return cpu, problem.costs(own), marginals(problem, copies)(cpu)
 

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.lib import format as npy
 
-from ._checks import CojaxInputError
-from ._files import MAX_BYTES, checked_path
+from .._checks import CojaxInputError
+from .files import MAX_BYTES, checked_path
 
 MEMBERS = {"features.npy": 2, "targets.npy": 1}  # and their number of axes
 # An archive may unpack to this much whatever its size, and beyond that to this many times its size.

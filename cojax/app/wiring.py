@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sparse
 
-from . import graphs, weights
-from ._checks import CojaxInputError
-from ._step_sizes import laplacian
-from .layouts import Network
-from .links import Ideal, Innovation, Link, Quantized
-from .lossy import Lossy
-from .networks import network
+from .. import graphs, weights
+from .._checks import CojaxInputError
+from ..layouts import Network
+from ..links import Ideal, Innovation, Link, Quantized
+from ..lossy import Lossy
+from ..networks import network
+from ..quantizers import AdaptiveQuantizer, FloatQuantizer, LogQuantizer, UniformQuantizer
 from .plans import Adaptive, Float, Graph, Log, Plan, Uniform
-from .quantizers import AdaptiveQuantizer, FloatQuantizer, LogQuantizer, UniformQuantizer
+from .step_sizes import laplacian
 
 REAL = ("nsfnet", "abilene")
 

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..costs import Samples
 from . import plans
 from .cases import Case, model_cost
-from .costs import Samples
 from .outcome import Learned
 
 

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _numerals, _words, plots
-from ._checks import CojaxInputError
+from .. import plots
+from .._checks import CojaxInputError
+from ..plots import numerals
+from . import words
 from .outcome import Outcome
 
 MOST_ROWS = 200  # of the node table; a longer one is for a spreadsheet
@@ -45,7 +47,7 @@ def write_report(folder: str | Path, outcome: Outcome) -> Path:
         from jinja2 import Environment, StrictUndefined
     except ModuleNotFoundError as error:
         raise CojaxInputError("Reports need jinja2: pip install 'cojax[plots]'.") from error
-    source = resources.files("cojax").joinpath("report.html.j2").read_text(encoding="utf-8")
+    source = resources.files("cojax.app").joinpath("report.html.j2").read_text(encoding="utf-8")
     template = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string(source)
@@ -57,12 +59,12 @@ def write_report(folder: str | Path, outcome: Outcome) -> Path:
             picture.ax.figure.savefig(folder / f"{picture.name}.png", dpi=300)
         html = template.render(
             outcome=outcome,
-            lead=_words.lead(outcome),
-            key_numbers=_words.key_numbers(outcome),
+            lead=words.lead(outcome),
+            key_numbers=words.key_numbers(outcome),
             pictures=[(picture, _inline(picture.ax.figure)) for picture in pictures],
             columns=_columns(outcome),
             num_rows=min(len(outcome.names), MOST_ROWS),
-            certificate=_words.certificate(outcome),
+            certificate=words.certificate(outcome),
             settings=list(_flat(outcome.settings)),
             plan=plan.read_text(encoding="utf-8", errors="replace") if plan.is_file() else None,
         )
@@ -76,7 +78,7 @@ def _pictures(outcome: Outcome) -> list[Picture]:
     """All figures; rows go from the largest share to the smallest."""
     order = np.argsort(-outcome.exact_cpu)
     names = [outcome.names[row] for row in order]
-    at_lower, at_upper = _words.at_bounds(outcome)
+    at_lower, at_upper = words.at_bounds(outcome)
     known = outcome.positions or {}
     places = np.array([known[name] for name in outcome.names]) if set(outcome.names) <= set(known) else None
     upper = outcome.upper if np.isfinite(outcome.upper).all() else None
@@ -99,7 +101,7 @@ def _pictures(outcome: Outcome) -> list[Picture]:
             names=names,
         ),
     }
-    return [Picture(name, *_words.picture(name, outcome), ax) for name, ax in axes.items()]
+    return [Picture(name, *words.picture(name, outcome), ax) for name, ax in axes.items()]
 
 
 def _inline(figure: Any) -> str:
@@ -118,18 +120,18 @@ def _inline(figure: Any) -> str:
 
 def _columns(outcome: Outcome) -> list[Column]:
     """The node table by columns, cut to as many rows as a reader looks at."""
-    at_lower, at_upper = _words.at_bounds(outcome)
+    at_lower, at_upper = words.at_bounds(outcome)
     numbers = {"Exact share": outcome.exact_cpu, "Run's share": outcome.cpu}
     numbers |= {"Lower bound": outcome.lower, "Upper bound": outcome.upper}
     numbers |= {"Marginal cost": outcome.exact_marginal, "Run's marginal": outcome.marginal}
     numbers |= {name.capitalize(): values for name, values in outcome.columns.items() if name not in ("lower", "upper")}
     columns = [Column("Node", list(outcome.names))]
-    columns += [Column(head, _numerals.aligned(np.asarray(values))) for head, values in numbers.items()]
-    at = np.where(at_upper, "upper", np.where(at_lower, "lower", _numerals.DASH))
+    columns += [Column(head, numerals.aligned(np.asarray(values))) for head, values in numbers.items()]
+    at = np.where(at_upper, "upper", np.where(at_lower, "lower", numerals.DASH))
     columns.insert(5, Column("At bound", [str(side) for side in at]))
     if outcome.learned is not None:
-        columns.append(Column("Samples", _numerals.aligned(outcome.learned.num_samples)))
-        own = [_words.score(outcome.learned, float(value)) for value in outcome.learned.local_scores]
+        columns.append(Column("Samples", numerals.aligned(outcome.learned.num_samples)))
+        own = [words.score(outcome.learned, float(value)) for value in outcome.learned.local_scores]
         columns.append(Column(f"Own {outcome.learned.score}", own))
     return [Column(head, cells[:MOST_ROWS]) for head, cells in columns]
 

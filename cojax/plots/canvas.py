@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ._checks import CojaxInputError
+from .._checks import CojaxInputError
 
 # The palette of Okabe and Ito, jfly.uni-koeln.de/color: told apart with any kind of colour vision.
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"

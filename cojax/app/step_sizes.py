@@ -5,7 +5,7 @@ import scipy.sparse as sparse
 from jaxtyping import Float, Int
 from scipy.sparse.linalg import eigsh
 
-from .costs import Samples
+from ..costs import Samples
 
 # Up to this many rows all eigenvalues of a dense matrix take less time than the largest one of a sparse matrix.
 MOST_DENSE = 400

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from ._numerals import DASH, number, of_bytes
+from ..plots.numerals import DASH, number, of_bytes
 from .outcome import Learned, Outcome
 
 MODELS = {

@@ -11,9 +11,9 @@ import msgspec
 import tomli_w
 from msgspec import Meta, Struct
 
-from ._advice import advice
-from ._checks import CojaxInputError
-from ._files import checked_path
+from .._checks import CojaxInputError
+from ..readers.files import checked_path
+from .advice import advice
 
 MAX_BYTES = 5_000_000
 Positive = Annotated[float, Meta(gt=0)]

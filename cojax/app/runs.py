@@ -13,18 +13,18 @@ import msgspec
 import numpy as np
 from jaxtyping import Float
 
+from ..costs import Separable
+from ..loop import init, solve
+from ..optimum.allocations import Allocation, allocate, marginals
+from ..optimum.certificates import Certificate, certificate, is_certified
+from ..optimum.references import Reference, reference
+from ..problems import Decision, Problem
+from ..records import Trace
+from ..status import Status
 from . import plans
-from ._scores import learned
-from .allocations import Allocation, allocate, marginals
 from .cases import Case, model_cost
-from .certificates import Certificate, certificate, is_certified
-from .costs import Separable
-from .loop import init, solve
 from .outcome import Outcome
-from .problems import Decision, Problem
-from .records import Trace
-from .reference import Reference, reference
-from .status import Status
+from .scores import learned
 
 # Chunks between two moves of a progress bar: at most this many calls from the host.
 MOST_CALLS = 200

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from ._checks import CojaxInputError
-from ._files import MAX_BYTES, checked_path, number
+from .._checks import CojaxInputError
+from .files import MAX_BYTES, checked_path, number
 
 LONGEST_LINE = 1 << 24
 # A packed file may unpack to this much whatever its size, and beyond that to this many times its size.

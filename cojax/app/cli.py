@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from . import _help
-from ._checks import CojaxInputError
+from .._checks import CojaxInputError
+from . import help_texts
 
 CERTIFIED, BAD_INPUT, NOT_CERTIFIED, INFEASIBLE, INTERRUPTED = 0, 2, 3, 4, 130
 # What brings the packages that a plain install lacks.
@@ -63,12 +63,12 @@ def _asked(arguments: list[str]) -> tuple[Any, Path]:
     import tyro
 
     # In the list of commands, one line each is enough.
-    texts = {"demo": _help.DEMO, "plan": _help.PLAN}
+    texts = {"demo": help_texts.DEMO, "plan": help_texts.PLAN}
     told = {name: text if name in arguments[:1] else text.partition("\n")[0] for name, text in texts.items()}
     named = {name: tyro.conf.subcommand(name, description=text, prefix_name=False) for name, text in told.items()}
     commands = Annotated[Demo, named["demo"]] | Annotated[Plan, named["plan"]]
     positional = tyro.conf.PositionalRequiredArgs
-    command = tyro.cli(commands, prog="cojax", description=_help.COJAX, args=arguments, config=(positional,))
+    command = tyro.cli(commands, prog="cojax", description=help_texts.COJAX, args=arguments, config=(positional,))
     from .demo import demo_plan
     from .plans import read_plan
 

@@ -7,13 +7,14 @@ import msgspec
 import numpy as np
 from jaxtyping import Float
 
-from . import _samples, _step_sizes, costs, datasets, penalties, plans
-from ._centres import Centres, arranged, num_rows, read_table
-from ._checks import CojaxInputError
-from ._wiring import Wiring, wired
-from .methods import DGD, EXTRA, CoOpt, DIGing, HeavyBall, Hold, Laplacian, Method
+from .. import costs, datasets, penalties
+from .._checks import CojaxInputError
+from ..methods import DGD, EXTRA, CoOpt, DIGing, HeavyBall, Hold, Laplacian, Method
+from ..problems import Decision, Problem
+from . import plans, samples, step_sizes
+from .centres import Centres, arranged, num_rows, read_table
 from .plans import Plan
-from .problems import Decision, Problem
+from .wiring import Wiring, wired
 
 COSTS = {"deviation": costs.Deviation, "price": costs.Price, "delay": costs.Delay}
 
@@ -43,11 +44,11 @@ def ready(plan: Plan) -> Case:
     plan, centres = arranged(plan, table, names)
     curvature = _curvature(plan, centres)
     plan = _with_penalty(plan, curvature, centres)
-    dataset = None if plan.data is None else _samples.prepared(plan)
-    samples = None if dataset is None else _samples.dealt(plan, dataset, len(names))
-    plan = _with_steps(plan, wiring, curvature, samples)
-    problem = _problem(plan, centres, samples)
-    method = CoOpt(Hold() if samples is None else _learner(plan), _allocator(plan))
+    dataset = None if plan.data is None else samples.prepared(plan)
+    dealt = None if dataset is None else samples.dealt(plan, dataset, len(names))
+    plan = _with_steps(plan, wiring, curvature, dealt)
+    problem = _problem(plan, centres, dealt)
+    method = CoOpt(Hold() if dealt is None else _learner(plan), _allocator(plan))
     start = _start(plan, problem, centres, _zeros(plan, dataset, len(names)))
     return Case(plan, names, centres, wiring, dataset, problem, method, start)
 
@@ -125,9 +126,9 @@ def _learner_with_steps(plan: Plan, wiring: Wiring, samples: Any) -> plans.Learn
     if step is None:
         smoothness = _smoothness(plan, samples)
         if mixing is None:
-            step = _step_sizes.descent_step(wiring.laplacians, smoothness)
+            step = step_sizes.descent_step(wiring.laplacians, smoothness)
         else:
-            step = _step_sizes.tracking_step(wiring.laplacians, mixing, smoothness)
+            step = step_sizes.tracking_step(wiring.laplacians, mixing, smoothness)
     if step <= 0:
         raise CojaxInputError(
             f"$.method.learn needs step_size given: no step is safe for {learn.name} with the weights of this graph."
@@ -140,14 +141,14 @@ def _allocator_with_steps(
 ) -> plans.Allocator:
     if allocate.name == "laplacian":
         return msgspec.structs.replace(
-            allocate, step_size=_step_sizes.allocation_step(wiring.laplacians, curvature + extra)
+            allocate, step_size=step_sizes.allocation_step(wiring.laplacians, curvature + extra)
         )
     if not wiring.fixed:
         raise CojaxInputError(
             "$.method.allocate is heavy_ball, whose numbers can be computed for a fixed graph only: give both."
         )
     least, most = float(curvature.min()), float(curvature.max() + extra)
-    step, momentum = _step_sizes.heavy_ball(wiring.laplacians[0], least, most)
+    step, momentum = step_sizes.heavy_ball(wiring.laplacians[0], least, most)
     return msgspec.structs.replace(
         allocate,
         step_size=allocate.step_size or step,
@@ -159,7 +160,7 @@ def _smoothness(plan: Plan, samples: Any) -> float:
     """A bound of the curvature of every node's loss."""
     model = plan.model
     assert model is not None
-    spread = _step_sizes.samples_curvature(samples, offset=isinstance(model, plans.Svm))
+    spread = step_sizes.samples_curvature(samples, offset=isinstance(model, plans.Svm))
     match model:
         case plans.Svm():
             factor = model.weight * model.sharpness / 4

@@ -10,13 +10,13 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from . import _prices
-from ._checks import CojaxInputError, is_concrete
-from ._soundness import check_cost, check_finite, stacked
-from ._tree import Tree
+from .._checks import CojaxInputError, is_concrete
+from .._tree import Tree
+from ..problems import Decision, Problem
+from . import prices
 from .allocations import Allocation, allocate, columns, marginals, response, with_curvatures
 from .certificates import Certificate, certificate
-from .problems import Decision, Problem
+from .soundness import check_cost, check_finite, stacked
 
 # A Hessian of this many rows is built and factorised; larger ones are only multiplied, in conjugate gradients.
 MOST_DENSE = 1000
@@ -148,7 +148,7 @@ def _inner(problem: Problem, cpu: Array | None) -> Array | None:
     if cpu is None:
         return None
     lower, upper, _ = columns(problem)
-    return _prices.pulled_in(cpu.reshape(lower.shape), lower, upper).reshape(cpu.shape)
+    return prices.pulled_in(cpu.reshape(lower.shape), lower, upper).reshape(cpu.shape)
 
 
 def _curve(problem: Problem, start: Tree, here: _Point) -> Callable[[Array], Array]:
@@ -158,7 +158,7 @@ def _curve(problem: Problem, start: Tree, here: _Point) -> Callable[[Array], Arr
     unravel = ravel_pytree(start)[1]
     lower, upper, budget = columns(problem)
     cpu, shape = here.cpu.reshape(lower.shape), here.cpu.shape
-    near = _prices.pulled_in(cpu, lower, upper)
+    near = prices.pulled_in(cpu, lower, upper)
 
     def slopes(flat):
         return marginals(problem, stacked(problem, unravel(flat)))

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.parsers import expat
 
-from ._checks import CojaxInputError
-from ._files import checked_path, csv_table, number
+from .._checks import CojaxInputError
+from .files import checked_path, csv_table, number
 
 MAX_BYTES = 50_000_000
 LOWERED = {"Latitude": "latitude", "Longitude": "longitude"}

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from . import _grid
-from ._roots import Root, divided, newton
+from .. import _grid
+from .roots import Root, divided, newton
 
 Shares = Float[Array, " n"]
 Mask = Bool[Array, " n"]

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from . import _prices
-from ._checks import CojaxInputError
-from ._tree import Tree
-from .problems import Decision, Problem
+from .._checks import CojaxInputError
+from .._tree import Tree
+from ..problems import Decision, Problem
+from . import prices
 
 # One sweep solves separable costs; Newton after each sweep ends the others in a few.
 MOST_SWEEPS = 100
@@ -53,9 +53,9 @@ def allocate(problem: Problem, params: Tree = None) -> Allocation:
     assert problem.lower is not None
     cpu, price = _optimum(problem, params)
     lower, upper, _ = columns(problem)
-    slopes = marginals(problem, params)(_prices.pulled_in(cpu, lower, upper))
+    slopes = marginals(problem, params)(prices.pulled_in(cpu, lower, upper))
     can_give, can_take = cpu > lower, cpu < upper
-    idle = jax.vmap(_prices.idle_price, 1)(slopes, can_give, can_take)
+    idle = jax.vmap(prices.idle_price, 1)(slopes, can_give, can_take)
     price = jnp.where(jnp.any(can_give & can_take, 0), price, idle)
     floor_rent = jnp.where(can_give, 0, jnp.maximum(slopes - price[None], 0))
     capacity_rent = jnp.where(can_take, 0, jnp.maximum(price[None] - slopes, 0))
@@ -100,12 +100,12 @@ def _optimum(problem: Problem, params: Tree) -> tuple[Table, Float[Array, " r"]]
     """The shares, and the price where a node is off its bounds (elsewhere it is an interval: see `allocate`)."""
     lower, upper, budget = columns(problem)
     slopes = marginals(problem, params)
-    start, _ = jax.vmap(_prices.inside, (1, 1, 0), 1)(lower, upper, budget)
+    start, _ = jax.vmap(prices.inside, (1, 1, 0), 1)(lower, upper, budget)
     solver = _sweep if start.shape[1] == 1 else _settled
-    cpu = solver(slopes, lower, upper, budget, _prices.pulled_in(start, lower, upper))
-    slope, hessian = with_curvatures(slopes, _prices.pulled_in(cpu, lower, upper))
+    cpu = solver(slopes, lower, upper, budget, prices.pulled_in(start, lower, upper))
+    slope, hessian = with_curvatures(slopes, prices.pulled_in(cpu, lower, upper))
     rates = jnp.diagonal(hessian, axis1=1, axis2=2)
-    return cpu, jax.vmap(_prices.price_of, 1)(slope, rates, cpu > lower, cpu < upper)
+    return cpu, jax.vmap(prices.price_of, 1)(slope, rates, cpu > lower, cpu < upper)
 
 
 @_optimum.defjvp
@@ -114,7 +114,7 @@ def _optimum_jvp(primals, tangents):
     cpu, price = _optimum(*primals)
     lower, upper, _ = columns(problem)
     d_lower, d_upper, d_budget = columns(tangents[0])
-    near = _prices.pulled_in(cpu, lower, upper)
+    near = prices.pulled_in(cpu, lower, upper)
 
     def slopes_here(problem, params):
         return marginals(problem, params)(near)
@@ -173,7 +173,7 @@ def _sweep(slopes: Callable, lower: Table, upper: Table, budget: Array, cpu: Tab
         def slope(column):
             return slopes(cpu.at[:, k].set(column))[:, k]
 
-        return cpu.at[:, k].set(_prices.split(slope, lower[:, k], upper[:, k], budget[k]))
+        return cpu.at[:, k].set(prices.split(slope, lower[:, k], upper[:, k], budget[k]))
 
     return lax.fori_loop(0, cpu.shape[1], solve_one, cpu)
 
@@ -183,15 +183,15 @@ def _settled(slopes: Callable, lower: Table, upper: Table, budget: Array, cpu: T
     eps = jnp.finfo(cpu.dtype).eps
 
     def unrest(cpu):
-        slope = slopes(_prices.pulled_in(cpu, lower, upper))
-        dearest, cheapest = jax.vmap(_prices.ends_of_price, 1)(slope, cpu > lower, cpu < upper)
+        slope = slopes(prices.pulled_in(cpu, lower, upper))
+        dearest, cheapest = jax.vmap(prices.ends_of_price, 1)(slope, cpu > lower, cpu < upper)
         return jnp.max(dearest - cheapest) / (2**10 * eps * jnp.max(jnp.abs(slope)))
 
     def advance(state):
         cpu, _, _, rounds = state
         swept = _sweep(slopes, lower, upper, budget, cpu)
         free = (swept > lower) & (swept < upper)
-        slope, hessian = with_curvatures(slopes, _prices.pulled_in(swept, lower, upper))
+        slope, hessian = with_curvatures(slopes, prices.pulled_in(swept, lower, upper))
         step, _ = response(hessian, free, slope, jnp.zeros_like(cpu), jnp.zeros_like(budget))
         jumped = swept + step
         within = jnp.all((jumped >= lower) & (jumped <= upper))

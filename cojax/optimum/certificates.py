@@ -7,11 +7,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from . import _grid, _prices, _tree
-from ._tree import Tree
+from .. import _grid, _tree
+from .._tree import Tree
+from ..problems import Decision, Problem
+from ..records import disagreement, overload
+from . import prices
 from .allocations import Table, columns, marginals, with_curvatures
-from .problems import Decision, Problem
-from .records import disagreement, overload
 
 # A node's best share at a price, its resources in turn; one turn is exact where the cost does not couple them.
 MOST_TURNS = 50
@@ -116,15 +117,15 @@ def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, A
     lower, upper, _ = columns(problem)
     shares = cpu.reshape(lower.shape)
     slopes = marginals(problem, params)
-    near = _prices.pulled_in(shares, lower, upper)
+    near = prices.pulled_in(shares, lower, upper)
     slope, hessian = with_curvatures(slopes, near)
     # A share this close to a bound counts as on it: what it could still give up is below the tolerance of any answer.
     ends = jnp.where(jnp.isinf(lower), 0, jnp.abs(lower)), jnp.where(jnp.isinf(upper), 0, jnp.abs(upper))
     touch = jnp.finfo(shares.dtype).eps ** 0.5 * jnp.maximum(jnp.maximum(*ends), jnp.abs(shares))
     can_give, can_take = shares > lower + touch, shares < upper - touch
-    dearest, cheapest = jax.vmap(_prices.ends_of_price, 1)(slope, can_give, can_take)
+    dearest, cheapest = jax.vmap(prices.ends_of_price, 1)(slope, can_give, can_take)
     rates = jnp.diagonal(hessian, axis1=1, axis2=2)
-    price = jax.vmap(_prices.price_of, 1)(slope, rates, can_give, can_take)
+    price = jax.vmap(prices.price_of, 1)(slope, rates, can_give, can_take)
     gap = _gap(problem, params, near, price)
     level = jnp.max(jnp.abs(slope))
     return jnp.maximum(jnp.max(dearest - cheapest), 0) / 2, gap, price.reshape(cpu.shape[1:]), level
@@ -135,7 +136,7 @@ def _gap(problem: Problem, params: Tree, shares: Table, price: Float[Array, " r"
     lower, upper, _ = columns(problem)
     slopes = marginals(problem, params)
     best, low, high = _best_shares(slopes, shares, price, lower, upper)
-    best = _prices.pulled_in(best, lower, upper)
+    best = prices.pulled_in(best, lower, upper)
     slope = slopes(best) - price[None]
     # A convex function lies above its tangent: from `best` on, it falls by at most this much inside of the box.
     reach = jnp.where(slope > 0, best - low, high - best)
@@ -159,10 +160,10 @@ def _best_shares(slopes, shares: Table, price: Array, lower: Table, upper: Table
     def one(k, state):
         best, low, high = state
 
-        start = _prices.pulled_in(shares[:, k], lower[:, k], upper[:, k])
-        slope = _prices.guarded(lambda column: slopes(best.at[:, k].set(column))[:, k], start)
-        band = _prices.band_around(slope, start, width[:, k], lower[:, k], upper[:, k], price[k], price[k])
-        found, _ = _prices.shares_at(slope, band, price[k], band.low, band.high, start)
+        start = prices.pulled_in(shares[:, k], lower[:, k], upper[:, k])
+        slope = prices.guarded(lambda column: slopes(best.at[:, k].set(column))[:, k], start)
+        band = prices.band_around(slope, start, width[:, k], lower[:, k], upper[:, k], price[k], price[k])
+        found, _ = prices.shares_at(slope, band, price[k], band.low, band.high, start)
         # A side on which the cost falls for ever stays infinite, and so does the gap.
         low = low.at[:, k].set(jnp.where(band.slope_low <= price[k], jnp.maximum(band.low, lower[:, k]), lower[:, k]))
         high = high.at[:, k].set(

@@ -1,0 +1,7 @@
+"""Pictures of a network, its shares, and a run; matplotlib is loaded when the first one is drawn."""
+
+from .pictures import convergence as convergence
+from .pictures import network as network
+from .pictures import prices as prices
+from .pictures import scaling as scaling
+from .pictures import shares as shares
