@@ -12,6 +12,7 @@ from .intermittent import Intermittent as Intermittent
 from .layouts import Circulant as Circulant
 from .layouts import Dense as Dense
 from .layouts import Digraph as Digraph
+from .layouts import Directed as Directed
 from .layouts import Edges as Edges
 from .layouts import Layout as Layout
 from .layouts import Neighbors as Neighbors
@@ -45,6 +46,8 @@ from .methods import Laplacian as Laplacian
 from .methods import Method as Method
 from .methods import MomentumFlow as MomentumFlow
 from .methods import Nesterov as Nesterov
+from .methods import PushDIGing as PushDIGing
+from .methods import PushPull as PushPull
 from .methods import Saturated as Saturated
 from .methods import SingleBit as SingleBit
 from .methods import TrackingMomentum as TrackingMomentum

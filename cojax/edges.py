@@ -88,7 +88,10 @@ class Sign(Odd):
 
 
 class Along(eqx.Module):
-    """An odd law of the difference: what one end receives, the other gives, so that node sums never change."""
+    """An odd law of the difference: what one end receives, the other gives, so that node sums never change.
+
+    On directed networks two laws are no law of the difference: `Pull` and `Push` say what they are there.
+    """
 
     @abc.abstractmethod
     def __call__(self, weights: Float[Array, "..."], difference: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -97,6 +100,23 @@ class Along(eqx.Module):
 
 class Weigh(Along):
     """w * (heard_j - heard_i): linear, so a network may compute it as a matrix product."""
+
+    def __call__(self, weights: Float[Array, "..."], difference: Float[Array, "..."]) -> Float[Array, "..."]:
+        return _tree.spread(weights, difference) * difference
+
+
+class Pull(Along):
+    """w_ij * (heard_j - heard_i): what agrees on a directed graph; node sums change unless the weights are balanced."""
+
+    def __call__(self, weights: Float[Array, "..."], difference: Float[Array, "..."]) -> Float[Array, "..."]:
+        return _tree.spread(weights, difference) * difference
+
+
+class Push(Along):
+    """w_ij * heard_j - w_ji * heard_i, which is `Weigh` where weights are symmetric: what keeps node sums on any graph.
+
+    Equal messages flow nevertheless, unless the weights are balanced; a network that is not computes it by itself.
+    """
 
     def __call__(self, weights: Float[Array, "..."], difference: Float[Array, "..."]) -> Float[Array, "..."]:
         return _tree.spread(weights, difference) * difference

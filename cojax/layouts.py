@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from ._checks import CojaxInputError, is_concrete
 from ._tree import Tree, spread
-from .edges import Along, Weigh, check_linear
+from .edges import Along, Pull, Push, Weigh, check_linear
 from .links import Ideal, Link, Wire
 
 # The slots of a table are summed in groups of this many, one Python loop each: more compile slowly, fewer run slowly.
@@ -45,7 +45,7 @@ class Layout(Network):
     """A network whose graph of one step is stored as arrays: where neighbours are, and how flows are summed."""
 
     def __check_init__(self):
-        self.link.check(fixed=self.num_graphs == 1, symmetric=not isinstance(self, Digraph))
+        self.link.check(fixed=self.num_graphs == 1, symmetric=not isinstance(self, Digraph | Directed))
 
     def flow(self, wire: Wire, along: Tree) -> Tree:
         """sum_j along(w_ij, heard_j - heard_i) for every node; `along` is a prefix tree of the message."""
@@ -177,7 +177,7 @@ class Digraph(Layout):
         return 1 if self.weights.ndim == 2 else self.weights.shape[0]
 
     def hear(self, law, heard):
-        if isinstance(law, Weigh):
+        if isinstance(law, Weigh | Push | Pull):
             return _matrix_flow(self.weights, self.weights.sum(0), heard)
         check_linear("A digraph", law)
         # What j gives to i is rounded once and subtracted at j: exact, although the weights are not symmetric.
@@ -189,6 +189,70 @@ class Digraph(Layout):
 
     def edge_weights(self):
         raise CojaxInputError("A digraph has no edges with two ends: use a link without memory, or memory per node.")
+
+    def ends(self, message):
+        return self.edge_weights()
+
+    def swap(self, near):
+        return self.edge_weights()
+
+    def collect(self, flux):
+        return self.edge_weights()
+
+
+class Directed(Layout):
+    """A directed graph with weights that need not be balanced, for the methods made for it: `PushDIGing`, `PushPull`.
+
+    weights[i, j] is what node i puts on what it hears from j; `cojax.weights.directed` makes them from arcs. Rows and
+    columns sum to less than 1, so that what `Pull` and `Push` make of messages is stochastic with a positive diagonal.
+
+    Fields: weights (n, n), or (T, n, n) for T graphs in turn; differentiable.
+    Raises `CojaxInputError` for weights that are negative, not finite, or sum to 1 or more.
+    """
+
+    weights: Float[Array, "*T n n"]
+    link: Link = Ideal()
+
+    def __check_init__(self):
+        if is_concrete(self.weights):
+            weights = np.asarray(self.weights)
+            _check_entries("Directed", weights)
+            most = float(max(weights.sum(-1).max(), weights.sum(-2).max()))
+            if most >= 1:
+                raise CojaxInputError(
+                    f"Directed needs weights that sum to less than 1 over every row and column, got {most:g}: a node "
+                    "that keeps nothing of its own need not settle; use cojax.weights.directed."
+                )
+
+    @property
+    def num_nodes(self) -> int:
+        return self.weights.shape[-1]
+
+    def at(self, k):
+        return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 3))
+
+    @property
+    def num_graphs(self) -> int:
+        return 1 if self.weights.ndim == 2 else self.weights.shape[0]
+
+    def hear(self, law, heard):
+        if isinstance(law, Pull):
+            return _matrix_flow(self.weights, self.weights.sum(1), heard)
+        if isinstance(law, Push):
+            # Not centred: where weights are not balanced, equal messages flow too.
+            weights = self.weights.astype(heard.dtype)
+            received = jnp.tensordot(weights, heard, axes=1, precision=lax.Precision.HIGHEST)
+            return received - spread(weights.sum(0), heard) * heard
+        raise CojaxInputError(
+            f"A Directed network needs a method that pushes or pulls, got the law {type(law).__name__}, which needs "
+            "balanced weights; use PushDIGing or PushPull, or a Digraph of cojax.network, which balances them."
+        )
+
+    def thin(self, keep):
+        raise CojaxInputError("A directed network that loses links loses sums: use an undirected network with Lossy.")
+
+    def edge_weights(self):
+        raise CojaxInputError("A directed network has no edges with two ends: use a link without memory per edge.")
 
     def ends(self, message):
         return self.edge_weights()
@@ -370,7 +434,7 @@ def _shifted(heard: Array, offsets: tuple[int, ...]) -> list[Array]:
     return [lax.slice_in_dim(wrapped, reach + offset, reach + offset + size) for offset in nearest]
 
 
-def _check_matrix(owner: str, weights: np.ndarray, *, symmetric: bool) -> None:
+def _check_entries(owner: str, weights: np.ndarray) -> None:
     if weights.ndim not in (2, 3) or weights.shape[-1] != weights.shape[-2] or weights.shape[-1] == 0:
         raise CojaxInputError(f"{owner} needs weights of shape (n, n) or (T, n, n), got {weights.shape}.")
     if not np.isfinite(weights).all():
@@ -381,6 +445,10 @@ def _check_matrix(owner: str, weights: np.ndarray, *, symmetric: bool) -> None:
         raise CojaxInputError(
             f"{owner} needs weights >= 0, got {weights[at]:g} on edge ({at[-2]}, {at[-1]}): nodes would push apart."
         )
+
+
+def _check_matrix(owner: str, weights: np.ndarray, *, symmetric: bool) -> None:
+    _check_entries(owner, weights)
     if symmetric and (weights != np.swapaxes(weights, -1, -2)).any():
         gap = np.abs(weights - np.swapaxes(weights, -1, -2))
         at = tuple(int(part) for part in np.unravel_index(gap.argmax(), gap.shape))

@@ -22,7 +22,7 @@ class Wire(NamedTuple):
 
     heard: Tree  # what the neighbours of every node, and the node itself, take its message to be; nodes first
     near: Tree = None  # by directed edge, what its receiver holds of its sender, where that differs by edge
-    scale: Tree = None  # the state of a quantizer that adapts, shaped as what it rounds
+    scale: Tree = None  # the state of a quantizer that adapts, shaped as what it rounds, or the level of an event
     bits: Any = 0.0  # told so far by one node to one neighbour
     saturated: Any = 0  # numbers so far, of all nodes, that lay beyond the outermost level
 

@@ -85,14 +85,15 @@ class Problem(eqx.Module):
 
     def grad(self, x: Decision) -> Decision:
         """The gradient of every node's cost plus penalty at its own decision, shaped and typed as `x`."""
-        gradient = jax.vmap(jax.grad(self._penalized))(x, self.data, self.lower, self.upper)
+        soft = Softened(self.cost, self.penalty)
+        gradient = jax.vmap(jax.grad(soft))(x, (self.data, self.lower, self.upper))
         return _tree.cast_like(gradient, x)
 
-    def _penalized(self, x: Decision, data: Tree, lower: Any, upper: Any) -> Array:
-        cost = self.cost(x, data)
-        if self.penalty is None or x.cpu is None:
-            return cost
-        return cost + self.penalty(x.cpu, lower, upper).astype(cost.dtype)
+    def softened(self) -> "Problem":
+        """The problem that a run solves: the penalty is part of the cost, and there are no bounds."""
+        if self.penalty is None and self.budget is None:
+            return self
+        return Problem(Softened(self.cost, self.penalty), (self.data, self.lower, self.upper), self.budget)
 
     def start(self, params: Tree = None, cpu: Any = None) -> Decision:
         """A decision to start from, its shares on the grid that keeps their sum exact.
@@ -127,6 +128,20 @@ class Problem(eqx.Module):
             raise CojaxInputError(
                 f"Problem.start needs {self.num_nodes} nodes on the first axis of {name}, got shape {leaf.shape}."
             )
+
+
+class Softened(eqx.Module):
+    """A cost with its penalty, the bounds among the data."""
+
+    cost: Callable
+    penalty: Callable | None
+
+    def __call__(self, x: Decision, data: Tree) -> Array:
+        data, lower, upper = data
+        cost = self.cost(x, data)
+        if self.penalty is None or x.cpu is None:
+            return cost
+        return cost + self.penalty(x.cpu, lower, upper).astype(cost.dtype)
 
 
 def _as_data(leaf: Any) -> Array:

@@ -77,6 +77,25 @@ def fastest(num_nodes: int, pairs: np.ndarray) -> np.ndarray:
     return weights
 
 
+def directed(num_nodes: int, arcs: np.ndarray) -> np.ndarray:
+    """w_ij = 1 / (1 + max(in-degree of i, out-degree of j)) for every arc j -> i, for `cojax.Directed`.
+
+    A rule of the two ends, as `metropolis`: rows and columns sum to less than 1, and are not balanced.
+
+    Args:
+        num_nodes: n.
+        arcs: (2, a), each once; arc (i, j) means that node i hears node j.
+
+    Returns: an (n, n) matrix. Source: Pu, Shi, Xu, Nedic, arXiv 1810.06653, where each end may choose its own.
+    """
+    receivers, senders = arcs
+    coming = np.bincount(receivers, minlength=num_nodes)
+    going = np.bincount(senders, minlength=num_nodes)
+    weights = np.zeros((num_nodes, num_nodes))
+    weights[receivers, senders] = 1 / (1 + np.maximum(coming[receivers], going[senders]))
+    return weights
+
+
 def balanced(num_nodes: int, arcs: np.ndarray) -> np.ndarray:
     """Balanced weights of a strongly connected digraph: pi_i P_ij, scaled so that no row sums to more than 1/2.
 

@@ -237,6 +237,65 @@ def test_a_network_that_talks_at_every_step_is_the_network():
         cojax.Intermittent(COMPRESSED, every=0)
 
 
+def arcs_of(num_nodes=8):
+    """A strongly connected digraph, one arc (receiver, sender) a column, far from balanced."""
+    pairs = {((i + 1) % num_nodes, i) for i in range(num_nodes)} | {(0, 3), (0, 5), (0, 6), (2, 0), (6, 1), (7, 3)}
+    return np.asarray(sorted(pairs)).T
+
+
+ARCS = cojax.weights.directed(8, arcs_of())
+ROW = np.eye(8) - np.diag(ARCS.sum(1)) + ARCS
+COLUMN = np.eye(8) - np.diag(ARCS.sum(0)) + ARCS
+
+
+def push_diging(u, num_steps):
+    y, z, v = u, slope(u), np.ones((8, 1))
+    for _ in range(num_steps):
+        u, v = COLUMN @ (u - STEP * z), COLUMN @ v
+        before, y = y, u / v
+        z = COLUMN @ z + slope(y) - slope(before)
+    return y
+
+
+def push_pull(y, num_steps):
+    z = slope(y)
+    for _ in range(num_steps):
+        before, y = y, ROW @ y - STEP * z
+        z = COLUMN @ z + slope(y) - slope(before)
+    return y
+
+
+@pytest.mark.parametrize(("method", "published"), [(cojax.PushDIGing, push_diging), (cojax.PushPull, push_pull)])
+def test_methods_for_unbalanced_digraphs_are_the_published_ones_and_exact(method, published):
+    network = cojax.Directed(weights=jnp.asarray(ARCS))
+    np.testing.assert_allclose(learned(method(STEP), 40, network), published(np.asarray(START.params), 40), atol=1e-12)
+    params, _, _ = laws.optimum(PROBLEM)
+    np.testing.assert_allclose(learned(method(0.02), 8000, network), np.broadcast_to(params, (8, 3)), atol=1e-11)
+
+
+def test_the_weight_of_push_sum_ends_at_the_perron_vector():
+    method = cojax.CoOpt(learn=cojax.PushDIGing(STEP))
+    run = cojax.solve(PROBLEM, cojax.Directed(weights=jnp.asarray(ARCS)), method, START, num_steps=400, every=400)
+    values, vectors = np.linalg.eig(COLUMN)
+    perron = np.real(vectors[:, np.argmax(np.real(values))])
+    np.testing.assert_allclose(run.state.method.learn.weight, 8 * perron / perron.sum(), atol=1e-12)
+    assert np.ptp(perron / perron.sum()) > 0.05
+
+
+def test_on_symmetric_networks_push_diging_is_atc_tracking_and_push_pull_is_diging():
+    for directed, plain in ((cojax.PushDIGing, cojax.ATCTracking), (cojax.PushPull, cojax.DIGing)):
+        np.testing.assert_allclose(learned(directed(STEP), 40), learned(plain(STEP), 40), atol=1e-12)
+
+
+def test_an_unbalanced_network_refuses_what_needs_balance():
+    network = cojax.Directed(weights=jnp.asarray(ARCS))
+    for method in (cojax.CoOpt(learn=cojax.DIGing(0.1)), cojax.CoOpt(allocate=cojax.Laplacian(0.1))):
+        with pytest.raises(cojax.CojaxInputError, match="needs a method that pushes or pulls, got the law"):
+            cojax.solve(PROBLEM, network, method, START, num_steps=1)
+    with pytest.raises(cojax.CojaxInputError, match="sum to less than 1 over every row and column, got"):
+        cojax.Directed(weights=jnp.asarray(1.5 * (np.ones((2, 2)) - np.eye(2))))
+
+
 # Allocators
 
 
@@ -464,7 +523,7 @@ def test_every_method_has_its_own_docstring_and_source():
 
 
 def utilisation(capacity):
-    return capacity * 16.0 / capacity.sum()
+    return np.asarray(capacity, float) * 16.0 / float(capacity.sum())
 
 
 def test_ratio_consensus_ends_at_equal_utilisation():
@@ -478,7 +537,7 @@ def test_ratio_consensus_ends_at_equal_utilisation():
 def test_token_averaging_ends_in_finite_time_within_one_unit_of_equal_utilisation():
     capacity = jnp.asarray(np.random.default_rng(3).integers(1, 5, 8))
     trace = loops.token_averaging(PROBLEM, NETWORK, START, capacity, 600, 2.0**-8, jax.random.key(0))
-    off = np.abs(trace - utilisation(capacity)[None]) / capacity[None]
+    off = np.abs(np.asarray(trace) - utilisation(capacity)) / np.asarray(capacity)
     # Rounding the start to units moves the utilisation by less than a unit, too.
     assert off[-200:].max() <= 2 * 2.0**-8 < off[0].max()
 
@@ -493,6 +552,47 @@ def test_dual_methods_end_at_the_optimum_and_at_the_budget_only_there():
     for trace in traces.values():
         np.testing.assert_allclose(trace[-1], cpu, atol=1e-10)
         assert np.abs(trace.sum(1) - 16).max() > 0.05
+
+
+def mirrored(price, num_steps):
+    x, half = DEMAND + price / CURVATURE, (np.eye(8) + MIX) / 2
+    before, price = price, MIX @ price - 0.3 * (x - 2.0)
+    for _ in range(num_steps - 1):
+        last, x = x, DEMAND + price / CURVATURE
+        before, price = price, price + MIX @ price - half @ before - 0.3 * (x - last)
+    return DEMAND + price / CURVATURE
+
+
+def dual_tracking(price, num_steps):
+    x = DEMAND + price / CURVATURE
+    excess = x - 2.0
+    for _ in range(num_steps):
+        price = MIX @ price - 0.1 * excess
+        last, x = x, DEMAND + price / CURVATURE
+        excess = MIX @ excess + x - last
+    return x
+
+
+def dual_admm(num_steps):
+    linked = np.asarray(loops.adjacency(NETWORK), float)
+    degree, price, dual = linked.sum(1), np.zeros(8), np.zeros(8)
+    for _ in range(num_steps):
+        pull = degree * price + linked @ price - dual / 0.3
+        weight = 1 / (2 * 0.3 * degree)
+        x = (CURVATURE * DEMAND + weight * (2.0 - 0.3 * pull)) / (CURVATURE + weight)
+        price = (pull + (x - 2.0) / 0.3) / (2 * degree)
+        dual = dual + 0.3 * (degree * price - linked @ price)
+    return x
+
+
+def test_dual_iterates_are_those_of_the_published_recursions():
+    first = price(np.asarray(START.cpu))
+    for trace, published in (
+        (loops.mirror_extra(PROBLEM, NETWORK, START, 0.3, 30), mirrored(first, 30)),
+        (loops.dual_gradient_tracking(PROBLEM, NETWORK, START, 0.1, 30), dual_tracking(first, 30)),
+        (loops.dual_consensus_admm(PROBLEM, NETWORK, START, 0.3, 30), dual_admm(30)),
+    ):
+        np.testing.assert_allclose(trace[-1], published, atol=1e-11)
 
 
 def test_dual_methods_keep_to_hard_bounds():

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import msgspec
@@ -18,7 +17,7 @@ from ..loop import init, solve
 from ..optimum.allocations import Allocation, allocate, marginals
 from ..optimum.certificates import Certificate, certificate, is_certified
 from ..optimum.references import Reference, reference
-from ..problems import Decision, Problem
+from ..problems import Decision, Problem, Softened
 from ..records import Trace
 from ..status import Status
 from . import plans
@@ -109,22 +108,10 @@ def _chunks_at_once(num_chunks: int) -> int:
     return num_chunks // next(calls for calls in range(MOST_CALLS, 0, -1) if num_chunks % calls == 0)
 
 
-class _Softened(eqx.Module):
-    """What the dynamics minimise: a cost with its penalty, the bounds among the data."""
-
-    cost: Any
-    penalty: Any
-
-    def __call__(self, x: Any, data: Any) -> Any:
-        data, lower, upper = data
-        cost = self.cost(x, data)
-        return cost if self.penalty is None else cost + self.penalty(x.cpu, lower, upper)
-
-
 def _as_asked(case: Case) -> Problem:
     """The problem itself, in the form of `_as_run`, so that one compilation judges both."""
     problem = case.problem
-    cost = _Softened(problem.cost, problem.penalty)
+    cost = Softened(problem.cost, problem.penalty)
     none = jnp.full(problem.num_nodes, jnp.inf)
     return Problem(cost, (problem.data, -none, none), problem.budget, lower=problem.lower, upper=problem.upper)
 
@@ -132,7 +119,7 @@ def _as_asked(case: Case) -> Problem:
 def _as_run(case: Case) -> Problem:
     """The problem that the run solves: its bounds are in the cost, and the only ones left keep the cost finite."""
     problem = case.problem
-    cost = _Softened(problem.cost, problem.penalty)
+    cost = Softened(problem.cost, problem.penalty)
     none = jnp.full(problem.num_nodes, jnp.inf)
     lower, upper = -none, none
     if isinstance(case.plan.penalty, plans.Barrier):

@@ -17,6 +17,8 @@ from .lead import LEAD as LEAD
 from .momentum_flow import MomentumFlow as MomentumFlow
 from .nesterov import Nesterov as Nesterov
 from .nids import NIDS as NIDS
+from .push_diging import PushDIGing as PushDIGing
+from .push_pull import PushPull as PushPull
 from .saturated import Saturated as Saturated
 from .single_bit import SingleBit as SingleBit
 from .tracking_momentum import TrackingMomentum as TrackingMomentum

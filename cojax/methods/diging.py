@@ -29,13 +29,17 @@ class DIGing(Method):
     Exact with a constant step, over switching graphs too; two messages a step. On a fixed graph with convex quadratic
     costs of curvature <= L_g it is stable for step_size < (1 + lambda_min(W))**2 / (2 L_g), tight for equal Hessians.
 
+    Over `Innovation(quantizer)` this is compressed gradient tracking (C-GT) with memory rate 1 and gain `mixing`: exact
+    with two compressed messages a step.
+
     Fields:
         step_size: > 0, one number or one per node.
         mixing: in (0, 1], eta of the paper.
         transform: any optax transformation of the tracked gradient, run at every node by itself, static; for instance
             `optax.scale_by_adam()`.
 
-    Source: Nedic, Olshevsky, Shi, SIAM J. Optim. 2017, doi 10.1137/16M1084316; arXiv 2510.25176 in discrete time.
+    Source: Nedic, Olshevsky, Shi, SIAM J. Optim. 2017, doi 10.1137/16M1084316; arXiv 2510.25176 in discrete time;
+    C-GT: Liao, Li, Huang, Pu, IEEE TAC 2022, arXiv 2103.13748.
     """
 
     step_size: Any = eqx.field(converter=floating)

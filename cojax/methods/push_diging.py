@@ -1,0 +1,63 @@
+"""Gradient tracking with push-sum, for directed graphs that are not balanced."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from .. import _tree
+from .._checks import check_number, floating
+from .._tree import Tree
+from ..edges import Along, Push
+from .base import Method
+
+
+class PushDIGingState(NamedTuple):
+    mass: Tree  # its node sum is n times what params agree on
+    weight: Any  # (n,), > 0; sums to n over nodes; None where there are no params
+    slack: Tree  # tracker - gradient; sums to zero over nodes, so the trackers sum to the gradients
+
+
+class PushDIGingTold(NamedTuple):
+    mass: Tree
+    weight: Any
+    tracker: Tree
+
+
+class PushDIGing(Method):
+    """u+ = C (u - step_size * z),  v+ = C v,  y = u / v,  z+ = C z + g(y+) - g(y);  u0 = y0, v0 = 1, z0 = g(y0).
+
+    C is column-stochastic: what every node needs to know is how many hear it. Exact with a constant step over
+    directed graphs that are not balanced, `cojax.Directed`, switching ones included; two messages a step and a
+    number. On symmetric networks v = 1 and this is `ATCTracking`. ADD-OPT steps after the mixing, u+ = C u - step z.
+
+    Fields: step_size, > 0, one number.
+    Source: Nedic, Olshevsky, Shi, SIAM J. Optim. 2017, doi 10.1137/16M1084316; ADD-OPT: Xi, Xin, Khan, IEEE TAC 2018,
+    doi 10.1109/TAC.2017.2737582.
+    """
+
+    step_size: Any = eqx.field(converter=floating)
+
+    def __check_init__(self):
+        check_number("PushDIGing", "step_size", self.step_size, above=0.0, shaped=())
+
+    def init(self, x: Tree, grad: Tree) -> PushDIGingState:
+        num_nodes = _tree.num_nodes(x)
+        weight = None if num_nodes is None else jnp.ones(num_nodes, jnp.result_type(float))
+        return PushDIGingState(x, weight, _tree.zeros_like(x))
+
+    def message(self, state: PushDIGingState, grad: Tree) -> PushDIGingTold:
+        tracker = _tree.add(state.slack, grad)
+        return PushDIGingTold(_tree.add_scaled(state.mass, -self.step_size, tracker), state.weight, tracker)
+
+    def along(self, state: PushDIGingState) -> Along:
+        return Push()
+
+    def update(self, state: PushDIGingState, grad: Tree, flow: PushDIGingTold) -> PushDIGingState:
+        told = self.message(state, grad)
+        return PushDIGingState(
+            _tree.add(told.mass, flow.mass), _tree.add(state.weight, flow.weight), _tree.add(state.slack, flow.tracker)
+        )
+
+    def query(self, state: PushDIGingState) -> Tree:
+        return state.mass if state.weight is None else _tree.scale(state.mass, 1 / state.weight)

@@ -1,0 +1,30 @@
+"""What theory knows before a run: spectra of networks, curvature of problems, and the steps that both allow."""
+
+from .curvatures import Curvature as Curvature
+from .curvatures import curvature as curvature
+from .curvatures import learn_curvature as learn_curvature
+from .curvatures import share_curvature as share_curvature
+from .flows import lyapunov as lyapunov
+from .flows import pencil_eigenvalues as pencil_eigenvalues
+from .limits import Limit as Limit
+from .limits import allocation_limit as allocation_limit
+from .limits import atc_limit as atc_limit
+from .limits import dgd_limit as dgd_limit
+from .limits import diffusion_limit as diffusion_limit
+from .limits import extra_limit as extra_limit
+from .limits import nids_limit as nids_limit
+from .limits import paper_limit as paper_limit
+from .limits import sector_limit as sector_limit
+from .limits import switching_limit as switching_limit
+from .limits import tracking_limit as tracking_limit
+from .limits import tracking_momentum_limit as tracking_momentum_limit
+from .momenta import Momentum as Momentum
+from .momenta import heavy_ball as heavy_ball
+from .momenta import heavy_ball_limit as heavy_ball_limit
+from .momenta import nesterov as nesterov
+from .momenta import nesterov_limit as nesterov_limit
+from .spectra import Spectrum as Spectrum
+from .spectra import is_fixed as is_fixed
+from .spectra import laplacians as laplacians
+from .spectra import spectrum as spectrum
+from .stalls import stall_floor as stall_floor

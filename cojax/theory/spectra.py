@@ -1,0 +1,168 @@
+"""The Laplacians of the graphs of a network, and what their eigenvalues say about mixing."""
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from .._checks import CojaxInputError, is_concrete
+from ..intermittent import Intermittent
+from ..layouts import Digraph, Directed, Layout, Network
+from ..lossy import Lossy
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+# Up to this many rows all eigenvalues of a dense matrix take less time than a few of a sparse one.
+MOST_DENSE = 400
+
+
+class Spectrum(NamedTuple):
+    """The eigenvalues 0 = lambda_1 <= lambda_2 <= ... <= lambda_n of the Laplacians of a network, in short."""
+
+    lambda_2: float  # the smallest over graphs: 0 where one of them is not connected
+    lambda_n: float  # the largest over graphs
+    mean_lambda_2: float  # of the mean Laplacian: > 0 where the union is connected
+    window: int | None  # the fewest graphs in a row whose union is always connected; None where no number is enough
+    mixing_rate: float  # the factor per step by which y+ = W_k y, W_k = I - L_k, forgets disagreement in the long run
+
+
+def laplacians(network: Network) -> "list[sparse.csr_array]":
+    """The weighted Laplacian D - W of every graph that takes its turn, in order, as SciPy sparse matrices in float64.
+
+    Of a `Lossy` network those without loss: a lost link makes a Laplacian smaller, so bounds from above cover loss and
+    bounds from below do not. Of an `Intermittent` one, its silent steps are matrices of zeros. Of a `Digraph` the
+    symmetric part of D - W: its eigenvalues bound, and are not, those of the digraph.
+
+    Raises `CojaxInputError` for a network whose graphs are not known before the run, for a `Directed` one, whose
+    weights need not be balanced, and under jit.
+    """
+    if isinstance(network, Lossy):
+        return laplacians(network.network)
+    if isinstance(network, Intermittent):
+        inner = laplacians(network.network)
+        silence = inner[0] * 0.0
+        silence.eliminate_zeros()
+        period = math.lcm(len(inner), network.every)
+        return [silence if k % network.every else inner[k % len(inner)] for k in range(period)]
+    if isinstance(network, Directed):
+        raise CojaxInputError(
+            "theory.laplacians needs balanced weights, got a Directed network: its nodes do not agree on their mean; "
+            "use a Digraph of cojax.network, which balances them."
+        )
+    if not isinstance(network, Layout):
+        raise CojaxInputError(
+            f"theory.laplacians needs graphs that are known before the run, got a {type(network).__name__}; pass "
+            "network.at(k) for the graph of step k, or give the method its numbers by hand."
+        )
+    if not is_concrete(network):
+        raise CojaxInputError("theory.laplacians computes on the host, got traced weights; call it outside of jit.")
+    return [_laplacian(network.at(k)) for k in range(network.num_graphs)]
+
+
+def _laplacian(net: Any) -> "sparse.csr_array":
+    from scipy import sparse  # here, because it takes longer to load than all of cojax
+
+    size = net.num_nodes
+    if isinstance(net, Digraph):
+        weights = np.asarray(net.weights, np.float64)
+        rows, columns = np.nonzero(weights)
+        values = weights[rows, columns]
+        ends = np.concatenate([rows, columns]), np.concatenate([columns, rows])
+        values = np.concatenate([values, values]) / 2
+    else:
+        one_end = net.ends(jnp.arange(size))
+        ends = tuple(np.asarray(end).ravel() for end in (net.swap(one_end), one_end))
+        values = np.asarray(net.edge_weights(), np.float64).ravel()
+    keep = (values != 0) & (ends[0] != ends[1])
+    matrix = sparse.coo_array((values[keep], (ends[0][keep], ends[1][keep])), shape=(size, size)).tocsr()
+    return (sparse.diags_array(matrix.sum(axis=1)).tocsr() - matrix).tocsr()
+
+
+def is_fixed(network: Network) -> bool:
+    """Whether one graph is in force at every step, without loss."""
+    return isinstance(network, Layout) and network.num_graphs == 1
+
+
+def spectrum(network: Network) -> Spectrum:
+    """The `Spectrum` of a network; as `laplacians`, it leaves losses out.
+
+    Takes all eigenvalues up to 400 nodes, and above a sparse factorisation of every graph and of their mean.
+    Raises as `laplacians`.
+    """
+    matrices = laplacians(network)
+    return Spectrum(
+        lambda_2=min(map(second_eigenvalue, matrices)),
+        lambda_n=max(map(largest_eigenvalue, matrices)),
+        mean_lambda_2=second_eigenvalue(sum(matrices[1:], matrices[0]) / len(matrices)),
+        window=_window(matrices),
+        mixing_rate=_mixing_rate(matrices),
+    )
+
+
+def largest_eigenvalue(matrix: "sparse.csr_array") -> float:
+    """Of a symmetric positive semidefinite matrix; 0 of one without entries."""
+    if matrix.nnz == 0:
+        return 0.0
+    if matrix.shape[0] <= MOST_DENSE:
+        return float(np.linalg.eigvalsh(matrix.toarray())[-1])
+    from scipy.sparse.linalg import eigsh
+
+    return float(eigsh(matrix, k=1, which="LA", v0=_start(matrix), maxiter=10_000, return_eigenvectors=False)[0])
+
+
+def second_eigenvalue(matrix: "sparse.csr_array") -> float:
+    """The second smallest of a symmetric positive semidefinite matrix with a zero eigenvalue; 0 of a single node."""
+    size = matrix.shape[0]
+    if size == 1 or matrix.nnz == 0:
+        return 0.0
+    if size <= MOST_DENSE:
+        return max(float(np.linalg.eigvalsh(matrix.toarray())[1]), 0.0)
+    from scipy.sparse.linalg import eigsh
+
+    # Around a point just below zero: there the matrix can be factorised, and the small eigenvalues lie far apart.
+    below = -1e-6 * matrix.diagonal().max()
+    values = eigsh(matrix.tocsc(), k=2, sigma=below, v0=_start(matrix), return_eigenvectors=False)
+    return max(float(values.max()), 0.0)
+
+
+def _start(matrix: "sparse.csr_array") -> Float[np.ndarray, " n"]:
+    return np.random.default_rng(0).standard_normal(matrix.shape[0])
+
+
+def _window(matrices: "list[sparse.csr_array]") -> int | None:
+    return max(windows) if None not in (windows := [_wait(matrices, k) for k in range(len(matrices))]) else None
+
+
+def _wait(matrices: "list[sparse.csr_array]", first: int) -> int | None:
+    """How many graphs from `first` on it takes until their union is connected."""
+    from scipy.sparse.csgraph import connected_components
+
+    union = matrices[first] * 0.0
+    for num in range(len(matrices)):
+        union = union + abs(matrices[(first + num) % len(matrices)])
+        if connected_components(union, directed=False)[0] == 1:
+            return num + 1
+    return None
+
+
+def _mixing_rate(matrices: "list[sparse.csr_array]") -> float:
+    """The spectral radius of a whole turn on what sums to zero over nodes, per step."""
+    size = matrices[0].shape[0]
+
+    def turn(vector: np.ndarray) -> np.ndarray:
+        for matrix in matrices:
+            vector = vector - matrix @ vector
+        return vector - vector.mean(0)
+
+    if size <= MOST_DENSE:
+        start = np.eye(size) - 1 / size
+        radius = np.abs(np.linalg.eigvals(turn(start))).max()
+    else:
+        from scipy.sparse.linalg import LinearOperator, eigs
+
+        operator = LinearOperator((size, size), matvec=lambda vector: turn(vector - vector.mean()))
+        radius = np.abs(eigs(operator, k=1, which="LM", v0=_start(matrices[0]), return_eigenvectors=False)[0])
+    return float(radius ** (1 / len(matrices)))
