@@ -6,8 +6,10 @@ from . import graphs as graphs
 from . import penalties as penalties
 from . import plots as plots
 from . import tables as tables
+from . import theory as theory
 from . import weights as weights
 from ._checks import CojaxInputError as CojaxInputError
+from .defaults import tuned as tuned
 from .intermittent import Intermittent as Intermittent
 from .layouts import Circulant as Circulant
 from .layouts import Dense as Dense

@@ -12,9 +12,9 @@ LAYERS = [
     {"layouts", "readers"},
     {"lossy", "intermittent", "networks"},
     {"methods"},
-    {"records", "status"},
-    {"loop", "optimum"},
-    {"graphs", "tables", "datasets", "plots"},
+    {"records", "status", "theory"},
+    {"loop", "optimum", "defaults"},
+    {"graphs", "tables", "datasets", "plots", "comparisons"},
     {"app"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

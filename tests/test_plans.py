@@ -7,7 +7,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from cojax import CojaxInputError
+from cojax import CojaxInputError, theory
 from cojax.app import cases, demo, plans, runs
 from cojax.app.centres import InfeasibleError
 from cojax.app.help_texts import EXAMPLE
@@ -189,7 +189,7 @@ def test_the_computed_step_of_the_learner_keeps_half_of_the_limit_of_gradient_tr
     rows = np.concatenate([samples.features, -np.ones((*samples.targets.shape, 1))], axis=2)
     hessians = 10 / 4 * np.einsum("im,imd,ime->ide", samples.weights, rows, rows) + 0.1 * np.eye(31)
     smoothness = np.linalg.eigvalsh(hessians).max()
-    most = max(np.linalg.eigvalsh(matrix.toarray()).max() for matrix in case.wiring.laplacians)
+    most = max(np.linalg.eigvalsh(matrix.toarray()).max() for matrix in theory.laplacians(case.wiring.network))
     limit = (2 - 0.5 * most) ** 2 / (2 * smoothness)
     # The offset has no ridge, so the bound used is a little larger than the true curvature.
     np.testing.assert_allclose(case.plan.method.learn.step_size, limit / 2, rtol=1e-2)
@@ -198,9 +198,9 @@ def test_the_computed_step_of_the_learner_keeps_half_of_the_limit_of_gradient_tr
 def test_the_parts_that_take_turns_make_up_the_whole_network():
     case = cases.ready(demo.demo_plan(steps=100, seed=0))
     union = nx.Graph()
-    for matrix in case.wiring.laplacians:
+    for matrix in theory.laplacians(case.wiring.network):
         union.add_edges_from(zip(*np.nonzero(np.triu(matrix.toarray(), 1)), strict=True))
-    assert len(case.wiring.laplacians) == 4
+    assert len(theory.laplacians(case.wiring.network)) == 4
     assert {frozenset(map(int, pair)) for pair in union.edges} == {frozenset(pair) for pair in case.wiring.pairs}
 
 

@@ -7,11 +7,12 @@ import msgspec
 import numpy as np
 from jaxtyping import Float
 
-from .. import costs, datasets, penalties
+from .. import costs, datasets, penalties, theory
 from .._checks import CojaxInputError
+from ..defaults import MIXING, SHARE
 from ..methods import DGD, EXTRA, CoOpt, DIGing, HeavyBall, Hold, Laplacian, Method
 from ..problems import Decision, Problem
-from . import plans, samples, step_sizes
+from . import plans, samples
 from .centres import Centres, arranged, num_rows, read_table
 from .plans import Plan
 from .wiring import Wiring, wired
@@ -119,16 +120,17 @@ def _with_steps(plan: Plan, wiring: Wiring, curvature: np.ndarray | None, sample
     return msgspec.structs.replace(plan, method=method)
 
 
-def _learner_with_steps(plan: Plan, wiring: Wiring, samples: Any) -> plans.Learner:
+def _learner_with_steps(plan: Plan, wiring: Wiring, dealt: Any) -> plans.Learner:
     learn = plan.method.learn
-    mixing = (learn.mixing or 0.5) if learn.name == "diging" else None
+    mixing = (learn.mixing or MIXING) if learn.name == "diging" else None
     step = learn.step_size
     if step is None:
-        smoothness = _smoothness(plan, samples)
+        smoothness = _smoothness(plan, dealt)
         if mixing is None:
-            step = step_sizes.descent_step(wiring.laplacians, smoothness)
+            limit = theory.extra_limit if learn.name == "extra" else theory.dgd_limit
+            step = SHARE * limit(wiring.network, smoothness).value
         else:
-            step = step_sizes.tracking_step(wiring.laplacians, mixing, smoothness)
+            step = SHARE * theory.tracking_limit(wiring.network, smoothness, mixing).value
     if step <= 0:
         raise CojaxInputError(
             f"$.method.learn needs step_size given: no step is safe for {learn.name} with the weights of this graph."
@@ -140,15 +142,13 @@ def _allocator_with_steps(
     allocate: plans.Allocator, wiring: Wiring, curvature: np.ndarray, extra: float
 ) -> plans.Allocator:
     if allocate.name == "laplacian":
-        return msgspec.structs.replace(
-            allocate, step_size=step_sizes.allocation_step(wiring.laplacians, curvature + extra)
-        )
+        limit = theory.allocation_limit(wiring.network, curvature + extra)
+        return msgspec.structs.replace(allocate, step_size=SHARE * limit.value)
     if not wiring.fixed:
         raise CojaxInputError(
             "$.method.allocate is heavy_ball, whose numbers can be computed for a fixed graph only: give both."
         )
-    least, most = float(curvature.min()), float(curvature.max() + extra)
-    step, momentum = step_sizes.heavy_ball(wiring.laplacians[0], least, most)
+    step, momentum = theory.heavy_ball(wiring.network, curvature, curvature + extra)
     return msgspec.structs.replace(
         allocate,
         step_size=allocate.step_size or step,
@@ -156,11 +156,11 @@ def _allocator_with_steps(
     )
 
 
-def _smoothness(plan: Plan, samples: Any) -> float:
+def _smoothness(plan: Plan, dealt: Any) -> float:
     """A bound of the curvature of every node's loss."""
     model = plan.model
     assert model is not None
-    spread = step_sizes.samples_curvature(samples, offset=isinstance(model, plans.Svm))
+    spread = samples.spread(dealt, offset=isinstance(model, plans.Svm))
     match model:
         case plans.Svm():
             factor = model.weight * model.sharpness / 4

@@ -40,6 +40,18 @@ def dealt(plan: Plan, dataset: datasets.Dataset, num_nodes: int) -> Samples:
     return datasets.per_node_mean(samples) if plan.data.weighting == "node_mean" else samples
 
 
+def spread(samples: Samples, *, offset: bool) -> float:
+    """The largest eigenvalue, over nodes, of sum_j weights_j a_j a_j^T; a_j the features, if `offset` with a -1."""
+    features, weights = np.asarray(samples.features, np.float64), np.asarray(samples.weights, np.float64)
+    if offset:
+        features = np.concatenate([features, -np.ones((*features.shape[:2], 1))], axis=2)
+    rows = np.sqrt(weights)[:, :, None] * features
+    # The smaller of the two Gram matrices has the same largest eigenvalue.
+    wide = rows.shape[2] > rows.shape[1]
+    gram = np.einsum("imd,ikd->imk", rows, rows) if wide else np.einsum("imd,ime->ide", rows, rows, optimize=True)
+    return float(np.linalg.eigvalsh(gram)[:, -1].max())
+
+
 def _named(plan: Plan) -> datasets.Dataset:
     assert plan.data is not None
     if plan.data.test_fraction == 0:

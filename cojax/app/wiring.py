@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sparse
 
 from .. import graphs, weights
 from .._checks import CojaxInputError
@@ -14,7 +13,6 @@ from ..lossy import Lossy
 from ..networks import network
 from ..quantizers import AdaptiveQuantizer, FloatQuantizer, LogQuantizer, UniformQuantizer
 from .plans import Adaptive, Float, Graph, Log, Plan, Uniform
-from .step_sizes import laplacian
 
 REAL = ("nsfnet", "abilene")
 
@@ -25,7 +23,6 @@ class Wiring(NamedTuple):
     network: Network
     names: tuple[str, ...]  # in the order of the rows
     pairs: tuple[tuple[int, int], ...]  # of the union of all graphs
-    laplacians: list[sparse.csr_array]  # of every graph that takes its turn, without loss
     positions: dict[str, tuple[float, float]] | None  # by node: degrees east, degrees north
     fixed: bool  # neither switching nor lossy
     notes: list[str]
@@ -39,21 +36,15 @@ def wired(plan: Plan, names: tuple[str, ...], num_nodes: int) -> Wiring:
     graph, notes = _graph(plan.graph, plan.seed, num_nodes)
     graph = _matched(graph, plan.graph, names, num_nodes)
     order = names or tuple(graph.nodes)
-    found: list[sparse.csr_array] = []
-
-    def weigh(size: int, pairs: np.ndarray) -> np.ndarray:
-        chosen = getattr(weights, plan.graph.weights)(size, pairs)
-        found.append(laplacian(size, pairs, chosen))
-        return chosen
-
     fixed = plan.graph.switching == 1 and plan.graph.loss == 0
     turns = graphs.switching(graph, plan.graph.switching, seed=plan.seed, share=plan.graph.share)
-    built: Network = network(turns, nodelist=order, weights=weigh, link=_link(plan, fixed))
+    rule = getattr(weights, plan.graph.weights)
+    built: Network = network(turns, nodelist=order, weights=rule, link=_link(plan, fixed))
     if plan.graph.loss > 0:
         built = Lossy(built, plan.graph.loss, plan.seed)
     place = {name: row for row, name in enumerate(order)}
     pairs = tuple((place[a], place[b]) for a, b in graph.edges)
-    return Wiring(built, order, pairs, found, _positions(graph), fixed, notes)
+    return Wiring(built, order, pairs, _positions(graph), fixed, notes)
 
 
 def _graph(graph: Graph, seed: int, num_nodes: int) -> tuple[Any, list[str]]:

@@ -1,6 +1,8 @@
 """What theory knows before a run: spectra of networks, curvature of problems, and the steps that both allow."""
 
 from .curvatures import Curvature as Curvature
+from .curvatures import LearnCurvature as LearnCurvature
+from .curvatures import ShareCurvature as ShareCurvature
 from .curvatures import curvature as curvature
 from .curvatures import learn_curvature as learn_curvature
 from .curvatures import share_curvature as share_curvature

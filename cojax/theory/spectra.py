@@ -50,7 +50,7 @@ def laplacians(network: Network) -> "list[sparse.csr_array]":
     if isinstance(network, Directed):
         raise CojaxInputError(
             "theory.laplacians needs balanced weights, got a Directed network: its nodes do not agree on their mean; "
-            "use a Digraph of cojax.network, which balances them."
+            "use a Digraph of cojax.network, which balances them, or give the method its numbers by hand."
         )
     if not isinstance(network, Layout):
         raise CojaxInputError(
@@ -82,8 +82,14 @@ def _laplacian(net: Any) -> "sparse.csr_array":
 
 
 def is_fixed(network: Network) -> bool:
-    """Whether one graph is in force at every step, without loss."""
-    return isinstance(network, Layout) and network.num_graphs == 1
+    """Whether one undirected graph is in force at every step, without loss."""
+    return isinstance(network, Layout) and network.num_graphs == 1 and is_undirected(network)
+
+
+def is_undirected(network: Network) -> bool:
+    """Whether both ends of every link put the same weight on it."""
+    inner = getattr(network, "network", None)
+    return is_undirected(inner) if inner is not None else not isinstance(network, Digraph | Directed)
 
 
 def spectrum(network: Network) -> Spectrum:
@@ -133,7 +139,8 @@ def _start(matrix: "sparse.csr_array") -> Float[np.ndarray, " n"]:
 
 
 def _window(matrices: "list[sparse.csr_array]") -> int | None:
-    return max(windows) if None not in (windows := [_wait(matrices, k) for k in range(len(matrices))]) else None
+    waits = [_wait(matrices, first) for first in range(len(matrices))]
+    return None if None in waits else max(wait for wait in waits if wait is not None)
 
 
 def _wait(matrices: "list[sparse.csr_array]", first: int) -> int | None:

@@ -1,0 +1,196 @@
+"""Methods with every number computed from the network and the problem, so that nobody need type one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import theory
+from ._checks import CojaxInputError
+from .layouts import Network
+from .links import Ideal
+from .methods import (
+    DGD,
+    EXTRA,
+    LEAD,
+    NIDS,
+    ATCTracking,
+    Choco,
+    DIGing,
+    ExactDiffusion,
+    FiniteTime,
+    FixedTime,
+    HeavyBall,
+    Laplacian,
+    Method,
+    MomentumFlow,
+    Nesterov,
+    PushDIGing,
+    PushPull,
+    Saturated,
+    SingleBit,
+    TrackingMomentum,
+)
+from .problems import Decision, Problem
+from .theory import Limit
+
+# The share of its limit that a step takes: the curvature found is one from below where costs are not quadratic.
+SHARE = 0.5
+MIXING = 0.5  # of DIGing: its limit grows as mixing shrinks, agreement slows down
+MOMENTUM = 0.3  # of gradient tracking; what is best depends on more than is known
+CAUTIOUS_MOMENTUM = 0.5  # of an allocator where no best one is known: changing graphs, costs that do not curve
+GAIN = 0.5  # of Choco and LEAD over a quantized link
+# A law that is not linear ends in a cycle whose differences of marginal costs are about this part of the first ones.
+FLOOR = 0.01
+
+Chosen = tuple[Any, Limit]
+
+
+def tuned(kind: Callable[..., Method], problem: Problem, network: Network, start: Decision) -> Method:
+    """The method `kind` with step size, momentum, mixing and gain from the formulas of `cojax.theory`.
+
+        method = cojax.CoOpt(
+            learn=cojax.tuned(cojax.DIGing, problem, network, start),
+            allocate=cojax.tuned(cojax.Laplacian, problem, network, start),
+        )
+
+    Steps are half of their limit, which `limit` gives with what it assumes and whether it is proved; accelerated
+    allocators on a fixed graph take the constants that are best there. Curvatures are found by `theory.curvature`
+    around `start`. Laws that are not linear get the step whose final cycle is about 1 % of the differences of marginal
+    costs at `start`.
+
+    Args:
+        kind: one of the methods of `cojax`, for one half of the decision: `cojax.DIGing`, `cojax.Laplacian`, ....
+        problem, network, start: as for `solve`.
+
+    Computes on the host, not under jit. Raises `CojaxInputError` for a kind without formulas, a half that the problem
+    does not have, a network that `theory.laplacians` refuses, and weights with which no step is stable.
+    """
+    return _chosen(kind, problem, network, start)[0]
+
+
+def limit(kind: Callable[..., Method], problem: Problem, network: Network, start: Decision) -> Limit:
+    """The largest step size of `kind` that is known to be stable, with its assumptions; arguments as for `tuned`."""
+    return _chosen(kind, problem, network, start)[1]
+
+
+def _chosen(kind: Callable[..., Method], problem: Problem, network: Network, start: Decision) -> Chosen:
+    name = getattr(kind, "__name__", type(kind).__name__)
+    rule = LEARNERS.get(kind) or ALLOCATORS.get(kind)
+    if rule is None:
+        known = ", ".join(sorted(each.__name__ for each in (*LEARNERS, *ALLOCATORS)))
+        raise CojaxInputError(f"tuned has no formulas for {name}: give it its numbers by hand, or use one of {known}.")
+    half = "params" if kind in LEARNERS else "cpu"
+    if not jax.tree.leaves(getattr(start, half)):
+        raise CojaxInputError(f"tuned({name}) needs a start with {half}, got None: {name} decides on nothing else.")
+    method, limit = rule(kind, problem, network, start)
+    if not limit.value > 0:
+        raise CojaxInputError(
+            f"tuned({name}) finds no stable step for the weights of this network, whose lambda_n is 2 or more; use "
+            "smaller weights such as cojax.weights.metropolis, or DIGing, which can mix less."
+        )
+    if isinstance(network.link, Ideal):
+        return method, limit
+    return method, Limit(limit.value, f"{limit.assumptions}; the link taken for an exact one", "heuristic")
+
+
+def _smoothness(kind: Any, problem: Problem, start: Decision) -> float:
+    high = theory.learn_curvature(problem, start).high
+    if high > 0:
+        return high
+    raise CojaxInputError(f"tuned({kind.__name__}) needs costs that curve in params, got linear ones: no step is best.")
+
+
+def _share_curvature(kind: Any, problem: Problem, start: Decision) -> theory.ShareCurvature:
+    curvature = theory.share_curvature(problem, start)
+    if curvature.high.max() > 0:
+        return curvature
+    raise CojaxInputError(f"tuned({kind.__name__}) needs costs that curve in cpu, got linear ones: no step is best.")
+
+
+def _by(bound: Callable[..., Limit], **fixed: Any) -> Callable[..., Chosen]:
+    """Half of `bound`, for a method whose other numbers are `fixed`, which the bound depends on."""
+
+    def rule(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
+        limit = bound(network, _smoothness(kind, problem, start), **fixed)
+        return kind(SHARE * limit.value or 1.0, **fixed), limit
+
+    return rule
+
+
+def _compressed(bound: Callable[..., Limit]) -> Callable[..., Chosen]:
+    """Half of `bound`, with the gain that a quantized link needs."""
+
+    def rule(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
+        limit = bound(network, _smoothness(kind, problem, start))
+        gain = 1.0 if isinstance(network.link, Ideal) else GAIN
+        return kind(SHARE * limit.value or 1.0, gain=gain), limit
+
+    return rule
+
+
+def _flow(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
+    """Half of the limit divided by the steepest slope d -> odd(d)/d of the law over the differences that will occur."""
+    curvature = _share_curvature(kind, problem, start).high
+    limit = theory.allocation_limit(network, curvature)
+    spread = _price_spread(problem, start)
+    # A limit at half of the first differences is felt at first and not near the optimum.
+    law = kind(1.0, level=0.5 * spread) if kind is Saturated else kind(1.0)
+    ends = np.asarray([FLOOR * spread, spread])
+    steepest = float(np.max(np.asarray(law.odd(jnp.asarray(ends))) / ends))
+    limit = limit._replace(value=limit.value / steepest)
+    if kind in (FiniteTime, FixedTime, SingleBit):
+        assumptions = f"{limit.assumptions}; until differences are {FLOOR:.0%} of those at the start"
+        limit = Limit(limit.value, assumptions, "sufficient")
+    return _with_step(law, SHARE * limit.value), limit
+
+
+def _price_spread(problem: Problem, start: Decision) -> float:
+    """The largest difference of two marginal costs at the start; 1 where there is none."""
+    slopes = np.asarray(problem.grad(start).cpu, np.float64)
+    spread = float(np.ptp(slopes, axis=0).max())
+    return spread if 0 < spread < np.inf else 1.0
+
+
+def _with_step(law: Laplacian, step_size: float) -> Laplacian:
+    return eqx.tree_at(lambda method: method.step_size, law, step_size)
+
+
+def _accelerated(best: Callable[..., theory.Momentum], bound: Callable[..., Limit]) -> Callable[..., Chosen]:
+    """The constants that are best on a fixed graph for costs that curve everywhere; cautious ones elsewhere."""
+
+    def rule(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
+        curvature = _share_curvature(kind, problem, start)
+        if theory.is_fixed(network) and curvature.low.min() > 0:
+            constants = best(network, curvature.low, curvature.high)
+            return kind(*constants), bound(network, curvature.high, constants.momentum)
+        plain = theory.allocation_limit(network, curvature.high).value
+        # Momentum makes of every step 1 / (1 - momentum) in the long run.
+        step_size = SHARE * plain * (1.0 - CAUTIOUS_MOMENTUM)
+        return kind(step_size, CAUTIOUS_MOMENTUM), bound(network, curvature.high, CAUTIOUS_MOMENTUM)
+
+    return rule
+
+
+LEARNERS: dict[Any, Callable[..., Chosen]] = {
+    DGD: _by(theory.dgd_limit),
+    EXTRA: _by(theory.extra_limit),
+    NIDS: _by(theory.nids_limit),
+    ExactDiffusion: _by(theory.nids_limit),
+    DIGing: _by(theory.tracking_limit, mixing=MIXING),
+    PushPull: _by(theory.tracking_limit),
+    ATCTracking: _by(theory.atc_limit),
+    PushDIGing: _by(theory.atc_limit),
+    TrackingMomentum: _by(theory.tracking_momentum_limit, momentum=MOMENTUM),
+    Choco: _compressed(theory.diffusion_limit),
+    LEAD: _compressed(theory.nids_limit),
+}
+ALLOCATORS: dict[Any, Callable[..., Chosen]] = {
+    **dict.fromkeys((Laplacian, FiniteTime, FixedTime, Saturated, SingleBit), _flow),
+    HeavyBall: _accelerated(theory.heavy_ball, theory.heavy_ball_limit),
+    MomentumFlow: _accelerated(theory.heavy_ball, theory.heavy_ball_limit),
+    Nesterov: _accelerated(theory.nesterov, theory.nesterov_limit),
+}
