@@ -9,6 +9,8 @@ from . import tables as tables
 from . import theory as theory
 from . import weights as weights
 from ._checks import CojaxInputError as CojaxInputError
+from .comparisons import Course as Course
+from .comparisons import compare as compare
 from .defaults import tuned as tuned
 from .intermittent import Intermittent as Intermittent
 from .layouts import Circulant as Circulant

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import Array
 
 
 class CojaxInputError(ValueError):
@@ -26,6 +27,27 @@ def real_array(owner: str, name: str, value: Any) -> np.ndarray:
     if array.dtype.kind not in "iuf" and not is_small_float(array.dtype):
         raise CojaxInputError(f"{owner} needs real numbers for {name}, got {array.dtype}.")
     return array
+
+
+def device_array(owner: str, name: str, value: Any) -> Array:
+    """`value` as a real JAX array, in JAX's own widths: numbers that do not fit these are refused, not wrapped."""
+    array = real_array(owner, name, value)
+    with np.errstate(all="ignore"):
+        kept = array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
+    lost = kept != array if array.dtype.kind in "iu" else np.isfinite(array) & ~np.isfinite(kept)
+    if lost.any():
+        raise CojaxInputError(
+            f"{owner} needs {name} within the range of {kept.dtype}, got {array[lost].flat[0]}; enable jax_enable_x64, "
+            "or choose a larger unit."
+        )
+    return jnp.asarray(kept)
+
+
+def whole_number(owner: str, name: str, value: Any, *, at_least: int) -> int:
+    """`value` as an int: Python's and NumPy's whole numbers pass, booleans and floats do not."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < at_least:
+        raise CojaxInputError(f"{owner} needs a whole number {name} >= {at_least}, got {value!r}.")
+    return int(value)
 
 
 def is_small_float(dtype: Any) -> bool:
@@ -49,7 +71,7 @@ def check_number(
     shaped: tuple[int, ...] | None = None,
     why: str = "",
 ) -> None:
-    """Refuse `value` outside the open or closed range given; tracers pass."""
+    """Refuse `value` outside the open or closed range given; tracers pass. `why` is of the shape where one is given."""
     because = f": {why}" if why else ""
     if shaped is not None and np.shape(value) != shaped:
         wanted = "one number" if shaped == () else f"shape {shaped}"
@@ -69,4 +91,5 @@ def check_number(
         bad |= ~(array < below)
     if np.any(bad):
         got = float(array[bad].flat[0])
+        because = because if shaped is None else ""
         raise CojaxInputError(f"{owner} needs {' and '.join(wanted) or f'a finite {name}'}, got {got:g}{because}.")

@@ -1,5 +1,7 @@
 """CPU shares live on a power-of-two grid, so that moving them adds without rounding."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -13,10 +15,13 @@ def _headroom(value: Float[Array, "..."]) -> int:
     return 6 if value.dtype == jnp.float64 else 4
 
 
-def grid_of(cpu: Float[Array, "..."] | None) -> Float[Array, ""]:
+def grid_of(cpu: Any) -> Float[Array, ""]:
     """The power of two that divides, exactly, all shares up to 64 times (float32: 16 times) the largest of `cpu`."""
     if cpu is None:
         raise CojaxInputError("An allocator needs shares to move, got cpu = None; give the problem a budget.")
+    if not hasattr(cpu, "dtype"):
+        got = type(cpu).__name__
+        raise CojaxInputError(f"An allocator needs an array of shares, got {got}; use CoOpt(allocate=...).")
     _, exponent = jnp.frexp(jnp.max(jnp.abs(lax.stop_gradient(cpu))))
     return jnp.ldexp(jnp.ones((), cpu.dtype), exponent + _headroom(cpu) - _precision(cpu))
 

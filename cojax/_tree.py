@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ._checks import CojaxInputError
+
 Tree = Any  # a pytree of arrays
 
 
@@ -64,8 +66,12 @@ def num_nodes(tree: Tree) -> int | None:
     return leaves[0].shape[0] if leaves else None
 
 
-def as_pytree(function: Callable) -> Callable:
+def as_pytree(function: Any) -> Callable:
     """A plain function wrapped so that jax.jit takes it as part of a pytree; a Module is one already."""
+    if not callable(function):
+        raise CojaxInputError(
+            f"A cost or a penalty needs to be a function, or a Module with __call__, got {function!r}."
+        )
     if isinstance(function, eqx.Module | jax.tree_util.Partial):
         return function  # pyright: ignore[reportReturnType]
     return jax.tree_util.Partial(function)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._checks import CojaxInputError
+from ._checks import CojaxInputError, whole_number
 from .readers.backbones import abilene as abilene
 from .readers.backbones import nsfnet as nsfnet
 from .readers.graphfiles import GraphFile as GraphFile
@@ -36,8 +36,11 @@ def named(name: str, num_nodes: int | None = None, *, seed: int = 0, **settings:
     for key, value in settings.items():
         if key not in allowed:
             raise CojaxInputError(f"graphs.named({name!r}) takes {' and '.join(allowed) or 'no settings'}, got {key}.")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < math.inf:
             raise CojaxInputError(f"graphs.named({name!r}) needs a number > 0 for {key}, got {value!r}.")
+    seed = whole_number(f"graphs.named({name!r})", "seed", seed, at_least=0)
+    if settings.get("probability", 0) > 1:
+        raise CojaxInputError(f"graphs.named({name!r}) needs probability <= 1, got {settings['probability']:g}.")
     if name in ("nsfnet", "abilene"):
         graph = maker()
         if num_nodes not in (None, len(graph)):
@@ -45,8 +48,7 @@ def named(name: str, num_nodes: int | None = None, *, seed: int = 0, **settings:
                 f"graphs.named({name!r}) has {len(graph)} nodes, got num_nodes={num_nodes}; leave it out."
             )
         return graph
-    if isinstance(num_nodes, bool) or not isinstance(num_nodes, int) or num_nodes < 1:
-        raise CojaxInputError(f"graphs.named({name!r}) needs a whole num_nodes >= 1, got {num_nodes!r}.")
+    num_nodes = whole_number(f"graphs.named({name!r})", "num_nodes", num_nodes, at_least=1)
     return maker(num_nodes, seed, **settings)
 
 
@@ -57,8 +59,8 @@ def switching(graph: Any, num_graphs: int, *, seed: int, share: int | float = 0.
     well be unconnected: nodes then agree over several steps, as in Nedić, Olshevsky, Shi, SIAM J. Optim. 27(4), 2017,
     doi 10.1137/16M1084316. Raises `CojaxInputError` for num_graphs < 1 and a share outside [0, 1].
     """
-    if num_graphs < 1:
-        raise CojaxInputError(f"graphs.switching needs num_graphs >= 1, got {num_graphs}.")
+    num_graphs = whole_number("graphs.switching", "num_graphs", num_graphs, at_least=1)
+    seed = whole_number("graphs.switching", "seed", seed, at_least=0)
     if not 0.0 <= share <= 1.0:
         raise CojaxInputError(f"graphs.switching needs a share of links in [0, 1], got {share}.")
     rng = np.random.default_rng(seed)

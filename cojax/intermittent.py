@@ -32,6 +32,10 @@ class Intermittent(Network):
     def __check_init__(self):
         if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
             raise CojaxInputError(f"Intermittent needs a whole number every >= 1, got {self.every!r}.")
+        if not isinstance(self.network, Network):
+            raise CojaxInputError(
+                f"Intermittent needs a network, got {type(self.network).__name__}; make one by cojax.network(...)."
+            )
 
     @property
     def link(self) -> Link:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -424,8 +424,8 @@ class Circulant(Layout):
 def _shifted(heard: Array, offsets: tuple[int, ...]) -> list[Array]:
     """heard[(i + offset) % n] for every offset, as slices of one copy with its ends wrapped around.
 
-    A `jnp.roll` an offset costs 2 to 4 times as much (`benchmarks/layouts.py`); a gather is cheaper for long rows, but
-    where nodes are spread over devices it sends all of them, and slices only the wrapped ends and the borders.
+    XLA on CPU runs a `jnp.roll` an offset several times slower. A gather is faster for long rows, but where nodes are
+    spread over devices it sends all of them, and slices only their borders (`benchmarks/README.md`).
     """
     size = heard.shape[0]
     nearest = [offset if 2 * offset <= size else offset - size for offset in offsets]

@@ -1,7 +1,7 @@
 """The only loop in cojax."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from . import _grid
-from ._checks import CojaxInputError
+from ._checks import CojaxInputError, whole_number
 from ._tree import Tree
 from .layouts import Network
 from .links import Wire
@@ -42,6 +42,7 @@ class Solution(NamedTuple):
 def init(problem: Problem, network: Network, method: Method, start: Decision) -> State:
     """The state before the first step: the gradient at `start`, told to the neighbours once."""
     _check_sizes(problem, network, start)
+    _check_cost(problem, start)
     grad = problem.grad(start)
     inner = method.init(start, grad)
     net = network.at(0)
@@ -84,11 +85,21 @@ def solve(
 
     Returns: a `Solution`. While running nothing is raised: its status and its trace say what happened.
 
-    Raises `CojaxInputError` where the sizes of problem, network and start differ, or num_steps is no multiple of every.
+    Raises `CojaxInputError` where problem, network, method and start do not fit each other, num_steps is no multiple of
+    every, or the cost is no real number that JAX can trace.
     """
-    for name, value, least in (("every", every, 1), ("num_steps", num_steps, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise CojaxInputError(f"solve needs a whole number {name} >= {least}, got {value!r}.")
+    every = whole_number("solve", "every", every, at_least=1)
+    num_steps = whole_number("solve", "num_steps", num_steps, at_least=0)
+    for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("method", method, Method)):
+        if not isinstance(value, kind):
+            raise CojaxInputError(f"solve needs a cojax {kind.__name__} for {name}, got {_shown(value)}.")
+    if not isinstance(start, Decision | State):
+        got = type(start).__name__
+        raise CojaxInputError(f"solve needs a start from problem.start(...) or a solution's state, got {got}.")
+    if not isinstance(record, Hashable) or not callable(record):
+        raise CojaxInputError(
+            f"solve needs a function record(problem, x, state) that Python can hash, got {_shown(record)}."
+        )
     if num_steps % every:
         raise CojaxInputError(f"solve needs num_steps to be a multiple of every, got {num_steps} and {every}.")
     return _solve(problem, network, method, start, num_steps // every, every, record)
@@ -96,6 +107,8 @@ def solve(
 
 @functools.partial(jax.jit, static_argnums=(4, 5, 6))
 def _solve(problem, network, method, start, num_chunks, every, record) -> Solution:
+    if isinstance(start, State):
+        _check_state(problem, network, method, start)
     state = start if isinstance(start, State) else init(problem, network, method, start)
     shapes = jax.eval_shape(lambda: state.wire)
 
@@ -117,8 +130,8 @@ def _solve(problem, network, method, start, num_chunks, every, record) -> Soluti
 def _flatten_wire(state: State) -> State:
     """`state` with the wire as vectors, the shape in which XLA on CPU then computes it.
 
-    A quantizer over rows of 10 numbers leaves most SIMD lanes idle: as a vector it is 2.4 times faster, and the whole
-    step 1.25 times (`benchmarks/step.py`). The flow still reads rows: a gather over vectors would be slower.
+    A quantizer over rows of 10 numbers leaves most SIMD lanes idle, over a vector none; the flow still reads rows
+    (`benchmarks/README.md`).
     """
     return state._replace(wire=jax.tree.map(lambda leaf: leaf.reshape(-1), state.wire))
 
@@ -133,11 +146,45 @@ def _imbalance(problem: Problem, x: Decision) -> Float[Array, ""]:
     return _grid.imbalance(x.cpu, problem.budget)
 
 
-def _check_sizes(problem: Problem, network: Network, start: Decision) -> None:
-    if not isinstance(start, Decision):
+def _shown(value: Any) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
+
+
+def _check_state(problem: Problem, network: Network, method: Method, state: State) -> None:
+    """Whether a run of this problem, network and method has states like `state`."""
+    try:
+        like = jax.eval_shape(lambda: init(problem, network, method, method.query(state.method)))
+        fits = jax.tree.map(jnp.shape, like) == jax.tree.map(jnp.shape, state)
+    except CojaxInputError:
+        raise
+    except Exception:  # whatever a method raises on another one's state
+        fits = False
+    if not fits:
         raise CojaxInputError(
-            f"solve needs a start from problem.start(...) or a solution's state, got {type(start).__name__}."
+            "solve needs a state of a run with this problem, network and method, got another's; start anew from its "
+            "decision, problem.start(*solution.x)."
         )
+
+
+def _check_cost(problem: Problem, start: Decision) -> None:
+    """Whether the cost of a node is one real number, before a derivative of it is asked for."""
+    try:
+        costs = jax.eval_shape(jax.vmap(problem.cost), start, problem.data)
+    except CojaxInputError:
+        raise
+    except Exception as error:  # whatever a caller's function raises when it is traced
+        reason = str(error).partition("\n")[0]
+        raise CojaxInputError(
+            f"The cost of a node cannot be traced ({type(error).__name__}: {reason}); write cost(x, data) in "
+            "jax.numpy, without branches on values."
+        ) from error
+    shape, dtype = getattr(costs, "shape", None), getattr(costs, "dtype", bool)
+    if shape != (problem.num_nodes,) or not jnp.issubdtype(dtype, jnp.floating):
+        one = type(costs).__name__ if shape is None else f"shape {shape[1:]} and dtype {dtype}"
+        raise CojaxInputError(f"The cost of a node needs to be one real number, of shape (), got {one}.")
+
+
+def _check_sizes(problem: Problem, network: Network, start: Decision) -> None:
     sizes = {"problem": problem.num_nodes, "network": network.num_nodes}
     for leaf in jax.tree.leaves(start):
         sizes["start"] = leaf.shape[0] if leaf.ndim else 0
@@ -148,3 +195,8 @@ def _check_sizes(problem: Problem, network: Network, start: Decision) -> None:
         raise CojaxInputError(f"solve needs one number of nodes everywhere, got {got}.")
     if (start.cpu is None) != (problem.budget is None):
         raise CojaxInputError("solve needs a start made by this problem's start(...): only one of them has cpu.")
+    if problem.lower is not None and start.cpu.shape != problem.lower.shape:
+        raise CojaxInputError(f"solve needs cpu of shape {problem.lower.shape} at the start, got {start.cpu.shape}.")
+    for leaf in jax.tree.leaves(start):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise CojaxInputError(f"solve needs a start of floats, got {leaf.dtype}; make it by problem.start(...).")

@@ -46,16 +46,17 @@ def network(
     if layout not in LAYOUTS:
         raise CojaxInputError(f"network needs layout to be one of {', '.join(LAYOUTS)}, got {layout!r}.")
     link = Ideal() if link is None else link
+    if not isinstance(link, Link):
+        raise CojaxInputError(f"network needs a link such as Ideal() or Quantized(LogQuantizer(0.1)), got {link!r}.")
+    if not callable(weights):
+        raise CojaxInputError(f"network needs a rule for weights such as cojax.weights.metropolis, got {weights!r}.")
     items = _as_list(graphs)
     matrices = [_as_matrix(item) for item in items]
     if any(_is_directed(item, matrix) for item, matrix in zip(items, matrices, strict=True)):
         return _digraph(items, matrices, nodelist, link, layout)
     names = _names(items, matrices, nodelist)
     edges = [_edges(item, matrix, names) for item, matrix in zip(items, matrices, strict=True)]
-    chosen = [
-        real_array("network", "weights", weights(len(names), pairs)) if given is None else given
-        for pairs, given in edges
-    ]
+    chosen = [_weighed(weights, len(names), pairs) if given is None else given for pairs, given in edges]
     pairs, table = _union(len(names), [pairs for pairs, _ in edges], chosen)
     _check_weights(pairs, table)
     _check_connected(len(names), pairs[:, (table > 0).any(0)], names)
@@ -95,6 +96,13 @@ def pick_layout(num_nodes: int, pairs: np.ndarray) -> str:
     return "dense" if largest > num_nodes / 3 else "neighbors"
 
 
+def _weighed(rule: Weights, num_nodes: int, pairs: np.ndarray) -> np.ndarray:
+    weights = real_array("network", "weights", rule(num_nodes, pairs))
+    if weights.shape not in ((), pairs.shape[1:]):
+        raise CojaxInputError(f"network needs weights of shape {pairs.shape[1:]}, one an edge, got {weights.shape}.")
+    return weights
+
+
 def _as_list(graphs: Any) -> list:
     if isinstance(graphs, list | tuple):
         items = list(graphs)
@@ -120,7 +128,7 @@ def _as_matrix(item: Any) -> "sparse.coo_array | None":
     if sparse.issparse(item):
         matrix = sparse.coo_array(item)
     elif hasattr(item, "shape"):
-        matrix = sparse.coo_array(real_array("network", "graphs", item))
+        matrix = sparse.coo_array(np.atleast_1d(real_array("network", "graphs", item)))
     else:
         raise CojaxInputError(f"network needs networkx graphs or weight matrices, got {type(item).__name__}.")
     if matrix.shape is None or len(matrix.shape) != 2 or matrix.shape[0] != matrix.shape[1]:
@@ -139,16 +147,23 @@ def _as_matrix(item: Any) -> "sparse.coo_array | None":
 def _is_directed(item: Any, matrix: "sparse.coo_array | None") -> bool:
     if matrix is None:
         return item.is_directed()
-    return bool(abs(matrix - matrix.T).sum() > 0)
+    # A matrix that was computed may be symmetric up to rounding.
+    return (
+        bool(abs(matrix - matrix.T).max() > 16 * np.finfo(np.float32).eps * abs(matrix).max()) if matrix.nnz else False
+    )
 
 
 def _names(items: list, matrices: list, nodelist: Sequence[Hashable] | None) -> list[Hashable]:
     """The nodes in order; every graph must have exactly these."""
     first: list[Hashable] = list(items[0].nodes) if matrices[0] is None else list(range(matrices[0].shape[0]))
-    names = first if nodelist is None else list(nodelist)
+    try:
+        names = first if nodelist is None else list(nodelist)
+        repeated = len(set(names)) != len(names)
+    except TypeError as error:
+        raise CojaxInputError(f"network needs nodelist to be a sequence of nodes, got {nodelist!r}.") from error
     if len(names) == 0:
         raise CojaxInputError("network needs at least one node, got an empty graph.")
-    if len(set(names)) != len(names):
+    if repeated:
         raise CojaxInputError("network needs every node once in nodelist, got a repeated one.")
     for item, matrix in zip(items, matrices, strict=True):
         here = set(range(matrix.shape[0])) if matrix is not None else set(item.nodes)
@@ -169,16 +184,21 @@ def _edges(item: Any, matrix: "sparse.coo_array | None", names: list) -> tuple[n
         ends = np.stack([rows[matrix.row], rows[matrix.col]])
         keep = (ends[0] < ends[1]) & (matrix.data != 0)
         return ends[:, keep], matrix.data[keep]
-    if item.is_multigraph():
+    return np.sort(_ends(item, names, place), axis=0), None
+
+
+def _ends(graph: Any, names: list, place: dict) -> np.ndarray:
+    """The two ends (2, e) of every edge of a networkx graph, as rows."""
+    if graph.is_multigraph():
         raise CojaxInputError(
             "network needs a graph without parallel edges, got a networkx multigraph; "
-            "collapse them with networkx.Graph(graph)."
+            f"collapse them with networkx.{'DiGraph' if graph.is_directed() else 'Graph'}(graph)."
         )
-    ends = np.array([(place[a], place[b]) for a, b in item.edges], dtype=np.int64).reshape(-1, 2).T
+    ends = np.array([(place[a], place[b]) for a, b in graph.edges], dtype=np.int64).reshape(-1, 2).T
     if (ends[0] == ends[1]).any():
         node = names[int(ends[0][ends[0] == ends[1]][0])]
         raise CojaxInputError(f"network needs a graph without self-loops, got one at node {node!r}; remove it.")
-    return np.sort(ends, axis=0), None
+    return ends
 
 
 def _union(num_nodes: int, pairs: list[np.ndarray], weights: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -287,7 +307,9 @@ def _digraph(items: list, matrices: list, nodelist: Any, link: Link, layout: str
             rows = np.asarray([place[node] for node in range(matrix.shape[0])])
             plane[np.ix_(rows, rows)] = matrix.toarray()
         else:
-            plane[:] = balanced(len(names), np.asarray([(place[b], place[a]) for a, b in item.edges]).reshape(-1, 2).T)
+            # An undirected graph among directed ones is heard both ways along every edge.
+            ends = _ends(item, names, place)
+            plane[:] = balanced(len(names), ends[::-1] if item.is_directed() else np.hstack([ends, ends[::-1]]))
     _check_connected(len(names), np.stack(np.nonzero((tensor > 0).any(0))), names, directed=True)
     tensor = _as_default(tensor)
     return Digraph(weights=jnp.asarray(tensor[0] if len(items) == 1 else tensor), link=link)

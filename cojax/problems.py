@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from . import _grid, _tree
-from ._checks import CojaxInputError, is_concrete, real_array
+from ._checks import CojaxInputError, device_array, is_concrete, is_small_float, real_array
 from ._tree import Tree
 
 
@@ -30,7 +30,8 @@ class Problem(eqx.Module):
         data: a pytree of arrays with the n nodes on the first axis.
         budget: the CPU total, () or (r,), in the unit of `cpu`. Its last bits are rounded (1e-14 relative in float64,
             2e-6 in float32), so that shares can sum to it exactly.
-        lower, upper: bounds of the shares, broadcast to (n,) or (n, r); none by default.
+        lower, upper: bounds of the shares, () or shaped as they; for r resources also (n, 1) or (n,), one per node, and
+            (r,), one per resource, where n differs from r; none by default.
         penalty: what the dynamics add to the cost outside of the bounds, `penalty(cpu, lower, upper)` of one node:
             one of `cojax.penalties.PowerPenalty`, `SoftplusPenalty`, `BarrierPenalty`. Without it, bounds are only
             checked and used by `reference`; with it they are soft: the run may pass them by a little.
@@ -66,13 +67,15 @@ class Problem(eqx.Module):
             self.budget = self.lower = self.upper = None
             return
         budget = _as_float("budget", budget)
-        if budget.ndim > 1:
+        if budget.ndim > 1 or budget.size == 0:
             raise CojaxInputError(f"Problem needs a budget of shape () or (r,), got {budget.shape}.")
+        if jnp.finfo(budget.dtype).bits < 32:  # too few bits to count shares in
+            budget = budget.astype(jnp.float32)
         self.budget = _grid.round_budget(budget)
         self.lower = _bound("lower", lower, -jnp.inf, nodes, budget)
         self.upper = _bound("upper", upper, jnp.inf, nodes, budget)
-        if is_concrete(self.budget, self.lower, self.upper):
-            _check_bounds(np.asarray(self.budget), np.asarray(self.lower), np.asarray(self.upper))
+        if is_concrete(budget, self.lower, self.upper):
+            _check_bounds(np.asarray(budget), np.asarray(self.lower), np.asarray(self.upper))
 
     @property
     def num_nodes(self) -> int:
@@ -145,21 +148,30 @@ class Softened(eqx.Module):
 
 
 def _as_data(leaf: Any) -> Array:
-    if isinstance(leaf, jax.Array):  # keys and tracers included
-        return leaf
-    array = np.asarray(leaf)
-    if array.dtype.kind not in "biuf":
+    on_device = isinstance(leaf, jax.Array)  # keys and tracers included
+    array = leaf if on_device else np.asarray(leaf)
+    wrong = jnp.issubdtype(array.dtype, jnp.complexfloating) if on_device else array.dtype.kind not in "biuf"
+    if wrong and not is_small_float(array.dtype):
         raise CojaxInputError(f"Problem needs real numbers in data, got an array of {array.dtype}.")
-    return jnp.asarray(array)
+    if on_device or array.dtype.kind == "b":
+        return jnp.asarray(array)
+    return device_array("Problem", "data", array)
+
+
+def _as_real(name: str, value: Any) -> Array:
+    if not isinstance(value, jax.Array):
+        array = real_array("Problem", name, value)
+        # Whole numbers become floats before JAX sees them: it would wrap those beyond its integers.
+        value = device_array("Problem", name, array.astype(float) if array.dtype.kind in "iu" else array)
+    if jnp.issubdtype(value.dtype, jnp.integer):
+        value = value.astype(jnp.result_type(float))
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise CojaxInputError(f"Problem needs real numbers for {name}, got {value.dtype}.")
+    return value
 
 
 def _as_float(name: str, value: Any) -> Array:
-    if not isinstance(value, jax.Array):
-        value = jnp.asarray(real_array("Problem", name, value))
-    if jnp.issubdtype(value.dtype, jnp.complexfloating):
-        raise CojaxInputError(f"Problem needs real numbers for {name}, got {value.dtype}.")
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-        value = value.astype(jnp.result_type(float))
+    value = _as_real(name, value)
     if is_concrete(value) and not np.isfinite(np.asarray(value)).all():
         raise CojaxInputError(f"Problem needs finite numbers for {name}, got {value.dtype} with NaN or infinity.")
     return value
@@ -185,10 +197,13 @@ def _bound(name: str, value: Any, default: float, nodes: int, budget: Array) -> 
     shape = (nodes, *budget.shape)
     if value is None:
         return jnp.full(shape, default, budget.dtype)
-    if not isinstance(value, jax.Array):
-        value = jnp.asarray(real_array("Problem", name, value))
-    value = value.astype(budget.dtype)
+    value = _as_real(name, value).astype(budget.dtype)
     if value.ndim == 1 and budget.ndim == 1 and value.shape[0] == nodes:
+        if shape == (nodes, nodes) and nodes > 1:
+            raise CojaxInputError(
+                f"Problem needs {name} of shape (n, 1) or (n, r) where n = r = {nodes}, got {value.shape}: it could be "
+                "one per node or one per resource."
+            )
         value = value[:, None]
     try:
         return jnp.broadcast_to(value, shape)

@@ -241,3 +241,39 @@ def test_an_interrupted_run_and_a_folder_that_is_a_file_end_in_a_sentence(
 
     monkeypatch.setattr(runs, "run", interrupted)
     assert "interrupted" in refused(command("demo"), code=130)
+
+
+CONTEST = """
+steps = 400
+every = 40
+[nodes]
+names = ["a", "b", "c", "d"]
+capacity = [4.0, 5.0, 6.0, 7.0]
+demand = [1.0, 4.0, 2.0, 3.0]
+lower = [0.0, 0.0, 0.0, 0.0]
+upper = [9.0, 9.0, 9.0, 9.0]
+[cpu]
+budget = 12.0
+[graph]
+name = "ring"
+"""
+
+
+def test_a_contest_prints_and_writes_a_row_per_method(command, tmp_path):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(CONTEST)
+    ran = command("compare", plan, "--methods", "Laplacian", "Nesterov")
+    assert ran.code == 0, ran.err
+    rows = ran.rows("share.csv")
+    assert [row["method"] for row in rows] == ["Laplacian", "Nesterov"]
+    assert all(float(row["final gap"]) < 1e-6 and row["all-time feasible"] == "yes" for row in rows)
+    assert not (ran.folder / "learn.csv").exists()  # there is no model to learn
+    assert (ran.folder / "share-over-bits.png").stat().st_size > 5000
+    assert "Nesterov" in ran.out
+
+
+def test_an_unknown_method_is_refused_with_the_known_ones(command, tmp_path):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(CONTEST)
+    said = refused(command("compare", plan, "--methods", "Newton"))
+    assert "--methods knows DIGing, DGD" in said and "not Newton." in said

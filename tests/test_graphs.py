@@ -133,10 +133,12 @@ def test_the_smallest_graphs_exist(name, num_nodes):
         (("geometric", 4), {"probability": 0.5}, "takes radius, got probability"),
         (("erdos_renyi", 4), {"probability": -1}, "needs a number > 0 for probability, got -1"),
         (("erdos_renyi", 4), {"probability": "0.5"}, "needs a number > 0 for probability, got '0.5'"),
+        (("erdos_renyi", 4), {"probability": 1.5}, "needs probability <= 1, got 1.5"),
+        (("erdos_renyi", 4), {"seed": -1}, "a whole number seed >= 0, got -1"),
         (("erdos_renyi", 50), {"probability": 1e-6}, "none is connected: raise probability=1e-06"),
         (("scale_free", 4), {"links": 4}, "whole links < num_nodes=4, got 4"),
-        (("ring", 0), {}, "whole num_nodes >= 1, got 0"),
-        (("ring",), {}, "whole num_nodes >= 1, got None"),
+        (("ring", 0), {}, "a whole number num_nodes >= 1, got 0"),
+        (("ring",), {}, "a whole number num_nodes >= 1, got None"),
         (("grid", 7), {}, "at least 2 of both, got 7"),
         (("torus", 8), {}, "at least 3 of both, got 8"),
         (("nsfnet", 15), {}, "has 14 nodes, got num_nodes=15"),
@@ -163,7 +165,10 @@ def test_share_says_how_many_links_of_a_switching_graph_are_up():
     assert [part.number_of_edges() for part in all_up] == [780] * 5
 
 
-@pytest.mark.parametrize(("number", "share", "message"), [(0, 0.5, "num_graphs >= 1"), (2, 1.5, "share of links in")])
+@pytest.mark.parametrize(
+    ("number", "share", "message"),
+    [(0, 0.5, "num_graphs >= 1"), (2, 1.5, "share of links in")],
+)
 def test_switching_refuses_no_graphs_and_a_share_above_one(number, share, message):
     with pytest.raises(CojaxInputError, match=message):
         graphs.switching(nx.path_graph(3), number, seed=0, share=share)

@@ -150,9 +150,27 @@ def test_adam_on_the_tracked_gradient_lowers_the_cost():
             lambda p, s: cojax.solve(p, NETWORK, METHOD, s._replace(cpu=None), num_steps=1),
             "only one of them has cpu",
         ),
+        (
+            lambda p, s: cojax.solve(p, NETWORK, cojax.Laplacian(0.1), s, num_steps=1),
+            "got Decision; use CoOpt(allocate",
+        ),
+        (
+            lambda p, s: cojax.solve(p, NETWORK, METHOD, s._replace(cpu=s.cpu[:, None]), num_steps=1),
+            "solve needs cpu of shape (8,) at the start, got (8, 1).",
+        ),
+        (
+            lambda p, s: cojax.solve(p, NETWORK, METHOD, s._replace(params=jnp.zeros((8, 3), int)), num_steps=1),
+            "solve needs a start of floats, got int",
+        ),
+        (
+            lambda p, s: cojax.solve(
+                p, NETWORK, cojax.Hold(), cojax.solve(p, NETWORK, METHOD, s, num_steps=1).state, num_steps=1
+            ),
+            "solve needs a state of a run with this problem, network and method, got another's",
+        ),
         (lambda p, s: cojax.DIGing(0.0), "DIGing needs step_size > 0, got 0."),
         (lambda p, s: cojax.DIGing(0.1, mixing=-1.0), "DIGing needs mixing > 0, got -1."),
-        (lambda p, s: cojax.Laplacian(float("nan")), "Laplacian needs step_size > 0, got nan: a step per node would"),
+        (lambda p, s: cojax.Laplacian(float("nan")), "Laplacian needs step_size > 0, got nan."),
         (
             lambda p, s: cojax.Laplacian(np.ones(8)),
             "Laplacian needs one number for step_size, got shape (8,): a step per",
@@ -174,3 +192,29 @@ def test_a_share_may_grow_sixteenfold_in_float32_without_losing_a_bit_of_the_tot
     run = cojax.solve(problem, network, cojax.CoOpt(allocate=cojax.Laplacian(0.5)), problem.start(), num_steps=500)
     assert run.x.cpu[0] > 24.0  # from 2.0
     assert laws.exact_imbalance(run.x.cpu, 8.0) == 0 and run.state.imbalance == 0.0
+
+
+def _branch(x, data):
+    return x.cpu**2 if x.cpu > 0 else 0.0
+
+
+@pytest.mark.parametrize(
+    ("cost", "message"),
+    [
+        (_branch, "The cost of a node cannot be traced (TracerBoolConversionError: Attempted boolean conversion"),
+        (
+            lambda x, data: x.cpu * jnp.ones(2),
+            "needs to be one real number, of shape (), got shape (2,) and dtype float",
+        ),
+        (
+            lambda x, data: jax.lax.complex(x.cpu, x.cpu),
+            "needs to be one real number, of shape (), got shape () and dtype complex",
+        ),
+        (lambda x, data: None, "The cost of a node needs to be one real number, of shape (), got NoneType."),
+    ],
+)
+def test_a_cost_that_has_no_derivative_is_refused_in_one_sentence(cost, message):
+    problem = cojax.Problem(cost, np.ones(8), 8.0)
+    with pytest.raises(cojax.CojaxInputError) as error:
+        cojax.solve(problem, NETWORK, cojax.CoOpt(allocate=cojax.Laplacian(0.1)), problem.start(), num_steps=1)
+    assert message in str(error.value) and "\n" not in str(error.value)

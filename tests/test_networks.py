@@ -173,6 +173,13 @@ SKEWED = np.array([[0.0, 0.5, 0.0], [0.25, 0.0, 0.5], [0.0, 0.5, 0.0]])
         (lambda: cojax.network(nx.path_graph(2), nodelist=[0, 0]), "every node once in nodelist"),
         (lambda: cojax.network(nx.path_graph(3), layout="fast"), "layout to be one of auto, dense, neighbors"),
         (lambda: cojax.network(nx.path_graph(5), layout="circulant"), "network needs a circulant graph"),
+        (lambda: cojax.network(nx.MultiDiGraph([(0, 1), (1, 0)])), "collapse them with networkx.DiGraph(graph)."),
+        (lambda: cojax.network(nx.DiGraph([(0, 1), (1, 0), (1, 1)])), "without self-loops, got one at node 1"),
+        (lambda: cojax.network(np.array(3.0)), "network needs square weight matrices, got shape (1,)."),
+        (
+            lambda: cojax.network(nx.path_graph(3), weights=lambda n, pairs: np.ones(1)),
+            "of shape (2,), one an edge, got (1,)",
+        ),
         (lambda: cojax.network(np.array([[0.0, -0.1], [-0.1, 0.0]])), "weights >= 0, got -0.1 on edge (0, 1)."),
         (lambda: cojax.network(np.array([[0.0, np.nan], [np.nan, 0.0]])), "weights finite, got nan on edge (0, 1)."),
         (lambda: cojax.network(SKEWED), "Digraph needs balanced weights (row sum = column sum), got"),
@@ -205,3 +212,14 @@ def test_one_node_alone_is_legal_and_optimal_where_it_starts():
     network = cojax.network(nx.empty_graph(1))
     run = cojax.solve(problem, network, method, problem.start(), num_steps=10, every=10)
     assert run.x.cpu.tolist() == [3.0] and cojax.Status(int(run.status)) is cojax.Status.CONVERGED
+
+
+def test_a_matrix_that_is_symmetric_up_to_rounding_is_undirected():
+    network = cojax.network(np.array([[0.0, 0.1 + 0.2], [0.3, 0.0]]))
+    assert isinstance(network, cojax.Dense) and (network.weights == network.weights.T).all()
+
+
+def test_an_undirected_graph_among_directed_ones_is_heard_both_ways():
+    network = cojax.network([nx.path_graph(3), nx.DiGraph([(0, 1), (1, 2), (2, 0)])])
+    assert isinstance(network, cojax.Digraph)
+    np.testing.assert_allclose(network.weights[0], network.weights[0].T, atol=1e-15)  # a walk on it is reversible

@@ -106,6 +106,17 @@ def test_gradients_are_those_of_every_node_at_its_own_decision():
         (lambda: cojax.Problem(cost, ONES, "ten"), "Problem needs real numbers for budget, got <U3."),
         (lambda: cojax.Problem(cost, ONES, np.ones((2, 2))), "Problem needs a budget of shape () or (r,), got (2, 2)."),
         (lambda: cojax.Problem(cost, ONES, lower=0.0), "Problem needs a budget where bounds are given"),
+        (lambda: cojax.Problem(cost, ONES, []), "Problem needs a budget of shape () or (r,), got (0,)."),
+        (lambda: cojax.Problem(cost, ONES, 1.0, lower=jnp.array(1j)), "needs real numbers for lower, got complex"),
+        (lambda: cojax.Problem(cost, ONES, 4.0, upper=jnp.array(True)), "needs real numbers for upper, got bool."),
+        (
+            lambda: cojax.Problem(cost, jnp.array([1j, 2.0])),
+            "Problem needs real numbers in data, got an array of compl",
+        ),
+        (
+            lambda: cojax.Problem(cost, np.ones(2), [1.0, 2.0], upper=[1.0, 2.0]),
+            "Problem needs upper of shape (n, 1) or (n, r) where n = r = 2, got (2,): it could be one per node or one",
+        ),
         (
             lambda: cojax.Problem(cost, ONES, 1.0, lower=[0, 0, 2, 0], upper=1.0),
             "Problem needs lower <= upper, got 2.0 > 1.0 at node 2.",
@@ -146,3 +157,26 @@ def test_what_would_make_the_answer_wrong_is_refused(build, message):
     with pytest.raises(cojax.CojaxInputError) as error:
         build()
     assert message in str(error.value)
+
+
+def test_whole_numbers_beyond_32_bits_are_kept_or_refused_never_wrapped():
+    with jax.enable_x64(False):
+        assert float(cojax.Problem(cost, ONES, 2**40).budget) == 2.0**40
+        assert cojax.Problem(cost, ONES, 4.0, upper=[2**33] * 4).upper.tolist() == [2.0**33] * 4
+        for data in (np.array([2**40, 1]), np.array([1e300, 1.0])):
+            with pytest.raises(cojax.CojaxInputError, match=r"Problem needs data within the range of .*32, got 1"):
+                cojax.Problem(cost, data)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_budget_that_is_the_sum_of_the_upper_bounds_is_legal(seed):
+    upper = np.random.default_rng(seed).uniform(0.1, 3.0, 7)
+    problem = cojax.Problem(cost, np.ones(7), upper.sum(), upper=upper)
+    # The budget keeps 46 bits, so the sum of seven bounds up to 3 may be off by 21 * 2**-46.
+    np.testing.assert_allclose(cojax.allocate(problem).cpu, upper, atol=21 * 2.0**-46)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_a_budget_of_16_bits_is_counted_in_32(dtype):
+    problem = cojax.Problem(cost, ONES, jnp.asarray(10.0, dtype), upper=4.0)
+    assert problem.start().cpu.dtype == jnp.float32 and float(problem.start().cpu.sum()) == 10.0

@@ -163,6 +163,21 @@ def test_a_cost_without_a_minimum_is_refused():
         reference(problem, jnp.zeros(()))
 
 
+def test_shares_that_could_grow_for_ever_are_refused():
+    problem = cojax.Problem(lambda x, price: price * x.cpu, jnp.arange(3.0), 10.0)
+    with pytest.raises(
+        cojax.CojaxInputError, match=r"a cost with a minimum, got shares of .* give Problem lower and upper"
+    ):
+        cojax.reference(problem)
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, np.nan])
+def test_a_tolerance_that_cannot_be_met_is_refused(tolerance):
+    problem = cojax.Problem(lambda x, a: (x.params - a) ** 2, jnp.arange(3.0))
+    with pytest.raises(cojax.CojaxInputError, match="reference needs tolerance >= 0, got"):
+        cojax.reference(problem, jnp.zeros(()), tolerance=tolerance)
+
+
 def test_a_model_without_start_params_is_asked_for_them():
     with pytest.raises(cojax.CojaxInputError, match="pass either"):
         reference(cojax.Problem(ridge, (FEATURES, SCORES)))

@@ -33,6 +33,16 @@ class Plan:
     """Folder for the results; by default the name of the plan with -result."""
 
 
+@dataclass(frozen=True)
+class Compare:
+    file: Path
+    """The plan, a TOML file."""
+    methods: tuple[str, ...] = ()
+    """Names of the methods; by default all."""
+    out: Path | None = None
+    """Folder for the results; by default the name of the plan with -contest."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     for stream in (sys.stdout, sys.stderr):
@@ -58,37 +68,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _asked(arguments: list[str]) -> tuple[Any, Path]:
-    """The plan that the arguments ask for, and the folder for its results."""
+def _asked(arguments: list[str]) -> tuple[Any, Path, list[str] | None]:
+    """The plan that the arguments ask for, the folder for its results, and the methods of a contest, if it is one."""
     import tyro
 
     # In the list of commands, one line each is enough.
-    texts = {"demo": help_texts.DEMO, "plan": help_texts.PLAN}
+    texts = {"demo": help_texts.DEMO, "plan": help_texts.PLAN, "compare": help_texts.COMPARE}
     told = {name: text if name in arguments[:1] else text.partition("\n")[0] for name, text in texts.items()}
     named = {name: tyro.conf.subcommand(name, description=text, prefix_name=False) for name, text in told.items()}
-    commands = Annotated[Demo, named["demo"]] | Annotated[Plan, named["plan"]]
+    commands = Annotated[Demo, named["demo"]] | Annotated[Plan, named["plan"]] | Annotated[Compare, named["compare"]]
     positional = tyro.conf.PositionalRequiredArgs
     command = tyro.cli(commands, prog="cojax", description=help_texts.COJAX, args=arguments, config=(positional,))
     from .demo import demo_plan
     from .plans import read_plan
 
     if isinstance(command, Demo):
-        return demo_plan(steps=command.steps, seed=command.seed), command.out
-    return read_plan(command.file), Path(f"{command.file.stem}-result") if command.out is None else command.out
+        return demo_plan(steps=command.steps, seed=command.seed), command.out, None
+    names = list(command.methods) if isinstance(command, Compare) else None
+    default = Path(f"{command.file.stem}-{'result' if names is None else 'contest'}")
+    return read_plan(command.file), default if command.out is None else command.out, names
 
 
-def _carried_out(plan: Any, out: Path) -> int:
-    """Run a plan, say what it came to, and write it down."""
+def _carried_out(plan: Any, out: Path, names: list[str] | None) -> int:
+    """Run a plan or a contest, say what it came to, and write it down."""
     import jax
     from tqdm import tqdm
 
     jax.config.update("jax_enable_x64", True)  # the command is a program of its own; the library never does this
-    from . import cases, report, runs, summaries
+    from . import cases
 
     case = cases.ready(plan)
     for note in case.wiring.notes:
         print(f"cojax: note: {note}", file=sys.stderr)
-    with tqdm(total=case.plan.steps, unit="step", disable=None, leave=False, file=sys.stderr) as bar:
+    return _run(case, out, tqdm) if names is None else _contest(case, out, names)
+
+
+def _contest(case: Any, out: Path, names: list[str]) -> int:
+    from . import contest
+
+    courses = contest.contest(case, names)
+    print(contest.text(courses, case.plan.cpu.budget))
+    contest.write_files(out, courses, case.plan.cpu.budget)
+    print(f"\nWritten to {out}: a table (CSV) for each half, and pictures over steps and over bits.")
+    return CERTIFIED
+
+
+def _run(case: Any, out: Path, progress: Any) -> int:
+    from . import report, runs, summaries
+
+    with progress(total=case.plan.steps, unit="step", disable=None, leave=False, file=sys.stderr) as bar:
         outcome = runs.run(case, bar.update)
     print(summaries.text(outcome))
     summaries.write_files(out, case.plan, outcome)

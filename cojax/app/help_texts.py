@@ -88,3 +88,13 @@ Keys:
 Exit codes: 0 certified, 2 bad input, 3 not certified within the steps, 4 no plan is possible.
 """
 )
+
+COMPARE = """Run every method on the problem and the network of a plan, and print who gets how far.
+
+All start alike, over the same graphs and the same failing links, with numbers computed from the theory (--methods
+picks some: cojax compare plan.toml --methods DIGing EXTRA Laplacian Nesterov). Learners run beside the allocator of the
+plan and are judged by the gap of the mean model; allocators run beside its learner and are judged by the gap of the
+shares. A gap of 1e-6 is a millionth of that at the start, measured from the optimum of what the run minimises.
+
+Writes learn.csv, share.csv and pictures over steps and over bits to a folder. Exit codes: 0, or 2 for bad input.
+"""

@@ -190,13 +190,14 @@ def read_plan(path: str | Path) -> Plan:
     path = checked_path(path, MAX_BYTES)
     try:
         content = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        floats = list(_floats(content))
     except UnicodeDecodeError as error:
         raise CojaxInputError(f"{path} is no UTF-8 text ({error.reason}): save it as UTF-8.") from error
     except RecursionError as error:
         raise CojaxInputError(f"{path} is nested too deeply to be read: a plan has three levels.") from error
     except ValueError as error:  # TOMLDecodeError is one; so is a whole number with thousands of digits
         raise CojaxInputError(f"{path} is no TOML that can be read: {error}.") from error
-    for where, value in _floats(content):
+    for where, value in floats:
         if not math.isfinite(value):
             raise CojaxInputError(f"{path} needs finite numbers, got {value} at {where}: leave the key out for none.")
     return _moved(_converted(content, str(path)), lambda name: os.path.normpath(path.parent / name))

@@ -44,7 +44,7 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None) -> Outc
     exact = Decision(x.params, allocation.cpu)
     judge = jax.jit(certificate)
     judged, judged_exact = judge(_as_asked(case), x), judge(_as_asked(case), exact)
-    judged_run = judge(_as_run(case), x)
+    judged_run = judge(as_run(case), x)
     tolerance = case.plan.tolerance
     certified = status != Status.DIVERGED and bool(
         is_certified(judged_run, tolerance) & is_certified(judged_exact, tolerance)
@@ -109,14 +109,14 @@ def _chunks_at_once(num_chunks: int) -> int:
 
 
 def _as_asked(case: Case) -> Problem:
-    """The problem itself, in the form of `_as_run`, so that one compilation judges both."""
+    """The problem itself, in the form of `as_run`, so that one compilation judges both."""
     problem = case.problem
     cost = Softened(problem.cost, problem.penalty)
     none = jnp.full(problem.num_nodes, jnp.inf)
     return Problem(cost, (problem.data, -none, none), problem.budget, lower=problem.lower, upper=problem.upper)
 
 
-def _as_run(case: Case) -> Problem:
+def as_run(case: Case) -> Problem:
     """The problem that the run solves: its bounds are in the cost, and the only ones left keep the cost finite."""
     problem = case.problem
     cost = Softened(problem.cost, problem.penalty)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
@@ -209,11 +210,13 @@ def _settled(slopes: Callable, lower: Table, upper: Table, budget: Array, cpu: T
 
 
 def _check(problem: Problem, params: Tree) -> None:
+    if not isinstance(problem, Problem):
+        raise CojaxInputError(f"allocate needs a cojax Problem, got {type(problem).__name__}.")
     if problem.budget is None:
         raise CojaxInputError("allocate needs a problem with a budget, got None; pass budget=... to Problem.")
     for leaf in jax.tree.leaves(params):
-        if leaf.ndim == 0 or leaf.shape[0] != problem.num_nodes:
+        if np.shape(leaf)[:1] != (problem.num_nodes,):
             raise CojaxInputError(
-                f"allocate needs {problem.num_nodes} nodes on the first axis of params, got shape {leaf.shape}; "
+                f"allocate needs {problem.num_nodes} nodes on the first axis of params, got shape {np.shape(leaf)}; "
                 "stack one copy per node."
             )

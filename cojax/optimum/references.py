@@ -10,7 +10,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from .._checks import CojaxInputError, is_concrete
+from .._checks import CojaxInputError, check_number, is_concrete
 from .._tree import Tree
 from ..problems import Decision, Problem
 from . import prices
@@ -63,6 +63,8 @@ def reference(problem: Problem, start_params: Tree = None, *, tolerance: float |
     """
     if not is_concrete(problem, start_params):
         raise CojaxInputError("reference loops in Python, got traced arrays; call it outside of jit, or use allocate.")
+    if tolerance is not None:
+        check_number("reference", "tolerance", tolerance, at_least=0.0, shaped=())
     start_params = jax.tree.map(_as_float, start_params)
     if problem.budget is None and not jax.tree.leaves(start_params):
         raise CojaxInputError("reference needs something to decide, got no budget and no start_params; pass either.")
@@ -73,8 +75,22 @@ def reference(problem: Problem, start_params: Tree = None, *, tolerance: float |
     x = Decision(copies, None if allocation is None else allocation.cpu)
     costs = problem.costs(x)
     check_finite(np.asarray(costs), "at the optimum")
+    if allocation is not None:
+        _check_bounded(problem, np.asarray(allocation.cpu))
     price = None if allocation is None else allocation.price
     return Reference(x, params, costs.sum(), price, allocation, _certificate(problem, x))
+
+
+def _check_bounded(problem: Problem, cpu: np.ndarray) -> None:
+    """Whether the shares are of the size of the problem: without bounds, linear costs may fall for ever."""
+    sizes = [np.abs(np.asarray(part)) for part in (problem.budget, problem.lower, problem.upper)]
+    size = max(float(np.where(np.isfinite(part), part, 0).max()) for part in sizes)
+    if not np.abs(cpu).max() < max(size, 1) / np.finfo(cpu.dtype).eps:
+        node = int(np.abs(cpu).reshape(len(cpu), -1).max(1).argmax())
+        raise CojaxInputError(
+            f"reference needs a cost with a minimum, got shares of {np.abs(cpu).max():.3g} at node {node}: the cost "
+            "falls for ever without bounds; give Problem lower and upper bounds, or the cost a curvature."
+        )
 
 
 # Compiled once each: they take longer to compile than all the rest, and than most problems to solve.

@@ -1,5 +1,6 @@
 """Pictures of a network, its shares, and a run; matplotlib is loaded when the first one is drawn."""
 
+from .contests import contest as contest
 from .pictures import convergence as convergence
 from .pictures import network as network
 from .pictures import prices as prices

@@ -146,7 +146,9 @@ def _exact_ends(problem: Problem, x: Decision) -> tuple[float, float]:
 
 def _lanczos_ends(problem: Problem, x: Decision) -> tuple[float, float]:
     """As `_exact_ends`, to a relative 1e-6 of the largest, from products alone."""
-    from scipy.sparse.linalg import LinearOperator, eigsh  # here, because it takes longer to load than all of cojax
+    from scipy.sparse import linalg  # here, because it takes longer to load than all of cojax
+
+    lanczos: Any = linalg  # whose stubs do not know a LinearOperator's keywords
 
     flat, _ = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], x.params))
     nodes, size = problem.num_nodes, flat.size
@@ -157,8 +159,8 @@ def _lanczos_ends(problem: Problem, x: Decision) -> tuple[float, float]:
 
     def largest(product: Any, size: int, which: str) -> float:
         start = np.random.default_rng(0).standard_normal(size)
-        operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
-        return float(eigsh(operator, k=1, which=which, v0=start, tol=1e-6, return_eigenvectors=False)[0])
+        operator = lanczos.LinearOperator((size, size), matvec=product, dtype=np.float64)
+        return float(lanczos.eigsh(operator, k=1, which=which, v0=start, tol=1e-6, return_eigenvectors=False)[0])
 
     high = abs(largest(all_nodes, nodes * size, "LM"))
 
@@ -183,7 +185,7 @@ def share_curvature(problem: Problem, x: Decision) -> ShareCurvature:
     low, high = np.where(np.isfinite(lower), lower, cpu - reach), np.where(np.isfinite(upper), upper, cpu + reach)
     points = np.stack([cpu, *(low + part * (high - low) for part in FRACTIONS)])
     hessians = np.asarray(_share_hessians(problem, x, jnp.asarray(points, x.cpu.dtype)), np.float64)
-    finite = np.isfinite(hessians).all((2, 3))
+    finite = np.all(np.isfinite(hessians), axis=(2, 3))
     values = np.linalg.eigvalsh(np.where(finite[:, :, None, None], hessians, 0.0))
     inside = finite & np.asarray([True, *(0 <= part <= 1 for part in FRACTIONS)])[:, None]
     most = np.where(finite, values[:, :, -1], -np.inf).max(0)

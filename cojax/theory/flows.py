@@ -36,7 +36,8 @@ def pencil_eigenvalues(laplacian: Any, hessians: Any, alpha: float) -> Complex[n
     nodes = matrix.shape[0]
     if matrix.shape != (nodes, nodes) or blocks.ndim != 3 or blocks.shape != (nodes, *blocks.shape[1:2] * 2):
         raise CojaxInputError(
-            f"pencil_eigenvalues needs a Laplacian (n, n) and hessians (n, d, d), got {matrix.shape} and {blocks.shape}."
+            f"pencil_eigenvalues needs a Laplacian (n, n) and hessians (n, d, d), got {matrix.shape} and "
+            f"{blocks.shape}."
         )
     size = blocks.shape[1]
     spread = np.kron(matrix, np.eye(size))

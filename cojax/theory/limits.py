@@ -105,7 +105,7 @@ def atc_limit(network: Network, smoothness: float) -> Limit:
     if not is_fixed(network):
         return tracking_limit(network, smoothness)
     lowest = 1.0 - _lambda_n(network)
-    if lowest >= 0:
+    if lowest > -1e-12:  # the eigenvalues of a complete graph are 1 up to rounding
         return Limit(2.0 / smoothness, f"convex quadratic costs; tight for {EQUAL}", "tight")
     value = max(min(2.0, (1.0 - lowest**2) / -lowest), 0.0) / smoothness
     return Limit(value, "convex quadratic costs with one Hessian, fixed graph, exact links", "heuristic")
@@ -185,7 +185,7 @@ def largest_scaled(network: Network, curvature: Any) -> float:
     return most or float(np.max(np.asarray(curvature, np.float64)))
 
 
-def scaled(matrix: "sparse.csr_array", curvature: Any) -> "sparse.csr_array":
+def scaled(matrix: Any, curvature: Any) -> "sparse.csr_array":
     """D^1/2 L D^1/2."""
     from scipy import sparse  # here, because it takes longer to load than all of cojax
 

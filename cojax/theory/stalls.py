@@ -15,7 +15,7 @@ def stall_floor(quantizer: Quantizer, price: float, curvature: Any) -> Limit:
 
     delta is half the width of the quantizer's cell around the optimal price: exp(rho k) sinh(rho / 2), about
     |price| rho / 2, for logarithmic levels, and delta / 2 for equal ones. All marginal costs in that cell are told
-    alike, and nothing moves. A run may also stop in the cell next to it, where the bound is that of its width.
+    alike, and nothing moves. Where the price is near the end of its cell, a run may rest or chatter in the next one.
 
     Args:
         quantizer: a `LogQuantizer`, `UniformQuantizer` or `FloatQuantizer`.

@@ -1,0 +1,64 @@
+"""Arguments of a wrong type get one sentence too, as seen in a process without the type checks of the tests."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+# Each: what is called, and a part of the sentence, or None where it is legal.
+CALLS = {
+    "solve(problem, nx.cycle_graph(4), method, start, num_steps=1)": "a cojax Network for network, got an",
+    "solve(problem, network, cojax.DIGing, start, num_steps=1)": "cojax Method for method, got the class DIGing.",
+    "solve(network, problem, method, start, num_steps=1)": "a cojax Problem for problem, got an",
+    "solve(problem, network, method, start, num_steps=1, record=[1])": "a function record(problem, x, state)",
+    "solve(problem, network, method, None, num_steps=1)": "a start from problem.start(...)",
+    "solve(problem, network, method, start, num_steps=1.0)": "solve needs a whole number num_steps >= 0, got 1.0",
+    "solve(problem, network, method, start, num_steps=np.int64(2), every=np.int32(1))": None,
+    "cojax.network(nx.path_graph(2), weights='metropolis')": "such as cojax.weights.metropolis, got 'metropolis'.",
+    "cojax.network(nx.path_graph(2), link=cojax.LogQuantizer(0.1))": "needs a link such as Ideal() or Quantized",
+    "cojax.network(nx.path_graph(2), nodelist=3)": "network needs nodelist to be a sequence of nodes, got 3.",
+    "cojax.network(nx.path_graph(2), nodelist=[[0], [1]])": "nodelist to be a sequence of nodes, got [[0], [1]].",
+    "cojax.Problem('cost', np.ones(4))": "needs to be a function, or a Module with __call__, got 'cost'.",
+    "cojax.Problem(problem.cost, np.ones(4), 1.0, penalty='power')": "A cost or a penalty needs to be a function",
+    "cojax.Intermittent(nx.path_graph(3), 2)": "Intermittent needs a network, got Graph; make one by cojax.network",
+    "cojax.allocate('problem')": "allocate needs a cojax Problem, got str.",
+    "cojax.graphs.named('ring', 4.0)": "needs a whole number num_nodes >= 1, got 4.0.",
+    "cojax.graphs.named('erdos_renyi', np.int64(9), seed=np.int64(3), probability=np.float32(0.5))": None,
+    "cojax.graphs.switching(nx.path_graph(3), 2.5, seed=0)": "needs a whole number num_graphs >= 1, got 2.5.",
+}
+SCRIPT = """
+import json, sys
+import jax.numpy as jnp, networkx as nx, numpy as np
+import cojax
+from cojax import solve
+
+problem = cojax.Problem(lambda x, a: a * x.cpu**2, jnp.ones(4), 4.0)
+network, start = cojax.network(nx.cycle_graph(4)), problem.start()
+method = cojax.CoOpt(allocate=cojax.Laplacian(0.1))
+said = {}
+for call in json.load(sys.stdin):
+    try:
+        eval(call)
+        said[call] = None
+    except Exception as error:
+        said[call] = [type(error).__name__, str(error)]
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def said():
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], input=json.dumps(list(CALLS)), capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_wrong_type_gets_one_sentence(said, call):
+    if CALLS[call] is None:
+        assert said[call] is None
+        return
+    kind, sentence = said[call]
+    assert kind == "CojaxInputError" and CALLS[call] in sentence and "\n" not in sentence
