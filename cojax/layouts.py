@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from ._checks import CojaxInputError, is_concrete
+from ._layout_checks import check_edges, check_matrix, check_offsets, check_square, check_table
 from ._tree import Tree, spread
 from .edges import Along, Pull, Push, Weigh, check_linear
 from .links import Ideal, Link, Wire
@@ -112,7 +113,7 @@ class Dense(Layout):
 
     def __check_init__(self):
         if is_concrete(self.weights):
-            _check_matrix("Dense", np.asarray(self.weights), symmetric=True)
+            check_matrix("Dense", np.asarray(self.weights), symmetric=True)
 
     @property
     def num_nodes(self) -> int:
@@ -163,7 +164,7 @@ class Digraph(Layout):
 
     def __check_init__(self):
         if is_concrete(self.weights):
-            _check_matrix("Digraph", np.asarray(self.weights), symmetric=False)
+            check_matrix("Digraph", np.asarray(self.weights), symmetric=False)
 
     @property
     def num_nodes(self) -> int:
@@ -216,7 +217,7 @@ class Directed(Layout):
     def __check_init__(self):
         if is_concrete(self.weights):
             weights = np.asarray(self.weights)
-            _check_entries("Directed", weights)
+            check_square("Directed", weights)
             most = float(max(weights.sum(-1).max(), weights.sum(-2).max()))
             if most >= 1:
                 raise CojaxInputError(
@@ -285,6 +286,10 @@ class Neighbors(Layout):
     twin: Int[Array, "k n"]
     link: Link = Ideal()
 
+    def __check_init__(self):
+        if is_concrete(self.weights, self.index, self.twin):
+            check_table(np.asarray(self.weights), np.asarray(self.index), np.asarray(self.twin))
+
     @property
     def num_nodes(self) -> int:
         return self.index.shape[-1]
@@ -337,6 +342,10 @@ class Edges(Layout):
     size: int = eqx.field(static=True)
     link: Link = Ideal()
 
+    def __check_init__(self):
+        if is_concrete(self.weights, self.pairs):
+            check_edges(np.asarray(self.weights), np.asarray(self.pairs), self.size)
+
     @property
     def num_nodes(self) -> int:
         return self.size
@@ -382,6 +391,10 @@ class Circulant(Layout):
     offsets: tuple[int, ...] = eqx.field(static=True)
     size: int = eqx.field(static=True)
     link: Link = Ideal()
+
+    def __check_init__(self):
+        if is_concrete(self.weights):
+            check_offsets(np.asarray(self.weights), self.offsets, self.size)
 
     @property
     def num_nodes(self) -> int:
@@ -432,36 +445,3 @@ def _shifted(heard: Array, offsets: tuple[int, ...]) -> list[Array]:
     reach = max(abs(offset) for offset in nearest)
     wrapped = jnp.concatenate([heard[size - reach :], heard, heard[:reach]])
     return [lax.slice_in_dim(wrapped, reach + offset, reach + offset + size) for offset in nearest]
-
-
-def _check_entries(owner: str, weights: np.ndarray) -> None:
-    if weights.ndim not in (2, 3) or weights.shape[-1] != weights.shape[-2] or weights.shape[-1] == 0:
-        raise CojaxInputError(f"{owner} needs weights of shape (n, n) or (T, n, n), got {weights.shape}.")
-    if not np.isfinite(weights).all():
-        i, j = np.argwhere(~np.isfinite(weights))[0, -2:]
-        raise CojaxInputError(f"{owner} needs finite weights, got NaN or infinity on edge ({i}, {j}).")
-    if (weights < 0).any():
-        at = tuple(np.argwhere(weights < 0)[0])
-        raise CojaxInputError(
-            f"{owner} needs weights >= 0, got {weights[at]:g} on edge ({at[-2]}, {at[-1]}): nodes would push apart."
-        )
-
-
-def _check_matrix(owner: str, weights: np.ndarray, *, symmetric: bool) -> None:
-    _check_entries(owner, weights)
-    if symmetric and (weights != np.swapaxes(weights, -1, -2)).any():
-        gap = np.abs(weights - np.swapaxes(weights, -1, -2))
-        at = tuple(int(part) for part in np.unravel_index(gap.argmax(), gap.shape))
-        back = (*at[:-2], at[-1], at[-2])
-        raise CojaxInputError(
-            f"{owner} needs symmetric weights, got w[{at[-2]}, {at[-1]}] = {weights[at]:g} and "
-            f"w[{at[-1]}, {at[-2]}] = {weights[back]:g}; use a weight-balanced Digraph for directed links."
-        )
-    row, column = weights.sum(-1, dtype=np.float64), weights.sum(-2, dtype=np.float64)
-    error = np.abs(row - column)
-    if (error > 64 * np.finfo(weights.dtype).eps * np.maximum(row, 1e-30)).any():
-        node = int(np.unravel_index(error.argmax(), error.shape)[-1])
-        raise CojaxInputError(
-            f"{owner} needs balanced weights (row sum = column sum), got {row.flat[error.argmax()]:g} in and "
-            f"{column.flat[error.argmax()]:g} out at node {node}; use cojax.weights.balanced."
-        )

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from ._checks import CojaxInputError, check_number, floating
+from ._checks import CojaxInputError, check_number, floating, whole_number
 from .layouts import Dense, Digraph, Network
 from .links import Ideal, Link
 
@@ -18,15 +18,20 @@ class Lossy(Network):
     Both ends know of the failure (the message was not acknowledged) and neither moves anything, so node sums are kept.
     The draw depends on the key, the step and the two ends only: every layout loses the same links.
 
-    Fields: network; rate, the probability in [0, 1) that a link is down in a step; key.
+    Args: network, not lossy itself; rate, the probability in [0, 1) that a link is down in a step, whose derivative
+    is 0; key, a JAX key or an integer seed.
     """
 
     network: Network
     rate: Any
     key: PRNGKeyArray
 
-    def __init__(self, network: Network, rate: Any, key: PRNGKeyArray | int = 0):
+    def __init__(self, network: Any, rate: Any, key: Any = 0):
         check_number("Lossy", "rate", rate, at_least=0.0, below=1.0, shaped=())
+        if not isinstance(network, Network) or isinstance(network, Lossy):
+            raise CojaxInputError(
+                f"Lossy needs a network that is not lossy, got {type(network).__name__}; for more loss raise the rate."
+            )
         if isinstance(network, Digraph):
             raise CojaxInputError(
                 "Lossy needs an undirected network, got a Digraph: a lost direction breaks its balance."
@@ -34,7 +39,7 @@ class Lossy(Network):
         network.link.check(fixed=False, symmetric=True)
         self.network = network
         self.rate = floating(rate)
-        self.key = jax.random.key(key) if isinstance(key, int) else key
+        self.key = _as_key(key)
 
     @property
     def link(self) -> Link:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -71,13 +76,13 @@ class RandomGraph(Network):
     size: int = eqx.field(static=True)
     link: Link
 
-    def __init__(self, size: int, probability: Any, key: PRNGKeyArray | int = 0, *, link: Link | None = None):
-        check_number("RandomGraph", "size", size, at_least=1, shaped=())
+    def __init__(self, size: Any, probability: Any, key: Any = 0, *, link: Link | None = None):
+        size = whole_number("RandomGraph", "size", size, at_least=1)
         check_number("RandomGraph", "probability", probability, above=0.0, shaped=())
         check_number("RandomGraph", "1 - probability", 1 - probability, at_least=0.0, shaped=())
-        self.size = int(size)
+        self.size = size
         self.probability = floating(probability)
-        self.key = jax.random.key(key) if isinstance(key, int) else key
+        self.key = _as_key(key)
         self.link = Ideal() if link is None else link
         self.link.check(fixed=False, symmetric=True)
 
@@ -95,6 +100,13 @@ class RandomGraph(Network):
         largest = jnp.maximum(degree[:, None], degree[None, :])
         weights = jnp.where(there, 1 / (1 + largest).astype(jnp.result_type(float)), 0)
         return Dense(weights=weights, link=self.link)
+
+
+def _as_key(key: Any) -> PRNGKeyArray:
+    """A JAX key as it is; a whole number as the seed of one."""
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return key
+    return jax.random.key(whole_number("A random network", "key", key, at_least=0))
 
 
 def _words(key: PRNGKeyArray, k: Any) -> tuple[Array, Array]:

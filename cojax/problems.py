@@ -124,7 +124,13 @@ class Problem(eqx.Module):
             raise CojaxInputError(f"Problem.start needs cpu of shape {self.lower.shape}, got {cpu.shape}.")
         if is_concrete(cpu, self.budget):
             _check_sum(np.asarray(cpu), np.asarray(self.budget))
-        return Decision(params, _grid.settle(cpu, self.budget))
+        settled = _grid.settle(cpu, self.budget)
+        if is_concrete(settled) and float(_grid.imbalance(settled, self.budget)) > 0:
+            raise CojaxInputError(
+                f"Problem.start needs shares of the size of the budget {_show(self.budget)}, got one of "
+                f"{_show(jnp.max(jnp.abs(cpu)))}: numbers that large cannot sum to it exactly in {cpu.dtype}."
+            )
+        return Decision(params, settled)
 
     def _check_nodes(self, name: str, leaf: Array) -> None:
         if leaf.ndim == 0 or leaf.shape[0] != self.num_nodes:

@@ -146,6 +146,19 @@ def test_vmap_runs_over_seeds_of_a_lossy_network():
     assert (many[0] != many[1]).any()
 
 
+def edges(weights, pairs):
+    return cojax.Edges(weights=jnp.asarray(weights), pairs=jnp.asarray(pairs), size=3)
+
+
+def table(index, weights=((0.1, 0.1),)):
+    index = jnp.asarray(index)
+    return cojax.Neighbors(weights=jnp.asarray(weights), index=index, twin=jnp.zeros_like(index))
+
+
+def shifts(offsets):
+    return cojax.Circulant(weights=jnp.full((len(offsets), 1), 0.1), offsets=offsets, size=5)
+
+
 TWO_PARTS = nx.Graph([(0, 1), (2, 3), (3, 4)])
 SKEWED = np.array([[0.0, 0.5, 0.0], [0.25, 0.0, 0.5], [0.0, 0.5, 0.0]])
 
@@ -192,6 +205,24 @@ SKEWED = np.array([[0.0, 0.5, 0.0], [0.25, 0.0, 0.5], [0.0, 0.5, 0.0]])
         (lambda: cojax.Lossy(cojax.network(nx.path_graph(3)), 1.0), "Lossy needs rate >= 0 and rate < 1, got 1."),
         (lambda: cojax.Lossy(cojax.network(nx.DiGraph([(0, 1), (1, 0)])), 0.1), "Lossy needs an undirected network"),
         (lambda: cojax.RandomGraph(5, 0.0), "RandomGraph needs probability > 0, got 0."),
+        (lambda: cojax.RandomGraph(3.7, 0.5), "RandomGraph needs a whole number size >= 1, got 3.7."),
+        (lambda: cojax.Lossy(cojax.Lossy(cojax.network(nx.path_graph(3)), 0.1), 0.1), "for more loss raise the rate"),
+        (lambda: cojax.Lossy(nx.path_graph(3), 0.1), "Lossy needs a network that is not lossy, got Graph"),
+        (lambda: cojax.Lossy(cojax.network(nx.path_graph(3)), 0.1, key="1"), "a whole number key >= 0, got '1'."),
+        (lambda: edges([0.3], [[0], [7]]), "Edges needs pairs of nodes from 0 to 2, got 0 to 7."),
+        (lambda: edges([0.3], [[1], [1]]), "Edges needs two ends per edge, got one from node 1 to itself."),
+        (lambda: table([[9, 0]]), "Neighbors needs index from 0 to 1, got 0 to 9."),
+        (lambda: table([[0, 1]]), "Neighbors needs twin to lead back"),
+        (
+            lambda: table([[1, 0]], [[0.1, 0.2]]),
+            "one weight per edge, got two for that of nodes 0 and 1.",
+        ),
+        (
+            lambda: shifts((1,)),
+            "its mirror image at the same weight, got 1 without 4.",
+        ),
+        (lambda: shifts((1, 9)), "Circulant needs every offset with its mirror image"),
+        (lambda: shifts((7,)), "Circulant needs offsets from 1 to 4, got 7."),
     ],
 )
 def test_a_graph_that_could_not_work_is_refused(build, message):

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from .._checks import CojaxInputError
 from ..problems import Decision
 from .base import Hold, Method
 
@@ -12,15 +13,20 @@ class CoOptState(NamedTuple):
 
 
 class CoOpt(Method):
-    """Any learner beside any allocator: one gradient and one exchange a step serve both.
+    """Any learner beside any allocator, both methods: one gradient and one exchange a step serve both.
 
     Each half sees its own part of the joint gradient, so a cost that couples params and cpu is optimised jointly.
 
     Source: arXiv 2510.25176 for the pair DIGing and Laplacian.
     """
 
-    learn: Method = Hold()
-    allocate: Method = Hold()
+    learn: Any = Hold()
+    allocate: Any = Hold()
+
+    def __check_init__(self):
+        for name, half in (("learn", self.learn), ("allocate", self.allocate)):
+            if not isinstance(half, Method):
+                raise CojaxInputError(f"CoOpt needs a method such as DIGing(0.05) for {name}, got {half!r}.")
 
     def init(self, x: Decision, grad: Decision) -> CoOptState:
         return CoOptState(self.learn.init(x.params, grad.params), self.allocate.init(x.cpu, grad.cpu))

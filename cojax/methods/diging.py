@@ -34,7 +34,7 @@ class DIGing(Method):
 
     Fields:
         step_size: > 0, one number or one per node.
-        mixing: in (0, 1], eta of the paper.
+        mixing: > 0, eta of the paper; 1 is textbook DIGing, 1/2 is safe wherever rows of weights sum to at most 1.
         transform: any optax transformation of the tracked gradient, run at every node by itself, static; for instance
             `optax.scale_by_adam()`.
 

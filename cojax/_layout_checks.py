@@ -1,0 +1,97 @@
+"""What a layout is built from is checked on the host: JAX would clamp a wrong index, and say nothing."""
+
+import numpy as np
+
+from ._checks import CojaxInputError
+
+
+def check_square(owner: str, weights: np.ndarray) -> None:
+    """Refuse what is no weight matrix, or a stack of them."""
+    if weights.ndim not in (2, 3) or weights.shape[-1] != weights.shape[-2] or weights.shape[-1] == 0:
+        raise CojaxInputError(f"{owner} needs weights of shape (n, n) or (T, n, n), got {weights.shape}.")
+    check_entries(owner, weights)
+
+
+def check_entries(owner: str, weights: np.ndarray) -> None:
+    """Refuse weights that are not finite, or negative."""
+    for wanted, wrong, why in (
+        ("finite weights", ~np.isfinite(weights), ""),
+        ("weights >= 0", weights < 0, ": nodes would push apart"),
+    ):
+        if wrong.any():
+            at = tuple(int(part) for part in np.argwhere(wrong)[0])
+            place = ", ".join(map(str, at[-2:]))
+            raise CojaxInputError(f"{owner} needs {wanted}, got {weights[at]:g} on edge ({place}){why}.")
+
+
+def check_matrix(owner: str, weights: np.ndarray, *, symmetric: bool) -> None:
+    """Refuse a weight matrix whose rows do not sum to what its columns sum to, or that is not symmetric."""
+    check_square(owner, weights)
+    if symmetric and (weights != np.swapaxes(weights, -1, -2)).any():
+        gap = np.abs(weights - np.swapaxes(weights, -1, -2))
+        at = tuple(int(part) for part in np.unravel_index(gap.argmax(), gap.shape))
+        back = (*at[:-2], at[-1], at[-2])
+        raise CojaxInputError(
+            f"{owner} needs symmetric weights, got w[{at[-2]}, {at[-1]}] = {weights[at]:g} and "
+            f"w[{at[-1]}, {at[-2]}] = {weights[back]:g}; use a weight-balanced Digraph for directed links."
+        )
+    row, column = weights.sum(-1, dtype=np.float64), weights.sum(-2, dtype=np.float64)
+    error = np.abs(row - column)
+    if (error > 64 * np.finfo(weights.dtype).eps * np.maximum(row, 1e-30)).any():
+        node = int(np.unravel_index(error.argmax(), error.shape)[-1])
+        raise CojaxInputError(
+            f"{owner} needs balanced weights (row sum = column sum), got {row.flat[error.argmax()]:g} in and "
+            f"{column.flat[error.argmax()]:g} out at node {node}; use cojax.weights.balanced."
+        )
+
+
+def check_table(weights: np.ndarray, index: np.ndarray, twin: np.ndarray) -> None:
+    """Refuse a table of neighbours in which an edge has no second end, or another weight there."""
+    check_entries("Neighbors", weights)
+    num_slots, num_nodes = index.shape
+    for name, array, end in (("index", index, num_nodes), ("twin", twin, num_slots)):
+        if array.size and (array.min() < 0 or array.max() >= end):
+            raise CojaxInputError(f"Neighbors needs {name} from 0 to {end - 1}, got {array.min()} to {array.max()}.")
+    nodes = np.broadcast_to(np.arange(num_nodes), index.shape)
+    used = (np.asarray(weights).reshape(-1, *index.shape) != 0).any(0)
+    back = (index[twin, index] != nodes) & used
+    if back.any():
+        slot, node = (int(part) for part in np.argwhere(back)[0])
+        raise CojaxInputError(
+            f"Neighbors needs twin to lead back, got slot {slot} of node {node} whose neighbour {index[slot, node]} "
+            "has another node there; use cojax.network(...), which builds the table."
+        )
+    uneven = (weights[..., twin, index] != weights) & used
+    if uneven.any():
+        slot, node = (int(part) for part in np.argwhere(uneven)[0][-2:])
+        raise CojaxInputError(
+            f"Neighbors needs one weight per edge, got two for that of nodes {node} and {index[slot, node]}."
+        )
+
+
+def check_edges(weights: np.ndarray, pairs: np.ndarray, size: int) -> None:
+    """Refuse edges that end outside of the graph or where they began."""
+    check_entries("Edges", weights)
+    if weights.shape[-1:] != pairs.shape[1:]:
+        raise CojaxInputError(f"Edges needs one weight per edge, got {weights.shape[-1]} for {pairs.shape[1]} edges.")
+    if pairs.size and (pairs.min() < 0 or pairs.max() >= size):
+        raise CojaxInputError(f"Edges needs pairs of nodes from 0 to {size - 1}, got {pairs.min()} to {pairs.max()}.")
+    if (pairs[0] == pairs[1]).any():
+        raise CojaxInputError(
+            f"Edges needs two ends per edge, got one from node {pairs[0][pairs[0] == pairs[1]][0]} to itself."
+        )
+
+
+def check_offsets(weights: np.ndarray, offsets: tuple[int, ...], size: int) -> None:
+    """Refuse offsets without their mirror images at the same weights."""
+    check_entries("Circulant", weights)
+    if weights.shape[-2] != len(offsets):
+        raise CojaxInputError(f"Circulant needs one weight per offset, got {weights.shape[-2]} for {len(offsets)}.")
+    for place, offset in enumerate(offsets):
+        if not 0 < offset < size:
+            raise CojaxInputError(f"Circulant needs offsets from 1 to {size - 1}, got {offset}.")
+        mirror = size - offset
+        if mirror not in offsets or (weights[..., offsets.index(mirror), :] != weights[..., place, :]).any():
+            raise CojaxInputError(
+                f"Circulant needs every offset with its mirror image at the same weight, got {offset} without {mirror}."
+            )
