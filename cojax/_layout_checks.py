@@ -49,8 +49,10 @@ def check_table(weights: np.ndarray, index: np.ndarray, twin: np.ndarray) -> Non
     """Refuse a table of neighbours in which an edge has no second end, or another weight there."""
     check_entries("Neighbors", weights)
     num_slots, num_nodes = index.shape
+    if index.size == 0:  # nodes without neighbours
+        return
     for name, array, end in (("index", index, num_nodes), ("twin", twin, num_slots)):
-        if array.size and (array.min() < 0 or array.max() >= end):
+        if array.min() < 0 or array.max() >= end:
             raise CojaxInputError(f"Neighbors needs {name} from 0 to {end - 1}, got {array.min()} to {array.max()}.")
     nodes = np.broadcast_to(np.arange(num_nodes), index.shape)
     used = (np.asarray(weights).reshape(-1, *index.shape) != 0).any(0)

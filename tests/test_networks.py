@@ -212,7 +212,7 @@ SKEWED = np.array([[0.0, 0.5, 0.0], [0.25, 0.0, 0.5], [0.0, 0.5, 0.0]])
         (lambda: edges([0.3], [[0], [7]]), "Edges needs pairs of nodes from 0 to 2, got 0 to 7."),
         (lambda: edges([0.3], [[1], [1]]), "Edges needs two ends per edge, got one from node 1 to itself."),
         (lambda: table([[9, 0]]), "Neighbors needs index from 0 to 1, got 0 to 9."),
-        (lambda: table([[0, 1]]), "Neighbors needs twin to lead back"),
+        (lambda: table([[1, 1]]), "Neighbors needs twin to lead back"),
         (
             lambda: table([[1, 0]], [[0.1, 0.2]]),
             "one weight per edge, got two for that of nodes 0 and 1.",
