@@ -14,9 +14,6 @@ from .comparisons import compare as compare
 from .defaults import tuned as tuned
 from .intermittent import Intermittent as Intermittent
 from .layouts import Circulant as Circulant
-from .layouts import Dense as Dense
-from .layouts import Digraph as Digraph
-from .layouts import Directed as Directed
 from .layouts import Edges as Edges
 from .layouts import Layout as Layout
 from .layouts import Neighbors as Neighbors
@@ -33,6 +30,9 @@ from .loop import solve as solve
 from .loop import step as step
 from .lossy import Lossy as Lossy
 from .lossy import RandomGraph as RandomGraph
+from .matrices import Dense as Dense
+from .matrices import Digraph as Digraph
+from .matrices import Directed as Directed
 from .methods import DGD as DGD
 from .methods import EXTRA as EXTRA
 from .methods import LEAD as LEAD

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import ClassVar, TypeVar
 
 import equinox as eqx
 import jax
@@ -11,10 +11,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from ._checks import CojaxInputError, is_concrete
-from ._layout_checks import check_edges, check_matrix, check_offsets, check_square, check_table
-from ._tree import Tree, spread
-from .edges import Along, Pull, Push, Weigh, check_linear
+from ._checks import is_concrete
+from ._layout_checks import check_edges, check_offsets, check_table
+from ._tree import Tree
+from .edges import Along
 from .links import Ideal, Link, Wire
 
 # The slots of a table are summed in groups of this many, one Python loop each: more compile slowly, fewer run slowly.
@@ -45,8 +45,27 @@ class Network(eqx.Module):
 class Layout(Network):
     """A network whose graph of one step is stored as arrays: where neighbours are, and how flows are summed."""
 
+    weights: eqx.AbstractVar[Array]
+    turns_ndim: ClassVar[int]  # how many axes the weights have where graphs take turns
+    symmetric: ClassVar[bool]  # whether both ends of an edge put the same weight on it
+
     def __check_init__(self):
-        self.link.check(fixed=self.num_graphs == 1, symmetric=not isinstance(self, Digraph | Directed))
+        self.link.check(fixed=self.num_graphs == 1, symmetric=self.symmetric)
+
+    @property
+    def num_graphs(self) -> int:
+        """How many graphs take turns."""
+        return 1 if self.weights.ndim < self.turns_ndim else self.weights.shape[0]
+
+    def at(self: Flows, k: Int[Array, ""] | int) -> Flows:
+        """The graph in force at step `k`; graphs that take turns start again after the last."""
+        if self.weights.ndim < self.turns_ndim:
+            return self
+        return self.reweighted(self.weights[jnp.asarray(k) % self.weights.shape[0]])
+
+    def reweighted(self: Flows, weights: Array) -> Flows:
+        """This network with other weights."""
+        return eqx.tree_at(lambda net: net.weights, self, weights)
 
     def flow(self, wire: Wire, along: Tree) -> Tree:
         """sum_j along(w_ij, heard_j - heard_i) for every node; `along` is a prefix tree of the message."""
@@ -57,11 +76,6 @@ class Layout(Network):
             return self.collect(law(self.edge_weights(), self.swap(near) - near))
 
         return _map_along(recall, along, wire.near)
-
-    @property
-    @abc.abstractmethod
-    def num_graphs(self) -> int:
-        """How many graphs take turns."""
 
     @abc.abstractmethod
     def hear(self, law: Along, heard: Array) -> Array:
@@ -95,184 +109,6 @@ def _map_along(flow: Callable[[Along, Array], Array], along: Tree, message: Tree
     return jax.tree.map(part, along, message, is_leaf=lambda node: isinstance(node, Along))
 
 
-def _this_step(weights: Array, k: Any, steps_ndim: int) -> Array:
-    """The weights of step k where a step axis leads, else the weights."""
-    if weights.ndim < steps_ndim:
-        return weights
-    return weights[jnp.asarray(k) % weights.shape[0]]
-
-
-class Dense(Layout):
-    """A symmetric weight matrix: for small or really dense graphs.
-
-    Fields: weights (n, n), or (T, n, n) for T graphs in turn; differentiable.
-    """
-
-    weights: Float[Array, "*T n n"]
-    link: Link = Ideal()
-
-    def __check_init__(self):
-        if is_concrete(self.weights):
-            check_matrix("Dense", np.asarray(self.weights), symmetric=True)
-
-    @property
-    def num_nodes(self) -> int:
-        return self.weights.shape[-1]
-
-    def at(self, k):
-        return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 3))
-
-    @property
-    def num_graphs(self) -> int:
-        return 1 if self.weights.ndim == 2 else self.weights.shape[0]
-
-    def hear(self, law, heard):
-        if isinstance(law, Weigh):
-            return _matrix_flow(self.weights, self.weights.sum(1), heard)
-        return law(self.weights, heard[None] - heard[:, None]).sum(1)
-
-    def edge_weights(self):
-        return self.weights
-
-    def ends(self, message):
-        return jnp.broadcast_to(message[:, None], (*self.weights.shape, *message.shape[1:]))
-
-    def swap(self, near):
-        return near.swapaxes(0, 1)
-
-    def collect(self, flux):
-        return flux.sum(1)
-
-    def thin(self, keep):
-        nodes = jnp.arange(self.num_nodes)
-        kept = keep(nodes[:, None], nodes[None, :])
-        return eqx.tree_at(lambda net: net.weights, self, jnp.where(kept, self.weights, 0))
-
-
-class Digraph(Layout):
-    """A weight-balanced directed graph: every row of the weights sums to what its column sums to.
-
-    weights[i, j] is what node i puts on what it hears from j. Node i gives w_ji m_i to every j and receives w_ij m_j:
-    only what is sent by a node may be quantized here, never a difference.
-
-    Fields: weights (n, n), or (T, n, n) for T graphs in turn; differentiable.
-    Source: weight-balanced consensus without stochasticity, arXiv 2104.00399.
-    """
-
-    weights: Float[Array, "*T n n"]
-    link: Link = Ideal()
-
-    def __check_init__(self):
-        if is_concrete(self.weights):
-            check_matrix("Digraph", np.asarray(self.weights), symmetric=False)
-
-    @property
-    def num_nodes(self) -> int:
-        return self.weights.shape[-1]
-
-    def at(self, k):
-        return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 3))
-
-    @property
-    def num_graphs(self) -> int:
-        return 1 if self.weights.ndim == 2 else self.weights.shape[0]
-
-    def hear(self, law, heard):
-        if isinstance(law, Weigh | Push | Pull):
-            return _matrix_flow(self.weights, self.weights.sum(0), heard)
-        check_linear("A digraph", law)
-        # What j gives to i is rounded once and subtracted at j: exact, although the weights are not symmetric.
-        given = law(self.weights, jnp.broadcast_to(heard[None], (*self.weights.shape, *heard.shape[1:])))
-        return given.sum(1) - given.sum(0)
-
-    def thin(self, keep):
-        raise CojaxInputError("A digraph that loses links is not balanced: use an undirected network with Lossy.")
-
-    def edge_weights(self):
-        raise CojaxInputError("A digraph has no edges with two ends: use a link without memory, or memory per node.")
-
-    def ends(self, message):
-        return self.edge_weights()
-
-    def swap(self, near):
-        return self.edge_weights()
-
-    def collect(self, flux):
-        return self.edge_weights()
-
-
-class Directed(Layout):
-    """A directed graph with weights that need not be balanced, for the methods made for it: `PushDIGing`, `PushPull`.
-
-    weights[i, j] is what node i puts on what it hears from j; `cojax.weights.directed` makes them from arcs. Rows and
-    columns sum to less than 1, so that what `Pull` and `Push` make of messages is stochastic with a positive diagonal.
-
-    Fields: weights (n, n), or (T, n, n) for T graphs in turn; differentiable.
-    Raises `CojaxInputError` for weights that are negative, not finite, or sum to 1 or more.
-    """
-
-    weights: Float[Array, "*T n n"]
-    link: Link = Ideal()
-
-    def __check_init__(self):
-        if is_concrete(self.weights):
-            weights = np.asarray(self.weights)
-            check_square("Directed", weights)
-            most = float(max(weights.sum(-1).max(), weights.sum(-2).max()))
-            if most >= 1:
-                raise CojaxInputError(
-                    f"Directed needs weights that sum to less than 1 over every row and column, got {most:g}: a node "
-                    "that keeps nothing of its own need not settle; use cojax.weights.directed."
-                )
-
-    @property
-    def num_nodes(self) -> int:
-        return self.weights.shape[-1]
-
-    def at(self, k):
-        return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 3))
-
-    @property
-    def num_graphs(self) -> int:
-        return 1 if self.weights.ndim == 2 else self.weights.shape[0]
-
-    def hear(self, law, heard):
-        if isinstance(law, Pull):
-            return _matrix_flow(self.weights, self.weights.sum(1), heard)
-        if isinstance(law, Push):
-            # Not centred: where weights are not balanced, equal messages flow too.
-            weights = self.weights.astype(heard.dtype)
-            received = jnp.tensordot(weights, heard, axes=1, precision=lax.Precision.HIGHEST)
-            return received - spread(weights.sum(0), heard) * heard
-        raise CojaxInputError(
-            f"A Directed network needs a method that pushes or pulls, got the law {type(law).__name__}, which needs "
-            "balanced weights; use PushDIGing or PushPull, or a Digraph of cojax.network, which balances them."
-        )
-
-    def thin(self, keep):
-        raise CojaxInputError("A directed network that loses links loses sums: use an undirected network with Lossy.")
-
-    def edge_weights(self):
-        raise CojaxInputError("A directed network has no edges with two ends: use a link without memory per edge.")
-
-    def ends(self, message):
-        return self.edge_weights()
-
-    def swap(self, near):
-        return self.edge_weights()
-
-    def collect(self, flux):
-        return self.edge_weights()
-
-
-def _matrix_flow(weights: Array, given: Array, heard: Array) -> Array:
-    # Centring makes equal messages cancel exactly; otherwise rounding leaks what should be conserved.
-    centred = heard - heard[:1]
-    weights, given = weights.astype(heard.dtype), given.astype(heard.dtype)
-    received = jnp.tensordot(weights, centred, axes=1, precision=lax.Precision.HIGHEST)
-    return received - spread(given, heard) * centred
-
-
 class Neighbors(Layout):
     """A padded table of neighbours, one row a slot: for sparse graphs of even degree, the fastest layout.
 
@@ -285,6 +121,8 @@ class Neighbors(Layout):
     index: Int[Array, "k n"]
     twin: Int[Array, "k n"]
     link: Link = Ideal()
+    turns_ndim: ClassVar[int] = 3
+    symmetric: ClassVar[bool] = True
 
     def __check_init__(self):
         if is_concrete(self.weights, self.index, self.twin):
@@ -293,13 +131,6 @@ class Neighbors(Layout):
     @property
     def num_nodes(self) -> int:
         return self.index.shape[-1]
-
-    def at(self, k):
-        return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 3))
-
-    @property
-    def num_graphs(self) -> int:
-        return 1 if self.weights.ndim == 2 else self.weights.shape[0]
 
     def hear(self, law, heard):
         def add_slots(total: Array, rows: tuple[Array, Array]) -> tuple[Array, None]:
@@ -328,7 +159,7 @@ class Neighbors(Layout):
 
     def thin(self, keep):
         kept = keep(jnp.arange(self.num_nodes)[None, :], self.index)
-        return eqx.tree_at(lambda net: net.weights, self, jnp.where(kept, self.weights, 0))
+        return self.reweighted(jnp.where(kept, self.weights, 0))
 
 
 class Edges(Layout):
@@ -341,6 +172,8 @@ class Edges(Layout):
     pairs: Int[Array, "2 e"]
     size: int = eqx.field(static=True)
     link: Link = Ideal()
+    turns_ndim: ClassVar[int] = 2
+    symmetric: ClassVar[bool] = True
 
     def __check_init__(self):
         if is_concrete(self.weights, self.pairs):
@@ -349,13 +182,6 @@ class Edges(Layout):
     @property
     def num_nodes(self) -> int:
         return self.size
-
-    def at(self, k):
-        return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 2))
-
-    @property
-    def num_graphs(self) -> int:
-        return 1 if self.weights.ndim == 1 else self.weights.shape[0]
 
     def hear(self, law, heard):
         first, second = self.pairs
@@ -377,7 +203,7 @@ class Edges(Layout):
         return jnp.zeros((self.size, *flux.shape[2:]), flux.dtype).at[self.pairs].add(flux, mode="promise_in_bounds")
 
     def thin(self, keep):
-        return eqx.tree_at(lambda net: net.weights, self, jnp.where(keep(*self.pairs), self.weights, 0))
+        return self.reweighted(jnp.where(keep(*self.pairs), self.weights, 0))
 
 
 class Circulant(Layout):
@@ -391,6 +217,8 @@ class Circulant(Layout):
     offsets: tuple[int, ...] = eqx.field(static=True)
     size: int = eqx.field(static=True)
     link: Link = Ideal()
+    turns_ndim: ClassVar[int] = 3
+    symmetric: ClassVar[bool] = True
 
     def __check_init__(self):
         if is_concrete(self.weights):
@@ -399,13 +227,6 @@ class Circulant(Layout):
     @property
     def num_nodes(self) -> int:
         return self.size
-
-    def at(self, k):
-        return eqx.tree_at(lambda net: net.weights, self, _this_step(self.weights, k, 3))
-
-    @property
-    def num_graphs(self) -> int:
-        return 1 if self.weights.ndim == 2 else self.weights.shape[0]
 
     def hear(self, law, heard):
         total = jnp.zeros_like(heard)
@@ -431,7 +252,7 @@ class Circulant(Layout):
         nodes = jnp.arange(self.size)
         others = (nodes[None, :] + jnp.asarray(self.offsets)[:, None]) % self.size
         kept = keep(nodes[None, :], others)
-        return eqx.tree_at(lambda net: net.weights, self, jnp.where(kept, self.weights, 0))
+        return self.reweighted(jnp.where(kept, self.weights, 0))
 
 
 def _shifted(heard: Array, offsets: tuple[int, ...]) -> list[Array]:

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from ._checks import CojaxInputError, check_number, floating, whole_number
-from .layouts import Dense, Digraph, Network
+from .layouts import Network
 from .links import Ideal, Link
+from .matrices import Dense, Digraph
 
 
 class Lossy(Network):

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import CojaxInputError, real_array
-from .layouts import Circulant, Dense, Digraph, Edges, Layout, Neighbors
+from .layouts import Circulant, Edges, Layout, Neighbors
 from .links import Ideal, Link
+from .matrices import Dense, Digraph
 from .weights import balanced, metropolis
 
 if TYPE_CHECKING:

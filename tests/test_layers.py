@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "cojax"
 LAYERS = [
     {"_checks", "_layout_checks", "_tree", "_grid", "quantizers"},
     {"edges", "links", "problems", "costs", "penalties", "weights"},
-    {"layouts", "readers"},
+    {"layouts", "matrices", "readers"},
     {"lossy", "intermittent", "networks"},
     {"methods"},
     {"records", "status", "theory"},

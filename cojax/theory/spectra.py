@@ -9,8 +9,9 @@ from jaxtyping import Float
 
 from .._checks import CojaxInputError, is_concrete
 from ..intermittent import Intermittent
-from ..layouts import Digraph, Directed, Layout, Network
+from ..layouts import Layout, Network
 from ..lossy import Lossy
+from ..matrices import Digraph, Directed
 
 if TYPE_CHECKING:
     from scipy import sparse
