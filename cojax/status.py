@@ -26,6 +26,8 @@ def status_of(problem: Problem, x: Decision, state: Any) -> Int[Array, ""]:
 
     Converged means, relative to the square root of the precision: the params agree, their mean gradient is small
     beside the largest gradient of one node, and the marginal costs (penalty included) of all nodes are equal.
+    Where the gradient of every single node vanishes at the optimum, as for one node alone, there is nothing to be small
+    beside, and a converged run may be called out of steps; the certificate is then the judge.
     """
     finite = jnp.asarray(True)
     for leaf in jax.tree.leaves((x, state.grad)):
