@@ -69,10 +69,8 @@ def split(
 
     Raises `CojaxInputError` for fewer samples than nodes and shapes that do not fit.
     """
-    rng = np.random.default_rng(seed)
-    features, targets = _checked(features, targets, num_nodes)
-    sizes = _sizes(len(targets), num_nodes, proportions, rng)
-    return _dealt(features, targets, rng.permutation(len(targets)), sizes)
+    features, targets, sizes, shuffled = _shuffled(features, targets, num_nodes, proportions, seed)
+    return _dealt(features, targets, shuffled, sizes)
 
 
 def split_by_target(
@@ -88,10 +86,7 @@ def split_by_target(
     Args, returns and errors as for `split`; samples of equal targets come in random order. The nodes' own optima lie
     far apart, which is where methods differ.
     """
-    rng = np.random.default_rng(seed)
-    features, targets = _checked(features, targets, num_nodes)
-    sizes = _sizes(len(targets), num_nodes, proportions, rng)
-    shuffled = rng.permutation(len(targets))
+    features, targets, sizes, shuffled = _shuffled(features, targets, num_nodes, proportions, seed)
     return _dealt(features, targets, shuffled[np.argsort(targets[shuffled], kind="stable")], sizes)
 
 
@@ -104,6 +99,16 @@ def per_node_mean(samples: Samples) -> Samples:
     real = samples.weights > 0
     counts = jnp.maximum(jnp.sum(real, axis=-1, keepdims=True), 1).astype(samples.weights.dtype)
     return samples._replace(weights=real.astype(samples.weights.dtype) / counts)
+
+
+def _shuffled(
+    features: np.ndarray, targets: np.ndarray, num_nodes: int, proportions: np.ndarray | None, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The samples checked, how many of them every node gets, and their rows in random order."""
+    rng = np.random.default_rng(seed)
+    features, targets = _checked(features, targets, num_nodes)
+    sizes = _sizes(len(targets), num_nodes, proportions, rng)
+    return features, targets, sizes, rng.permutation(len(targets))
 
 
 def _checked(features: np.ndarray, targets: np.ndarray, num_nodes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -47,7 +47,7 @@ class Ideal(Link):
     """The value itself travels, in full precision."""
 
     def open(self, message, net):
-        return self.tell(message, Wire(message, bits=jnp.zeros(()), saturated=jnp.zeros((), jnp.int32)), net)
+        return self.tell(message, _unused(message), net)
 
     def tell(self, message, wire, net):
         sizes = [leaf.size // net.num_nodes * leaf.dtype.itemsize * 8 for leaf in jax.tree.leaves(message)]
@@ -69,7 +69,7 @@ class Quantized(Link):
     quantizer: Quantizer
 
     def open(self, message, net):
-        return self.tell(message, Wire(message, bits=jnp.zeros(()), saturated=jnp.zeros((), jnp.int32)), net)
+        return self.tell(message, _unused(message), net)
 
     def tell(self, message, wire, net):
         heard = jax.tree.map(self.quantizer, message)
@@ -89,7 +89,7 @@ class Innovation(Link):
     and lossy networks with symmetric weights; a lost message is known to both ends (it is not acknowledged).
 
     With a log quantizer of rho <= 1 runs need about as many steps as over an ideal link; the limit is near 2 log 2.
-    Gradients with respect to hyper-parameters are right through this link.
+    Gradients with respect to step sizes are right through this link; those with respect to rho are not reliable.
 
     Source: C-GT, arXiv 2103.13748, with unit gains, for node memory; edge memory is this library's.
     """
@@ -104,8 +104,8 @@ class Innovation(Link):
     def open(self, message, net):
         held = _tree.zeros_like(message if self.memory == "node" else jax.tree.map(net.ends, message))
         scale = jax.tree.map(self.quantizer.first_scale, held)
-        wire = Wire(held, None, scale) if self.memory == "node" else Wire(None, held, scale)
-        return self.tell(message, wire._replace(bits=jnp.zeros(()), saturated=jnp.zeros((), jnp.int32)), net)
+        wire = _unused(held, None, scale) if self.memory == "node" else _unused(None, held, scale)
+        return self.tell(message, wire, net)
 
     def tell(self, message, wire, net):
         if self.memory == "node":
@@ -182,6 +182,11 @@ class EventTriggered(Link):
                 "EventTriggered needs a fixed network without loss, got one that changes: a neighbour that did not "
                 'hear cannot know what was last sent; use Innovation(quantizer, memory="edge").'
             )
+
+
+def _unused(heard: Tree, near: Tree = None, scale: Tree = None) -> Wire:
+    """A wire on which nothing was told yet."""
+    return Wire(heard, near, scale, bits=jnp.zeros(()), saturated=jnp.zeros((), jnp.int32))
 
 
 def _adapted(quantizer: Quantizer, told: Tree, scale: Tree) -> tuple[Tree, Tree]:

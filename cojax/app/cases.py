@@ -21,7 +21,7 @@ COSTS = {"deviation": costs.Deviation, "price": costs.Price, "delay": costs.Dela
 
 
 class Case(NamedTuple):
-    """What `cojax.runs.run` runs."""
+    """What `runs.run` runs."""
 
     plan: Plan  # with every number that it left out filled in
     names: tuple[str, ...]
