@@ -43,11 +43,11 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
     """The state before the first step: the gradient at `start`, told to the neighbours once."""
     _check_sizes(problem, network, start)
     _check_cost(problem, start)
-    grad = problem.grad(start)
+    grad = problem.at(0).grad(start)
     inner = method.init(start, grad)
     net = network.at(0)
     wire = net.link.open(method.message(inner, grad), net)
-    return State(jnp.zeros((), jnp.int32), _imbalance(problem, start), inner, grad, wire)
+    return State(jnp.zeros((), jnp.int32), _imbalance(problem.at(0), start), inner, grad, wire)
 
 
 def step(problem: Problem, network: Network, method: Method, state: State) -> State:
@@ -56,11 +56,12 @@ def step(problem: Problem, network: Network, method: Method, state: State) -> St
     flow = net.flow(state.wire, method.along(state.method))
     inner = method.update(state.method, state.grad, flow)
     x = method.query(inner)
-    grad = problem.grad(x)
+    now = problem.at(state.step + 1)
+    grad = now.grad(x)
     # Told at the end and carried: computed here it runs once per node, inside the next gather once per neighbour.
     after = network.at(state.step + 1)
     wire = after.link.tell(method.message(inner, grad), state.wire, after)
-    imbalance = jnp.maximum(state.imbalance, _imbalance(problem, x))
+    imbalance = jnp.maximum(state.imbalance, _imbalance(now, x))
     return State(state.step + 1, imbalance, inner, grad, wire)
 
 
@@ -119,12 +120,12 @@ def _solve(problem, network, method, start, num_chunks, every, record) -> Soluti
     def chunk(flat, _):
         flat, _ = lax.scan(one_step, flat, length=every)
         state = _shape_wire(flat, shapes)
-        return flat, record(problem, method.query(state.method), state)
+        return flat, record(problem.at(state.step), method.query(state.method), state)
 
     flat, trace = lax.scan(chunk, _flatten_wire(state), length=num_chunks)
     state = _shape_wire(flat, shapes)
     x = method.query(state.method)
-    return Solution(x, trace, state, status_of(problem, x, state))
+    return Solution(x, trace, state, status_of(problem.at(state.step), x, state))
 
 
 def _flatten_wire(state: State) -> State:

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from . import _grid, _tree
 from ._checks import CojaxInputError, device_array, is_concrete, is_small_float, real_array
@@ -81,6 +81,10 @@ class Problem(eqx.Module):
     def num_nodes(self) -> int:
         """n, the length of the first axis of the data."""
         return jax.tree.leaves(self.data)[0].shape[0]
+
+    def at(self, k: Int[Array, ""] | int) -> "Problem":
+        """The problem in force after `k` steps: this one, unless a subclass samples its data or changes them."""
+        return self
 
     def costs(self, x: Decision) -> Float[Array, " n"]:
         """The cost of every node at its own decision, without the penalty."""
