@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test notebooks clean
+.PHONY: demo test docs notebooks clean
 
 demo: .venv/ready
 	$(BIN)/cojax demo
@@ -12,11 +12,18 @@ test: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest --numprocesses 2
+	$(MAKE) docs
+
+docs: .venv/ready
+	$(BIN)/sphinx-build --quiet --fail-on-warning -c docs . build/docs
+
+notebooks: .venv/ready
+	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cojax needs Python 3.11 or newer: make PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cli,plots,data,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cli,plots,data,docs,dev]'
 	touch .venv/ready
 
 clean:

@@ -25,7 +25,6 @@ LEARNERS = {
     "TrackingMomentum": cojax.TrackingMomentum(0.03, momentum=0.3),
 }
 BIASED_LEARNERS = ("DGD", "Choco")  # they stop at a bias with a constant step
-EXACT_LEARNERS = tuple(name for name in LEARNERS if name not in BIASED_LEARNERS)
 
 ALLOCATORS = {
     "Laplacian": cojax.Laplacian(0.3),

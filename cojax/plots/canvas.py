@@ -1,5 +1,7 @@
 """The one look of all pictures, on figures that no global state knows of."""
 
+import functools
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -38,17 +40,30 @@ def axes(ax: Any, height: float) -> Iterator[Any]:
     """`ax`, drawn on as it is; or a new one in our style, on a figure that no global state knows of."""
     try:
         import matplotlib
-        from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise CojaxInputError("Pictures need matplotlib: pip install 'cojax[plots]'.") from error
     if ax is not None:
         yield ax
         return
     with matplotlib.rc_context(STYLE):
-        ax = Figure(figsize=(WIDTH, height), layout="constrained").add_subplot()
+        ax = _figure_class()(figsize=(WIDTH, height), layout="constrained").add_subplot()
         # Ticks are made when the figure is drawn, and would then take the style in force at that time.
         ax.tick_params(which="both", labelsize=7, color=QUIET, labelcolor=INK, width=0.6, length=2.5)
         yield ax
+
+
+@functools.cache
+def _figure_class() -> Any:
+    """A matplotlib figure that a notebook shows, with or without pyplot."""
+    from matplotlib.figure import Figure
+
+    class Picture(Figure):
+        def _repr_png_(self) -> bytes:
+            data = io.BytesIO()
+            self.savefig(data, format="png", dpi=144)
+            return data.getvalue()
+
+    return Picture
 
 
 def column(name: str, values: Any, size: int | None = None) -> Float[np.ndarray, " n"]:

@@ -210,6 +210,9 @@ def prices(
         dots(ax, marginal, rows, low & ~high, "at its lower bound", color=ORANGE, marker="<")
         if optimum is not None:
             optima(ax, finite("optimum", optimum, marginal.size), rows)
+        # Where all costs meet, an axis that shows their last digits says nothing.
+        least, (left, right) = 0.05 * abs(price), ax.get_xlim()
+        ax.set_xlim(min(left, price - least), max(right, price + least))
         ax.set_xlabel("marginal cost (cost per CPU unit)")
         legend(ax, columns=2, end="right")
     return ax

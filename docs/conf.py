@@ -1,0 +1,56 @@
+"""The site is built from the README, the notebooks and the docstrings: `make docs` writes build/docs/index.html."""
+
+import re
+import tomllib
+from pathlib import Path
+
+project = "cojax"
+author = "the cojax authors"
+settings = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())
+version = release = settings["project"]["version"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "myst_nb"]
+
+# The sources are the project's folder, so that links from the README to other files hold here too.
+root_doc = "docs/index"
+include_patterns = ["docs/*.md", "notebooks/*.ipynb", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md"]
+nb_execution_mode = "off"  # `make notebooks` runs them; the site shows the outputs that are committed
+nb_merge_streams = True
+myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+# A link to a source file is right in the repository and leads out of the site.
+suppress_warnings = ["myst.xref_missing"]
+
+html_theme = "furo"
+html_title = "cojax"
+html_show_sphinx = False
+
+default_role = "code"
+autodoc_typehints = "none"  # docstrings give shapes
+autodoc_member_order = "bysource"
+napoleon_google_docstring = True
+napoleon_custom_sections = [("Fields", "params_style")]
+
+CODE = re.compile(r"(`[^`]*`)")
+
+
+def _as_written(app, what, name, obj, options, lines):
+    """Docstrings are plain text: |x|, x_i and 2 * x mean what they say, and are no reStructuredText."""
+    written, block = [], False
+    for line in lines:
+        indented = line.startswith("    ")
+        if indented and not block and written and not written[-1]:
+            written += ["::", ""]  # an equation or a program: what is indented after an empty line
+            block = True
+        block = block and (indented or not line)
+        written.append(line if block else _escaped(line))
+    lines[:] = written
+
+
+def _escaped(line):
+    parts = CODE.split(line)
+    parts[::2] = [re.sub(r"([|*_])", r"\\\1", part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", _as_written, priority=400)  # napoleon comes at 500
