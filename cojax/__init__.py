@@ -71,3 +71,5 @@ from .quantizers import LogQuantizer as LogQuantizer
 from .quantizers import Quantizer as Quantizer
 from .quantizers import UniformQuantizer as UniformQuantizer
 from .status import Status as Status
+from .sweeps import Sweep as Sweep
+from .sweeps import sweep as sweep

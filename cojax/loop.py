@@ -52,8 +52,12 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
 
 def step(problem: Problem, network: Network, method: Method, state: State) -> State:
     """One pure step: hear, update, take the gradient, tell."""
-    net = network.at(state.step)
-    flow = net.flow(state.wire, method.along(state.method))
+    flow = network.at(state.step).flow(state.wire, method.along(state.method))
+    return advance(problem, network, method, state, flow)
+
+
+def advance(problem: Problem, network: Network, method: Method, state: State, flow: Tree) -> State:
+    """The rest of a step, after hearing: all of it that a batch of runs maps over."""
     inner = method.update(state.method, state.grad, flow)
     x = method.query(inner)
     now = problem.at(state.step + 1)
@@ -111,21 +115,34 @@ def _solve(problem, network, method, start, num_chunks, every, record) -> Soluti
     if isinstance(start, State):
         _check_state(problem, network, method, start)
     state = start if isinstance(start, State) else init(problem, network, method, start)
-    shapes = jax.eval_shape(lambda: state.wire)
 
-    def one_step(flat, _):
-        return _flatten_wire(step(problem, network, method, _shape_wire(flat, shapes))), None
+    def one_step(state: State) -> State:
+        return step(problem, network, method, state)
 
-    @jax.checkpoint
-    def chunk(flat, _):
-        flat, _ = lax.scan(one_step, flat, length=every)
-        state = _shape_wire(flat, shapes)
-        return flat, record(problem.at(state.step), method.query(state.method), state)
+    def look(state: State) -> Any:
+        return record(problem.at(state.step), method.query(state.method), state)
 
-    flat, trace = lax.scan(chunk, _flatten_wire(state), length=num_chunks)
-    state = _shape_wire(flat, shapes)
+    state, trace = scan(one_step, look, state, num_chunks, every)
     x = method.query(state.method)
     return Solution(x, trace, state, status_of(problem.at(state.step), x, state))
+
+
+def scan(
+    one_step: Callable[[State], State], look: Callable[[State], Any], state: State, num_chunks: int, every: int
+) -> tuple[State, Any]:
+    """The state after `num_chunks` times `every` steps, and what a look after each chunk saw, stacked."""
+    shapes = jax.eval_shape(lambda: state.wire)
+
+    def flat_step(flat: State, _: None) -> tuple[State, None]:
+        return _flatten_wire(one_step(_shape_wire(flat, shapes))), None
+
+    @jax.checkpoint
+    def chunk(flat: State, _: None) -> tuple[State, Any]:
+        flat, _ = lax.scan(flat_step, flat, length=every)
+        return flat, look(_shape_wire(flat, shapes))
+
+    flat, trace = lax.scan(chunk, _flatten_wire(state), length=num_chunks)
+    return _shape_wire(flat, shapes), trace
 
 
 def _flatten_wire(state: State) -> State:

@@ -1,0 +1,149 @@
+"""A sweep is its runs one by one, labelled; equal arrays are kept once, and what differs in kind is refused."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import laws
+import networkx as nx
+import numpy as np
+import pytest
+
+import cojax
+
+PROBLEM = laws.quadratic()
+START = laws.start_of(PROBLEM)
+GRAPH = laws.ring_with_chords()
+STEPS = {"num_steps": 12, "every": 6}
+
+
+def method_of(step_size):
+    return cojax.CoOpt(learn=cojax.DIGing(step_size), allocate=cojax.Laplacian(4 * step_size))
+
+
+def by_step_and_seed(step_size, seed):
+    """Problems, starts, step sizes and quantizers that differ over one graph."""
+    problem = laws.quadratic(seed=seed)
+    link = cojax.Quantized(cojax.LogQuantizer(step_size))
+    return problem, cojax.network(GRAPH, link=link), method_of(step_size), laws.start_of(problem, seed=seed)
+
+
+def by_layout(layout, link):
+    def build(step_size):
+        return PROBLEM, cojax.network(GRAPH, link=link, layout=layout), method_of(step_size), START
+
+    return build
+
+
+def by_graph(seed, rate):
+    graph = nx.connected_watts_strogatz_graph(8, 4, 0.5, seed=seed)
+    network = cojax.Lossy(cojax.network(graph, nodelist=range(8), layout="dense"), rate, seed)
+    return PROBLEM, network, method_of(0.05), START
+
+
+def check(sweep, build, axes):
+    """Every run of the sweep beside the same run alone."""
+    for place in np.ndindex(*(len(axis) for axis in axes.values())):
+        point = {name: axis[at] for at, (name, axis) in zip(place, axes.items(), strict=True)}
+        alone = cojax.solve(*build(**point), **STEPS)
+        ours = jax.tree.map(lambda leaf, place=place: leaf[place], sweep.solution)
+        # Gradients are rounded differently, so shares may differ by a few steps of their grid.
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11), ours, alone)
+
+
+STEP_SIZES = [0.02, 0.05]
+
+
+@pytest.mark.parametrize(
+    ("build", "axes"),
+    [
+        (by_step_and_seed, {"step_size": STEP_SIZES, "seed": [0, 1, 2]}),
+        (by_layout("dense", cojax.Ideal()), {"step_size": STEP_SIZES}),
+        (by_layout("neighbors", cojax.Innovation(cojax.UniformQuantizer(1 / 64))), {"step_size": STEP_SIZES}),
+        (by_layout("edges", cojax.Innovation(cojax.LogQuantizer(0.5), memory="edge")), {"step_size": STEP_SIZES}),
+        (by_graph, {"seed": [0, 1], "rate": [0.0, 0.3]}),
+    ],
+)
+def test_a_sweep_is_its_runs_one_by_one(build, axes):
+    swept = cojax.sweep(build, **STEPS, **axes)
+    check(swept, build, axes)
+    assert float(swept.solution.state.imbalance.max()) == 0.0
+
+
+def test_a_run_of_a_sweep_can_be_continued():
+    build = by_layout("neighbors", cojax.Ideal())
+    swept = cojax.sweep(build, step_size=STEP_SIZES, **STEPS)
+    problem, network, method, start = build(STEP_SIZES[1])
+    more = cojax.solve(problem, network, method, jax.tree.map(lambda leaf: leaf[1], swept.solution.state), **STEPS)
+    whole = cojax.solve(problem, network, method, start, num_steps=24, every=24)
+    np.testing.assert_allclose(more.x.params, whole.x.params, rtol=1e-11)  # the first half was rounded differently
+    again = cojax.sweep(
+        lambda run: (problem, network, method, jax.tree.map(lambda leaf: leaf[run], swept.solution.state)),
+        run=[0, 1],
+        **STEPS,
+    )
+    np.testing.assert_allclose(again.solution.x.params[1], more.x.params, rtol=1e-11)
+    assert again.step.tolist() == [18, 24]
+
+
+def test_equal_data_of_all_runs_are_kept_once():
+    from cojax.sweeps import _stack
+
+    runs = [by_layout("neighbors", cojax.Ideal())(step_size) for step_size in STEP_SIZES]
+    many, same = _stack(runs, [{}, {}])
+    assert len(jax.tree.leaves(many)) == 2  # the two step sizes
+    assert same[0].data[0] is PROBLEM.data[0]
+
+
+def test_a_sweep_is_saved_and_read_back_by_label(tmp_path):
+    xarray = pytest.importorskip("xarray")
+    build = by_layout("neighbors", cojax.Ideal())
+    swept = cojax.sweep(build, step_size=STEP_SIZES, **STEPS)
+    labelled = swept.to_xarray()
+    assert labelled.cost.dims == ("step_size", "step") and labelled.cpu.dims == ("step_size", "node")
+    np.testing.assert_array_equal(labelled.cost.sel(step_size=0.05, step=12), swept.solution.trace.cost[1, 1])
+    labelled.to_netcdf(tmp_path / "runs.nc", engine="scipy")
+    with xarray.open_dataset(tmp_path / "runs.nc", engine="scipy") as read:
+        xarray.testing.assert_equal(read.load(), labelled)
+
+
+def test_a_sweep_is_saved_as_plain_arrays(tmp_path):
+    swept = cojax.sweep(by_graph, seed=[0], rate=[0.0], record=lambda problem, x, state: x.cpu.min(), **STEPS)
+    np.savez(tmp_path / "runs.npz", allow_pickle=False, **swept.arrays())
+    with np.load(tmp_path / "runs.npz", allow_pickle=False) as read:
+        np.testing.assert_array_equal(read["record"], swept.solution.trace)
+        np.testing.assert_array_equal(read["step"], [6, 12])
+
+
+def test_a_missing_xarray_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    swept = cojax.Sweep({}, cojax.Solution(START, {}, None, jnp.zeros(())), np.arange(1))
+    with pytest.raises(cojax.CojaxInputError, match=r"pip install 'cojax\[store\]'"):
+        swept.to_xarray()
+
+
+def other_kinds(run):
+    return PROBLEM, cojax.network(GRAPH), (cojax.CoOpt(), method_of(0.1))[run], START
+
+
+def other_sizes(run):
+    graph = (nx.cycle_graph(8), nx.complete_graph(8))[run]
+    return PROBLEM, cojax.network(graph, layout="neighbors"), method_of(0.1), START
+
+
+@pytest.mark.parametrize(
+    ("build", "axes", "message"),
+    [
+        (other_kinds, {"run": [0, 1]}, "numbers only, got a method with another structure at {'run': 1}"),
+        (other_sizes, {"run": [0, 1]}, "numbers only, got a network with shapes"),
+        (other_sizes, {}, "at least one axis"),
+        (other_sizes, {"step": [0, 1]}, "none named step or node"),
+        (other_sizes, {"run": []}, "at least one value for run, got an empty"),
+        (other_sizes, {"run": 3}, "a sequence of values for run, got 3"),
+        (lambda run: PROBLEM, {"run": [1]}, r"returns \(problem, network, method, start\)"),
+        (lambda run: (*other_sizes(run)[:3], START._replace(cpu=None)), {"run": [1]}, "only one of them has cpu"),
+    ],
+)
+def test_what_is_no_sweep_is_refused(build, axes, message):
+    with pytest.raises(cojax.CojaxInputError, match=message):
+        cojax.sweep(build, **STEPS, **axes)
