@@ -55,6 +55,7 @@ from .methods import PushPull as PushPull
 from .methods import Saturated as Saturated
 from .methods import SingleBit as SingleBit
 from .methods import TrackingMomentum as TrackingMomentum
+from .minibatches import Minibatch as Minibatch
 from .networks import network as network
 from .optimum import Allocation as Allocation
 from .optimum import Certificate as Certificate

@@ -50,6 +50,13 @@ def whole_number(owner: str, name: str, value: Any, *, at_least: int) -> int:
     return int(value)
 
 
+def as_key(owner: str, key: Any) -> Array:
+    """A JAX key as it is; a whole number as the seed of one."""
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return key
+    return jax.random.key(whole_number(owner, "key", key, at_least=0))
+
+
 def is_small_float(dtype: Any) -> bool:
     """Whether `dtype` is bfloat16 or another float that NumPy knows only as an extension."""
     return jnp.issubdtype(dtype, jnp.floating)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from ._checks import CojaxInputError, check_number, floating, whole_number
+from ._checks import CojaxInputError, as_key, check_number, floating, whole_number
 from .layouts import Network
 from .links import Ideal, Link
 from .matrices import Dense, Digraph
@@ -40,7 +40,7 @@ class Lossy(Network):
         network.link.check(fixed=False, symmetric=True)
         self.network = network
         self.rate = floating(rate)
-        self.key = _as_key(key)
+        self.key = as_key("A random network", key)
 
     @property
     def link(self) -> Link:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -83,7 +83,7 @@ class RandomGraph(Network):
         check_number("RandomGraph", "1 - probability", 1 - probability, at_least=0.0, shaped=())
         self.size = size
         self.probability = floating(probability)
-        self.key = _as_key(key)
+        self.key = as_key("A random network", key)
         self.link = Ideal() if link is None else link
         self.link.check(fixed=False, symmetric=True)
 
@@ -101,13 +101,6 @@ class RandomGraph(Network):
         largest = jnp.maximum(degree[:, None], degree[None, :])
         weights = jnp.where(there, 1 / (1 + largest).astype(jnp.result_type(float)), 0)
         return Dense(weights=weights, link=self.link)
-
-
-def _as_key(key: Any) -> PRNGKeyArray:
-    """A JAX key as it is; a whole number as the seed of one."""
-    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        return key
-    return jax.random.key(whole_number("A random network", "key", key, at_least=0))
 
 
 def _words(key: PRNGKeyArray, k: Any) -> tuple[Array, Array]:

@@ -92,8 +92,12 @@ class Problem(eqx.Module):
 
     def grad(self, x: Decision) -> Decision:
         """The gradient of every node's cost plus penalty at its own decision, shaped and typed as `x`."""
+        return self.grad_on(x, self.data)
+
+    def grad_on(self, x: Decision, data: Tree) -> Decision:
+        """The same on other `data`, a part of this problem's say."""
         soft = Softened(self.cost, self.penalty)
-        gradient = jax.vmap(jax.grad(soft))(x, (self.data, self.lower, self.upper))
+        gradient = jax.vmap(jax.grad(soft))(x, (data, self.lower, self.upper))
         return _tree.cast_like(gradient, x)
 
     def softened(self) -> "Problem":

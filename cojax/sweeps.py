@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import xarray
 
 # Where the runs lie in a state of many: last, so that one load brings several runs; the step is common to all.
-LAST: Any = State(None, -1, -1, -1, -1)
+LAST: Any = State._make([None, -1, -1, -1, -1])
 PARTS = ("problem", "network", "method", "start")
 
 

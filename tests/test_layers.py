@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "cojax"
 LAYERS = [
     {"_checks", "_layout_checks", "_tree", "_grid", "quantizers"},
     {"edges", "links", "problems", "costs", "penalties", "weights"},
-    {"layouts", "matrices", "readers"},
+    {"layouts", "matrices", "minibatches", "readers"},
     {"lossy", "intermittent", "networks"},
     {"methods"},
     {"records", "status", "theory"},
