@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from . import _tree
 from ._checks import CojaxInputError, check_number, floating, is_concrete, real_array
+from .sparse import SparseFeatures as SparseFeatures
 
 
 class Samples(NamedTuple):
@@ -21,7 +22,7 @@ class Samples(NamedTuple):
     samples than m are padded with rows of weight 0 and any finite content.
     """
 
-    features: Float[Array, "*n m d"]  # a column of ones gives a model an offset
+    features: Float[Array, "*n m d"] | SparseFeatures  # a column of ones gives a model an offset
     targets: Float[Array, "*n m"]  # numbers, labels -1 and 1, or class numbers 0 ... c-1, as the cost wants them
     weights: Float[Array, "*n m"]  # >= 0, differentiable
 
@@ -240,7 +241,7 @@ def _check_samples(owner: str, samples: Any) -> None:
             raise CojaxInputError(f"{owner} needs {name} of shape {wanted}, one per row of features, got {got}.")
 
 
-def _matched(owner: str, params: Any, features: Any, offset: int = 0, ndim: int = 1) -> tuple[Array, Array]:
+def _matched(owner: str, params: Any, features: Any, offset: int = 0, ndim: int = 1) -> tuple[Array, Any]:
     """`params` and `features` in the dtype to compute in, their shapes checked."""
     if np.ndim(features) != 2:
         raise CojaxInputError(f"{owner} needs features of shape (m, d) at a node, got {np.shape(features)}.")
@@ -252,7 +253,8 @@ def _matched(owner: str, params: Any, features: Any, offset: int = 0, ndim: int 
         raise CojaxInputError(f"{owner} needs params of shape {wanted} at a node, got {params.shape}.")
     # Sums over samples lose their last digits in 16 bits.
     dtype = _widest(params.dtype, features.dtype, jnp.float32)
-    return jnp.asarray(params, dtype), jnp.asarray(features, dtype)
+    sparse = isinstance(features, SparseFeatures)
+    return jnp.asarray(params, dtype), features.astype(dtype) if sparse else jnp.asarray(features, dtype)
 
 
 def _beside(owner: str, cpu: Any, data: Any, names: tuple[str, ...]) -> tuple[Array, ...]:

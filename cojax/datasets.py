@@ -1,13 +1,17 @@
 """Samples are split over nodes unevenly, as in practice, and padded so that every node has the same shape."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from ._checks import CojaxInputError, real_array
 from .costs import Samples
+from .sparse import SparseFeatures, padded
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 class Dataset(NamedTuple):
@@ -46,7 +50,7 @@ def breast_cancer(*, test_fraction: float = 0.25, seed: int = 0) -> Dataset:
 
 
 def split(
-    features: Float[np.ndarray, "N d"],
+    features: Any,
     targets: Float[np.ndarray, " N"],
     num_nodes: int,
     *,
@@ -56,7 +60,7 @@ def split(
     """Samples dealt to nodes at random: all nodes see alike data, in unequal amounts.
 
     Args:
-        features: (N, d).
+        features: (N, d), or a SciPy sparse matrix, which is dealt as `cojax.costs.SparseFeatures`.
         targets: (N,).
         num_nodes: n <= N.
         seed: of the order of the samples and, by default, of who gets how many.
@@ -74,7 +78,7 @@ def split(
 
 
 def split_by_target(
-    features: Float[np.ndarray, "N d"],
+    features: Any,
     targets: Float[np.ndarray, " N"],
     num_nodes: int,
     *,
@@ -102,8 +106,8 @@ def per_node_mean(samples: Samples) -> Samples:
 
 
 def _shuffled(
-    features: np.ndarray, targets: np.ndarray, num_nodes: int, proportions: np.ndarray | None, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    features: Any, targets: np.ndarray, num_nodes: int, proportions: np.ndarray | None, seed: int
+) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
     """The samples checked, how many of them every node gets, and their rows in random order."""
     rng = np.random.default_rng(seed)
     features, targets = _checked(features, targets, num_nodes)
@@ -111,13 +115,15 @@ def _shuffled(
     return features, targets, sizes, rng.permutation(len(targets))
 
 
-def _checked(features: np.ndarray, targets: np.ndarray, num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    features, targets = real_array("split", "features", features), real_array("split", "targets", targets)
+def _checked(features: Any, targets: np.ndarray, num_nodes: int) -> tuple[Any, np.ndarray]:
+    targets = real_array("split", "targets", targets)
+    features = _by_rows(features) if _is_sparse(features) else real_array("split", "features", features)
     if features.ndim != 2 or targets.shape != features.shape[:1]:
         raise CojaxInputError(
             f"split needs features (sample, feature) and targets (sample,), got {features.shape} and {targets.shape}."
         )
-    if not (np.isfinite(features).all() and np.isfinite(targets).all()):
+    entries = features.data if _is_sparse(features) else features
+    if not (np.isfinite(entries).all() and np.isfinite(targets).all()):
         raise CojaxInputError(
             "split needs finite features and targets, got others: fill them in or drop those samples."
         )
@@ -146,13 +152,32 @@ def _sizes(num_samples: int, num_nodes: int, proportions: np.ndarray | None, rng
     return sizes
 
 
-def _dealt(features: np.ndarray, targets: np.ndarray, order: np.ndarray, sizes: np.ndarray) -> Samples:
+def _dealt(features: Any, targets: np.ndarray, order: np.ndarray, sizes: np.ndarray) -> Samples:
     num_nodes, most = len(sizes), int(sizes.max())
     node = np.repeat(np.arange(num_nodes), sizes)
     place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    weights = np.zeros((num_nodes, most))
-    weights[node, place] = num_nodes / len(order)
-    dealt_features, dealt_targets = np.zeros((num_nodes, most, features.shape[1])), np.zeros((num_nodes, most))
-    dealt_features[node, place], dealt_targets[node, place] = features[order], targets[order]
     kind = jnp.result_type(float)
-    return Samples(*(jnp.asarray(part, kind) for part in (dealt_features, dealt_targets, weights)))
+
+    def deal(rows: np.ndarray, dtype: Any) -> Array:
+        dealt = np.zeros((num_nodes, most, *rows.shape[1:]), dtype)
+        dealt[node, place] = rows[order]
+        return jnp.asarray(dealt)
+
+    weights = deal(np.full(len(order), num_nodes / len(order)), kind)
+    if not _is_sparse(features):
+        return Samples(deal(features, kind), deal(targets, kind), weights)
+    index, value = padded(features)
+    table = SparseFeatures(deal(index, np.int32), deal(value, kind), features.shape[1])
+    return Samples(table, deal(targets, kind), weights)
+
+
+def _is_sparse(features: Any) -> bool:
+    return hasattr(features, "tocsr")  # every SciPy sparse matrix and nothing else; asking SciPy would load it
+
+
+def _by_rows(features: Any) -> "sparse.csr_array":
+    matrix = features.tocsr()
+    if matrix.shape[1] > np.iinfo(np.int32).max:
+        raise CojaxInputError(f"split needs features with at most 2**31 - 1 columns, got {matrix.shape[1]}.")
+    real_array("split", "features", matrix.data)
+    return matrix

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from ._checks import CojaxInputError
 from .readers.files import MAX_BYTES, checked_path, csv_table, number
 from .readers.libsvm import read_libsvm as read_libsvm
+from .readers.libsvm import read_sparse_libsvm as read_sparse_libsvm
 from .readers.npz import read_npz as read_npz
 
 COLUMNS = {

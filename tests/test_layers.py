@@ -7,7 +7,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "cojax"
 LAYERS = [
-    {"_checks", "_layout_checks", "_tree", "_grid", "quantizers"},
+    {"_checks", "_layout_checks", "_tree", "_grid", "quantizers", "sparse"},
     {"edges", "links", "problems", "costs", "penalties", "weights"},
     {"layouts", "matrices", "minibatches", "readers"},
     {"lossy", "intermittent", "networks"},

@@ -4,16 +4,30 @@ import bz2
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from .._checks import CojaxInputError
 from .files import MAX_BYTES, checked_path, number
 
+if TYPE_CHECKING:
+    from scipy import sparse
+
 LONGEST_LINE = 1 << 24
 # A packed file may unpack to this much whatever its size, and beyond that to this many times its size.
 MODEST_BYTES, LARGEST_RATIO = 1 << 22, 200
+
+
+class Entries(NamedTuple):
+    """What a file says, sample after sample."""
+
+    targets: Float[np.ndarray, " N"]
+    values: Float[np.ndarray, " e"]
+    columns: Int[np.ndarray, " e"]
+    lengths: Int[np.ndarray, " N"]  # entries of every sample
+    num_features: int
 
 
 def read_libsvm(
@@ -37,6 +51,40 @@ def read_libsvm(
     anything that is no number.
     """
     path = checked_path(path, max_bytes)
+    read = _entries(path, first_index, num_features, max_features, max_bytes)
+    shape = len(read.targets), read.num_features
+    if shape[0] * shape[1] * 8 > max_bytes:
+        raise CojaxInputError(
+            f"{path} has {shape[0]} samples of {shape[1]} features, {shape[0] * shape[1] * 8} bytes in float64, more "
+            f"than max_bytes={max_bytes}: raise it, keep fewer features, or use read_sparse_libsvm."
+        )
+    features = np.zeros(shape)
+    features[np.repeat(np.arange(shape[0]), read.lengths), read.columns] = read.values
+    return features, read.targets
+
+
+def read_sparse_libsvm(
+    path: str | Path,
+    *,
+    first_index: int = 1,
+    num_features: int | None = None,
+    max_features: int = 100_000_000,
+    max_bytes: int = MAX_BYTES,
+) -> tuple["sparse.csr_array", Float[np.ndarray, " N"]]:
+    """The same with features as a SciPy matrix by rows, which takes memory for what the file says only.
+
+    Args, errors as for `read_libsvm`; max_bytes bounds the text, whose entries take 16 bytes each. `datasets.split`
+    deals these features as `cojax.costs.SparseFeatures`.
+    """
+    from scipy import sparse  # here, because it takes longer to load than all of cojax
+
+    read = _entries(checked_path(path, max_bytes), first_index, num_features, max_features, max_bytes)
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(read.lengths)])
+    shape = len(read.targets), read.num_features
+    return sparse.csr_array((read.values, read.columns, ends), shape=shape), read.targets
+
+
+def _entries(path: Path, first_index: int, num_features: int | None, max_features: int, max_bytes: int) -> Entries:
     most = max_features if num_features is None else num_features
     targets, values, columns, lengths = array("d"), array("d"), array("q"), array("q")
     for where, line in _lines(path, max_bytes):
@@ -57,14 +105,9 @@ def read_libsvm(
     width = num_features or int(np.max(columns, initial=-1)) + 1
     if width == 0:
         raise CojaxInputError(f"{path} has no features: every line holds a target only.")
-    if len(targets) * width * 8 > max_bytes:
-        raise CojaxInputError(
-            f"{path} has {len(targets)} samples of {width} features, {len(targets) * width * 8} bytes in float64, more "
-            f"than max_bytes={max_bytes}: raise it, or keep fewer features."
-        )
-    features = np.zeros((len(targets), width))
-    features[np.repeat(np.arange(len(targets)), lengths), np.asarray(columns, np.int64)] = values
-    return features, np.array(targets)
+    return Entries(
+        np.array(targets), np.array(values), np.array(columns, np.int64), np.array(lengths, np.int64), width
+    )
 
 
 def _column(index: str, where: str, first_index: int, most: int) -> int:
