@@ -1,0 +1,103 @@
+"""64 runs at n = 50 by `cojax.sweep`, beside the same runs in turn and beside plain `jax.vmap`.
+
+    python benchmarks/sweeps.py
+
+Microseconds of processor time a step of one run, float32, one core; candidates take turns in one process. The ratios are
+medians over turns; the microseconds are of the fastest turn.
+"""
+
+from typing import Any
+
+from timing import median_ratio, save, show, take_turns, use_cores
+
+NODES, RUNS, STEPS, TURNS = 50, 64, 300, 7
+
+
+def jobs() -> dict[str, Any]:
+    """Problem, start, and the method of a step size: what is swept."""
+    import jax.numpy as jnp
+    import numpy as np
+    from job import cost, samples
+
+    import cojax
+
+    data = samples(NODES)
+    shares = cojax.Problem(lambda x, price: price * x.cpu**2, data.price, budget=np.float32(NODES))
+    target = data.targets[:, :10]
+    mean = cojax.Problem(lambda x, target: jnp.sum((x.params - target) ** 2) / 2, target)
+    both = cojax.Problem(cost, data, budget=np.float32(NODES))
+    zeros = np.zeros((NODES, 10), np.float32)
+
+    def coopt(size: float) -> Any:
+        return cojax.CoOpt(learn=cojax.DIGing(size / 5), allocate=cojax.Laplacian(size))
+
+    return {
+        "shares": (shares, shares.start(), lambda size: cojax.CoOpt(allocate=cojax.Laplacian(size))),
+        "mean, d = 10": (mean, mean.start(params=zeros), lambda size: cojax.CoOpt(learn=cojax.DIGing(size))),
+        "20 samples, d = 10, and shares": (both, both.start(params=zeros), coopt),
+    }
+
+
+def compare(name: str, job: tuple, network: Any, link: str) -> dict[str, Any]:
+    """One row: in turn, by vmap over whole runs, and by sweep."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    import cojax
+    from cojax.sweeps import _solve_side_by_side, _solve_stacked, _stack
+
+    problem, start, method = job
+    sizes = np.linspace(0.01, 0.1, RUNS, dtype=np.float32)
+    many, same = _stack([(problem, network, method(size), start) for size in sizes], [{}] * RUNS)
+    alone = [method(jnp.asarray(size)) for size in sizes]
+    given = (many, same, RUNS, 1, STEPS, cojax.records.standard)
+
+    def in_turn() -> None:
+        for one in alone:
+            jax.block_until_ready(cojax.solve(problem, network, one, start, num_steps=STEPS, every=STEPS))
+
+    runs = {
+        "turn": in_turn,
+        "vmap": lambda: jax.block_until_ready(_solve_stacked(*given)),
+        "sweep": lambda: jax.block_until_ready(_solve_side_by_side(*given)),
+    }
+    for run in runs.values():
+        run()
+    times = {way: one.processor for way, one in take_turns(runs, TURNS).items()}
+    micro = {f"{way} us": min(turns) / STEPS / RUNS * 1e6 for way, turns in times.items()}
+    ratios = {way: median_ratio(times["turn"], times[way]) for way in ("vmap", "sweep")}
+    layout = type(network).__name__
+    return {"job": name, "layout": layout, "link": link, **micro, "turn / vmap": ratios["vmap"]} | {
+        "turn / sweep": ratios["sweep"]
+    }
+
+
+def main() -> None:
+    use_cores(1)
+    import networkx as nx
+
+    import cojax
+
+    graphs = {
+        "circulant": nx.cycle_graph(NODES),
+        "neighbors": nx.random_regular_graph(4, NODES, seed=0),
+        "dense": nx.erdos_renyi_graph(NODES, 0.3, seed=0),
+    }
+    links = {
+        "ideal": cojax.Ideal(),
+        "float": cojax.Quantized(cojax.FloatQuantizer(6)),
+        "log": cojax.Quantized(cojax.LogQuantizer(1 / 64)),
+    }
+    rows = []
+    for name, job in jobs().items():
+        for layout, graph in graphs.items():
+            for link, channel in links.items():
+                network = cojax.network(graph, nodelist=range(NODES), link=channel, layout=layout)
+                rows.append(compare(name, job, network, link))
+    show(rows)
+    save("sweeps", rows, nodes=NODES, runs=RUNS, steps=STEPS, turns=TURNS)
+
+
+if __name__ == "__main__":
+    main()
