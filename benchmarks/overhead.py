@@ -2,11 +2,12 @@
 
     python benchmarks/overhead.py
 
-Candidates take turns; of every one the fastest turn counts, since other work on the machine only ever adds. Compiling is
+Candidates take turns; of every one the fastest turn counts: other work on the machine only ever adds. Compiling is
 processor time, in processes of their own; "warm" is a second process that finds its program in JAX's persistent cache.
 """
 
 import functools
+import inspect
 import json
 import os
 import subprocess
@@ -84,9 +85,9 @@ def compiling() -> dict[str, float]:
     from cojax.loop import _solve
     from cojax.records import standard
 
-    case = cases.case_of(demo.demo_plan(steps=20_000, seed=0))
+    case = cases.ready(demo.demo_plan(steps=20_000, seed=0))
     network = case.wiring.network
-    found = {}
+    found: dict[str, float] = {}
     began = time.process_time()
     first = jax.jit(init).lower(case.problem, network, case.method, case.start)
     found["init, lowering"] = time.process_time() - began
@@ -116,7 +117,7 @@ def donated(n: int = 20_000) -> list[dict[str, Any]]:
     for num_steps in (1, 20):
         programs, states = {}, {}
         for name, given in (("kept", ()), ("donated", (3,))):
-            program = jax.jit(_solve.__wrapped__, static_argnums=(4, 5, 6), donate_argnums=given)
+            program = jax.jit(inspect.unwrap(_solve), static_argnums=(4, 5, 6), donate_argnums=given)
             programs[name] = program.lower(problem, network, method, state, 1, num_steps, standard).compile()
             states[name] = jax.tree.map(lambda leaf: leaf.copy(), state)
 

@@ -2,7 +2,7 @@
 
     python benchmarks/sweeps.py
 
-Microseconds of processor time a step of one run, float32, one core; candidates take turns in one process. The ratios are
+Microseconds of processor time a step of one run, float32, one core; candidates take turns in one process. Ratios are
 medians over turns; the microseconds are of the fastest turn.
 """
 
@@ -45,13 +45,14 @@ def compare(name: str, job: tuple, network: Any, link: str) -> dict[str, Any]:
     import numpy as np
 
     import cojax
+    from cojax.records import standard
     from cojax.sweeps import _solve_side_by_side, _solve_stacked, _stack
 
     problem, start, method = job
     sizes = np.linspace(0.01, 0.1, RUNS, dtype=np.float32)
     many, same = _stack([(problem, network, method(size), start) for size in sizes], [{}] * RUNS)
     alone = [method(jnp.asarray(size)) for size in sizes]
-    given = (many, same, RUNS, 1, STEPS, cojax.records.standard)
+    given = (many, same, RUNS, 1, STEPS, standard)
 
     def in_turn() -> None:
         for one in alone:

@@ -125,15 +125,15 @@ class Problem(eqx.Module):
             return Decision(params, None)
         assert self.lower is not None and self.upper is not None
         if cpu is None:
-            return Decision(params, _grid.settle(_even_split(self.budget, self.lower, self.upper), self.budget))
+            return Decision(params, _even_start(self.budget, self.lower, self.upper))
         cpu = _as_float("cpu", cpu).astype(self.budget.dtype)
         self._check_nodes("cpu", cpu)
         if cpu.shape != self.lower.shape:
             raise CojaxInputError(f"Problem.start needs cpu of shape {self.lower.shape}, got {cpu.shape}.")
         if is_concrete(cpu, self.budget):
             _check_sum(np.asarray(cpu), np.asarray(self.budget))
-        settled = _grid.settle(cpu, self.budget)
-        if is_concrete(settled) and float(_grid.imbalance(settled, self.budget)) > 0:
+        settled, off = _settled(cpu, self.budget)
+        if is_concrete(off) and float(off) > 0:
             raise CojaxInputError(
                 f"Problem.start needs shares of the size of the budget {_show(self.budget)}, got one of "
                 f"{_show(jnp.max(jnp.abs(cpu)))}: numbers that large cannot sum to it exactly in {cpu.dtype}."
@@ -258,6 +258,18 @@ def _check_sum(cpu: np.ndarray, budget: np.ndarray) -> None:
 
 def _show(value: Any) -> str:
     return ", ".join(f"{number:.10g}" for number in np.ravel(value))
+
+
+# Each compiled as one: operation by operation, forty small programs would be, which takes longer.
+@jax.jit
+def _even_start(budget: Array, lower: Array, upper: Array) -> Array:
+    return _grid.settle(_even_split(budget, lower, upper), budget)
+
+
+@jax.jit
+def _settled(cpu: Array, budget: Array) -> tuple[Array, Array]:
+    settled = _grid.settle(cpu, budget)
+    return settled, _grid.imbalance(settled, budget)
 
 
 def _even_split(budget: Array, lower: Array, upper: Array) -> Array:

@@ -105,9 +105,7 @@ def _entries(path: Path, first_index: int, num_features: int | None, max_feature
     width = num_features or int(np.max(columns, initial=-1)) + 1
     if width == 0:
         raise CojaxInputError(f"{path} has no features: every line holds a target only.")
-    return Entries(
-        np.array(targets), np.array(values), np.array(columns, np.int64), np.array(lengths, np.int64), width
-    )
+    return Entries(np.array(targets), np.array(values), np.array(columns, np.int64), np.array(lengths, np.int64), width)
 
 
 def _column(index: str, where: str, first_index: int, most: int) -> int:
