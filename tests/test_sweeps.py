@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 import cojax
+from cojax.costs import LeastSquares, Samples
 
 PROBLEM = laws.quadratic()
 START = laws.start_of(PROBLEM)
+LEARNER = cojax.CoOpt(learn=cojax.DIGing(0.02))
 GRAPH = laws.ring_with_chords()
 STEPS = {"num_steps": 12, "every": 6}
 
@@ -41,6 +43,16 @@ def by_graph(seed, rate):
     return PROBLEM, network, method_of(0.05), START
 
 
+def by_key(key):
+    samples = Samples(PROBLEM.data[0], PROBLEM.data[1], jnp.ones((8, 5)))
+    problem = cojax.Problem(learn, samples)
+    return cojax.Minibatch(problem, 2, key), cojax.network(GRAPH), LEARNER, problem.start(params=START.params)
+
+
+def learn(x, samples):
+    return LeastSquares()(x.params, samples)
+
+
 def check(sweep, build, axes):
     """Every run of the sweep beside the same run alone."""
     for place in np.ndindex(*(len(axis) for axis in axes.values())):
@@ -62,6 +74,7 @@ STEP_SIZES = [0.02, 0.05]
         (by_layout("neighbors", cojax.Innovation(cojax.UniformQuantizer(1 / 64))), {"step_size": STEP_SIZES}),
         (by_layout("edges", cojax.Innovation(cojax.LogQuantizer(0.5), memory="edge")), {"step_size": STEP_SIZES}),
         (by_graph, {"seed": [0, 1], "rate": [0.0, 0.3]}),
+        (by_key, {"key": [0, 1]}),
     ],
 )
 def test_a_sweep_is_its_runs_one_by_one(build, axes):
