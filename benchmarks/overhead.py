@@ -19,7 +19,7 @@ from typing import Any
 
 from timing import save, show, take_turns
 
-NODES, STEPS, TURNS = 20, 2_000, 60
+NODES, STEPS, TURNS = 20, 1_000, 150
 # By default JAX keeps only programs that took a second to compile.
 CACHE = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
@@ -122,7 +122,7 @@ def donated(n: int = 20_000) -> list[dict[str, Any]]:
         def call(name: str, programs: Any = programs, states: Any = states) -> None:
             states[name] = jax.block_until_ready(programs[name](problem, network, method, states[name])).state
 
-        turns = take_turns({name: functools.partial(call, name) for name in programs}, 30)
+        turns = take_turns({name: functools.partial(call, name) for name in programs}, 15)
         sizes = {name: program.memory_analysis() for name, program in programs.items()}
         held = {
             name: (size.output_size_in_bytes + size.temp_size_in_bytes - size.alias_size_in_bytes) / 1e6
