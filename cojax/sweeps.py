@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from ._checks import CojaxInputError
+from ._checks import CojaxInputError, is_concrete
 from ._tree import Tree
 from .edges import Along
 from .loop import Solution, State, advance, init, scan, solve
@@ -32,11 +32,11 @@ class Sweep(NamedTuple):
 
     axes: dict[str, np.ndarray]  # the values of every axis, or their positions where they are no numbers or names
     solution: Solution  # every array has one leading axis per entry of `axes`
-    step: Int[np.ndarray, " c"]  # steps done at every row of the trace
+    step: Int[Array, " c"]  # steps done at every row of the trace
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Axes, decisions, status and trace by name, for `numpy.savez(path, **sweep.arrays())`."""
-        named = {**self.axes, "step": self.step}
+        named = {**self.axes, "step": np.asarray(self.step)}
         return named | {name: array for name, (_, array) in self._variables().items()}
 
     def to_xarray(self) -> "xarray.Dataset":
@@ -51,7 +51,7 @@ class Sweep(NamedTuple):
                 "Sweep.to_xarray needs xarray, which is not installed: pip install 'cojax[store]'; or save with "
                 "numpy.savez(path, **sweep.arrays())."
             ) from error
-        return xarray.Dataset(self._variables(), coords={**self.axes, "step": self.step})
+        return xarray.Dataset(self._variables(), coords={**self.axes, "step": np.asarray(self.step)})
 
     def _variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         """Dimensions and values by name; `trace_` goes before a record's name that is an axis or a decision too."""
@@ -98,7 +98,8 @@ def sweep(
     Arrays equal in all runs are kept once. Fastest where the graph is one of them, whatever the link: then runs lie
     on the last axis (`benchmarks/sweeps.py`). To sweep graphs, give all networks one layout, say `layout="dense"`.
 
-    Returns: a `Sweep`, whose `solution` is that of `solve` for every point, up to rounding; shares are exact.
+    Returns: a `Sweep`, whose `solution` is that of `solve` for every point, up to rounding; shares are exact. It is
+    differentiable in what `build` closes over.
     Raises `CojaxInputError` for runs that differ in more than numbers, an empty axis, and whatever `solve` refuses.
     """
     values = {name: _values(name, axis) for name, axis in axes.items()}
@@ -113,7 +114,8 @@ def sweep(
     solution = program(many, same, len(runs), num_steps // every, every, record)
     grid = tuple(len(axis) for axis in values.values())
     solution = jax.tree.map(lambda leaf: leaf.reshape(*grid, *leaf.shape[1:]), solution)
-    steps = np.asarray(solution.state.step).flat[0] - num_steps + every * np.arange(1, num_steps // every + 1)
+    last = solution.state.step.reshape(-1)[0]
+    steps = last - num_steps + every * jnp.arange(1, num_steps // every + 1, dtype=last.dtype)
     return Sweep({name: _label(axis) for name, axis in values.items()}, solution, steps)
 
 
@@ -240,8 +242,8 @@ def _stack(runs: list[tuple], points: list[dict]) -> tuple[Tree, Tree]:
 
 
 def _equal(leaf: Any, other: Any) -> bool:
-    if leaf is other:
-        return True
+    if leaf is other or not is_concrete(leaf, other):
+        return leaf is other
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf, other = jax.random.key_data(leaf), jax.random.key_data(other)
     return bool(np.array_equal(np.asarray(leaf), np.asarray(other)))

@@ -99,6 +99,22 @@ def test_a_run_of_a_sweep_can_be_continued():
     assert again.step.tolist() == [18, 24]
 
 
+def test_the_derivative_of_a_sweep_is_that_of_its_runs():
+    network = cojax.network(GRAPH)
+
+    def final(scale):
+        def build(step_size):
+            return PROBLEM, network, method_of(scale * step_size), START
+
+        return cojax.sweep(build, step_size=STEP_SIZES, num_steps=4, every=4).solution.trace.cost.sum()
+
+    slope = jax.jit(jax.grad(final))(1.0)
+    h = 1e-5
+    # Central differences err by h**2 and by rounding over h: 1e-10 both; flux on the grid jumps by 1e-14.
+    wanted = (final(1.0 + h) - final(1.0 - h)) / (2 * h)
+    np.testing.assert_allclose(slope, wanted, rtol=1e-6)
+
+
 def test_equal_data_of_all_runs_are_kept_once():
     from cojax.sweeps import _stack
 
@@ -130,7 +146,7 @@ def test_a_sweep_is_saved_as_plain_arrays(tmp_path):
 
 def test_a_missing_xarray_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "xarray", None)
-    swept = cojax.Sweep({}, cojax.Solution(START, {}, None, jnp.zeros(())), np.arange(1))
+    swept = cojax.Sweep({}, cojax.Solution(START, {}, None, jnp.zeros(())), jnp.arange(1))
     with pytest.raises(cojax.CojaxInputError, match=r"pip install 'cojax\[store\]'"):
         swept.to_xarray()
 
