@@ -122,7 +122,7 @@ def donated(n: int = 20_000) -> list[dict[str, Any]]:
         def call(name: str, programs: Any = programs, states: Any = states) -> None:
             states[name] = jax.block_until_ready(programs[name](problem, network, method, states[name])).state
 
-        turns = take_turns({name: functools.partial(call, name) for name in programs}, 15)
+        turns = take_turns({name: functools.partial(call, name) for name in programs}, 1200 // (num_steps + 19))
         sizes = {name: program.memory_analysis() for name, program in programs.items()}
         held = {
             name: (size.output_size_in_bytes + size.temp_size_in_bytes - size.alias_size_in_bytes) / 1e6
