@@ -9,8 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "cojax"
 LAYERS = [
     {"_checks", "_layout_checks", "_tree", "_grid", "quantizers"},
     {"edges", "links", "problems", "costs", "penalties", "weights"},
-    {"layouts", "matrices", "readers"},
-    {"lossy", "intermittent", "networks"},
+    {"layouts", "matrices", "readers", "halos", "shards"},
+    {"lossy", "intermittent", "networks", "sharding"},
     {"methods"},
     {"records", "status", "theory"},
     {"loop", "optimum", "defaults"},
