@@ -218,9 +218,16 @@ def _halo(mesh: Mesh, part: Cut | None) -> Halo:
 
 
 def _placed(mesh: Mesh, leaf: Any, spec: PartitionSpec) -> Array:
+    sharding = NamedSharding(mesh, spec)
     if isinstance(leaf, np.ndarray):
-        leaf = leaf.astype(np.int32)  # what nodes and edges are counted in
-    return jax.device_put(leaf, NamedSharding(mesh, spec))
+        leaf = jnp.asarray(leaf, jnp.int32)  # what nodes and edges are counted in
+    if sharding.is_fully_addressable or not is_concrete(leaf) or not leaf.is_fully_addressable:
+        return jax.device_put(leaf, sharding)
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        data = _placed(mesh, jax.random.key_data(leaf), spec)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    values = np.asarray(leaf)  # every process has all of it, and takes what is its own
+    return jax.make_array_from_callback(values.shape, sharding, lambda part: values[part])
 
 
 def _everywhere(mesh: Mesh, tree: Tree) -> Tree:
