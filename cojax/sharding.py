@@ -81,7 +81,7 @@ def restored(network: Network, tree: Tree) -> Tree:
     `solution.x` of `solve` is so already. What records hold is (chunks, n, ...): map over chunks with `jax.vmap`.
     """
     inner = _innermost(network)
-    if not isinstance(inner, ShardedNeighbors | ShardedEdges):
+    if not isinstance(inner, ShardedNeighbors | ShardedEdges) or inner.place is None:
         return tree
     return _reordered(inner, inner.place, tree)
 
@@ -89,7 +89,7 @@ def restored(network: Network, tree: Tree) -> Tree:
 def by_device(network: Network, tree: Tree) -> Tree:
     """The inverse of `restored`: every leaf (n, ...) of `tree` in the order in which the network has its nodes."""
     inner = _innermost(network)
-    if not isinstance(inner, ShardedNeighbors | ShardedEdges):
+    if not isinstance(inner, ShardedNeighbors | ShardedEdges) or inner.place is None:
         return tree
     return _reordered(inner, inner.names, tree)
 
@@ -151,7 +151,7 @@ def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | No
     )
 
 
-def _cut_table(network: Neighbors, mesh: Mesh) -> tuple[ShardedNeighbors, np.ndarray]:
+def _cut_table(network: Neighbors, mesh: Mesh) -> tuple[ShardedNeighbors, np.ndarray | None]:
     index, twin = _on_host(network.index), _on_host(network.twin)
     num_slots, num_nodes = index.shape
     slot, node = np.nonzero(index != np.arange(num_nodes))
@@ -167,14 +167,14 @@ def _cut_table(network: Neighbors, mesh: Mesh) -> tuple[ShardedNeighbors, np.nda
         edge_halo=_halo(mesh, edges),
         names=_placed(mesh, order, ROWS),
         others=_placed(mesh, others, COLUMNS),
-        place=_placed(mesh, place, ROWS),
+        place=None if _in_place(order) else _placed(mesh, place, ROWS),
         mesh=mesh,
         link=_everywhere(mesh, network.link),
     )
-    return layout, order
+    return layout, None if _in_place(order) else order
 
 
-def _cut_edges(network: Edges, mesh: Mesh) -> tuple[ShardedEdges, np.ndarray]:
+def _cut_edges(network: Edges, mesh: Mesh) -> tuple[ShardedEdges, np.ndarray | None]:
     pairs, num_nodes = _on_host(network.pairs), network.size
     ends = np.hstack([pairs, pairs[::-1]])
     order, gathers = arranged(ends, num_nodes, mesh.size)
@@ -196,11 +196,15 @@ def _cut_edges(network: Edges, mesh: Mesh) -> tuple[ShardedEdges, np.ndarray]:
         edge_halo=_halo(mesh, edges),
         pairs=_placed(mesh, np.stack([order[node], order[other]]), COLUMNS),
         names=_placed(mesh, order, ROWS),
-        place=_placed(mesh, place, ROWS),
+        place=None if _in_place(order) else _placed(mesh, place, ROWS),
         mesh=mesh,
         link=_everywhere(mesh, network.link),
     )
-    return layout, order
+    return layout, None if _in_place(order) else order
+
+
+def _in_place(order: np.ndarray) -> bool:
+    return bool((order == np.arange(order.size)).all())
 
 
 def _spots(device: np.ndarray, num_devices: int) -> tuple[np.ndarray, int]:

@@ -30,7 +30,8 @@ class ShardedNeighbors(Layout):
     Nodes are in the order of the devices, which need not be the caller's. Fields: weights (k, n), or (T, k, n) for T
     graphs in turn, differentiable; index (k, n), the neighbour, and twin (k, n), its entry of the edge, as the device
     of the node counts its own rows and those that it gets; node_halo and edge_halo, what it gets; names (n,), the
-    caller's number of every node, others (k, n), that of its neighbours, place (n,), where the caller's nodes are.
+    caller's number of every node, others (k, n), that of its neighbours, place (n,), where the caller's nodes are, None
+    where all are in their place.
     """
 
     weights: Float[Array, "*T k n"]
@@ -40,7 +41,7 @@ class ShardedNeighbors(Layout):
     edge_halo: Halo
     names: Int[Array, " n"]
     others: Int[Array, "k n"]
-    place: Int[Array, " n"]
+    place: Int[Array, " n"] | None
     mesh: Mesh = eqx.field(static=True)
     link: Link = Ideal()
     turns_ndim: ClassVar[int] = 3
@@ -95,7 +96,7 @@ class ShardedEdges(Layout):
     edge_halo: Halo
     pairs: Int[Array, "2 e"]
     names: Int[Array, " n"]
-    place: Int[Array, " n"]
+    place: Int[Array, " n"] | None
     mesh: Mesh = eqx.field(static=True)
     link: Link = Ideal()
     turns_ndim: ClassVar[int] = 2
