@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "cojax"
 LAYERS = [
     {"_checks", "_layout_checks", "_tree", "_grid", "quantizers"},
     {"edges", "links", "problems", "costs", "penalties", "weights"},
-    {"layouts", "matrices", "readers", "halos", "shards"},
+    {"layouts", "matrices", "readers", "halos", "shards", "cutting"},
     {"lossy", "intermittent", "networks", "sharding"},
     {"methods"},
     {"records", "status", "theory"},

@@ -123,7 +123,7 @@ def test_what_cannot_be_cut_is_refused_in_a_sentence():
     problem = laws.quadratic()
     start = laws.start_of(problem)
     network = cojax.network(laws.ring_with_chords(), layout="neighbors")
-    with pytest.raises(cojax.CojaxInputError, match="got 8 in the problem and 9 in the network"):
+    with pytest.raises(cojax.CojaxInputError, match="got 8 in the problem, 9 in the network and 8 at the start"):
         cojax.shard(problem, cojax.network(nx.cycle_graph(9)), start)
     with pytest.raises(cojax.CojaxInputError, match="which nodes are neighbours, got a traced network"):
         jax.jit(lambda net: cojax.shard(problem, net, start).start)(network)
