@@ -34,8 +34,9 @@ def both_ways(graph):
     return np.hstack([ends, ends[::-1]])
 
 
-def test_eight_devices_do_what_one_does():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not exhaustive"]
+@pytest.mark.parametrize("chosen", ["not exhaustive", pytest.param("exhaustive", marks=pytest.mark.exhaustive)])
+def test_eight_devices_do_what_one_does(chosen):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", chosen]
     run = subprocess.run(
         [*command, str(TESTS / "eight_devices.py")], env=environment(8), capture_output=True, text=True
     )
