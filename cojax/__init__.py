@@ -71,6 +71,9 @@ from .quantizers import FloatQuantizer as FloatQuantizer
 from .quantizers import LogQuantizer as LogQuantizer
 from .quantizers import Quantizer as Quantizer
 from .quantizers import UniformQuantizer as UniformQuantizer
+from .sharding import Shards as Shards
+from .sharding import restored as restored
+from .sharding import shard as shard
 from .status import Status as Status
 from .sweeps import Sweep as Sweep
 from .sweeps import sweep as sweep

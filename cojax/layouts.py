@@ -109,6 +109,22 @@ def _map_along(flow: Callable[[Along, Array], Array], along: Tree, message: Tree
     return jax.tree.map(part, along, message, is_leaf=lambda node: isinstance(node, Along))
 
 
+def sum_slots(law: Along, weights: Array, index: Array, rows: Array, heard: Array) -> Array:
+    """What flows to every node over its slots: weights and index (k, n), index into `rows`; heard (n, ...)."""
+
+    def add_slots(total: Array, slots: tuple[Array, Array]) -> tuple[Array, None]:
+        for weights, index in zip(*slots, strict=True):
+            # The index is checked on construction; a bounds check per gather costs as much as the gather.
+            total = total + law(weights, rows.at[index].get(mode="promise_in_bounds") - heard)
+        return total, None
+
+    num_groups, first = divmod(index.shape[0], SLOTS_AT_ONCE)
+    total, _ = add_slots(jnp.zeros_like(heard), (weights[:first], index[:first]))
+    grouped = (num_groups, SLOTS_AT_ONCE, index.shape[1])
+    groups = (weights[first:].reshape(grouped), index[first:].reshape(grouped))
+    return lax.scan(add_slots, total, groups)[0]
+
+
 class Neighbors(Layout):
     """A padded table of neighbours, one row a slot: for sparse graphs of even degree, the fastest layout.
 
@@ -133,17 +149,7 @@ class Neighbors(Layout):
         return self.index.shape[-1]
 
     def hear(self, law, heard):
-        def add_slots(total: Array, rows: tuple[Array, Array]) -> tuple[Array, None]:
-            for weights, index in zip(*rows, strict=True):
-                # The index is checked on construction; a bounds check per gather costs as much as the gather.
-                total = total + law(weights, heard.at[index].get(mode="promise_in_bounds") - heard)
-            return total, None
-
-        num_groups, first = divmod(self.index.shape[0], SLOTS_AT_ONCE)
-        total, _ = add_slots(jnp.zeros_like(heard), (self.weights[:first], self.index[:first]))
-        grouped = (num_groups, SLOTS_AT_ONCE, self.num_nodes)
-        groups = (self.weights[first:].reshape(grouped), self.index[first:].reshape(grouped))
-        return lax.scan(add_slots, total, groups)[0]
+        return sum_slots(law, self.weights, self.index, heard, heard)
 
     def edge_weights(self):
         return self.weights

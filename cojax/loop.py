@@ -17,6 +17,7 @@ from .links import Wire
 from .methods import Method
 from .problems import Decision, Problem
 from .records import standard
+from .sharding import by_device, restored
 from .status import status_of
 
 
@@ -112,6 +113,7 @@ def solve(
 
 @functools.partial(jax.jit, static_argnums=(4, 5, 6))
 def _solve(problem, network, method, start, num_chunks, every, record) -> Solution:
+    method = by_device(network, method)
     if isinstance(start, State):
         _check_state(problem, network, method, start)
     state = start if isinstance(start, State) else init(problem, network, method, start)
@@ -124,7 +126,7 @@ def _solve(problem, network, method, start, num_chunks, every, record) -> Soluti
 
     state, trace = scan(one_step, look, state, num_chunks, every)
     x = method.query(state.method)
-    return Solution(x, trace, state, status_of(problem.at(state.step), x, state))
+    return Solution(restored(network, x), trace, state, status_of(problem.at(state.step), x, state))
 
 
 def scan(

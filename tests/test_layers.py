@@ -9,8 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "cojax"
 LAYERS = [
     {"_checks", "_layout_checks", "_tree", "_grid", "quantizers", "sparse"},
     {"edges", "links", "problems", "costs", "penalties", "weights"},
-    {"layouts", "matrices", "minibatches", "readers"},
-    {"lossy", "intermittent", "networks"},
+    {"layouts", "matrices", "minibatches", "readers", "halos", "shards", "cutting"},
+    {"lossy", "intermittent", "networks", "sharding"},
     {"methods"},
     {"records", "status", "theory"},
     {"loop", "optimum", "defaults"},

@@ -22,6 +22,8 @@ CALLS = {
     "cojax.Problem('cost', np.ones(4))": "needs to be a function, or a Module with __call__, got 'cost'.",
     "cojax.Problem(problem.cost, np.ones(4), 1.0, penalty='power')": "A cost or a penalty needs to be a function",
     "cojax.Intermittent(nx.path_graph(3), 2)": "Intermittent needs a network, got Graph; make one by cojax.network",
+    "cojax.shard(problem, network, start, 8)": "shard needs a jax.sharding.Mesh, got int; leave it out for all",
+    "cojax.shard(problem, network, np.ones(4))": "shard needs a cojax Decision for start, got ndarray.",
     "cojax.allocate('problem')": "allocate needs a cojax Problem, got str.",
     "cojax.graphs.named('ring', 4.0)": "needs a whole number num_nodes >= 1, got 4.0.",
     "cojax.graphs.named('erdos_renyi', np.int64(9), seed=np.int64(3), probability=np.float32(0.5))": None,

@@ -1,0 +1,141 @@
+"""Rows that travel per cut, counted and read from the compiled program, and weak scaling over 1 to 8 devices.
+
+    python benchmarks/shards.py
+
+The devices are virtual, 8 threads of one CPU: what travels is that of real devices, the times are not.
+"""
+
+import os
+
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+
+import math
+import re
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import networkx as nx
+import numpy as np
+from job import coopt, samples
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
+from timing import save, show, take_turns
+
+import cojax
+from cojax.halos import arranged, node_order, num_received
+from cojax.loop import _solve
+from cojax.records import standard
+
+NODES_PER_DEVICE = 1_000
+DEVICES = (1, 2, 4, 8)
+COUNTED_NODES = 96_000
+COUNTED_DEVICES = (8, 64)
+STEPS = 20
+TURNS = 5
+BYTES = {"f64": 8, "f32": 4, "s32": 4, "u32": 4, "pred": 1}
+
+
+def _scrambled(pairs: np.ndarray, n: int) -> nx.Graph:
+    """A graph whose nodes are numbered at random."""
+    graph = nx.empty_graph(n)
+    graph.add_edges_from(np.random.default_rng(0).permutation(n)[pairs].T.tolist())
+    return graph
+
+
+def lattice(n: int) -> nx.Graph:
+    """25 nodes wide, so that the border of a cut stays as long where n grows."""
+    graph = nx.convert_node_labels_to_integers(nx.grid_2d_graph(n // 25, 25))
+    return _scrambled(np.array(graph.edges).T, n)
+
+
+def geometric(n: int) -> nx.Graph:
+    """Points at random in a square, linked within the least radius of a series at which all are connected."""
+    tree = KDTree(np.random.default_rng(0).uniform(size=(n, 2)))
+    degree = 8.0
+    while True:
+        pairs = tree.query_pairs(math.sqrt(degree / (math.pi * n)), output_type="ndarray").T
+        graph = sparse.coo_array((np.ones(pairs.shape[1]), tuple(pairs)), shape=(n, n))
+        if connected_components(graph, directed=False)[0] == 1:
+            return _scrambled(pairs, n)
+        degree *= 1.1
+
+
+FAMILIES: dict[str, Callable[[int], nx.Graph]] = {
+    "ring": nx.cycle_graph,
+    "lattice": lattice,
+    "geometric": geometric,
+    "small world": lambda n: nx.connected_watts_strogatz_graph(n, 10, 0.01, seed=0),
+    "random 10": lambda n: nx.random_regular_graph(10, n, seed=0),
+    "scale-free": lambda n: nx.barabasi_albert_graph(n, 4, seed=0),
+}
+
+
+def both_ways(graph: nx.Graph) -> np.ndarray:
+    """(2, 2 e), every edge from both ends."""
+    pairs = np.array(graph.edges).T
+    return np.hstack([pairs, pairs[::-1]])
+
+
+def counted(name: str, devices: int, pairs: np.ndarray, n: int) -> dict[str, Any]:
+    """Rows that one device receives, as a share of an all-gather."""
+    everything = n - n // devices
+    ordered = np.argsort(node_order(pairs, n))[pairs]
+    return {
+        "graph": name,
+        "n": n,
+        "devices": devices,
+        "as given, %": 100 * num_received(pairs, devices, n) / everything,
+        "ordered, %": 100 * num_received(ordered, devices, n) / everything,
+        "taken": "all-gather" if arranged(pairs, n, devices)[1] else "halo",
+    }
+
+
+def received(program: str, devices: int) -> int:
+    """Bytes that one device receives in a step, read from the loops of a compiled program."""
+    total = 0
+    pattern = r"= (\w+)\[([\d,]*)\]\S* (all-gather|all-to-all|collective-permute)(?:-start)?\("
+    for dtype, shape, kind in re.findall(pattern, program.partition("\nENTRY")[0]):
+        size = BYTES[dtype] * math.prod(map(int, filter(None, shape.split(","))))
+        total += size if kind == "collective-permute" else size * (devices - 1) // devices
+    return total
+
+
+def weak_scaling(name: str) -> list[dict[str, Any]]:
+    """One family of graphs at as many nodes per device, over 1 to 8 of them."""
+    found, rows = {}, []
+    for devices in DEVICES:
+        n = NODES_PER_DEVICE * devices
+        problem, network, method, start = coopt(FAMILIES[name](n), samples(n), cojax.FloatQuantizer(6))
+        mesh = jax.make_mesh((devices,), ("nodes",), devices=jax.devices()[:devices])
+        cut = cojax.shard(problem, network, start, mesh)
+        run = _solve.lower(cut.problem, cut.network, method, cut.start, 1, STEPS, standard).compile()
+        found[devices] = lambda run=run, cut=cut, method=method: jax.block_until_ready(
+            run(cut.problem, cut.network, method, cut.start)
+        )
+        found[devices]()
+        travels = received(run.as_text() or "", devices)
+        rows.append({"graph": name, "layout": type(network).__name__, "devices": devices, "n": n, "bytes": travels})
+    times = take_turns(found, TURNS)
+    for row in rows:
+        row["us a step, virtual"] = statistics.median(times[row["devices"]].wall) / STEPS * 1e6
+    return rows
+
+
+def main() -> None:
+    rows = [row for name in FAMILIES for row in weak_scaling(name)]
+    show(rows)
+    cuts = []
+    for name, make in FAMILIES.items():
+        pairs = both_ways(make(COUNTED_NODES))
+        cuts += [counted(name, devices, pairs, COUNTED_NODES) for devices in COUNTED_DEVICES]
+    print()
+    show(cuts)
+    unit = "bytes that one device receives in a step; microseconds a step on virtual devices, which share the cores"
+    save("shards", rows, devices="8 virtual devices of one CPU", unit=unit, steps=STEPS, cuts=cuts)
+
+
+if __name__ == "__main__":
+    main()

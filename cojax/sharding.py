@@ -1,0 +1,158 @@
+"""A run cut over the devices of a mesh: nodes in equal blocks, and only what neighbours need travels."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array
+
+from ._checks import CojaxInputError
+from ._tree import Tree
+from .cutting import cut_edges, cut_table, everywhere, placed
+from .halos import AXIS
+from .layouts import Circulant, Edges, Neighbors, Network
+from .lossy import RandomGraph
+from .matrices import Dense, Digraph, Directed
+from .problems import Decision, Problem
+from .shards import ROWS, WHOLE, ShardedCirculant, ShardedEdges, ShardedNeighbors
+
+
+class Shards(NamedTuple):
+    """A run ready for `solve`, its arrays cut over the devices of a mesh."""
+
+    problem: Problem
+    network: Network
+    start: Decision
+
+
+def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None = None) -> Shards:
+    """`problem`, `network` and `start` with their nodes cut into equal blocks, one on every device of `mesh`.
+
+    `solve` then runs on all of these devices, with every method, link and record, `solution.x` and a method's
+    numbers per node in the caller's order of nodes. Shares are bitwise those of one device wherever the gradients
+    are, params are the same to rounding.
+
+    What neighbours tell travels, and sums over nodes (the imbalance of each step, records). Tables and lists of
+    edges are put into reverse Cuthill-McKee order where that brings neighbours together; then only rows at a border
+    travel, by collective permutes, or all rows by an all-gather where that is no more (`halos.arranged`), as on random
+    graphs. Circulant graphs send the rolled rows; matrices gather all.
+
+    Inside, nodes are in the order of the devices: what a record or `solution.state` holds by node, and what
+    `cojax.step` takes and gives, is brought back by `cojax.restored(network, tree)`.
+
+    Args:
+        problem, network, start: as for `solve`; `Lossy`, `Intermittent` and graphs that take turns included. Arrays may
+            be traced, and are differentiable, except what says which nodes are neighbours.
+        mesh: of any shape, its devices in order; all devices by default. With `jax.distributed` every process calls
+            this alike, on the same values.
+
+    Raises `CojaxInputError` where n is no multiple of the number of devices, or the network is of another kind.
+    """
+    if mesh is not None and not isinstance(mesh, Mesh):
+        raise CojaxInputError(
+            f"shard needs a jax.sharding.Mesh, got {type(mesh).__name__}; leave it out for all devices."
+        )
+    devices = np.asarray(jax.devices()) if mesh is None else mesh.devices.ravel()
+    mesh = Mesh(devices, (AXIS,), axis_types=(AxisType.Auto,))
+    for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("start", start, Decision)):
+        if not isinstance(value, kind):
+            raise CojaxInputError(f"shard needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
+    _check_sizes(problem, network, start, mesh.size)
+    network, order = _cut_network(network, mesh)
+
+    def by_node(tree: Tree) -> Tree:
+        return jax.tree.map(lambda leaf: placed(mesh, leaf if order is None else leaf[order], ROWS), tree)
+
+    def cut_parts(problem: Problem) -> tuple:
+        return problem.data, problem.lower, problem.upper
+
+    parts = by_node(cut_parts(problem))
+    rest = eqx.tree_at(cut_parts, problem, (None, None, None), is_leaf=_is_missing)
+    problem = eqx.tree_at(cut_parts, everywhere(mesh, rest), parts, is_leaf=_is_missing)
+    return Shards(problem, network, by_node(start))
+
+
+def restored(network: Network, tree: Tree) -> Tree:
+    """`tree` with every leaf (n, ...) in the order of nodes that the caller of `shard` had; other leaves as they are.
+
+    `solution.x` of `solve` is so already. What records hold is (chunks, n, ...): map over chunks with `jax.vmap`.
+    """
+    inner = _innermost(network)
+    if not isinstance(inner, ShardedNeighbors | ShardedEdges) or inner.place is None:
+        return tree
+    return _reordered(inner, inner.place, tree)
+
+
+def by_device(network: Network, tree: Tree) -> Tree:
+    """The inverse of `restored`: every leaf (n, ...) of `tree` in the order in which the network has its nodes."""
+    inner = _innermost(network)
+    if not isinstance(inner, ShardedNeighbors | ShardedEdges) or inner.place is None:
+        return tree
+    return _reordered(inner, inner.names, tree)
+
+
+def _reordered(layout: ShardedNeighbors | ShardedEdges, order: Array, tree: Tree) -> Tree:
+    def leaf_in_order(leaf: Any) -> Any:
+        if jnp.shape(leaf)[:1] != (layout.num_nodes,):
+            return leaf
+        return lax.with_sharding_constraint(jnp.asarray(leaf)[order], NamedSharding(layout.mesh, ROWS))
+
+    return jax.tree.map(leaf_in_order, tree)
+
+
+def _innermost(network: Any) -> Any:
+    while isinstance(getattr(network, "network", None), Network):
+        network = network.network
+    return network
+
+
+def _check_sizes(problem: Problem, network: Network, start: Decision, num_devices: int) -> None:
+    num_nodes, sizes = network.num_nodes, {leaf.shape[0] for leaf in jax.tree.leaves(start)}
+    if {problem.num_nodes, num_nodes} | sizes != {num_nodes}:
+        raise CojaxInputError(
+            f"shard needs one number of nodes, got {problem.num_nodes} in the problem, {num_nodes} in the network and "
+            f"{', '.join(map(str, sorted(sizes)))} at the start."
+        )
+    if num_nodes % num_devices:
+        fit = max(count for count in range(1, num_devices) if num_nodes % count == 0)
+        raise CojaxInputError(
+            f"shard needs as many nodes on every device, got {num_nodes} nodes for {num_devices} devices: give a mesh "
+            f"of {fit}, jax.make_mesh(({fit},), ('nodes',), devices=jax.devices()[:{fit}]), or choose n so that "
+            f"{num_devices} divides it."
+        )
+
+
+def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | None]:
+    """The network over the mesh, and the caller's numbers of its nodes in its order; None where that is the same."""
+    if isinstance(getattr(network, "network", None), Network):
+        inner, order = _cut_network(network.network, mesh)  # pyright: ignore[reportAttributeAccessIssue]
+        bare = eqx.tree_at(lambda outer: outer.network, network, None)
+        whole = everywhere(mesh, bare)
+        return eqx.tree_at(lambda outer: outer.network, whole, inner, is_leaf=_is_missing), order
+    if isinstance(network, Neighbors):
+        return cut_table(network, mesh)
+    if isinstance(network, Edges):
+        return cut_edges(network, mesh)
+    if isinstance(network, Circulant):
+        weights = placed(mesh, network.weights, WHOLE)
+        link = everywhere(mesh, network.link)
+        circulant = ShardedCirculant(weights=weights, offsets=network.offsets, size=network.size, mesh=mesh, link=link)
+        return circulant, None
+    if isinstance(network, Dense | Digraph | Directed):
+        rows = PartitionSpec(*[None] * (network.weights.ndim - 2), AXIS)
+        weights = placed(mesh, network.weights, rows)
+        link = everywhere(mesh, network.link)
+        return eqx.tree_at(lambda net: (net.weights, net.link), network, (weights, link)), None
+    if isinstance(network, RandomGraph):
+        return everywhere(mesh, network), None
+    raise CojaxInputError(
+        f"shard needs a network of cojax.network(...), or a RandomGraph, got a {type(network).__name__}."
+    )
+
+
+def _is_missing(node: Any) -> bool:
+    return node is None
