@@ -176,7 +176,7 @@ def test_a_diverging_run_is_not_certified_and_its_files_are_still_readable(shown
     step = next(line for line in text.splitlines() if line.startswith("step_size"))  # the learner's comes first
     ran = command("plan", changed(shown, tmp_path, (step, "step_size = 1e3")))
     assert ran.code == 3
-    assert ran.judgement()["status"] == "DIVERGED" and ran.judgement()["exact"]["worst"] is None
+    assert ran.judgement()["status"] == "NOT_FINITE" and ran.judgement()["exact"]["worst"] is None
 
 
 def test_a_budget_above_all_bounds_ends_with_code_4(shown, command, tmp_path):

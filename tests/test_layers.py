@@ -12,7 +12,7 @@ LAYERS = [
     {"layouts", "matrices", "minibatches", "readers"},
     {"lossy", "intermittent", "networks"},
     {"methods"},
-    {"records", "status", "theory"},
+    {"records", "progress", "status", "theory"},
     {"loop", "optimum", "defaults"},
     {"graphs", "tables", "datasets", "plots", "comparisons", "sweeps"},
     {"app"},

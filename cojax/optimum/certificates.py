@@ -104,12 +104,7 @@ def _params_gradient(problem: Problem, x: Decision) -> tuple[Array, Array]:
         return problem.cost(Decision(params, cpu), data)
 
     slopes = jax.vmap(jax.grad(cost))(x.params, x.cpu, problem.data)
-    return _norm(_tree.node_mean(slopes)), jnp.max(jax.vmap(_norm)(slopes))
-
-
-def _norm(tree: Tree) -> Array:
-    wide = jnp.result_type(float)
-    return jnp.sqrt(sum((jnp.sum(leaf.astype(wide) ** 2) for leaf in jax.tree.leaves(tree)), jnp.zeros((), wide)))
+    return _tree.norm(_tree.node_mean(slopes)), jnp.max(jax.vmap(_tree.norm)(slopes))
 
 
 def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, Array, Array]:
