@@ -74,3 +74,4 @@ from .quantizers import UniformQuantizer as UniformQuantizer
 from .status import Status as Status
 from .sweeps import Sweep as Sweep
 from .sweeps import sweep as sweep
+from .tolerances import solve_to as solve_to

@@ -18,7 +18,7 @@ from .methods import Method
 from .problems import Decision, Problem
 from .progress import Progress, begun, looked
 from .records import standard
-from .status import status_of
+from .status import moves_on, status_of
 
 
 class State(NamedTuple):
@@ -39,6 +39,7 @@ class Solution(NamedTuple):
     trace: Any  # the record of every chunk, stacked
     state: State
     status: Int[Array, ""]  # a `cojax.Status`
+    certificate: Any = None  # of `solve_to`; of any other decision `cojax.certificate(problem, x)`
 
 
 def init(problem: Problem, network: Network, method: Method, start: Decision) -> State:
@@ -122,12 +123,13 @@ def _solve(problem, network, method, start, num_chunks, every, record) -> Soluti
     def one_step(state: State) -> State:
         return step(problem, network, method, state)
 
-    def look(state: State) -> Any:
+    def look(state: State) -> tuple[Progress, Any]:
         return seen(problem, method, state, record)
 
     state, trace = scan(one_step, look, state, num_chunks, every)
     x = method.query(state.method)
-    return Solution(x, trace, state, status_of(problem.at(state.step), network, method, x, state))
+    moves = moves_on(network, method, x, state)
+    return Solution(x, trace, state, status_of(problem.at(state.step), x, state, moves))
 
 
 def seen(problem: Problem, method: Method, state: State, record: Callable) -> tuple[Progress, Any]:

@@ -13,8 +13,8 @@ from .records import disagreement, overload
 
 # Fewer looks than this are never called a stall: the transient of a method with momentum is as long.
 LEAST_LOOKS = 16
-# A fall is a tenth less, in the mean of the logarithms over a span, than over the span before.
-LOG_FALL = 0.1
+# A fall is a fifth less, in the mean of the logarithms over a span, than over the span before: less than 1 / sqrt(k).
+LOG_FALL = 0.22
 # Gradients that differ, or have a mean, a thousand times above the largest gradient at the start have no way back.
 LOG_GROWTH = 7.0
 
@@ -71,7 +71,7 @@ def looked(problem: Problem, x: Decision, state: Any) -> Progress:
 
 
 def stalled(progress: Progress) -> Bool[Array, ""]:
-    """Whether none of the distances fell by a tenth over about the second half of the run."""
+    """Whether none of the distances fell by a fifth over about the second half of the run."""
     count = progress.looks - _top(progress.looks)
     known = (count >= LEAST_LOOKS // 2) & (2 * count >= _top(progress.looks))
     mean = progress.total / jnp.maximum(count, 1).astype(progress.total.dtype)

@@ -27,8 +27,8 @@ class Status(enum.IntEnum):
     DIVERGED = 2  # finite, but the gradient ended a thousand times above that of the start
     INFEASIBLE = 3  # the shares did not sum to the budget at some step, or no shares within the bounds can
     CONVERGED_REDUCED = 4  # to two thirds of those digits (6e-6, 5e-3), and still coming closer
-    STALLED = 5  # no longer comes closer: the floor of a quantizer, the bias of a method, a step far too small
-    LIMIT_CYCLE = 6  # no longer comes closer, yet moves: a step too large, a sign law, the noise of samples
+    STALLED = 5  # hardly closer than at half of its steps: the floor of a quantizer, a bias, steps far too small
+    LIMIT_CYCLE = 6  # the same, but up and down: a step too large, a sign law, the noise of samples
     NOT_FINITE = 7  # a decision or a gradient is NaN or infinite
     DISCONNECTED = 8  # from `solve_to`: the links that were up in the whole run did not connect all nodes
     INTERRUPTED = 9  # from `solve_to`: a signal came; the state is whole and can be continued
@@ -39,11 +39,11 @@ def reduced(tolerance: Any) -> Any:
     return tolerance ** (2 / 3)
 
 
-def status_of(problem: Problem, network: Network, method: Method, x: Decision, state: Any) -> Int[Array, ""]:
-    """The status of a run that ended at decision `x` in `state`; `problem` is the one in force there."""
-    problem, network, method, x, state = lax.stop_gradient((problem, network, method, x, state))
+def status_of(problem: Problem, x: Decision, state: Any, moves: Bool[Array, ""]) -> Int[Array, ""]:
+    """The status of a run that ended at decision `x` in `state`, under `problem`; `moves` as by `moves_on`."""
+    problem, x, state = lax.stop_gradient((problem, x, state))
     tolerance, left = precision(x) ** 0.5, state.progress.residual
-    circles = wavers(state.progress) & _moves(network, method, x, state)
+    circles = wavers(state.progress) & moves
     status = jnp.where(left <= reduced(tolerance), Status.CONVERGED_REDUCED, Status.OUT_OF_STEPS)
     status = jnp.where(stalled(state.progress), jnp.where(circles, Status.LIMIT_CYCLE, Status.STALLED), status)
     status = jnp.where(grew(state.progress), Status.DIVERGED, status)
@@ -55,6 +55,18 @@ def status_of(problem: Problem, network: Network, method: Method, x: Decision, s
     return jnp.where(finite, status, Status.NOT_FINITE).astype(jnp.int32)
 
 
+def moves_on(network: Network, method: Method, x: Decision, state: Any) -> Bool[Array, ""]:
+    """Whether one more step would move the decision by more than the rounding of what is heard explains."""
+    network, method, x, state = lax.stop_gradient((network, method, x, state))
+    flow = network.at(state.step).flow(state.wire, method.along(state.method))
+    after = method.query(method.update(state.method, state.grad, flow))
+    motion = _relative(_tree.subtract(after, x), x)
+    message, heard = method.message(state.method, state.grad), state.wire.heard
+    if jax.tree.map(jnp.shape, message) == jax.tree.map(jnp.shape, heard):
+        return motion > _relative(_tree.subtract(message, heard), message) + 16 * precision(x)
+    return motion > 16 * precision(x)
+
+
 def _infeasible(problem: Problem, state: Any) -> Bool[Array, ""]:
     if problem.budget is None or problem.lower is None or problem.upper is None:
         return jnp.asarray(False)
@@ -63,17 +75,6 @@ def _infeasible(problem: Problem, state: Any) -> Bool[Array, ""]:
     short = problem.lower.sum(0) - problem.budget, problem.budget - problem.upper.sum(0)
     impossible = jnp.any(jnp.maximum(*short) > 64 * eps * size)
     return impossible | (state.imbalance > 64 * eps * jnp.max(size))
-
-
-def _moves(network: Network, method: Method, x: Decision, state: Any) -> Bool[Array, ""]:
-    """Whether one more step would move the decision by more than the rounding of what is heard explains."""
-    flow = network.at(state.step).flow(state.wire, method.along(state.method))
-    after = method.query(method.update(state.method, state.grad, flow))
-    motion = _relative(_tree.subtract(after, x), x)
-    message, heard = method.message(state.method, state.grad), state.wire.heard
-    if jax.tree.map(jnp.shape, message) == jax.tree.map(jnp.shape, heard):
-        return motion > _relative(_tree.subtract(message, heard), message) + 16 * precision(x)
-    return motion > 16 * precision(x)
 
 
 def _relative(difference: Any, tree: Any) -> Float[Array, ""]:
