@@ -79,10 +79,10 @@ def solve_to(
         checkpoint=checkpoint,
     )
     solution = ran.solution
-    certificate, *kept = _judged(problem, solution.x, solution.state.step, tolerance)
+    judged, kept, nearly = _judged(problem, solution.x, solution.state.step, tolerance)
     first = int(start.step) if isinstance(start, State) else 0
-    status = _status(network, solution, *map(bool, kept), first)
-    return solution._replace(status=jnp.asarray(status, jnp.int32), certificate=certificate)
+    status = _status(network, solution, bool(kept), bool(nearly), first)
+    return solution._replace(status=jnp.asarray(status, jnp.int32), certificate=judged)
 
 
 def _status(network: Network, solution: Solution, kept: bool, nearly: bool, first: int) -> Status:

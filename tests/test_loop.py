@@ -47,6 +47,15 @@ def test_any_function_can_be_a_record():
     assert run.trace["low"].shape == (3,) and run.trace["tracker"].shape == (3, 3)
 
 
+def test_trackers_that_lost_the_mean_gradient_are_found():
+    problem = laws.quadratic()
+    state = cojax.solve(problem, NETWORK, METHOD, laws.start_of(problem), num_steps=6, every=3).state
+    assert cojax.records.tracking(state) < 1e-15  # rounding of gradients near 1
+    spoiled = state.method.learn._replace(slack=state.method.learn.slack.at[2, 1].add(0.5))
+    wrong = state._replace(method=state.method._replace(learn=spoiled))
+    np.testing.assert_allclose(cojax.records.tracking(wrong), 0.5 / 8, rtol=1e-14)
+
+
 def test_no_steps_return_the_start():
     problem = laws.quadratic()
     start = laws.start_of(problem)
