@@ -77,3 +77,4 @@ from .sharding import shard as shard
 from .status import Status as Status
 from .sweeps import Sweep as Sweep
 from .sweeps import sweep as sweep
+from .tolerances import solve_to as solve_to

@@ -60,6 +60,12 @@ def largest(tree: Tree) -> Array:
     return jnp.max(jnp.stack(entries)) if entries else jnp.zeros(())
 
 
+def norm(tree: Tree) -> Array:
+    """The Euclidean norm of all entries of a tree, in the default float; 0 of an empty one."""
+    wide = jnp.result_type(float)
+    return jnp.sqrt(sum((jnp.sum(leaf.astype(wide) ** 2) for leaf in jax.tree.leaves(tree)), jnp.zeros((), wide)))
+
+
 def num_nodes(tree: Tree) -> int | None:
     """The length of the first axis that all leaves share; None of an empty tree."""
     leaves = jax.tree.leaves(tree)

@@ -16,9 +16,10 @@ from .layouts import Network
 from .links import Wire
 from .methods import Method
 from .problems import Decision, Problem
+from .progress import Progress, begun, looked
 from .records import standard
 from .sharding import by_device, restored
-from .status import status_of
+from .status import moves_on, status_of
 
 
 class State(NamedTuple):
@@ -29,6 +30,7 @@ class State(NamedTuple):
     method: Any
     grad: Tree  # gradient at the decision
     wire: Wire  # what neighbours hear in the next step
+    progress: Progress  # of the looks of `solve` so far
 
 
 class Solution(NamedTuple):
@@ -38,6 +40,7 @@ class Solution(NamedTuple):
     trace: Any  # the record of every chunk, stacked
     state: State
     status: Int[Array, ""]  # a `cojax.Status`
+    certificate: Any = None  # of `solve_to`; of any other decision `cojax.certificate(problem, x)`
 
 
 def init(problem: Problem, network: Network, method: Method, start: Decision) -> State:
@@ -48,7 +51,8 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
     inner = method.init(start, grad)
     net = network.at(0)
     wire = net.link.open(method.message(inner, grad), net)
-    return State(jnp.zeros((), jnp.int32), _imbalance(problem.at(0), start), inner, grad, wire)
+    progress = begun(start, grad)
+    return State(jnp.zeros((), jnp.int32), _imbalance(problem.at(0), start), inner, grad, wire, progress)
 
 
 def step(problem: Problem, network: Network, method: Method, state: State) -> State:
@@ -67,7 +71,7 @@ def advance(problem: Problem, network: Network, method: Method, state: State, fl
     after = network.at(state.step + 1)
     wire = after.link.tell(method.message(inner, grad), state.wire, after)
     imbalance = jnp.maximum(state.imbalance, _imbalance(now, x))
-    return State(state.step + 1, imbalance, inner, grad, wire)
+    return State(state.step + 1, imbalance, inner, grad, wire, state.progress)
 
 
 def solve(
@@ -121,18 +125,30 @@ def _solve(problem, network, method, start, num_chunks, every, record) -> Soluti
     def one_step(state: State) -> State:
         return step(problem, network, method, state)
 
-    def look(state: State) -> Any:
-        return record(problem.at(state.step), method.query(state.method), state)
+    def look(state: State) -> tuple[Progress, Any]:
+        return seen(problem, method, state, record)
 
     state, trace = scan(one_step, look, state, num_chunks, every)
     x = method.query(state.method)
-    return Solution(restored(network, x), trace, state, status_of(problem.at(state.step), x, state))
+    moves = moves_on(network, method, x, state)
+    return Solution(restored(network, x), trace, state, status_of(problem.at(state.step), x, state, moves))
+
+
+def seen(problem: Problem, method: Method, state: State, record: Callable) -> tuple[Progress, Any]:
+    """What a look at a state sees: how far the run has come, and the record."""
+    now, x = problem.at(state.step), method.query(state.method)
+    progress = looked(now, x, state)
+    return progress, record(now, x, state._replace(progress=progress))
 
 
 def scan(
-    one_step: Callable[[State], State], look: Callable[[State], Any], state: State, num_chunks: int, every: int
+    one_step: Callable[[State], State],
+    look: Callable[[State], tuple[Progress, Any]],
+    state: State,
+    num_chunks: int,
+    every: int,
 ) -> tuple[State, Any]:
-    """The state after `num_chunks` times `every` steps, and what a look after each chunk saw, stacked."""
+    """The state after `num_chunks` times `every` steps, and the records of a look after each chunk, stacked."""
     shapes = jax.eval_shape(lambda: state.wire)
 
     def flat_step(flat: State, _: None) -> tuple[State, None]:
@@ -141,7 +157,8 @@ def scan(
     @jax.checkpoint
     def chunk(flat: State, _: None) -> tuple[State, Any]:
         flat, _ = lax.scan(flat_step, flat, length=every)
-        return flat, look(_shape_wire(flat, shapes))
+        progress, row = look(_shape_wire(flat, shapes))
+        return flat._replace(progress=progress), row
 
     flat, trace = lax.scan(chunk, _flatten_wire(state), length=num_chunks)
     return _shape_wire(flat, shapes), trace

@@ -41,6 +41,15 @@ def decision(problem: Problem, x: Decision, state: Any) -> Decision:
     return x
 
 
+def tracking(state: Any) -> Float[Array, ""]:
+    """The largest entry of mean tracker - mean gradient over nodes, of a run whose learner tracks the gradient; else 0.
+
+    Rounding alone makes it differ from 0. What does not go back to 0 after a fault is a bias that stays for ever.
+    """
+    learn = getattr(state.method, "learn", state.method)
+    return _tree.largest(_tree.node_mean(getattr(learn, "slack", None)))
+
+
 def overload(problem: Problem, x: Decision) -> Float[Array, ""]:
     """The largest distance of a share from its bounds, 0 inside."""
     if x.cpu is None or problem.lower is None or problem.upper is None:

@@ -5,49 +5,81 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
 
 from . import _tree
+from .layouts import Network
+from .methods import Method
 from .problems import Decision, Problem
-from .records import disagreement
+from .progress import grew, precision, stalled, wavers
 
 
 class Status(enum.IntEnum):
-    """How a run ended; `Solution.status` holds the number, `Status(int(solution.status))` the name."""
+    """How a run ended; `Solution.status` holds the number, `Status(int(solution.status))` the name.
 
-    OUT_OF_STEPS = 0  # neither converged nor broken
-    CONVERGED = 1  # stationary for the cost with its penalty; `certificate` judges the problem itself
-    DIVERGED = 2  # a decision is not finite
-    INFEASIBLE = 3  # the shares did not sum to the budget at some step
-
-
-def status_of(problem: Problem, x: Decision, state: Any) -> Int[Array, ""]:
-    """The status of a run that ended at decision `x` in `state`.
-
-    Converged means, relative to the square root of the precision: the params agree, their mean gradient is small
-    beside the largest gradient of one node, and the marginal costs (penalty included) of all nodes are equal.
-    Where the gradient of every single node vanishes at the optimum, as for one node alone, there is nothing to be small
-    beside, and a converged run may be called out of steps; the certificate is then the judge.
+    Converged is judged by the last decision and its gradient, penalty included, relative to their sizes: the params
+    agree, their mean gradient vanishes, all marginal costs are equal. `certificate` judges the problem itself.
     """
+
+    OUT_OF_STEPS = 0  # still on its way, or too few looks to tell
+    CONVERGED = 1  # to half of the digits: 1.5e-8 in float64, 3e-4 in float32; from `solve_to`, to its tolerance
+    DIVERGED = 2  # finite, but the gradient ended a thousand times above that of the start
+    INFEASIBLE = 3  # the shares did not sum to the budget at some step, or no shares within the bounds can
+    CONVERGED_REDUCED = 4  # to two thirds of those digits (6e-6, 5e-3), and still coming closer
+    STALLED = 5  # hardly closer than at half of its steps: the floor of a quantizer, a bias, steps far too small
+    LIMIT_CYCLE = 6  # the same, but up and down: a step too large, a sign law, the noise of samples
+    NOT_FINITE = 7  # a decision or a gradient is NaN or infinite
+    DISCONNECTED = 8  # from `solve_to`: the links that were up in the whole run did not connect all nodes
+    INTERRUPTED = 9  # from `solve_to`: a signal came; the state is whole and can be continued
+
+
+def reduced(tolerance: Any) -> Any:
+    """The second tier of a tolerance: two thirds of its digits, 1e-6 gives 1e-4."""
+    return tolerance ** (2 / 3)
+
+
+def status_of(problem: Problem, x: Decision, state: Any, moves: Bool[Array, ""]) -> Int[Array, ""]:
+    """The status of a run that ended at decision `x` in `state`, under `problem`; `moves` as by `moves_on`."""
+    problem, x, state = lax.stop_gradient((problem, x, state))
+    tolerance, left = precision(x) ** 0.5, state.progress.residual
+    circles = wavers(state.progress) & moves
+    status = jnp.where(left <= reduced(tolerance), Status.CONVERGED_REDUCED, Status.OUT_OF_STEPS)
+    status = jnp.where(stalled(state.progress), jnp.where(circles, Status.LIMIT_CYCLE, Status.STALLED), status)
+    status = jnp.where(grew(state.progress), Status.DIVERGED, status)
+    status = jnp.where(left <= tolerance, Status.CONVERGED, status)
+    status = jnp.where(_infeasible(problem, state), Status.INFEASIBLE, status)
     finite = jnp.asarray(True)
     for leaf in jax.tree.leaves((x, state.grad)):
         finite &= jnp.all(jnp.isfinite(leaf))
-    status = jnp.where(_settled(x, state.grad), Status.CONVERGED, Status.OUT_OF_STEPS)
-    if problem.budget is not None:
-        allowed = 64 * jnp.finfo(problem.budget.dtype).eps * jnp.maximum(jnp.max(jnp.abs(problem.budget)), 1)
-        status = jnp.where(state.imbalance > allowed, Status.INFEASIBLE, status)
-    return jnp.where(finite, status, Status.DIVERGED).astype(jnp.int32)
+    return jnp.where(finite, status, Status.NOT_FINITE).astype(jnp.int32)
 
 
-def _settled(x: Decision, grad: Decision) -> Array:
-    def small(value: Float[Array, ""], scale: Float[Array, ""], tree: Any) -> Array:
-        leaves = jax.tree.leaves(tree)
-        eps = max((float(jnp.finfo(leaf.dtype).eps) for leaf in leaves), default=0.0)
-        return value <= eps**0.5 * (scale + eps)
+def moves_on(network: Network, method: Method, x: Decision, state: Any) -> Bool[Array, ""]:
+    """Whether one more step would move the decision by more than the rounding of what is heard explains."""
+    network, method, x, state = lax.stop_gradient((network, method, x, state))
+    flow = network.at(state.step).flow(state.wire, method.along(state.method))
+    after = method.query(method.update(state.method, state.grad, flow))
+    motion = _relative(_tree.subtract(after, x), x)
+    message, heard = method.message(state.method, state.grad), state.wire.heard
+    if jax.tree.map(jnp.shape, message) == jax.tree.map(jnp.shape, heard):
+        return motion > _relative(_tree.subtract(message, heard), message) + 16 * precision(x)
+    return motion > 16 * precision(x)
 
-    agree = small(disagreement(x), _tree.largest(x.params), x.params)
-    mean_grad = _tree.largest(_tree.node_mean(grad.params))
-    flat = small(mean_grad, _tree.largest(grad.params), grad.params)
-    spread = _tree.subtract(grad.cpu, _tree.node_mean(grad.cpu))
-    level = small(_tree.largest(spread), _tree.largest(grad.cpu), grad.cpu)
-    return agree & flat & level
+
+def _infeasible(problem: Problem, state: Any) -> Bool[Array, ""]:
+    if problem.budget is None or problem.lower is None or problem.upper is None:
+        return jnp.asarray(False)
+    eps, size = jnp.finfo(problem.budget.dtype).eps, jnp.maximum(jnp.abs(problem.budget), 1)
+    # Construction refuses such a budget, but cannot see a traced one.
+    short = problem.lower.sum(0) - problem.budget, problem.budget - problem.upper.sum(0)
+    impossible = jnp.any(jnp.maximum(*short) > 64 * eps * size)
+    return impossible | (state.imbalance > 64 * eps * jnp.max(size))
+
+
+def _relative(difference: Any, tree: Any) -> Float[Array, ""]:
+    """The largest over the leaves of their largest difference beside their largest entry."""
+    pairs = zip(jax.tree.leaves(difference), jax.tree.leaves(tree), strict=True)
+    tiny = jnp.finfo(jnp.result_type(float)).tiny
+    ratios = [_tree.largest(part) / (_tree.largest(whole) + tiny) for part, whole in pairs]
+    return jnp.max(jnp.stack(ratios)) if ratios else jnp.zeros(())

@@ -14,16 +14,17 @@ from jaxtyping import Array, Int
 from ._checks import CojaxInputError, is_concrete
 from ._tree import Tree
 from .edges import Along
-from .loop import Solution, State, advance, init, scan, solve
+from .loop import Solution, State, advance, init, scan, seen, solve
 from .problems import Decision
+from .progress import Progress
 from .records import Trace, standard
-from .status import status_of
+from .status import moves_on, status_of
 
 if TYPE_CHECKING:
     import xarray
 
 # Where the runs lie in a state of many: last, so that one load brings several runs; the step is common to all.
-LAST: Any = State._make([None, -1, -1, -1, -1])
+LAST: Any = State._make([None, -1, -1, -1, -1, -1])
 PARTS = ("problem", "network", "method", "start")
 
 
@@ -153,17 +154,18 @@ def _solve_side_by_side(many: Tree, same: Tree, num_runs: int, num_chunks: int, 
         flow = graph.flow(state.wire, jax.tree.map(_lane, laws, is_leaf=_is_law))
         return lanes(rest, in_axes=(0, LAST, -1), out_axes=LAST)(many, state, flow)
 
-    def seen(many: Tree, state: State) -> Any:
+    def looked(many: Tree, state: State) -> tuple[Progress, Any]:
         problem, _, method, _ = eqx.combine(many, same)
-        return record(problem.at(state.step), method.query(state.method), state)
+        return seen(problem, method, state, record)
 
     def ended(many: Tree, state: State) -> Solution:
-        problem, _, method, _ = eqx.combine(many, same)
+        problem, network, method, _ = eqx.combine(many, same)
         x = method.query(state.method)
-        return Solution(x, None, state, status_of(problem.at(state.step), x, state))
+        moves = moves_on(network, method, x, state)
+        return Solution(x, None, state, status_of(problem.at(state.step), x, state, moves))
 
     state = lanes(first, out_axes=LAST)(many)
-    look = functools.partial(lanes(seen, in_axes=(0, LAST)), many)
+    look = functools.partial(lanes(looked, in_axes=(0, LAST), out_axes=(-1, 0)), many)
     state, trace = scan(one_step, look, state, num_chunks, every)
     solution = lanes(ended, in_axes=(0, LAST))(many, state)
     return solution._replace(trace=jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), trace))

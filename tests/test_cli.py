@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 import sys
 import tomllib
 from fractions import Fraction
@@ -9,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from cojax import pieces
 from cojax.app import cases, demo, runs
 from cojax.app.cli import main
 from cojax.app.help_texts import EXAMPLE
@@ -36,8 +39,8 @@ def command(tmp_path_factory):
     """`cojax ARGUMENTS --out FOLDER`, in this process, with what it printed."""
     count = iter(range(100))
 
-    def run(*arguments):
-        folder = tmp_path_factory.mktemp("cli") / f"run{next(count)}"
+    def run(*arguments, folder=None):
+        folder = tmp_path_factory.mktemp("cli") / f"run{next(count)}" if folder is None else folder
         with pytest.MonkeyPatch.context() as patch:
             out, err = Lines(), Lines()
             patch.setattr(sys, "stdout", out)
@@ -176,7 +179,7 @@ def test_a_diverging_run_is_not_certified_and_its_files_are_still_readable(shown
     step = next(line for line in text.splitlines() if line.startswith("step_size"))  # the learner's comes first
     ran = command("plan", changed(shown, tmp_path, (step, "step_size = 1e3")))
     assert ran.code == 3
-    assert ran.judgement()["status"] == "DIVERGED" and ran.judgement()["exact"]["worst"] is None
+    assert ran.judgement()["status"] == "NOT_FINITE" and ran.judgement()["exact"]["worst"] is None
 
 
 def test_a_budget_above_all_bounds_ends_with_code_4(shown, command, tmp_path):
@@ -257,6 +260,63 @@ budget = 12.0
 [graph]
 name = "ring"
 """
+
+
+def _interrupting(number, after):
+    """`in_pieces` that gets a signal after so many pieces."""
+    count = iter(range(1, 1000))
+
+    def in_pieces(*arguments, told, **settings):
+        def heard(steps):
+            told(steps)
+            if next(count) == after:
+                os.kill(os.getpid(), number)
+
+        return pieces.in_pieces(*arguments, told=heard, **settings)
+
+    return in_pieces
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_plan_is_saved_and_resumed_to_the_same_bits(command, monkeypatch, tmp_path, number, code):
+    plan, out = tmp_path / "plan.toml", tmp_path / "out"
+    plan.write_text(CONTEST)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "in_pieces", _interrupting(number, after=3))
+        ran = command("plan", plan, "--resume", folder=out)  # there is nothing to resume yet
+    assert ran.code == code and "starts anew" in ran.err
+    assert "interrupted after 120 steps: they are saved in" in ran.err and "--resume goes on" in ran.err
+    assert [path.name for path in out.iterdir()] == ["checkpoint.npz"]
+    resumed, whole = command("plan", plan, "--resume", folder=out), command("plan", plan)
+    assert resumed.code == whole.code == 0 and "anew" not in resumed.err
+    for name in ("allocation.csv", "trace.csv"):
+        assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    assert not (out / "checkpoint.npz").exists()  # it is certified
+
+
+def test_a_run_that_was_too_short_is_resumed_with_more_steps_and_another_plan_is_refused(command, tmp_path):
+    plan, out = tmp_path / "plan.toml", tmp_path / "out"
+    plan.write_text(CONTEST.replace("steps = 400", "steps = 40\ntolerance = 1e-9"))
+    assert command("plan", plan, folder=out).code == 3
+    plan.write_text(CONTEST.replace("budget = 12.0", "budget = 11.0"))
+    ran = command("plan", plan, "--resume", folder=out)
+    assert ran.code == 2 and "checkpoint.npz is the checkpoint of another run: problem.budget (12.0 there" in ran.err
+    plan.write_text(CONTEST)
+    resumed = command("plan", plan, "--resume", folder=out)
+    assert resumed.code == 0 and [float(row["step"]) for row in resumed.rows("trace.csv")][:2] == [40.0, 80.0]
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_with_code_5_and_all_results(command, monkeypatch, tmp_path):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(CONTEST)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pieces, "save", full)
+    ran = command("plan", plan)
+    assert ran.code == 5 and "checkpoint.npz could not be written" in ran.err
+    assert (ran.folder / "allocation.csv").exists() and "Traceback" not in ran.err
 
 
 def test_a_contest_prints_and_writes_a_row_per_method(command, tmp_path):

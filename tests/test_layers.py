@@ -7,13 +7,14 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "cojax"
 LAYERS = [
-    {"_checks", "_layout_checks", "_tree", "_grid", "quantizers", "sparse"},
+    {"_checks", "_files", "_layout_checks", "_tree", "_grid", "fingerprints", "quantizers", "signals", "sparse"},
     {"edges", "links", "problems", "costs", "penalties", "weights"},
     {"layouts", "matrices", "minibatches", "readers", "halos", "shards", "cutting"},
-    {"lossy", "intermittent", "networks", "sharding"},
+    {"lossy", "intermittent", "networks", "sharding", "checkpoints", "unions"},
     {"methods"},
-    {"records", "status", "theory"},
+    {"records", "progress", "status", "theory"},
     {"loop", "optimum", "defaults"},
+    {"pieces", "tolerances"},
     {"graphs", "tables", "datasets", "plots", "comparisons", "sweeps"},
     {"app"},
 ]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import cojax
+from cojax.penalties import PowerPenalty
 
 METHOD = cojax.CoOpt(learn=cojax.DIGing(0.05), allocate=cojax.Laplacian(0.3))
 NETWORK = cojax.network(laws.ring_with_chords())
@@ -46,6 +47,15 @@ def test_any_function_can_be_a_record():
     assert run.trace["low"].shape == (3,) and run.trace["tracker"].shape == (3, 3)
 
 
+def test_trackers_that_lost_the_mean_gradient_are_found():
+    problem = laws.quadratic()
+    state = cojax.solve(problem, NETWORK, METHOD, laws.start_of(problem), num_steps=6, every=3).state
+    assert cojax.records.tracking(state) < 1e-15  # rounding of gradients near 1
+    spoiled = state.method.learn._replace(slack=state.method.learn.slack.at[2, 1].add(0.5))
+    wrong = state._replace(method=state.method._replace(learn=spoiled))
+    np.testing.assert_allclose(cojax.records.tracking(wrong), 0.5 / 8, rtol=1e-14)
+
+
 def test_no_steps_return_the_start():
     problem = laws.quadratic()
     start = laws.start_of(problem)
@@ -54,25 +64,102 @@ def test_no_steps_return_the_start():
     assert run.trace.cost.shape == (0,)
 
 
+def _ended(method, num_steps, every, link=cojax.Ideal(), dtype=np.float64):
+    problem = laws.quadratic(dtype=dtype)
+    network = cojax.network(laws.ring_with_chords(), link=link)
+    run = cojax.solve(problem, network, method, laws.start_of(problem), num_steps=num_steps, every=every)
+    return cojax.Status(int(run.status))
+
+
+def _pair(learn=cojax.DIGing(0.05), allocate=cojax.Laplacian(0.3)):
+    return cojax.CoOpt(learn=learn, allocate=allocate)
+
+
 @pytest.mark.parametrize(
-    ("method", "num_steps", "status"),
+    ("method", "num_steps", "every", "status"),
     [
-        (METHOD, 3, cojax.Status.OUT_OF_STEPS),
-        (METHOD, 6000, cojax.Status.CONVERGED),
-        (cojax.CoOpt(learn=cojax.DIGing(5.0), allocate=cojax.Laplacian(0.3)), 2000, cojax.Status.DIVERGED),
+        (METHOD, 3, 3, "OUT_OF_STEPS"),
+        (METHOD, 400, 10, "CONVERGED_REDUCED"),
+        (METHOD, 6000, 6000, "CONVERGED"),
+        (_pair(cojax.DIGing(0.9)), 64, 4, "DIVERGED"),
+        (_pair(cojax.DIGing(5.0)), 2000, 2000, "NOT_FINITE"),
+        (_pair(cojax.DGD(0.05)), 4000, 20, "STALLED"),  # at its bias
+        (_pair(cojax.DIGing(1e-7), cojax.Laplacian(1e-7)), 4000, 20, "STALLED"),  # as good as standing still
+        (_pair(cojax.DIGing(4e-4), cojax.Laplacian(4e-4)), 4000, 20, "OUT_OF_STEPS"),  # slow, but falling
+        (_pair(allocate=cojax.SingleBit(0.01)), 4000, 20, "LIMIT_CYCLE"),
     ],
 )
-def test_the_status_tells_how_the_run_ended(method, num_steps, status):
-    problem = laws.quadratic()
-    run = cojax.solve(problem, NETWORK, method, laws.start_of(problem), num_steps=num_steps, every=num_steps)
-    assert cojax.Status(int(run.status)) is status
+def test_the_status_tells_how_the_run_ended(method, num_steps, every, status):
+    assert _ended(method, num_steps, every).name == status
 
 
-def test_a_run_at_the_floor_of_a_plain_quantizer_is_not_called_converged():
+@pytest.mark.parametrize(("every", "dtype"), [(1, np.float32), (7, np.float64)])
+def test_the_floor_of_a_plain_quantizer_is_a_stall(every, dtype):
+    assert _ended(METHOD, 3500, every, cojax.Quantized(cojax.LogQuantizer(0.5)), dtype) is cojax.Status.STALLED
+
+
+def test_one_look_cannot_tell_a_floor_and_claims_none():
+    link = cojax.Quantized(cojax.LogQuantizer(0.5))
+    assert _ended(METHOD, 6000, 6000, link) is cojax.Status.OUT_OF_STEPS
+
+
+@pytest.mark.parametrize("step_size", [0.01, 0.04])
+def test_a_step_too_large_for_soft_bounds_goes_in_circles(step_size):
+    demand = np.array([3.0, 1.0, 0.5, 0.2])
+    problem = cojax.Problem(
+        lambda x, want: (x.cpu - want) ** 2 / 2, demand, 4.0, lower=0.0, upper=1.5, penalty=PowerPenalty(50.0)
+    )
+    method = cojax.CoOpt(allocate=cojax.Laplacian(step_size))
+    run = cojax.solve(problem, cojax.network(nx.cycle_graph(4)), method, problem.start(), num_steps=4000, every=2)
+    # The Laplacian of a ring of 4 with weights 1/3 has 4/3 as its largest eigenvalue, a node beyond its bound has the
+    # curvature 101: a step above 2 / (101 * 4/3) = 0.015 is sure to fail only if all were beyond, 0.04 does already.
+    wanted = cojax.Status.CONVERGED if step_size < 0.015 else cojax.Status.LIMIT_CYCLE
+    assert cojax.Status(int(run.status)) is wanted
+    # Not even the last decision of many hides what the looks on the way saw.
+    assert float(run.state.progress.overload) == float(run.trace.overload.max())
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_one_node_whose_gradient_vanishes_at_the_optimum_converges(unit):
+    problem = cojax.Problem(lambda x, want: jnp.sum((x.params - want) ** 2), np.full((1, 2), unit))
+    method = cojax.CoOpt(learn=cojax.DIGing(0.1))
+    start = problem.start(jnp.zeros((1, 2)))
+    run = cojax.solve(problem, cojax.network(nx.empty_graph(1)), method, start, num_steps=600, every=10)
+    assert cojax.Status(int(run.status)) is cojax.Status.CONVERGED
+
+
+def test_a_continued_run_remembers_its_looks():
+    problem, method = laws.quadratic(), _pair(cojax.DGD(0.05))
+    state = cojax.init(problem, NETWORK, method, laws.start_of(problem))
+    for _ in range(10):
+        part = cojax.solve(problem, NETWORK, method, state, num_steps=400, every=20)
+        state = part.state
+    # 20 looks are too few for this method to be known to have stopped, 200 are enough.
+    assert int(state.progress.looks) == 200 and cojax.Status(int(part.status)) is cojax.Status.STALLED
+
+
+def test_every_run_of_a_batch_has_its_own_status():
     problem = laws.quadratic()
-    network = cojax.network(laws.ring_with_chords(), link=cojax.Quantized(cojax.LogQuantizer(0.5)))
-    run = cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=6000, every=6000)
-    assert cojax.Status(int(run.status)) is cojax.Status.OUT_OF_STEPS
+    start = laws.start_of(problem)
+
+    def ended(step_size):
+        method = cojax.CoOpt(learn=cojax.DIGing(step_size), allocate=cojax.Laplacian(0.3))
+        return cojax.solve(problem, NETWORK, method, start, num_steps=1000, every=20).status
+
+    found = jax.vmap(ended)(jnp.asarray([0.05, 1e-7, 5.0]))
+    assert [cojax.Status(int(one)).name for one in found] == ["CONVERGED", "STALLED", "NOT_FINITE"]
+
+
+def test_a_budget_that_no_shares_within_the_bounds_meet_is_infeasible_even_where_it_is_traced():
+    start = laws.start_of(laws.quadratic())
+
+    def ended(upper):
+        problem = laws.quadratic()
+        problem = cojax.Problem(problem.cost, problem.data, problem.budget, upper=upper)
+        return cojax.solve(problem, NETWORK, METHOD, start, num_steps=5, every=5).status
+
+    found = jax.vmap(ended)(jnp.asarray([2.0, 1.9]))  # 8 nodes share 16
+    assert [cojax.Status(int(one)).name for one in found] == ["OUT_OF_STEPS", "INFEASIBLE"]
 
 
 def test_shares_that_lost_their_total_are_called_infeasible():

@@ -154,8 +154,8 @@ def test_a_run_with_a_barrier_stays_inside_its_bounds():
     assert cojax.Status(int(solution.status)) is cojax.Status.CONVERGED
 
 
-def test_a_step_over_a_barrier_ends_as_diverged():
-    assert cojax.Status(int(allocated(BarrierPenalty(0.05), 1.5).status)) is cojax.Status.DIVERGED
+def test_a_step_over_a_barrier_is_not_finite():
+    assert cojax.Status(int(allocated(BarrierPenalty(0.05), 1.5).status)) is cojax.Status.NOT_FINITE
 
 
 def test_a_plain_function_can_be_the_penalty():

@@ -164,10 +164,10 @@ def test_the_same_outcome_gives_the_same_file(tmp_path):
 
 def test_a_run_that_diverged_is_reported_as_such(tmp_path):
     nan = np.full(4, np.nan)
-    bad = outcome(cpu=nan, marginal=nan, cost=np.nan, certified=False, status="DIVERGED", positions=None)
+    bad = outcome(cpu=nan, marginal=nan, cost=np.nan, certified=False, status="NOT_FINITE", positions=None)
     text = Page(write_report(tmp_path, bad).read_text(encoding="utf-8")).text
     assert "The run diverged" in text and "Not certified" in text
-    assert "DIVERGED" in text and "right, to the last bit" not in text
+    assert "diverged until numbers overflowed" in text and "right, to the last bit" not in text
 
 
 def test_a_large_table_is_cut_and_says_where_the_rest_is(tmp_path):

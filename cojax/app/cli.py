@@ -2,15 +2,17 @@
 
 import io
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from .._checks import CojaxInputError
 from . import help_texts
 
-CERTIFIED, BAD_INPUT, NOT_CERTIFIED, INFEASIBLE, INTERRUPTED = 0, 2, 3, 4, 130
+CERTIFIED, BAD_INPUT, NOT_CERTIFIED, INFEASIBLE, NOT_SAVED, SIGNAL, INTERRUPTED = 0, 2, 3, 4, 5, 128, 130
+CHECKPOINT = "checkpoint.npz"  # in the folder for the results, until these are certified
 # What brings the packages that a plain install lacks.
 EXTRAS = {"sklearn": "data", "matplotlib": "plots", "jinja2": "plots"}
 
@@ -31,6 +33,8 @@ class Plan:
     """The plan, a TOML file."""
     out: Path | None = None
     """Folder for the results; by default the name of the plan with -result."""
+    resume: bool = False
+    """Go on from the checkpoint that an interrupted or too short run left in that folder."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a node's name may not fit the terminal's encoding
     try:
-        return _carried_out(*_asked(sys.argv[1:] if arguments is None else list(arguments)))
+        return _carried_out(_asked(sys.argv[1:] if arguments is None else list(arguments)))
     except SystemExit as end:  # of tyro: 0 after --help, 2 after arguments that it explained
         return end.code if isinstance(end.code, int) else BAD_INPUT
     except CojaxInputError as error:
@@ -68,8 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _asked(arguments: list[str]) -> tuple[Any, Path, list[str] | None]:
-    """The plan that the arguments ask for, the folder for its results, and the methods of a contest, if it is one."""
+class Asked(NamedTuple):
+    """What the arguments ask for."""
+
+    plan: Any
+    out: Path  # the folder for the results
+    names: list[str] | None = None  # the methods of a contest; None where it is none
+    resume: bool = False
+
+
+def _asked(arguments: list[str]) -> Asked:
     import tyro
 
     # In the list of commands, one line each is enough.
@@ -83,13 +95,14 @@ def _asked(arguments: list[str]) -> tuple[Any, Path, list[str] | None]:
     from .plans import read_plan
 
     if isinstance(command, Demo):
-        return demo_plan(steps=command.steps, seed=command.seed), command.out, None
+        return Asked(demo_plan(steps=command.steps, seed=command.seed), command.out)
     names = list(command.methods) if isinstance(command, Compare) else None
     default = Path(f"{command.file.stem}-{'result' if names is None else 'contest'}")
-    return read_plan(command.file), default if command.out is None else command.out, names
+    resume = isinstance(command, Plan) and command.resume
+    return Asked(read_plan(command.file), default if command.out is None else command.out, names, resume)
 
 
-def _carried_out(plan: Any, out: Path, names: list[str] | None) -> int:
+def _carried_out(asked: Asked) -> int:
     """Run a plan or a contest, say what it came to, and write it down."""
     import jax
     from tqdm import tqdm
@@ -97,10 +110,12 @@ def _carried_out(plan: Any, out: Path, names: list[str] | None) -> int:
     jax.config.update("jax_enable_x64", True)  # the command is a program of its own; the library never does this
     from . import cases
 
-    case = cases.ready(plan)
+    case = cases.ready(asked.plan)
     for note in case.wiring.notes:
         print(f"cojax: note: {note}", file=sys.stderr)
-    return _run(case, out, tqdm) if names is None else _contest(case, out, names)
+    if asked.names is not None:
+        return _contest(case, asked.out, asked.names)
+    return _run(case, asked.out, asked.resume, tqdm)
 
 
 def _contest(case: Any, out: Path, names: list[str]) -> int:
@@ -113,11 +128,22 @@ def _contest(case: Any, out: Path, names: list[str]) -> int:
     return CERTIFIED
 
 
-def _run(case: Any, out: Path, progress: Any) -> int:
+def _run(case: Any, out: Path, resume: bool, progress: Any) -> int:
     from . import report, runs, summaries
 
-    with progress(total=case.plan.steps, unit="step", disable=None, leave=False, file=sys.stderr) as bar:
-        outcome = runs.run(case, bar.update)
+    checkpoint = out / CHECKPOINT
+    if resume and not checkpoint.exists():
+        print(f"cojax: note: {out} holds no checkpoint to resume: the run starts anew.", file=sys.stderr)
+    if not resume and checkpoint.exists():
+        checkpoint.unlink()
+    warnings.filterwarnings("ignore", "The checkpoint", RuntimeWarning)  # said below
+    try:
+        with progress(total=case.plan.steps, unit="step", disable=None, leave=False, file=sys.stderr) as bar:
+            outcome = runs.run(case, bar.update, checkpoint)
+    except runs.InterruptedRun as end:
+        saved = f"they are saved in {checkpoint}, --resume goes on" if end.saved else f"{checkpoint} cannot be written"
+        print(f"cojax: {end}: {saved}.", file=sys.stderr)
+        return SIGNAL + end.signal
     print(summaries.text(outcome))
     summaries.write_files(out, case.plan, outcome)
     try:
@@ -126,4 +152,13 @@ def _run(case: Any, out: Path, progress: Any) -> int:
         print(f"cojax: no report: {error}", file=sys.stderr)
         page = "no report"
     print(f"Written to {out}: {page}, allocation.csv, certificate.json, trace.csv, plan.toml.")
-    return CERTIFIED if outcome.certified else NOT_CERTIFIED
+    return _code(outcome, checkpoint)
+
+
+def _code(outcome: Any, checkpoint: Path) -> int:
+    if not outcome.saved:
+        print(f"cojax: note: {checkpoint} could not be written while the run went on.", file=sys.stderr)
+    if not outcome.certified:
+        return NOT_CERTIFIED
+    checkpoint.unlink(missing_ok=True)
+    return CERTIFIED if outcome.saved else NOT_SAVED

@@ -6,7 +6,8 @@ Examples:
   cojax demo                          a real data set over a real backbone network, in under a minute
   cojax plan my-plan.toml --out july  your own case; `cojax plan --help` explains the file
 
-Exit codes: 0 certified, 2 bad input, 3 not certified within the steps, 4 no plan is possible.
+Exit codes: 0 certified, 2 bad input, 3 not certified within the steps, 4 no plan is possible, 5 certified but no
+checkpoint could be written, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 DEMO = """A support vector machine and 400 kilo-cores over the 14 nodes of NSFNET.
@@ -43,6 +44,9 @@ The column `share` of allocation.csv is the answer: the cheapest shares within t
 nothing is cheaper. The run beside it shows what the nodes reach by themselves, with soft bounds. Both must be within
 the tolerance for exit code 0. File names are relative to the plan. A number that is left out has the default given
 here, or is computed where it says so. Keys that are not known are refused.
+
+The run is saved to checkpoint.npz in that folder as it goes on, until it is certified. Ctrl-C and SIGTERM end it after
+the steps under way; with --resume it goes on from there, bit for bit, and a run that was too short with more steps.
 
 Example, a whole plan:
 """
@@ -85,7 +89,8 @@ Keys:
              numbers that are left out are computed from bounds on curvature and the graphs' spectra;
              extra is exact on a fixed graph only, dgd nowhere
 
-Exit codes: 0 certified, 2 bad input, 3 not certified within the steps, 4 no plan is possible.
+Exit codes: 0 certified, 2 bad input, 3 not certified within the steps, 4 no plan is possible, 5 certified but no
+checkpoint could be written, 130 after Ctrl-C, 143 after SIGTERM.
 """
 )
 

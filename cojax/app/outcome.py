@@ -60,6 +60,7 @@ class Outcome:
     status: str  # the name of a `cojax.Status`
     settings: dict[str, Any]  # what ran: method, link, network, steps, seed, versions; numbers and strings only
     seconds: dict[str, float]  # "compile" (with the first chunk), "run" (the others), "total"
+    saved: bool = True  # whether every checkpoint that was due could be written
 
     @property
     def imbalance(self) -> float:

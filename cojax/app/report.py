@@ -60,6 +60,7 @@ def write_report(folder: str | Path, outcome: Outcome) -> Path:
         html = template.render(
             outcome=outcome,
             lead=words.lead(outcome),
+            ended=words.ENDS[outcome.status],
             key_numbers=words.key_numbers(outcome),
             pictures=[(picture, _inline(picture.ax.figure)) for picture in pictures],
             columns=_columns(outcome),

@@ -1,9 +1,11 @@
 """A run takes a case through its steps, chunk by chunk, and puts what it came to beside the centralised optimum."""
 
+import contextlib
 import platform
 import time
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,12 +15,12 @@ import numpy as np
 from jaxtyping import Float
 
 from ..costs import Separable
-from ..loop import init, solve
+from ..loop import Solution
 from ..optimum.allocations import Allocation, allocate, marginals
 from ..optimum.certificates import Certificate, certificate, is_certified
 from ..optimum.references import Reference, reference
+from ..pieces import Ran, in_pieces
 from ..problems import Decision, Problem, Softened
-from ..records import Trace
 from ..status import Status
 from . import plans
 from .cases import Case, model_cost
@@ -30,14 +32,28 @@ MOST_CALLS = 200
 PACKAGES = ("cojax", "jax", "jaxlib", "numpy", "scikit-learn")
 
 
-def run(case: Case, progress: Callable[[int], Any] = lambda steps: None) -> Outcome:
+class InterruptedRun(Exception):
+    """A signal ended the steps before the run was over."""
+
+    def __init__(self, ran: Ran):
+        assert ran.signal is not None
+        super().__init__(f"interrupted after {int(ran.solution.state.step)} steps")
+        self.signal, self.saved = ran.signal, ran.kept
+
+
+def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpoint: Path | None = None) -> Outcome:
     """All steps of a case, unless it settles to machine precision or diverges before; then its judgement.
 
-    `progress` is called with the number of steps done since its last call. Raises `CojaxInputError` where the
-    centralised optimum of the plan does not exist.
+    `progress` is called with the number of steps done since its last call. `checkpoint` is a file that the run is saved
+    to as it goes on; where it exists, the run goes on from there. Raises `CojaxInputError` where the centralised
+    optimum of the plan does not exist, and `InterruptedRun` after a signal.
     """
     began = time.perf_counter()
-    x, trace, status, seconds = _stepped(case, progress)
+    ran, seconds = _stepped(case, progress, checkpoint)
+    if ran.signal is not None:
+        raise InterruptedRun(ran)
+    x, trace = ran.solution.x, jax.tree.map(np.asarray, ran.solution.trace)
+    status = Status(int(ran.solution.status))
     central = _central_model(case)
     shares = _shares_only(case)
     allocation = jax.jit(allocate)(shares)
@@ -46,7 +62,7 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None) -> Outc
     judged, judged_exact = judge(_as_asked(case), x), judge(_as_asked(case), exact)
     judged_run = judge(as_run(case), x)
     tolerance = case.plan.tolerance
-    certified = status != Status.DIVERGED and bool(
+    certified = status != Status.NOT_FINITE and bool(
         is_certified(judged_run, tolerance) & is_certified(judged_exact, tolerance)
     )
     plan = case.plan
@@ -78,29 +94,36 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None) -> Outc
         status=status.name,
         settings=_settings(plan, int(trace.step[-1])),
         seconds=seconds | {"total": time.perf_counter() - began},
+        saved=ran.kept,
     )
 
 
-def _stepped(case: Case, progress: Callable[[int], Any]) -> tuple[Decision, Trace, Status, dict[str, float]]:
-    plan = case.plan
-    num_chunks = plan.steps // plan.every
-    at_once = _chunks_at_once(num_chunks)
-    # Always from a state: a start would be compiled once more.
-    began = time.perf_counter()
-    state = jax.jit(init)(case.problem, case.wiring.network, case.method, case.start)
-    traces, marks, x, status = [], [], case.start, Status.OUT_OF_STEPS
-    for _ in range(num_chunks // at_once):
-        solution = solve(
-            case.problem, case.wiring.network, case.method, state, num_steps=at_once * plan.every, every=plan.every
-        )
-        x, state, status = solution.x, solution.state, Status(int(solution.status))
-        traces.append(jax.tree.map(np.asarray, solution.trace))
+def _stepped(case: Case, progress: Callable[[int], Any], checkpoint: Path | None) -> tuple[Ran, dict[str, float]]:
+    plan, marks = case.plan, [time.perf_counter()]
+    if checkpoint is not None:
+        with contextlib.suppress(OSError):  # the run need not be saved to be right
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+
+    def told(steps: int) -> None:
         marks.append(time.perf_counter())
-        progress(at_once * plan.every)
-        if status in (Status.CONVERGED, Status.DIVERGED):
-            break
-    trace = jax.tree.map(lambda *parts: np.concatenate(parts), *traces)
-    return x, trace, status, {"compile": marks[0] - began, "run": marks[-1] - marks[0]}
+        progress(steps)
+
+    def done(solution: Solution) -> bool:
+        return int(solution.status) in (Status.CONVERGED, Status.NOT_FINITE)
+
+    ran = in_pieces(
+        case.problem,
+        case.wiring.network,
+        case.method,
+        case.start,
+        num_steps=plan.steps,
+        piece=_chunks_at_once(plan.steps // plan.every) * plan.every,
+        every=plan.every,
+        done=done,
+        checkpoint=checkpoint,
+        told=told,
+    )
+    return ran, {"compile": marks[min(1, len(marks) - 1)] - marks[0], "run": marks[-1] - marks[min(1, len(marks) - 1)]}
 
 
 def _chunks_at_once(num_chunks: int) -> int:

@@ -10,14 +10,8 @@ import numpy as np
 from .._checks import CojaxInputError
 from .outcome import Outcome
 from .plans import Plan, write_plan
-from .words import at_bounds
+from .words import ENDS, at_bounds
 
-ENDS = {
-    "CONVERGED": "settled to rounding",
-    "OUT_OF_STEPS": "took all its steps",
-    "DIVERGED": "diverged: take smaller step sizes",
-    "INFEASIBLE": "lost the budget",
-}
 MOST_ROWS = 60  # on a terminal; allocation.csv has all nodes
 
 

@@ -62,6 +62,20 @@ MEANINGS = {
 }
 
 
+# How a run ended, by the name of its `cojax.Status`, and what to do about it.
+ENDS = {
+    "CONVERGED": "settled to rounding",
+    "CONVERGED_REDUCED": "came close and was still coming closer: give it more steps",
+    "OUT_OF_STEPS": "took all its steps: give it more",
+    "STALLED": "came no closer for half of its steps: round less on the link, or take another method",
+    "LIMIT_CYCLE": "went up and down for half of its steps: take smaller step sizes, or another method",
+    "DIVERGED": "diverged: take smaller step sizes",
+    "NOT_FINITE": "diverged until numbers overflowed: take smaller step sizes",
+    "INFEASIBLE": "lost the budget: report it, for this should not happen",
+    "INTERRUPTED": "was interrupted: --resume goes on",
+}
+
+
 class Tile(NamedTuple):
     """One number to remember, with what it is and what to hold it against."""
 

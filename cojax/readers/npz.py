@@ -1,8 +1,10 @@
 """An npz file is checked from its directory and its headers before one number of it is unpacked."""
 
+import contextlib
 import math
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,21 +41,39 @@ def read_npz(
     objects, shapes that do not fit, numbers that are not finite, archives that declare too much, and truncated files.
     """
     path = checked_path(path, max_bytes)
+    with _opened(path) as archive:
+        members = _members(path, archive, max_bytes)
+        features, targets = (_array(path, archive, members[name]) for name in MEMBERS)
+    if len(features) != len(targets) or features.size == 0:
+        raise CojaxInputError(
+            f"{path} needs features (N, d) and targets (N,) with N >= 1, got {features.shape} and {targets.shape}."
+        )
+    return features, targets
+
+
+def read_arrays(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
+    """All arrays of an npz file by name, as they are: floats of 4 or 8 bytes and whole numbers.
+
+    Raises `CojaxInputError` for objects, archives that declare too much, and truncated or damaged files.
+    """
+    path = checked_path(path, max_bytes)
+    with _opened(path) as archive:
+        _check_sizes(path, archive.infolist(), max_bytes)
+        found = {info.filename.removesuffix(".npy"): _raw(path, archive, info) for info in archive.infolist()}
+    return found
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = _members(path, archive, max_bytes)
-            features, targets = (_array(path, archive, members[name]) for name in MEMBERS)
+            yield archive
     except CojaxInputError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
         raise CojaxInputError(
             f"{path} cannot be unpacked, it is truncated, damaged or no npz file: {error}."
         ) from error
-    if len(features) != len(targets) or features.size == 0:
-        raise CojaxInputError(
-            f"{path} needs features (N, d) and targets (N,) with N >= 1, got {features.shape} and {targets.shape}."
-        )
-    return features, targets
 
 
 def _members(path: Path, archive: zipfile.ZipFile, max_bytes: int) -> dict[str, zipfile.ZipInfo]:
@@ -62,6 +82,11 @@ def _members(path: Path, archive: zipfile.ZipFile, max_bytes: int) -> dict[str, 
     if sorted(names) != sorted(MEMBERS):
         shown = ", ".join(repr(name[:40]) for name in names[:5]) or "nothing"
         raise CojaxInputError(f"{path} must hold the arrays features and targets and nothing else, got {shown}.")
+    _check_sizes(path, infos, max_bytes)
+    return {info.filename: info for info in infos}
+
+
+def _check_sizes(path: Path, infos: list[zipfile.ZipInfo], max_bytes: int) -> None:
     for info in infos:
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise CojaxInputError(
@@ -78,26 +103,29 @@ def _members(path: Path, archive: zipfile.ZipFile, max_bytes: int) -> dict[str, 
             f"{path} declares {declared} bytes packed into {packed}: it looks like a zip bomb; unpack it and save it "
             "with numpy.savez."
         )
-    return {info.filename: info for info in infos}
 
 
 def _array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     name = info.filename.removesuffix(".npy")
-    with archive.open(info) as handle:
-        header = _header(path, name, handle, info.file_size)
-        if len(header.shape) != MEMBERS[info.filename]:
-            wanted = "(N, d)" if name == "features" else "(N,)"
-            raise CojaxInputError(f"{path} needs {name} of shape {wanted}, got {header.shape}.")
-        data = handle.read()
-    values = np.frombuffer(data, header.dtype).reshape(header.shape, order="F" if header.fortran else "C")
-    single = header.dtype.kind == "f" and header.dtype.itemsize == 4
-    values = np.array(values, np.float32 if single else np.float64, order="C")
+    raw = _raw(path, archive, info)
+    if raw.ndim != MEMBERS[info.filename]:
+        wanted = "(N, d)" if name == "features" else "(N,)"
+        raise CojaxInputError(f"{path} needs {name} of shape {wanted}, got {raw.shape}.")
+    single = raw.dtype.kind == "f" and raw.dtype.itemsize == 4
+    values = np.array(raw, np.float32 if single else np.float64, order="C")
     if not np.isfinite(values).all():
         at = ", ".join(str(part) for part in np.argwhere(~np.isfinite(values))[0])
         raise CojaxInputError(
             f"{path} needs finite numbers, got another at {name}[{at}]: fill it in or drop the sample."
         )
     return values
+
+
+def _raw(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(info) as handle:
+        header = _header(path, info.filename.removesuffix(".npy"), handle, info.file_size)
+        data = handle.read()
+    return np.frombuffer(data, header.dtype).reshape(header.shape, order="F" if header.fortran else "C")
 
 
 def _header(path: Path, name: str, handle: Any, file_size: int) -> Header:

@@ -1,0 +1,131 @@
+"""What a run remembers of its looks: a few numbers that tell a fall from a floor, and a floor from a circle."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from . import _tree
+from .problems import Decision, Problem
+from .records import disagreement, overload
+
+# Fewer looks than this are never called a stall: the transient of a method with momentum is as long.
+LEAST_LOOKS = 16
+# A fall is a fifth less, in the mean of the logarithms over a span, than over the span before: less than 1 / sqrt(k).
+LOG_FALL = 0.22
+# Gradients that differ, or have a mean, a thousand times above the largest gradient at the start have no way back.
+LOG_GROWTH = 7.0
+
+
+class Progress(NamedTuple):
+    """Carried in the state, updated at every look; `[3]` is disagreement, mean params gradient, spread of marginals.
+
+    Looks are gathered in spans that double: 1, 2, 3-4, 5-8, 9-16, ... A span is compared with the one before it, so a
+    stall is one that lasted for about half of the run.
+    """
+
+    looks: Int[Array, ""]
+    first: Float[Array, "3"]  # the sizes at the start, see `distances`
+    residual: Float[Array, ""]  # of the last look, see `residual`
+    overload: Float[Array, ""]  # largest distance of a share from its bounds at any look
+    last: Float[Array, "3"]  # logarithms of the distances at the last look
+    before: Float[Array, "3"]  # their mean over the span before this one
+    total: Float[Array, "3"]  # their sum over this span
+    falling: Bool[Array, ""]  # whether any fell from the last whole span but one to the last
+    rose: Int[Array, ""]  # the last look at which none had fallen since the look before
+
+
+def begun(x: Decision, grad: Decision) -> Progress:
+    """Before the first look."""
+    x, grad = lax.stop_gradient((x, grad))
+    values, sizes = distances(x, grad)
+    none, count = jnp.zeros_like(sizes), jnp.zeros((), jnp.int32)
+    left, logs = residual(values, sizes, sizes), _logs(values, sizes, sizes, x)
+    return Progress(count, sizes, left, jnp.zeros_like(left), logs, none, none, jnp.asarray(True), count)
+
+
+def looked(problem: Problem, x: Decision, state: Any) -> Progress:
+    """The progress after one more look; nothing of it has a derivative."""
+    old, x, grad = lax.stop_gradient((state.progress, x, state.grad))
+    values, sizes = distances(x, grad)
+    looks = old.looks + 1
+    logs = _logs(values, sizes, old.first, x)
+    closes = looks == _top(looks)
+    total = old.total + logs
+    mean = total / jnp.maximum(looks // 2, 1).astype(total.dtype)
+    fell = (looks < LEAST_LOOKS) | jnp.any(mean < old.before - LOG_FALL)
+    rises = ~jnp.any(logs < old.last - 16 * precision(x))
+    return Progress(
+        looks=looks,
+        first=old.first,
+        residual=residual(values, sizes, old.first),
+        overload=jnp.maximum(old.overload, lax.stop_gradient(overload(problem, x)).astype(old.overload.dtype)),
+        last=logs,
+        before=jnp.where(closes, mean, old.before),
+        total=jnp.where(closes, 0, total),
+        falling=jnp.where(closes, fell, old.falling),
+        rose=jnp.where(rises, looks, old.rose),
+    )
+
+
+def stalled(progress: Progress) -> Bool[Array, ""]:
+    """Whether none of the distances fell by a fifth over about the second half of the run."""
+    count = progress.looks - _top(progress.looks)
+    known = (count >= LEAST_LOOKS // 2) & (2 * count >= _top(progress.looks))
+    mean = progress.total / jnp.maximum(count, 1).astype(progress.total.dtype)
+    return ~jnp.where(known, jnp.any(mean < progress.before - LOG_FALL), progress.falling)
+
+
+def wavers(progress: Progress) -> Bool[Array, ""]:
+    """Whether in the second half of the run there was a look at which nothing had fallen: no slow descent has one."""
+    return 2 * progress.rose > progress.looks
+
+
+def grew(progress: Progress) -> Bool[Array, ""]:
+    """Whether the last look found gradients of another size than the start had."""
+    first = progress.first[1:]
+    return jnp.any((first > 0) & (progress.last[1:] > LOG_GROWTH + jnp.log(first)))
+
+
+def residual(values: Float[Array, "3"], sizes: Float[Array, "3"], first: Float[Array, "3"]) -> Float[Array, ""]:
+    """How far from optimal: the largest of the distances, each relative to its own size now.
+
+    Where a size vanishes at the optimum, as the gradient of one node alone does, the distance is relative to the size
+    at the start, or to 1 where that is smaller: never to more than `is_certified` allows.
+    """
+    return jnp.max(jnp.where(values == 0, 0, values / _beside(sizes, first)))
+
+
+def distances(x: Decision, grad: Decision) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
+    """How far a decision is from optimal, from the decision and its gradient alone, and what that is to be held beside.
+
+    The distance of params from their mean, beside the largest of them; the norm of the mean params gradient, beside the
+    largest norm of one node's; half of the spread of the marginal costs, beside the largest of them.
+    """
+    own = jax.vmap(_tree.norm)(grad.params) if jax.tree.leaves(grad.params) else jnp.zeros(1)
+    above = jax.tree.map(lambda leaf: leaf.max(0) - leaf.min(0), grad.cpu)
+    values = disagreement(x), _tree.norm(_tree.node_mean(grad.params)), _tree.largest(above) / 2
+    sizes = _tree.largest(x.params), own.max(), _tree.largest(grad.cpu)
+    return jnp.stack(values), jnp.stack(sizes)
+
+
+def precision(x: Decision) -> float:
+    """The distance from 1 to the next number, of the coarsest float in a decision."""
+    return max(float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(x))
+
+
+def _logs(values: Float[Array, "3"], sizes: Float[Array, "3"], first: Float[Array, "3"], x: Decision) -> Array:
+    # What is below rounding is as good as any other number below it.
+    noise = 64 * precision(x) * _beside(sizes, first)
+    return jnp.log(jnp.maximum(values, noise) + jnp.finfo(values.dtype).tiny)
+
+
+def _beside(sizes: Float[Array, "3"], first: Float[Array, "3"]) -> Float[Array, "3"]:
+    return jnp.maximum(sizes, jnp.minimum(first, 1))
+
+
+def _top(looks: Int[Array, ""]) -> Int[Array, ""]:
+    """The largest power of two that is not above `looks`; 1 of 0."""
+    return jnp.left_shift(jnp.ones_like(looks), 31 - lax.clz(jnp.maximum(looks, 1)))

@@ -1,0 +1,130 @@
+"""A run that ends when its answer is proved good enough, for those who know the tolerance and not the steps."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ._checks import CojaxInputError, check_number, whole_number
+from .layouts import Network
+from .loop import Solution, State
+from .methods import Method
+from .optimum import Certificate, certificate, is_certified
+from .penalties import BarrierPenalty
+from .pieces import in_pieces
+from .problems import Decision, Problem, Softened
+from .progress import precision, stalled
+from .records import standard
+from .status import Status, reduced
+from .unions import connects
+
+HOPELESS = (Status.NOT_FINITE, Status.DIVERGED, Status.INFEASIBLE)
+
+
+def solve_to(
+    problem: Problem,
+    network: Network,
+    method: Method,
+    start: Decision | State,
+    *,
+    tolerance: float,
+    max_steps: int,
+    every: int = 100,
+    record: Callable[[Problem, Decision, State], Any] = standard,
+    checkpoint: str | Path | None = None,
+) -> Solution:
+    """Steps from `start` until the certificate of the decision keeps `tolerance`, or `max_steps` are done.
+
+    The certificate judges the problem that the run solves: with a penalty its softened form, whose bounds give way;
+    without one the problem itself, whose bounds the run does not see: it converges there only where none is active.
+
+    Args:
+        problem, network, method, start, record: as in `solve`. On the host: not under jit, vmap or grad.
+        tolerance: of `is_certified`, relative; the second tier is `tolerance ** (2/3)`.
+        max_steps: at most, a multiple of `every`.
+        every: steps between two looks, and between two certificates.
+        checkpoint: a file that the run is saved to as it goes on, never more than a twentieth of the time, and after
+            Ctrl-C or SIGTERM, which end it after the look under way. Where the file exists, the run goes on from it.
+
+    Returns: a `Solution` with its `certificate`. Its status is `CONVERGED` or `CONVERGED_REDUCED` by the certificate
+    alone, and `DISCONNECTED` where it is not and the links that were up did not connect all nodes.
+
+    Raises `CojaxInputError` as `solve` does, for a tolerance that the precision of the decision cannot reach, and for a
+    checkpoint of another run.
+    """
+    check_number("solve_to", "tolerance", tolerance, above=0.0, below=1.0, shaped=())
+    every = whole_number("solve_to", "every", every, at_least=1)
+    max_steps = whole_number("solve_to", "max_steps", max_steps, at_least=0)
+    if max_steps % every:
+        raise CojaxInputError(f"solve_to needs max_steps to be a multiple of every, got {max_steps} and {every}.")
+    _check_reachable(start, tolerance)
+
+    def done(solution: Solution) -> bool:
+        if int(solution.status) == Status.NOT_FINITE:
+            return True
+        return bool(_judged(problem, solution.x, solution.state.step, tolerance)[1])
+
+    ran = in_pieces(
+        problem,
+        network,
+        method,
+        start,
+        num_steps=max_steps,
+        piece=every,
+        every=every,
+        record=record,
+        done=done,
+        checkpoint=checkpoint,
+    )
+    solution = ran.solution
+    judged, kept, nearly = _judged(problem, solution.x, solution.state.step, tolerance)
+    first = int(start.step) if isinstance(start, State) else 0
+    status = _status(network, solution, bool(kept), bool(nearly), first)
+    return solution._replace(status=jnp.asarray(status, jnp.int32), certificate=judged)
+
+
+def _status(network: Network, solution: Solution, kept: bool, nearly: bool, first: int) -> Status:
+    """How a run ended, by its certificate where that says more than the solver does."""
+    status = Status(int(solution.status))
+    if status in HOPELESS:
+        return status
+    if kept:
+        return Status.CONVERGED
+    if status is Status.INTERRUPTED:
+        return status
+    if not connects(network, first, int(solution.state.step)):
+        return Status.DISCONNECTED
+    if status in (Status.STALLED, Status.LIMIT_CYCLE):
+        return status
+    if stalled(solution.state.progress):  # within the tolerance of `solve`, but not within this one
+        return Status.STALLED
+    return Status.CONVERGED_REDUCED if nearly else Status.OUT_OF_STEPS
+
+
+@jax.jit
+def _judged(problem: Problem, x: Decision, k: Any, tolerance: Any) -> tuple[Certificate, Any, Any]:
+    """The certificate of the problem that the run solves, as it is after `k` steps, and whether it keeps both tiers."""
+    judged = certificate(_as_run(problem.at(k)), x)
+    return judged, is_certified(judged, tolerance), is_certified(judged, reduced(tolerance))
+
+
+def _as_run(problem: Problem) -> Problem:
+    if not isinstance(problem.penalty, BarrierPenalty):
+        return problem if problem.penalty is None else problem.softened()
+    # Its bounds are never passed, and needed: outside of them the cost is infinite.
+    soft, data = Softened(problem.cost, problem.penalty), (problem.data, problem.lower, problem.upper)
+    return Problem(soft, data, problem.budget, lower=problem.lower, upper=problem.upper)
+
+
+def _check_reachable(start: Decision | State, tolerance: float) -> None:
+    reachable = 64 * precision(start.grad if isinstance(start, State) else start)
+    if tolerance < reachable:
+        dtypes = ", ".join(
+            sorted({str(leaf.dtype) for leaf in jax.tree.leaves(start) if jnp.issubdtype(leaf.dtype, jnp.floating)})
+        )
+        raise CojaxInputError(
+            f"solve_to needs a tolerance that numbers in {dtypes} can reach, >= {reachable:.1e}, got {tolerance:g}; "
+            "raise it, or enable jax_enable_x64 and start from float64."
+        )

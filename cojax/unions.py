@@ -1,0 +1,55 @@
+"""Whether the links that were up in the steps of a run, taken together, connected all nodes."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Int
+
+from .layouts import Layout, Network
+
+# So many graphs are united between two looks at what they connect; most networks are connected after the first look.
+STEPS_AT_ONCE = 64
+
+
+def connects(network: Network, first: int, last: int) -> bool:
+    """Whether every node could hear of every other, along the links that were up in the steps first <= k < last.
+
+    In directed networks along the arcs. True of no steps. On the host; it looks no further once all are connected.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    hears, says = (np.asarray(part).ravel() for part in _pairs(network.at(first)))
+    up = np.zeros(hears.size, bool)
+    for begin in range(first, last, STEPS_AT_ONCE):
+        up |= np.asarray(_up(network, jnp.asarray(begin), jnp.asarray(last))).ravel()
+        shape = (network.num_nodes, network.num_nodes)
+        graph = coo_array((np.ones(up.sum()), (hears[up], says[up])), shape=shape)
+        if connected_components(graph, directed=True, connection="strong")[0] == 1:
+            return True
+    return last <= first
+
+
+@jax.jit
+def _up(network: Network, begin: Int[Array, ""], last: Int[Array, ""]) -> Bool[Array, "..."]:
+    def unite(up: Array, k: Array) -> tuple[Array, None]:
+        return up | ((_weights(network.at(k)) > 0) & (k < last)), None
+
+    none = jnp.zeros(jax.eval_shape(lambda: _weights(network.at(begin))).shape, bool)
+    return lax.scan(unite, none, begin + jnp.arange(STEPS_AT_ONCE))[0]
+
+
+def _weights(net: Layout) -> Any:
+    return net.edge_weights() if net.symmetric else net.weights
+
+
+def _pairs(net: Layout) -> tuple[Any, Any]:
+    """For every entry of `_weights`, the two nodes that it joins."""
+    nodes = jnp.arange(net.num_nodes)
+    if not net.symmetric:
+        return jnp.meshgrid(nodes, nodes, indexing="ij")[0], jnp.meshgrid(nodes, nodes, indexing="ij")[1]
+    ends = net.ends(nodes)
+    return ends, net.swap(ends)

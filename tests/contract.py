@@ -1,0 +1,66 @@
+"""What a status promises, checked from the problem's data alone on every run that any test makes.
+
+The parts of a certificate that cost no compilation: all but the gap, whose search over the bounds takes seconds to
+compile for every new shape; `tests/test_contract.py` holds whole certificates against a status, for every method.
+"""
+
+import contextlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import cojax
+from cojax import loop
+from cojax._checks import is_concrete
+
+# Gradients are taken at the mean of the params here and at each node's own in the status: they differ by the curvature
+# times the disagreement, each within its own tolerance.
+MARGIN = 10.0
+
+
+def broken(problem, x):
+    """Which promise of CONVERGED the decision `x` breaks, in words; none is an empty list."""
+    eps = max(float(np.finfo(np.float32 if leaf.dtype.itemsize < 4 else leaf.dtype).eps) for leaf in jax.tree.leaves(x))
+    found, tolerance = [], MARGIN * eps**0.5
+    mean = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf.mean(0, keepdims=True), leaf.shape), x.params)
+    slopes = problem.grad(cojax.Decision(mean, x.cpu))
+
+    def hold(name, value, size):
+        if not value <= tolerance * max(float(size), 1.0):
+            found.append(f"{name} {float(value):.1e} beside {float(size):.1e}")
+
+    apart, own = _flat(jax.tree.map(jnp.subtract, x.params, mean)), _flat(slopes.params)
+    hold("consensus", np.abs(apart).max(initial=0), np.abs(_flat(x.params)).max(initial=0))
+    hold("gradient", np.linalg.norm(own.mean(0)), np.linalg.norm(own, axis=1).max(initial=0))
+    if x.cpu is not None:
+        marginal, cpu = (np.asarray(part, np.float64).reshape(len(part), -1) for part in (slopes.cpu, x.cpu))
+        hold("stationarity", np.ptp(marginal, axis=0).max() / 2, np.abs(marginal).max())
+        off = np.abs(cpu.sum(0) - np.asarray(problem.budget, np.float64)).max()
+        hold("balance", off, np.abs(problem.budget).max())
+    return found
+
+
+def _flat(tree):
+    """(n, all entries) of a tree in float64."""
+    leaves = [np.asarray(leaf, np.float64).reshape(len(leaf), -1) for leaf in jax.tree.leaves(tree)]
+    return np.concatenate(leaves, axis=1) if leaves else np.zeros((1, 0))
+
+
+@contextlib.contextmanager
+def watched():
+    """Inside, a solution that calls itself converged and is not is an AssertionError of whoever asked for it."""
+    real = loop._solve
+
+    def checked(problem, *arguments):
+        solution = real(problem, *arguments)
+        if is_concrete(solution) and int(solution.status) == cojax.Status.CONVERGED:
+            promises = broken(problem.at(solution.state.step), solution.x)
+            assert not promises, f"called converged, but {', '.join(promises)}"
+        return solution
+
+    loop._solve = checked
+    try:
+        yield
+    finally:
+        loop._solve = real
