@@ -68,6 +68,7 @@ from .problems import Problem as Problem
 from .quantizers import AdaptiveQuantizer as AdaptiveQuantizer
 from .quantizers import FloatQuantizer as FloatQuantizer
 from .quantizers import LogQuantizer as LogQuantizer
+from .quantizers import OneBitQuantizer as OneBitQuantizer
 from .quantizers import Quantizer as Quantizer
 from .quantizers import UniformQuantizer as UniformQuantizer
 from .status import Status as Status
