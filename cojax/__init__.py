@@ -71,4 +71,5 @@ from .quantizers import LogQuantizer as LogQuantizer
 from .quantizers import OneBitQuantizer as OneBitQuantizer
 from .quantizers import Quantizer as Quantizer
 from .quantizers import UniformQuantizer as UniformQuantizer
+from .sparing import default_allocator as default_allocator
 from .status import Status as Status

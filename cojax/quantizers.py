@@ -281,8 +281,8 @@ class OneBitQuantizer(Quantizer):
     Source: Jayant, "Adaptive delta modulation with a one-bit memory", Bell System Technical Journal 1970.
     """
 
-    shrink: Any = eqx.field(default=0.5, converter=floating)
-    grow: Any = eqx.field(default=2.0, converter=floating)
+    shrink: Any = eqx.field(default=0.6, converter=floating)
+    grow: Any = eqx.field(default=5 / 3, converter=floating)
     first: Any = eqx.field(default=1.0, converter=floating)
 
     def __check_init__(self):
