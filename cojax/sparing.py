@@ -1,5 +1,6 @@
 """The allocator that needs the fewest bits: weights, link, step and momentum from the problem and the network alone."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +69,7 @@ def reweighed(network: Any, curvature: Float[np.ndarray, " n"], link: Link) -> N
     if isinstance(network, Lossy):
         return Lossy(reweighed(network.network, curvature, link), network.rate, network.key)
     if isinstance(network, Intermittent):
-        return Intermittent(reweighed(network.network, curvature, link), network.every)
+        return dataclasses.replace(network, network=reweighed(network.network, curvature, link))
     matrices = laplacians(network)
     rule = weights.fastest if len(matrices) == 1 else weights.steepest
     rows = [_weighed(matrix, curvature, rule) for matrix in matrices]
