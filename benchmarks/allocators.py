@@ -108,24 +108,33 @@ def judged(name: str, setting: str) -> list[dict]:
     return rows
 
 
+def group(rival: str) -> str:
+    """What a rival was given."""
+    if rival == HINDSIGHT:
+        return "constants in hindsight"
+    return "the link of the default" if rival.endswith(", 1 bit") else "as published, or 2 bits"
+
+
 def summary(rows: list[dict]) -> list[dict]:
-    """For every network: the rival with the least left, without and with hindsight, at every level."""
+    """For every network and group: the best rival at every level, and by how much the default improves on it."""
     table = []
     for name, setting in dict.fromkeys((row["network"], row["setting"]) for row in rows):
-        line = {"network": name, "setting": setting}
         here = [row for row in rows if (row["network"], row["setting"]) == (name, setting)]
-        for level in LEVELS:
-            for label, wanted in (("", False), (" in hindsight", True)):
-                at = [row for row in here if row["level"] == level and (row["rival"] == HINDSIGHT) == wanted]
-                best = min(at, key=lambda row: row["rival gap"], default=None)
-                line[f"at {level:.0e}{label}"] = "-" if best is None else told(best, wanted)
+        bits = "/".join(f"{bits:.0f}" for bits in dict.fromkeys(row["bits"] for row in here))
+        line = {"network": name, "setting": setting, "bits": bits}
+        for wanted in dict.fromkeys(group(row["rival"]) for row in rows):
+            cells = []
+            for level in dict.fromkeys(row["level"] for row in here):
+                at = [row for row in here if row["level"] == level and group(row["rival"]) == wanted]
+                best = min(at, key=lambda row: row["rival gap"])
+                percent = best["improvement %"]
+                cells.append((best["rival"], f"{percent:.3g} %" if percent > -100 else "worse"))
+            rivals = "; ".join(dict.fromkeys(rival for rival, _ in cells))
+            line[wanted] = ", ".join(verdict for _, verdict in cells) + (
+                "" if "hindsight" in wanted else f" ({rivals})"
+            )
         table.append(line)
     return table
-
-
-def told(row: dict, short: bool) -> str:
-    verdict = f"{max(row['improvement %'], -1000):.3g} %, {row['over 50 %']:.0f} %"
-    return verdict if short else f"{row['bits']:.0f} bits: {row['rival']}, {row['rival gap']:.1e}: {verdict}"
 
 
 def main() -> None:
@@ -135,10 +144,10 @@ def main() -> None:
         for setting in families.SETTINGS:
             began = time.perf_counter()
             rows += judged(name, setting)
-            print(f"{name} {setting}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
+            print(f"{name} {setting}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+        if not sys.argv[1:]:
+            save("allocators", rows, instances=NUM_INSTANCES, nodes=families.NUM_NODES, loss=families.LOSS)
     show(summary(rows))
-    if not sys.argv[1:]:
-        save("allocators", rows, instances=NUM_INSTANCES, nodes=families.NUM_NODES, loss=families.LOSS)
 
 
 if __name__ == "__main__":

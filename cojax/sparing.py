@@ -21,6 +21,8 @@ from .quantizers import OneBitQuantizer
 from .theory.limits import largest_scaled, scaled
 from .theory.spectra import is_fixed, is_undirected, laplacians, second_eigenvalue
 
+# Shrink and grow of a memory per edge, which hears of its neighbour now and then.
+CALM = (2 / 3, 3 / 2)
 # The size of the first sign, in differences of marginal costs at the start.
 FIRST = 0.25
 # Of the momentum that is best for the mean of the graphs: the parts that are tried over a whole turn of them.
@@ -40,8 +42,8 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     Weights fit the curvature of the costs: `weights.fastest` where one graph stands (`weights.steepest` where it is too
     large for that), and `weights.steepest`, which any two neighbours can work out, where graphs take turns. They are
     scaled so that no node gives away more than it has. Messages go over `Innovation(OneBitQuantizer)`, with memory per
-    edge where graphs change or lose links. The step is half of 1 / lambda_max(D^1/2 L D^1/2) over all graphs; the
-    momentum is the best for the mean of the graphs, losses included, or the part of it that is best over one turn of
+    edge where graphs change or lose links. The step is at most half of 1 / lambda_max(D^1/2 L D^1/2) over all graphs;
+    the momentum is the best for the mean of the graphs, losses included, or the part of it that is best over one turn of
     them. The total is exact at every step. `benchmarks/allocators.py` compares it with every rival.
 
     The link carries the messages of a learner beside it too; give that a network of its own where one bit is too few.
@@ -56,11 +58,14 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
         )
     curvature = _share_curvature(Nesterov, problem, start)
     high = np.maximum(curvature.high, FLAT * curvature.high.max())
-    link = Innovation(
-        OneBitQuantizer(first=FIRST * _price_spread(problem, start)), "node" if is_fixed(network) else "edge"
-    )
+    first = FIRST * _price_spread(problem, start)
+    if is_fixed(network):
+        link = Innovation(OneBitQuantizer(first=first), "node")
+    else:
+        link = Innovation(OneBitQuantizer(*CALM, first=first), "edge")
     weighed = reweighed(network, high, link)
-    step_size = SHARE / largest_scaled(weighed, high)
+    # What is held of a neighbour that is rarely heard is old: the step is shorter by the root of how often it is.
+    step_size = SHARE * np.sqrt(presence(weighed)) / largest_scaled(weighed, high)
     return weighed, Nesterov(step_size, _momentum(weighed, curvature.low, high, step_size))
 
 
@@ -89,6 +94,19 @@ def _weighed(laplacian: Any, curvature: Float[np.ndarray, " n"], rule: Callable[
     chosen = rule(size, pairs, curvature)
     ends = np.hstack([pairs, pairs[::-1]])
     return sparse.coo_array((np.concatenate([chosen, chosen]), (ends[0], ends[1])), shape=(size, size)).tocsr()
+
+
+def presence(network: Network) -> float:
+    """The mean over the links of all graphs together of the part of the steps in which a link is up."""
+    if isinstance(network, Lossy):
+        return (1.0 - float(network.rate)) * presence(network.network)
+    if isinstance(network, Intermittent):
+        return presence(network.network)
+    matrices = [abs(matrix) > 0 for matrix in laplacians(network)]
+    together = sum(matrices[1:], matrices[0])
+    up = sum(matrix.nnz - np.count_nonzero(matrix.diagonal()) for matrix in matrices)
+    ever = together.nnz - np.count_nonzero(together.diagonal())
+    return up / len(matrices) / ever if ever else 1.0
 
 
 def _momentum(network: Network, low: np.ndarray, high: np.ndarray, step_size: float) -> float:
