@@ -45,13 +45,13 @@ def cost(x: cojax.Decision, data: Any) -> jax.Array:
     return (x.cpu - demand) ** 2 / (2 * capacity)
 
 
-def drawn(num_nodes: int, seeds: range) -> Instances:
-    """Capacities from 2 to 20, demands from 10 to 70 % of them, all demands and 15 % of the capacity to give away."""
+def drawn(num_nodes: int, seeds: range, spread: float = 1.0) -> Instances:
+    """Capacities from 2 to 20, demands of 40 % of them give or take 30 % * spread, and 15 % more to give away."""
     rows = []
     for seed in seeds:
         random = np.random.default_rng(1000 + seed)
         capacity = random.uniform(2.0, 20.0, num_nodes)
-        demand = capacity * (0.4 + 0.3 * random.uniform(-1.0, 1.0, num_nodes))
+        demand = capacity * (0.4 + 0.3 * spread * random.uniform(-1.0, 1.0, num_nodes))
         rows.append((demand, capacity, demand.sum() + 0.15 * capacity.sum()))
     return Instances(*(jnp.asarray(np.stack(column)) for column in zip(*rows, strict=True)))
 

@@ -43,8 +43,8 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     large for that), and `weights.steepest`, which any two neighbours can work out, where graphs take turns. They are
     scaled so that no node gives away more than it has. Messages go over `Innovation(OneBitQuantizer)`, with memory per
     edge where graphs change or lose links. The step is at most half of 1 / lambda_max(D^1/2 L D^1/2) over all graphs;
-    the momentum is the best for the mean of the graphs, losses included, or the part of it that is best over one turn of
-    them. The total is exact at every step. `benchmarks/allocators.py` compares it with every rival.
+    the momentum is the best for the mean of the graphs, losses included, or the part of it that is best over one turn
+    of them. The total is exact at every step. `benchmarks/allocators.py` compares it with every rival.
 
     The link carries the messages of a learner beside it too; give that a network of its own where one bit is too few.
 
