@@ -108,7 +108,7 @@ def test_one_bit_grows_while_signs_repeat_and_shrinks_when_they_change():
 
 def test_one_bit_follows_a_message_down_and_back_up():
     quantizer = cojax.OneBitQuantizer()
-    steps = jnp.arange(600)
+    steps = jnp.arange(600.0)
     for messages, wanted in ((0.8**steps, 1e-50), (1e-30 * 1.2**steps, None)):
 
         def send(carry, message):
