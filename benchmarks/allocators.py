@@ -102,7 +102,7 @@ def judged(name: str, setting: str) -> list[dict]:
             smaller = 1 - own.at(bits) / np.maximum(left, 1e-300)
             rows.append(
                 {"network": name, "setting": setting, "level": level, "bits": bits, "rival": rival}
-                | {"rival gap": float(np.median(left)), "improvement %": 100 * float(np.median(smaller))}
+                | {"rival gap": min(float(np.median(left)), 1e300), "improvement %": 100 * float(np.median(smaller))}
                 | {"over 50 %": 100 * float((smaller > 0.5).mean())}
             )
     return rows
