@@ -10,6 +10,7 @@ chosen after the fact on these instances, which no user can.
 
 import sys
 import time
+from typing import Any
 
 import contenders
 import families
@@ -52,7 +53,7 @@ def rivals_of(setting: str, instances: Instances, networks: list, most: float) -
     two_bits = cojax.Innovation(cojax.AdaptiveQuantizer(2, first=0.15), memory)
     starts = [(problem, problem.start()) for problem in contenders.problems(instances)]
 
-    def tuned(kind: object) -> list:
+    def tuned(kind: Any) -> list:
         return [cojax.tuned(kind, *pair[:1], net, pair[1]) for pair, net in zip(starts, networks, strict=True)]
 
     def over(link: cojax.Link | None) -> list:

@@ -8,6 +8,7 @@ links, and cojax's default, beside equal utilisation and every rival, at equal r
 """
 
 import csv
+from functools import partial
 from pathlib import Path
 
 import contenders
@@ -160,7 +161,9 @@ def real() -> list[dict]:
     first = regional_problem(jnp.asarray(prices[0]), jnp.asarray(capacity))
     ideal = cojax.network(graph, layout="dense")
     flow = cojax.tuned(cojax.Laplacian, first, ideal, first.start())
-    runs = {f"Laplacian, {name}": (cojax.network(graph, link=link), flow) for name, link in links("node").items()}
+    runs: dict[str, tuple[cojax.Network, cojax.Method]] = {
+        f"Laplacian, {name}": (cojax.network(graph, link=link), flow) for name, link in links("node").items()
+    }
     runs["default"] = cojax.default_allocator(first, ideal, first.start())
     rows = []
     for name, (network, method) in runs.items():
@@ -193,14 +196,16 @@ def _regional(prices: jax.Array, capacity: jax.Array, network: cojax.Network, me
 
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
-    saved = savings()
-    rows = [row for spread in SPREADS for row in against_equal_utilisation("static", spread)]
-    rows += [row for setting in ("switching", "lossy") for row in against_equal_utilisation(setting, 1.0)]
-    rows += against_every_rival()
-    rows += real() if PRICES.is_file() else []
+    saved, rows = savings(), []
+    parts = [real] if PRICES.is_file() else []
+    parts += [partial(against_equal_utilisation, "static", 1.0), against_every_rival]
+    parts += [partial(against_equal_utilisation, setting, 1.0) for setting in ("switching", "lossy")]
+    parts += [partial(against_equal_utilisation, "static", spread) for spread in SPREADS[1:]]
+    for part in parts:
+        rows += part()
+        save("paper_claim", rows, savings=saved, nodes=NUM_NODES, instances=NUM_INSTANCES)
     show(rows)
     show(saved)
-    save("paper_claim", rows, savings=saved, nodes=NUM_NODES, instances=NUM_INSTANCES)
 
 
 if __name__ == "__main__":
