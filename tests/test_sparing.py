@@ -1,5 +1,7 @@
 """The default allocator needs no number, keeps the total to the last bit, and needs fewer bits than what is tuned."""
 
+from typing import Any
+
 import jax
 import laws
 import networkx as nx
@@ -17,7 +19,7 @@ def cost(x, data):
     return 0.5 * curvature * (x.cpu - demand) ** 2
 
 
-def quadratic(num_nodes=8, dtype=np.float64):
+def quadratic(num_nodes=8, dtype: Any = np.float64):
     whole = laws.quadratic(num_nodes, dtype=dtype)
     return cojax.Problem(cost, whole.data[2:], whole.budget)
 
