@@ -155,9 +155,9 @@ def barrier_method(
     problem: cojax.Problem,
     network: cojax.Network,
     start: cojax.Decision,
-    step_size: float,
+    step_size: Array | float,
     num_steps: int,
-    epsilon: float,
+    epsilon: Array | float,
 ) -> ShareTrace:
     """The Laplacian flow of f_i - epsilon (log(upper - x) + log(x - lower)): sum and bounds hold at every step.
 

@@ -69,11 +69,13 @@ from .problems import Problem as Problem
 from .quantizers import AdaptiveQuantizer as AdaptiveQuantizer
 from .quantizers import FloatQuantizer as FloatQuantizer
 from .quantizers import LogQuantizer as LogQuantizer
+from .quantizers import OneBitQuantizer as OneBitQuantizer
 from .quantizers import Quantizer as Quantizer
 from .quantizers import UniformQuantizer as UniformQuantizer
 from .sharding import Shards as Shards
 from .sharding import restored as restored
 from .sharding import shard as shard
+from .sparing import default_allocator as default_allocator
 from .status import Status as Status
 from .sweeps import Sweep as Sweep
 from .sweeps import sweep as sweep

@@ -236,13 +236,8 @@ class AdaptiveQuantizer(Quantizer):
     def __check_init__(self):
         if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 2 <= self.bits <= 16:
             raise CojaxInputError(f"AdaptiveQuantizer needs a whole number of bits from 2 to 16, got {self.bits!r}.")
-        check_number("AdaptiveQuantizer", "shrink", self.shrink, above=0.0, below=1.0, shaped=())
-        check_number("AdaptiveQuantizer", "grow", self.grow, above=1.0, shaped=())
+        _check_factors("AdaptiveQuantizer", self.shrink, self.grow, "an outer level must undo an inner one")
         check_number("AdaptiveQuantizer", "first", self.first, above=0.0, shaped=())
-        if is_concrete(self.shrink, self.grow):
-            why = "an outer level must undo an inner one"
-            product = float(self.shrink) * float(self.grow)
-            check_number("AdaptiveQuantizer", "shrink * grow", product, at_least=1.0, why=why)
 
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         raise CojaxInputError(
@@ -264,10 +259,69 @@ class AdaptiveQuantizer(Quantizer):
         level = jnp.clip(jnp.floor(jnp.abs(still) / scale), 0, top)
         rounded = jnp.copysign((level + 0.5) * scale, still)
         low, high = (jnp.log(jnp.asarray(factor, scale.dtype)) for factor in (self.shrink, self.grow))
-        info = jnp.finfo(scale.dtype)
-        # Kept away from 0 and infinity, from which no factor leads back.
-        after = jnp.clip(scale * jnp.exp(low + (high - low) * level / top), info.tiny / info.eps, info.max * info.eps)
+        after = _kept_away(scale * jnp.exp(low + (high - low) * level / top))
         return _straight_through(value, rounded), after
+
+
+class OneBitQuantizer(Quantizer):
+    """The sign, times a size that grows while signs repeat and shrinks when they change: one bit a number.
+
+    q(u) = sgn(u) d, then d+ = grow d if the last sign was the same, else shrink d. The receiver knows both from what it
+    received. For links with memory only: sizes are per number and per channel. It follows what moves by less than its
+    size a message, and shrinks no faster than what it follows: methods over it take smaller steps, each at a half or
+    less of the bits of `AdaptiveQuantizer`. The derivative is straight-through: dq/du = 1.
+
+    Args:
+        shrink, grow: factors in (0, 1) and > 1; a repetition must undo a change: shrink * grow >= 1.
+        first: the size before the first message, > 0, in the unit of the message.
+
+    Raises:
+        CojaxInputError: a constant out of its range.
+
+    Source: Jayant, "Adaptive delta modulation with a one-bit memory", Bell System Technical Journal 1970.
+    """
+
+    shrink: Any = eqx.field(default=0.6, converter=floating)
+    grow: Any = eqx.field(default=5 / 3, converter=floating)
+    first: Any = eqx.field(default=1.0, converter=floating)
+
+    def __check_init__(self):
+        _check_factors("OneBitQuantizer", self.shrink, self.grow, "a repetition must undo a change")
+        check_number("OneBitQuantizer", "first", self.first, above=0.0, shaped=())
+
+    def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        raise CojaxInputError(
+            "OneBitQuantizer needs a link with memory, its sizes being per channel; use Innovation(...)."
+        )
+
+    def num_bits(self, dtype: Any) -> Float[Array, ""]:
+        return jnp.ones(())
+
+    def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
+        return jnp.abs(value) > 2 * jnp.abs(scale)
+
+    def first_scale(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.full_like(value, self.first)
+
+    def adapt(self, value: Float[Array, "..."], scale: Any) -> tuple[Float[Array, "..."], Any]:
+        still, scale = lax.stop_gradient((value, scale))  # the sign of a scale is the last sign that was sent
+        rounded = jnp.where(still < 0, -jnp.abs(scale), jnp.abs(scale))
+        shrink, grow = (jnp.asarray(factor, scale.dtype) for factor in (self.shrink, self.grow))
+        after = rounded * jnp.where((rounded < 0) == (scale < 0), grow, shrink)
+        return _straight_through(value, rounded), jnp.copysign(_kept_away(jnp.abs(after)), after)
+
+
+def _check_factors(owner: str, shrink: Any, grow: Any, why: str) -> None:
+    check_number(owner, "shrink", shrink, above=0.0, below=1.0, shaped=())
+    check_number(owner, "grow", grow, above=1.0, shaped=())
+    if is_concrete(shrink, grow):
+        check_number(owner, "shrink * grow", float(shrink) * float(grow), at_least=1.0, why=why)
+
+
+def _kept_away(scale: Array) -> Array:
+    """`scale` away from 0 and infinity, from which no factor leads back."""
+    info = jnp.finfo(scale.dtype)
+    return jnp.clip(scale, info.tiny / info.eps, info.max * info.eps)
 
 
 @jax.custom_jvp

@@ -1,8 +1,10 @@
 """From a graph to symmetric weights of its edges, computed once on the host."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from ._checks import CojaxInputError
+from ._checks import CojaxInputError, check_number
 
 LARGEST_FASTEST = 3000  # nodes and edges; a step factors dense matrices of both sizes
 
@@ -46,9 +48,13 @@ def best_constant(num_nodes: int, pairs: np.ndarray) -> np.ndarray:
     return np.full(pairs.shape[1], 2.0 / (spectrum[num_parts] + spectrum[-1]))
 
 
-def fastest(num_nodes: int, pairs: np.ndarray) -> np.ndarray:
+def fastest(num_nodes: int, pairs: np.ndarray, curvature: np.ndarray | float = 1.0) -> np.ndarray:
     """The non-negative weights that mix fastest: they minimise s, the largest modulus of an eigenvalue of I - L
     that does not belong to agreement.
+
+    With `curvature`, (n,) > 0, the same for I - D^1/2 L D^1/2, D the second derivatives of the costs in cpu: what the
+    marginal costs m are multiplied by when shares move by -L m. Then 1 - s and 1 + s are the ends of the spectrum that
+    the steps and the momentum of an allocator are made of, and the step size of `Laplacian` that is best is 1.
 
     A barrier method on  -s I <= I - L - P <= s I,  w >= 0,  with P the mean over every connected part. It stops when
     1 - s is within 0.1 % of the optimum; weights that are zero there come out small and positive. Some nodes may give
@@ -66,15 +72,40 @@ def fastest(num_nodes: int, pairs: np.ndarray) -> np.ndarray:
         )
     if num_edges == 0:
         return np.zeros(0)
+    curvature = _checked_curvature("fastest", num_nodes, curvature)
     _, part = _parts(num_nodes, pairs)
-    together = (part[:, None] == part) / np.bincount(part)[part]
-    # Metropolis puts every eigenvalue inside (-1, 1), so s = 2 is well inside the cone.
+    rest = 1.0 / np.sqrt(curvature)  # D^1/2 L D^1/2 does not move it, nor what is it on one part and 0 on others
+    together = (part[:, None] == part) * np.outer(rest, rest) / np.bincount(part, rest**2)[part]
+    incidence = np.zeros((num_nodes, num_edges))
+    incidence[pairs[0], np.arange(num_edges)] = np.sqrt(curvature[pairs[0]])
+    incidence[pairs[1], np.arange(num_edges)] = -np.sqrt(curvature[pairs[1]])
+    mixing = _Mixing(incidence, np.eye(num_nodes) - together)
+    # These put every eigenvalue inside (-1, 1), so s = 2 is well inside the cone.
+    weights = metropolis(num_nodes, pairs) / curvature[pairs].max(0)
     num_constraints = 2 * num_nodes + num_edges
-    weights, bound, sharpness = metropolis(num_nodes, pairs), 2.0, float(num_constraints)
+    bound, sharpness = 2.0, float(num_constraints)
     while num_constraints / sharpness > 1e-3 * max(1.0 - bound, 1e-9):
         sharpness *= 5.0  # larger factors leave Newton's method short of the centre
-        weights, bound = _centre(weights, bound, sharpness, pairs, together)
+        weights, bound = _centre(weights, bound, sharpness, mixing)
     return weights
+
+
+def steepest(num_nodes: int, pairs: np.ndarray, curvature: np.ndarray | float = 1.0) -> np.ndarray:
+    """min(1 / (deg_i c_i), 1 / (deg_j c_j)) for every edge, c the `curvature`: a rule of the two ends of an edge.
+
+    What both ends can take if every neighbour does the same: the eigenvalues of D^1/2 L D^1/2 are at most 2, so
+    steps below 1 are stable for `Laplacian` over any sequence of graphs. No other node need be asked.
+
+    Args:
+        num_nodes, pairs: as for `metropolis`.
+        curvature: (n,) or one number, > 0, the largest second derivative of every node's cost in cpu.
+
+    Returns: (e,) weights, in cpu per unit of marginal cost.
+    Source: Xiao, Boyd, JOTA 2006, doi 10.1007/s10957-006-9080-1, section 3.
+    """
+    curvature = _checked_curvature("steepest", num_nodes, curvature)
+    steepness = np.bincount(pairs.ravel(), minlength=num_nodes) * curvature
+    return 1.0 / np.maximum(steepness[pairs[0]], steepness[pairs[1]])
 
 
 def directed(num_nodes: int, arcs: np.ndarray) -> np.ndarray:
@@ -133,6 +164,24 @@ def balanced(num_nodes: int, arcs: np.ndarray) -> np.ndarray:
     return stationary[:, None] * walk / (2 * stationary.max())
 
 
+class _Mixing(NamedTuple):
+    """I - sum_k w_k a_k a_k' - P as a function of the weights."""
+
+    incidence: np.ndarray  # (n, e), a column a_k an edge
+    rest: np.ndarray  # (n, n), I - P
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        return self.rest - (self.incidence * weights) @ self.incidence.T
+
+
+def _checked_curvature(rule: str, num_nodes: int, curvature: Any) -> np.ndarray:
+    check_number(f"weights.{rule}", "curvature", curvature, above=0.0)
+    curvature = np.asarray(curvature, np.float64)
+    if curvature.shape not in ((), (num_nodes,)):
+        raise CojaxInputError(f"weights.{rule} needs curvature of shape ({num_nodes},), got {curvature.shape}.")
+    return np.broadcast_to(curvature, (num_nodes,))
+
+
 def _parts(num_nodes: int, pairs: np.ndarray) -> tuple[int, np.ndarray]:
     """How many connected parts there are, and the part of every node."""
     from scipy.sparse import coo_array
@@ -151,14 +200,12 @@ def _laplacian(num_nodes: int, pairs: np.ndarray, weights: np.ndarray) -> np.nda
     return matrix
 
 
-def _centre(
-    weights: np.ndarray, bound: float, sharpness: float, pairs: np.ndarray, together: np.ndarray
-) -> tuple[np.ndarray, float]:
+def _centre(weights: np.ndarray, bound: float, sharpness: float, mixing: _Mixing) -> tuple[np.ndarray, float]:
     """Newton's method on  sharpness * s - logdet(s I - M) - logdet(s I + M) - sum log w,  M = I - L - P."""
     from scipy.linalg import cho_factor, cho_solve
 
     for _ in range(50):
-        gradient, hessian = _barrier_slopes(weights, bound, sharpness, pairs, together)
+        gradient, hessian = _barrier_slopes(weights, bound, sharpness, mixing)
         # Scaled to a unit diagonal: near the optimum the raw entries span 1e16.
         scale = 1.0 / np.sqrt(hessian.diagonal())
         scaled = cho_factor(scale[:, None] * hessian * scale, overwrite_a=True)
@@ -166,8 +213,8 @@ def _centre(
         decrease = -gradient @ step
         if decrease < 1e-3:  # the gap is then within a few per cent of its value at the centre
             break
-        here, size = _barrier(weights, bound, sharpness, pairs, together), 1.0
-        while _barrier(weights + size * step[:-1], bound + size * step[-1], sharpness, pairs, together) > (
+        here, size = _barrier(weights, bound, sharpness, mixing), 1.0
+        while _barrier(weights + size * step[:-1], bound + size * step[-1], sharpness, mixing) > (
             here - 0.1 * size * decrease
         ):
             size *= 0.5
@@ -177,26 +224,23 @@ def _centre(
     return weights, bound
 
 
-def _barrier(weights: np.ndarray, bound: float, sharpness: float, pairs: np.ndarray, together: np.ndarray) -> float:
+def _barrier(weights: np.ndarray, bound: float, sharpness: float, mixing: _Mixing) -> float:
     """The centring objective, infinite outside the feasible set."""
     if weights.min() <= 0.0:
         return np.inf
-    num_nodes = together.shape[0]
-    mixing = np.eye(num_nodes) - _laplacian(num_nodes, pairs, weights) - together
-    moduli = bound**2 - np.linalg.eigvalsh(mixing) ** 2
+    moduli = bound**2 - np.linalg.eigvalsh(mixing(weights)) ** 2
     if bound <= 0.0 or moduli.min() <= 0.0:
         return np.inf
     return float(sharpness * bound - np.log(moduli).sum() - np.log(weights).sum())
 
 
 def _barrier_slopes(
-    weights: np.ndarray, bound: float, sharpness: float, pairs: np.ndarray, together: np.ndarray
+    weights: np.ndarray, bound: float, sharpness: float, mixing: _Mixing
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradient and Hessian of `_barrier` in (w, s)."""
-    num_nodes, num_edges = together.shape[0], weights.size
-    mixing = np.eye(num_nodes) - _laplacian(num_nodes, pairs, weights) - together
-    values, vectors = np.linalg.eigh(mixing)
-    along = vectors[pairs[0]] - vectors[pairs[1]]  # (e, n): every edge's difference, in the eigenvectors
+    num_edges = weights.size
+    values, vectors = np.linalg.eigh(mixing(weights))
+    along = mixing.incidence.T @ vectors  # (e, n): every edge's difference, in the eigenvectors
     gradient, hessian = np.empty(num_edges + 1), np.zeros((num_edges + 1, num_edges + 1))
     gradient[:-1], gradient[-1] = -1.0 / weights, sharpness
     hessian[np.arange(num_edges), np.arange(num_edges)] = weights**-2.0

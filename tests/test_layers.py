@@ -15,7 +15,7 @@ LAYERS = [
     {"records", "progress", "status", "theory"},
     {"loop", "optimum", "defaults"},
     {"pieces", "tolerances"},
-    {"graphs", "tables", "datasets", "plots", "comparisons", "sweeps"},
+    {"graphs", "tables", "datasets", "plots", "comparisons", "sweeps", "sparing"},
     {"app"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

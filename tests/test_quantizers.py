@@ -88,9 +88,55 @@ def test_the_adaptive_receiver_needs_only_the_level():
     np.testing.assert_allclose(other, [0.8, 1.6])
 
 
+def test_one_bit_grows_while_signs_repeat_and_shrinks_when_they_change():
+    quantizer = cojax.OneBitQuantizer(0.5, 3.0, first=1.0)
+    held, size, last = 0.0, 1.0, 1.0
+    scale = quantizer.first_scale(jnp.zeros(()))
+    for value in (5.0, 5.0, 5.0, -1.0, 2.0, 2.0, 2.0):
+        sign = -1.0 if value - held < 0 else 1.0
+        rounded, scale = quantizer.adapt(jnp.asarray(value - held), scale)
+        assert float(rounded) == sign * size
+        held, size, last = held + sign * size, size * (3.0 if sign == last else 0.5), sign
+    assert float(jnp.abs(scale)) == size
+    assert float(quantizer.num_bits(jnp.float64)) == 1.0
+    assert quantizer.saturates(jnp.asarray([2.1, -2.1, 1.9]), jnp.asarray([-1.0, 1.0, 1.0])).tolist() == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_one_bit_follows_a_message_down_and_back_up():
+    quantizer = cojax.OneBitQuantizer()
+    steps = jnp.arange(600.0)
+    for messages, wanted in ((0.8**steps, 1e-50), (1e-30 * 1.2**steps, None)):
+
+        def send(carry, message):
+            held, scale = carry
+            rounded, scale = quantizer.adapt(message - held, scale)
+            return (held + rounded, scale), held + rounded
+
+        _, heard = jax.lax.scan(send, (jnp.zeros(()), jnp.asarray(1e-30 if wanted is None else 1.0)), messages)
+        off = jnp.abs(heard - messages)[-50:]
+        if wanted is None:
+            assert float((off / messages[-50:]).max()) < 2.0  # growing by a fifth a message, it is never lost
+        else:
+            assert float(off.max()) < wanted
+
+
+def test_one_bit_without_memory_is_refused():
+    with pytest.raises(cojax.CojaxInputError, match="needs a link with memory"):
+        cojax.OneBitQuantizer()(jnp.ones(2))
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
+        (
+            lambda: cojax.OneBitQuantizer(0.5, 1.5),
+            "OneBitQuantizer needs shrink * grow >= 1, got 0.75: a repetition must undo a change.",
+        ),
+        (lambda: cojax.OneBitQuantizer(first=0), "OneBitQuantizer needs first > 0, got 0."),
         (lambda: cojax.LogQuantizer(-1.0), "LogQuantizer needs rho > 0, got -1."),
         (lambda: cojax.LogQuantizer(0.0), "LogQuantizer needs rho > 0, got 0."),
         (lambda: cojax.LogQuantizer(float("nan")), "LogQuantizer needs rho > 0, got nan."),

@@ -42,18 +42,27 @@ def modulus(graph, chosen):
     return np.abs(np.linalg.eigvalsh(matrix - 1 / len(graph))).max()
 
 
-def fastest_by_clarabel(graph):
-    """min s subject to -s I <= I - L - 11'/n <= s I and w >= 0, as a semidefinite program."""
+def curved_modulus(graph, chosen, curvature):
+    """The same of I - D^1/2 L D^1/2, whose eigenvalue 1 belongs to D^-1/2 1."""
+    laplacian = np.eye(len(graph)) - mixing(len(graph), pairs_of(graph), chosen)
+    root = np.sqrt(curvature)
+    return np.sort(np.abs(np.linalg.eigvalsh(np.eye(len(graph)) - root[:, None] * laplacian * root)))[-2]
+
+
+def fastest_by_clarabel(graph, curvature=None):
+    """min s subject to -s I <= I - D^1/2 L D^1/2 - P <= s I and w >= 0, as a semidefinite program."""
+    curvature = np.ones(len(graph)) if curvature is None else curvature
+    root = np.sqrt(curvature)
     num_nodes, pairs = len(graph), pairs_of(graph)
     rows, columns = np.array([(i, j) for j in range(num_nodes) for i in range(j + 1)]).T
     scale = np.where(rows == columns, 1.0, np.sqrt(2.0))
     stacked = [np.zeros((num_nodes, num_nodes)) for _ in pairs.T]
     for plane, (i, j) in zip(stacked, pairs.T, strict=True):
-        plane[i, i] = plane[j, j] = 1.0
-        plane[i, j] = plane[j, i] = -1.0
+        plane[i, i], plane[j, j] = curvature[i], curvature[j]
+        plane[i, j] = plane[j, i] = -root[i] * root[j]
     edges = np.array([scale * plane[rows, columns] for plane in stacked]).T
     identity = (scale * np.eye(num_nodes)[rows, columns])[:, None]
-    centre = scale * (np.eye(num_nodes) - 1 / num_nodes)[rows, columns]
+    centre = scale * (np.eye(num_nodes) - np.outer(1 / root, 1 / root) / (1 / curvature).sum())[rows, columns]
     num_edges = pairs.shape[1]
     bounds = np.hstack([np.eye(num_edges), np.zeros((num_edges, 1))])
     matrix = -np.vstack([np.hstack([edges, identity]), np.hstack([-edges, identity]), bounds])
@@ -108,6 +117,45 @@ def test_the_fastest_weights_are_those_of_a_semidefinite_solver(name):
     optimum = fastest_by_clarabel(graph)
     # The rule promises 1 - s within 0.1 %.
     assert 1 - reached >= (1 - 1e-3) * (1 - optimum)
+
+
+@pytest.mark.parametrize("name", ["path", "barbell", "random", "hubs"])
+def test_the_fastest_weights_for_curved_costs_are_those_of_a_semidefinite_solver(name):
+    graph = GRAPHS[name]
+    curvature = np.random.default_rng(0).uniform(0.05, 0.5, len(graph))
+    chosen = weights.fastest(len(graph), pairs_of(graph), curvature)
+    reached, optimum = curved_modulus(graph, chosen, curvature), fastest_by_clarabel(graph, curvature)
+    assert 1 - reached >= (1 - 1e-3) * (1 - optimum)  # as above
+    plain = weights.fastest(len(graph), pairs_of(graph)) / curvature.max()
+    assert reached < curved_modulus(graph, plain, curvature)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_steepest_weights_keep_every_eigenvalue_between_0_and_2(name):
+    graph = GRAPHS[name]
+    curvature = np.random.default_rng(1).uniform(0.05, 5.0, len(graph))
+    laplacian = np.eye(len(graph)) - mixing(
+        len(graph), pairs_of(graph), weights.steepest(len(graph), pairs_of(graph), curvature)
+    )
+    values = np.linalg.eigvals(curvature[:, None] * laplacian).real
+    assert values.min() > -1e-12 and values.max() < 2 + 1e-12  # rounding of eigenvalues of a few units
+
+
+def test_steepest_weights_are_those_of_a_small_graph_by_hand():
+    # Degrees 1, 3, 2, 2 and curvatures 1, 1, 2, 4.
+    pairs = np.array([[0, 1, 1, 2], [1, 2, 3, 3]])
+    np.testing.assert_array_equal(
+        weights.steepest(4, pairs, np.array([1.0, 1.0, 2.0, 4.0])), [1 / 3, 1 / 4, 1 / 8, 1 / 8]
+    )
+
+
+@pytest.mark.parametrize("rule", [weights.fastest, weights.steepest])
+def test_curvatures_that_fit_no_node_are_refused(rule):
+    pairs = np.array([[0, 1], [1, 2]])
+    with pytest.raises(CojaxInputError, match=r"needs curvature of shape \(3,\), got \(2,\)"):
+        rule(3, pairs, np.ones(2))
+    with pytest.raises(CojaxInputError, match="needs curvature > 0, got 0"):
+        rule(3, pairs, np.array([1.0, 0.0, 1.0]))
 
 
 def test_the_fastest_weights_of_a_hundred_nodes_beat_every_other_rule():

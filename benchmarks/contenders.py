@@ -1,0 +1,203 @@
+"""Every allocator of the table with its constants, over the same instances: what it had left after so many bits."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import rivals
+
+import cojax
+from cojax.theory.limits import largest_scaled
+from cojax.theory.spectra import laplacians
+
+FLOAT_BITS = 64
+GRID = [(share, momentum) for share in (0.25, 0.5, 1.0) for momentum in (0.0, 0.2, 0.4, 0.6, 0.8, 0.9)]
+CONSTANTS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # steps, penalties and epsilons that rivals choose from, in their units
+
+
+class Instances(NamedTuple):
+    """Of one cell of the table, stacked over instances."""
+
+    demand: jax.Array  # (i, n)
+    capacity: jax.Array  # (i, n)
+    budget: jax.Array  # (i,)
+
+
+class Course(NamedTuple):
+    """The gap (i, rounds) as a part of that at the start, and the bits (rounds,) that one node had told a neighbour."""
+
+    gap: np.ndarray
+    bits: np.ndarray
+
+    def at(self, bits: float) -> np.ndarray:
+        """What was left (i,) once `bits` were told; 1 before the first round."""
+        rounds = int(np.searchsorted(self.bits, bits, "right"))
+        return self.gap[:, rounds - 1] if rounds else np.ones(self.gap.shape[0])
+
+
+def cost(x: cojax.Decision, data: Any) -> jax.Array:
+    """The paper's cost of one node."""
+    demand, capacity = data
+    return (x.cpu - demand) ** 2 / (2 * capacity)
+
+
+def drawn(num_nodes: int, seeds: range, spread: float = 1.0) -> Instances:
+    """Capacities from 2 to 20, demands of 40 % of them give or take 30 % * spread, and 15 % more to give away."""
+    rows = []
+    for seed in seeds:
+        random = np.random.default_rng(1000 + seed)
+        capacity = random.uniform(2.0, 20.0, num_nodes)
+        demand = capacity * (0.4 + 0.3 * spread * random.uniform(-1.0, 1.0, num_nodes))
+        rows.append((demand, capacity, demand.sum() + 0.15 * capacity.sum()))
+    return Instances(*(jnp.asarray(np.stack(column)) for column in zip(*rows, strict=True)))
+
+
+def problem_of(demand: Any, capacity: Any, budget: Any, **bounds: Any) -> cojax.Problem:
+    """One instance."""
+    return cojax.Problem(cost, (demand, capacity), budget, **bounds)
+
+
+def problems(instances: Instances) -> list[cojax.Problem]:
+    """Every instance by itself, for what computes on the host."""
+    return [problem_of(*(np.asarray(part) for part in row)) for row in zip(*instances, strict=True)]
+
+
+def stacked(trees: list[Any]) -> Any:
+    """One pytree with the instances first."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def relinked(network: Any, link: cojax.Link) -> Any:
+    """The same network over another link."""
+    if isinstance(network, cojax.Lossy):
+        return cojax.Lossy(relinked(network.network, link), network.rate, network.key)
+    return dataclasses.replace(network, link=link)
+
+
+def relaid(network: cojax.Network, layout: str) -> cojax.Network:
+    """The same graphs, weights and link in one layout: networks that are stacked must be alike."""
+    if isinstance(network, cojax.Lossy):
+        return cojax.Lossy(relaid(network.network, layout), network.rate, network.key)
+    weights = []
+    for laplacian in laplacians(network):
+        matrix = -laplacian.toarray()
+        np.fill_diagonal(matrix, 0.0)
+        weights.append(matrix)
+    return cojax.network(weights, link=network.link, layout=layout)
+
+
+def _gap(instance: Instances, cpu: jax.Array) -> jax.Array:
+    """|cost - optimum| without cancellation: price * (sum - budget) + sum (x - x*)^2 / (2 capacity)."""
+    price = (instance.budget - instance.demand.sum()) / instance.capacity.sum()
+    off = cpu - (instance.demand + price * instance.capacity)
+    sum_off = jnp.where(jnp.abs(off.sum()) > 1e-9 * instance.budget, off.sum(), 0.0)
+    return jnp.abs(price * sum_off + (off**2 / (2 * instance.capacity)).sum())
+
+
+@partial(jax.jit, static_argnums=(3,))
+def _solved(instances: Instances, networks: Any, methods: Any, num_steps: int) -> tuple:
+    def one(instance: Instances, network: cojax.Network, method: cojax.Method) -> tuple:
+        problem = problem_of(*instance)
+
+        def look(_: Any, x: cojax.Decision, state: Any) -> tuple:
+            return _gap(instance, x.cpu), state.wire.bits
+
+        start = problem.start()
+        run = cojax.solve(
+            problem, network, cojax.CoOpt(allocate=method), start, num_steps=num_steps, record=look
+        )  # fmt: skip
+        return run.trace[0] / _gap(instance, start.cpu), run.trace[1], run.state.imbalance
+
+    return jax.vmap(one)(instances, networks, methods)
+
+
+def course(instances: Instances, networks: list, methods: list, num_steps: int) -> Course:
+    """Run `methods` and fail where the total of a run that did not blow up was ever off."""
+    gap, bits, imbalance = map(np.asarray, _solved(instances, stacked(networks), stacked(methods), num_steps))
+    assert (imbalance[gap[:, -1] < 1.0] == 0).all() or any(isinstance(m, cojax.MomentumFlow) for m in methods)
+    return Course(np.where(np.isfinite(gap), gap, np.inf), bits[0])
+
+
+def chosen_in_hindsight(instances: Instances, networks: list, num_steps: int) -> list[Course]:
+    """`Nesterov` with every pair of constants of GRID, in parts of the limit: whoever knows the best takes it."""
+    curvatures = 1 / np.asarray(instances.capacity)
+    tops = [1 / largest_scaled(network, each) for network, each in zip(networks, curvatures, strict=True)]
+    return [
+        course(instances, networks, [cojax.Nesterov(share * top, momentum) for top in tops], num_steps)
+        for share, momentum in GRID
+    ]
+
+
+def _utilisation(constant: Any, instance: Instances, network: cojax.Network, rounds: int) -> jax.Array:
+    problem = problem_of(*instance)
+    return rivals.equal_utilisation(problem, network, problem.start(), instance.capacity, rounds)
+
+
+def _tracking(constant: Any, instance: Instances, network: cojax.Network, rounds: int) -> jax.Array:
+    problem = problem_of(*instance)
+    step_size = constant / instance.capacity.mean()
+    return rivals.dual_gradient_tracking(problem, network, problem.start(), step_size, rounds)
+
+
+def _admm(constant: Any, instance: Instances, network: cojax.Network, rounds: int) -> jax.Array:
+    problem = problem_of(*instance)
+    return rivals.dual_consensus_admm(problem, network, problem.start(), constant * instance.capacity.mean(), rounds)
+
+
+def _mirror(constant: Any, instance: Instances, network: cojax.Network, rounds: int) -> jax.Array:
+    problem = problem_of(*instance)
+    return rivals.mirror_extra(problem, network, problem.start(), constant / instance.capacity.mean(), rounds)
+
+
+def _barrier(constant: Any, instance: Instances, network: cojax.Network, rounds: int) -> jax.Array:
+    problem = problem_of(*instance, lower=0.0, upper=instance.capacity)
+    epsilon = 1e-3 * constant
+    # Half of the limit for utilisations from 10 to 90 %, the Laplacian's largest eigenvalue taken at its bound of 2.
+    steepest = jnp.max(1 / instance.capacity + epsilon * 101.0 / instance.capacity**2)
+    return rivals.barrier_method(problem, network, problem.start(), 0.5 / steepest, rounds, epsilon)
+
+
+# Rule, bits a round, whether it needs a constant, and whether it needs one graph that stands.
+OUTSIDERS = {
+    "ratio consensus": (_utilisation, 2 * FLOAT_BITS, False, False),
+    "dual tracking": (_tracking, 2 * FLOAT_BITS, True, False),
+    "barrier": (_barrier, FLOAT_BITS, True, False),
+    "dual ADMM": (_admm, FLOAT_BITS, True, True),
+    "mirror EXTRA": (_mirror, FLOAT_BITS, True, True),
+}
+
+
+@partial(jax.jit, static_argnums=(0, 4))
+def _traced(rule: Callable[..., jax.Array], constants: Any, instances: Instances, networks: Any, rounds: int) -> Any:
+    def one(constant: Any, instance: Instances, network: cojax.Network) -> jax.Array:
+        first = _gap(instance, problem_of(*instance).start().cpu)
+        return jax.vmap(partial(_gap, instance))(rule(constant, instance, network, rounds)) / first
+
+    return jax.vmap(lambda constant: jax.vmap(partial(one, constant))(instances, networks))(constants)
+
+
+def outsiders(instances: Instances, networks: list, rounds: int, *, fixed: bool) -> dict[str, list[Course]]:
+    """The rivals of `rivals.py`; where one needs a constant, a course for each of CONSTANTS."""
+    found = {}
+    for name, (rule, bits, tunable, needs_fixed) in OUTSIDERS.items():
+        if needs_fixed and not fixed:
+            continue
+        constants = jnp.asarray(CONSTANTS if tunable else CONSTANTS[:1])
+        gaps = np.asarray(_traced(rule, constants, instances, stacked(networks), rounds))
+        told = bits * np.arange(1.0, rounds + 1)
+        found[name] = [Course(np.where(np.isfinite(gap), gap, np.inf), told) for gap in gaps]
+    return found
+
+
+def equal_utilisation_at_once(instances: Instances) -> Course:
+    """Where every scheduler of equal utilisation ends, token averaging among them, as if it took no bits."""
+
+    def one(instance: Instances) -> jax.Array:
+        equal = instance.capacity * instance.budget / instance.capacity.sum()
+        return _gap(instance, equal) / _gap(instance, problem_of(*instance).start().cpu)
+
+    return Course(np.asarray(jax.vmap(one)(instances))[:, None], np.zeros(1))

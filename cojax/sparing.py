@@ -1,0 +1,147 @@
+"""The allocator that needs the fewest bits: weights, link, step and momentum from the problem and the network alone."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from . import weights
+from ._checks import CojaxInputError
+from .defaults import CAUTIOUS_MOMENTUM, SHARE, _price_spread, _share_curvature
+from .intermittent import Intermittent
+from .layouts import Network
+from .links import Innovation, Link
+from .lossy import Lossy
+from .methods import Nesterov
+from .networks import network as network_of
+from .problems import Decision, Problem
+from .quantizers import OneBitQuantizer
+from .theory.limits import largest_scaled, scaled
+from .theory.spectra import is_fixed, is_undirected, laplacians, second_eigenvalue
+
+# Shrink and grow of a memory per edge, which hears of its neighbour now and then.
+CALM = (2 / 3, 3 / 2)
+# The size of the first sign, in differences of marginal costs at the start.
+FIRST = 0.25
+# Of the momentum that is best for the mean of the graphs: the parts that are tried over a whole turn of them.
+PARTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+# Up to this many rows a turn of graphs is multiplied out; above, momentum over changing graphs is half of the best.
+MOST_MULTIPLIED = 400
+# A node whose cost does not curve weighs like one that curves this part of the most curved.
+FLAT = 1e-3
+
+
+def default_allocator(problem: Problem, network: Network, start: Decision) -> tuple[Network, Nesterov]:
+    """The same graphs with other weights and a link of one bit a number, and the `Nesterov` that is tuned to them.
+
+        network, allocate = cojax.default_allocator(problem, network, start)
+        cojax.solve(problem, network, cojax.CoOpt(allocate=allocate), start, num_steps=500)
+
+    Weights fit the curvature of the costs: `weights.fastest` where one graph stands (`weights.steepest` where it is too
+    large for that), and `weights.steepest`, which any two neighbours can work out, where graphs take turns. They are
+    scaled so that no node gives away more than it has. Messages go over `Innovation(OneBitQuantizer)`, with memory per
+    edge where graphs change or lose links. The step is at most half of 1 / lambda_max(D^1/2 L D^1/2) over all graphs;
+    the momentum is the best for the mean of the graphs, losses included, or the part of it that is best over one turn
+    of them. The total is exact at every step. `benchmarks/allocators.py` compares it with every rival.
+
+    The link carries the messages of a learner beside it too; give that a network of its own where one bit is too few.
+
+    Args as for `tuned`. Computes on the host, not under jit. Raises `CojaxInputError` where `tuned(Nesterov, ...)`
+    does, and for a directed network: weights that fit costs have one value for both ends of a link.
+    """
+    if not is_undirected(network):
+        raise CojaxInputError(
+            "default_allocator needs an undirected network, got a directed one, whose weights cannot be chosen link by "
+            "link; use cojax.tuned(cojax.Nesterov, ...) with the network as it is."
+        )
+    curvature = _share_curvature(Nesterov, problem, start)
+    high = np.maximum(curvature.high, FLAT * curvature.high.max())
+    first = FIRST * _price_spread(problem, start)
+    if is_fixed(network):
+        link = Innovation(OneBitQuantizer(first=first), "node")
+    else:
+        link = Innovation(OneBitQuantizer(*CALM, first=first), "edge")
+    weighed = reweighed(network, high, link)
+    # What is held of a neighbour that is rarely heard is old: the step is shorter by the root of how often it is.
+    step_size = SHARE * np.sqrt(presence(weighed)) / largest_scaled(weighed, high)
+    return weighed, Nesterov(step_size, _momentum(weighed, curvature.low, high, step_size))
+
+
+def reweighed(network: Any, curvature: Float[np.ndarray, " n"], link: Link) -> Network:
+    """The graphs of `network`, lossy or intermittent as it is, with weights that fit `curvature`, and another link."""
+    if isinstance(network, Lossy):
+        return Lossy(reweighed(network.network, curvature, link), network.rate, network.key)
+    if isinstance(network, Intermittent):
+        return dataclasses.replace(network, network=reweighed(network.network, curvature, link))
+    matrices = laplacians(network)
+    rule = weights.fastest if len(matrices) == 1 else weights.steepest
+    rows = [_weighed(matrix, curvature, rule) for matrix in matrices]
+    most = max(float(matrix.sum(axis=1).max()) for matrix in rows)
+    return network_of([matrix / most if most > 0 else matrix for matrix in rows], link=link)
+
+
+def _weighed(laplacian: Any, curvature: Float[np.ndarray, " n"], rule: Callable[..., np.ndarray]) -> Any:
+    """The symmetric weights by `rule`, a SciPy matrix, of the graph that a Laplacian has entries for."""
+    from scipy import sparse  # here, because it takes longer to load than all of cojax
+
+    entries = laplacian.tocoo()
+    pairs = np.stack([entries.row, entries.col])[:, (entries.row < entries.col) & (entries.data != 0)]
+    size = laplacian.shape[0]
+    if size + pairs.shape[1] > weights.LARGEST_FASTEST:
+        rule = weights.steepest
+    chosen = rule(size, pairs, curvature)
+    ends = np.hstack([pairs, pairs[::-1]])
+    return sparse.coo_array((np.concatenate([chosen, chosen]), (ends[0], ends[1])), shape=(size, size)).tocsr()
+
+
+def presence(network: Network) -> float:
+    """The mean over the links of all graphs together of the part of the steps in which a link is up."""
+    if isinstance(network, Lossy):
+        return (1.0 - float(network.rate)) * presence(network.network)
+    if isinstance(network, Intermittent):
+        return presence(network.network)
+    matrices = [abs(matrix) > 0 for matrix in laplacians(network)]
+    together = sum(matrices[1:], matrices[0])
+    up = sum(matrix.nnz - np.count_nonzero(matrix.diagonal()) for matrix in matrices)
+    ever = together.nnz - np.count_nonzero(together.diagonal())
+    return up / len(matrices) / ever if ever else 1.0
+
+
+def _momentum(network: Network, low: np.ndarray, high: np.ndarray, step_size: float) -> float:
+    """(sqrt(m) - sqrt(l)) / (sqrt(m) + sqrt(l)) of the mean graph, or the part of it that is best over a turn."""
+    if not low.min() > 0:
+        return CAUTIOUS_MOMENTUM
+    kept = 1.0 - float(network.rate) if isinstance(network, Lossy) else 1.0
+    matrices = [kept * matrix for matrix in laplacians(network)]
+    most = largest_scaled(network, high)
+    least = second_eigenvalue(scaled(sum(matrices[1:], matrices[0]) / len(matrices), low)) or most
+    top, bottom = np.sqrt(most), np.sqrt(min(least, most))
+    best = float((top - bottom) / (top + bottom))
+    if len(matrices) == 1:
+        return best
+    if network.num_nodes > MOST_MULTIPLIED:
+        return 0.5 * best
+    dense = [matrix.toarray() for matrix in matrices]
+    return min((part * best for part in PARTS), key=lambda momentum: turn_rate(dense, high, step_size, momentum))
+
+
+def turn_rate(
+    matrices: list[Float[np.ndarray, "n n"]], curvature: Float[np.ndarray, " n"], step_size: float, momentum: float
+) -> float:
+    """The factor per step by which `Nesterov` comes closer, in the long run, over Laplacians that take turns.
+
+    The spectral radius of one turn of x+ = x - step_size L_k (D x + momentum q), p+ = q = momentum p + D x, on shares x
+    that sum to zero: exact for quadratic costs of curvature D over exact links.
+    """
+    size = curvature.size
+    basis = np.linalg.svd(np.ones((1, size)))[2][1:].T
+    slopes = curvature[:, None] * basis
+    turn = np.eye(2 * size - 1)
+    for matrix in matrices:
+        moved = step_size * basis.T @ matrix
+        prices = np.hstack([slopes, momentum * np.eye(size)]) @ turn
+        shares = turn[: size - 1] - moved @ (slopes @ turn[: size - 1] + momentum * prices)
+        turn = np.vstack([shares, prices])
+    return float(np.abs(np.linalg.eigvals(turn)).max() ** (1 / len(matrices)))
