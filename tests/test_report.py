@@ -12,6 +12,7 @@ from cojax._checks import CojaxInputError
 from cojax.app import words
 from cojax.app.outcome import Learned, Outcome
 from cojax.app.report import write_report
+from cojax.app.worth import Worth
 from cojax.plots import numerals
 from cojax.records import Trace
 
@@ -40,6 +41,15 @@ def outcome(**changes):
         "exact_cpu": exact,
         "exact_marginal": exact - demand,
         "price": -0.5,
+        "worth": Worth(
+            -0.5,
+            -0.5,
+            np.array([0.0, 0.25, 0.25, 0.5]),
+            np.array([0.5, 0.0, 0.0, 0.0]),
+            np.zeros(4),
+            {"demand": demand - exact},
+            np.zeros(4, bool),
+        ),
         "learned": Learned(
             "svm",
             "accuracy",

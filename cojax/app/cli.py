@@ -125,5 +125,5 @@ def _run(case: Any, out: Path, progress: Any) -> int:
     except CojaxInputError as error:  # the numbers are there already, and no picture is worth losing them
         print(f"cojax: no report: {error}", file=sys.stderr)
         page = "no report"
-    print(f"Written to {out}: {page}, allocation.csv, certificate.json, trace.csv, plan.toml.")
+    print(f"Written to {out}: {page}, allocation.csv, worth.csv, certificate.json, trace.csv, plan.toml.")
     return CERTIFIED if outcome.certified else NOT_CERTIFIED

@@ -14,13 +14,13 @@ from jaxtyping import Float
 
 from ..costs import Separable
 from ..loop import init, solve
-from ..optimum.allocations import Allocation, allocate, marginals
+from ..optimum.allocations import Allocation, marginals
 from ..optimum.certificates import Certificate, certificate, is_certified
 from ..optimum.references import Reference, reference
 from ..problems import Decision, Problem, Softened
 from ..records import Trace
 from ..status import Status
-from . import plans
+from . import plans, worth
 from .cases import Case, model_cost
 from .outcome import Outcome
 from .scores import learned
@@ -39,8 +39,9 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None) -> Outc
     began = time.perf_counter()
     x, trace, status, seconds = _stepped(case, progress)
     central = _central_model(case)
-    shares = _shares_only(case)
-    allocation = jax.jit(allocate)(shares)
+    shares = shares_only(case)
+    priced = worth.found(shares)
+    allocation = priced.allocation
     exact = Decision(x.params, allocation.cpu)
     judge = jax.jit(certificate)
     judged, judged_exact = judge(_as_asked(case), x), judge(_as_asked(case), exact)
@@ -62,6 +63,7 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None) -> Outc
         exact_cpu=np.asarray(allocation.cpu),
         exact_marginal=_marginal(shares, allocation.cpu),
         price=float(allocation.price),
+        worth=worth.worth(shares, case.centres.columns, priced),
         learned=None if central is None else learned(case, x.params, central.params),
         positions=case.centres.positions or case.wiring.positions,
         edges=case.wiring.pairs,
@@ -129,7 +131,7 @@ def as_run(case: Case) -> Problem:
     return Problem(cost, (problem.data, problem.lower, problem.upper), problem.budget, lower=lower, upper=upper)
 
 
-def _shares_only(case: Case) -> Problem:
+def shares_only(case: Case) -> Problem:
     """The CPU half, which does not depend on the model: the cost of a plan is a plain sum."""
     problem = case.problem
     cost = Separable(None, case.problem.cost.allocate)  # pyright: ignore[reportFunctionMemberAccess]
