@@ -30,7 +30,9 @@ class Plan:
     file: Path
     """The plan, a TOML file."""
     out: Path | None = None
-    """Folder for the results; by default the name of the plan with -result."""
+    """Folder for the results; by default the name of the plan with -result, or -hours."""
+    hours: bool = False
+    """Solve every hour of the plan's series of prices instead of running the network."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a node's name may not fit the terminal's encoding
     try:
-        return _carried_out(*_asked(sys.argv[1:] if arguments is None else list(arguments)))
+        command = _asked(sys.argv[1:] if arguments is None else list(arguments))
+        return _hourly(command) if isinstance(command, Plan) and command.hours else _carried_out(*_planned(command))
     except SystemExit as end:  # of tyro: 0 after --help, 2 after arguments that it explained
         return end.code if isinstance(end.code, int) else BAD_INPUT
     except CojaxInputError as error:
@@ -68,8 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _asked(arguments: list[str]) -> tuple[Any, Path, list[str] | None]:
-    """The plan that the arguments ask for, the folder for its results, and the methods of a contest, if it is one."""
+def _asked(arguments: list[str]) -> Any:
+    """The command that the arguments ask for."""
     import tyro
 
     # In the list of commands, one line each is enough.
@@ -78,7 +81,12 @@ def _asked(arguments: list[str]) -> tuple[Any, Path, list[str] | None]:
     named = {name: tyro.conf.subcommand(name, description=text, prefix_name=False) for name, text in told.items()}
     commands = Annotated[Demo, named["demo"]] | Annotated[Plan, named["plan"]] | Annotated[Compare, named["compare"]]
     positional = tyro.conf.PositionalRequiredArgs
-    command = tyro.cli(commands, prog="cojax", description=help_texts.COJAX, args=arguments, config=(positional,))
+    config = (positional, tyro.conf.FlagCreatePairsOff)
+    return tyro.cli(commands, prog="cojax", description=help_texts.COJAX, args=arguments, config=config)
+
+
+def _planned(command: Any) -> tuple[Any, Path, list[str] | None]:
+    """The plan of a command, the folder for its results, and the methods of a contest, if it is one."""
     from .demo import demo_plan
     from .plans import read_plan
 
@@ -127,3 +135,19 @@ def _run(case: Any, out: Path, progress: Any) -> int:
         page = "no report"
     print(f"Written to {out}: {page}, allocation.csv, worth.csv, certificate.json, trace.csv, plan.toml.")
     return CERTIFIED if outcome.certified else NOT_CERTIFIED
+
+
+def _hourly(command: Plan) -> int:
+    """Solve every hour of a plan, say what they came to, and write it down."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)  # as in `_carried_out`
+    from . import hourly_files, hours
+    from .plans import read_plan
+
+    out = Path(f"{command.file.stem}-hours") if command.out is None else command.out
+    found = hours.hourly(read_plan(command.file))
+    print(hourly_files.text(found))
+    hourly_files.write_files(out, found)
+    print(f"Written to {out}: hours.csv, nodes.csv, shares.csv, hours.json, hours.png, rents.png, plan.toml.")
+    return CERTIFIED if found.solved.certified.all() else NOT_CERTIFIED

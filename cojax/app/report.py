@@ -146,10 +146,15 @@ def _worth_columns(outcome: Outcome) -> list[Column]:
     numbers |= {"Upper bound + 1 saves": found.upper, f"Lower bound {numerals.MINUS} 1 saves": found.lower}
     numbers |= {f"{name.capitalize()} + 1 costs": slopes for name, slopes in found.columns.items()}
     columns = [Column("Node", list(outcome.names))]
-    columns += [Column(head, numerals.aligned(np.asarray(values) + 0.0)) for head, values in numbers.items()]
+    columns += [Column(head, _without_zeros(np.asarray(values))) for head, values in numbers.items()]
     if found.one_sided.any():
         columns.append(Column("One way only", ["yes" if flag else numerals.DASH for flag in found.one_sided]))
     return [Column(head, cells[:MOST_ROWS]) for head, cells in columns]
+
+
+def _without_zeros(values: np.ndarray) -> list[str]:
+    """Aligned numbers; a plain 0 where nothing would change, so that the eye finds where something would."""
+    return ["0" if value == 0 else text for value, text in zip(values, numerals.aligned(values), strict=True)]
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
