@@ -56,7 +56,17 @@ def test_the_example_in_the_help_is_a_plan(tmp_path):
 def test_the_keys_in_the_help_are_all_keys_there_are():
     from cojax.app.help_texts import PLAN
 
-    for struct in (plans.Plan, plans.Nodes, plans.Cpu, plans.Graph, plans.Data, plans.Svm, plans.Link, plans.Learner):
+    for struct in (
+        plans.Plan,
+        plans.Nodes,
+        plans.Cpu,
+        plans.Graph,
+        plans.Data,
+        plans.Svm,
+        plans.Link,
+        plans.Learner,
+        plans.Hours,
+    ):
         assert [key for key in struct.__struct_fields__ if key not in PLAN] == []
 
 

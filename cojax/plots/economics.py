@@ -35,9 +35,9 @@ def price_series(price: Numbers, prices: Numbers, *, ax: Any = None) -> Any:
         low, high = np.minimum.reduceat(nodes.min(1), starts), np.maximum.reduceat(nodes.max(1), starts)
         ax.fill_between(days, low, high, color=FAINT, linewidth=0, label="cheapest to dearest node")
         low, high = np.fmin.reduceat(price, starts), np.fmax.reduceat(price, starts)
-        ax.fill_between(days, low, high, color=ORANGE, alpha=0.6, linewidth=0, label="price, its range of a day")
+        ax.fill_between(days, low, high, color=ORANGE, alpha=0.6, linewidth=0, label="price of one more unit, by day")
         middle = [np.nanmedian(part) for part in np.split(price, starts[1:])]
-        ax.plot(days, middle, color=BLUE, linewidth=0.9, label="price, median of a day")
+        ax.plot(days, middle, color=BLUE, linewidth=0.9, label="its median of a day")
         ax.axhline(0, color=QUIET, linewidth=0.6)
         ax.set_xlim(0, max(days[-1], 1e-9))
         ax.set_xlabel("days")
@@ -63,5 +63,5 @@ def rents(saved: Numbers, *, names: Sequence[str] | None = None, ax: Any = None)
         rows = rows_of(ax, saved.size, None if named is None else [named[row] for row in order])
         ax.barh(rows, np.nan_to_num(saved)[order], height=0.7, color=GREEN)
         ax.set_xlim(left=0)
-        ax.set_xlabel("saved by one more unit of capacity, all hours together")
+        ax.set_xlabel("saved by one more unit, all hours together")
     return ax
