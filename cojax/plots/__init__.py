@@ -8,3 +8,5 @@ from .pictures import network as network
 from .pictures import prices as prices
 from .pictures import scaling as scaling
 from .pictures import shares as shares
+from .theories import lyapunov as lyapunov
+from .theories import root_locus as root_locus
