@@ -192,7 +192,7 @@ def test_a_large_table_is_cut_and_says_where_the_rest_is(tmp_path):
         **{name: ones for name in ("cpu", "marginal", "exact_cpu", "exact_marginal")},
         lower=0 * ones,
         upper=np.inf * ones,
-        worth=Worth(1.0, 1.0, ones / size, 0 * ones, 0 * ones, {}, ones > 0),
+        worth=Worth(1.0, 1.0, ones, 0 * ones, 0 * ones, {}, ones > 0),
     )
     page = Page(write_report(tmp_path, many).read_text(encoding="utf-8"))
     assert "node 199" in page.text and "node 200" not in page.text

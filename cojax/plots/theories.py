@@ -6,48 +6,47 @@ import numpy as np
 
 from .._checks import CojaxInputError
 from ..theory import RootLocus
-from .canvas import BLUE, FAINT, GREEN, INK, ORANGE, QUIET, VERMILION, Numbers, axes, column, legend
+from .canvas import BLUE, FAINT, GREEN, INK, QUIET, VERMILION, Numbers, axes, column, legend
 
 
 def root_locus(locus: RootLocus, *, mixing: float | None = None, ax: Any = None) -> Any:
-    """The branches of the eigenvalues as alpha grows, from a cross at the smallest to a dot at the largest.
+    """The branches of the eigenvalues as alpha grows, from crosses at the smallest, coloured by alpha.
 
     Args:
         locus: of `cojax.theory.root_locus`.
         mixing: with it, the circle |1 + mixing z| = 1 is drawn too: inside of it the method is stable in steps.
         ax: a matplotlib Axes to draw on; without it a new figure one column wide.
 
-    The half plane on the right, where the flow is unstable, is shaded. Both axes are linear around zero and logarithmic
-    far from it. Raises `CojaxInputError` where matplotlib is missing.
+    The half plane on the right, where the flow is unstable, is shaded; branches that leave on the left go on for ever.
+    Raises `CojaxInputError` where matplotlib is missing or shapes differ.
     """
     values = np.asarray(locus.eigenvalues)
-    if values.ndim != 2 or len(values) != len(locus.alphas):
-        raise CojaxInputError(f"plots.root_locus needs eigenvalues (k, m), one row per alpha, got {values.shape}.")
-    shown = np.abs(values[np.abs(values) > 1e-9 * np.abs(values).max(initial=0.0)])
-    scale = 10.0 ** np.floor(np.log10(np.median(shown))) if shown.size else 1.0
+    alphas = column("alphas", locus.alphas)
+    if values.ndim != 2 or len(values) != alphas.size or alphas.size == 0:
+        raise CojaxInputError(f"plots.root_locus needs eigenvalues ({alphas.size}, m), got {values.shape}.")
     real, imaginary = np.real(values), np.imag(values)
-    with axes(ax, 2.9) as ax:
-        ax.set_xscale("symlog", linthresh=scale)
-        ax.set_yscale("symlog", linthresh=scale)
-        ax.axvspan(0, 1e9 * scale, color=FAINT, alpha=0.6, linewidth=0, zorder=0)
+    # What is at infinity or at the start has no colour of its own on a logarithmic scale.
+    shade = np.log10(np.maximum(alphas, np.min(alphas[alphas > 0], initial=1.0)))
+    reach = 2.2 * np.abs(values[0]).max() if np.abs(values[0]).max() > 0 else np.abs(values).max(initial=1.0)
+    tall = 1.25 * max(np.abs(imaginary).max(initial=0.0), 0.15 * reach)
+    with axes(ax, 3.1) as ax:
+        ax.axvspan(0, reach, color=FAINT, alpha=0.6, linewidth=0, zorder=0)
         ax.axvline(0, color=QUIET, linewidth=0.8)
-        ax.plot(real, imaginary, color=BLUE, linewidth=1.0, alpha=0.7)
-        for row, marker, text in ((0, "x", "smallest"), (-1, "o", "largest")):
-            colour = ORANGE if row == 0 else VERMILION
-            label = f"{text} alpha, {locus.alphas[row]:.3g}"
-            ax.plot(real[row], imaginary[row], marker, color=colour, markersize=4, label=label, zorder=3)
+        colours = np.broadcast_to(shade[:, None], values.shape)
+        discs = ax.scatter(real, imaginary, c=colours, s=3, cmap="viridis", linewidths=0, zorder=2)
+        ax.plot(real[0], imaginary[0], "x", color=VERMILION, markersize=5, zorder=3, label=f"alpha = {alphas[0]:.3g}")
         if mixing is not None:
-            turn = np.exp(1j * np.linspace(0, 2 * np.pi, 721))
-            circle = (turn - 1) / mixing
+            circle = (np.exp(1j * np.linspace(0, 2 * np.pi, 721)) - 1) / mixing
             ax.plot(np.real(circle), np.imag(circle), "--", color=GREEN, linewidth=1.0, label="limit in steps")
-        reach = 1.3 * np.abs(values).max(initial=scale)
-        ax.set_xlim(-reach, max(0.3 * scale, 1.3 * real.max(initial=0.0)))
-        tall = max(1.3 * np.abs(imaginary).max(initial=0.0), 1.5 * scale)
+        bar = ax.figure.colorbar(discs, ax=ax, location="bottom", shrink=0.7, aspect=35, pad=0.02)
+        bar.set_label("log10 of alpha", size=8)
+        bar.ax.tick_params(labelsize=7, color=QUIET, width=0.6, length=2)
+        bar.outline.set_visible(False)
+        ax.set_xlim(-reach, 0.12 * reach)
         ax.set_ylim(-tall, tall)
-        ax.minorticks_off()
         ax.set_xlabel("real part of the eigenvalue (growth)")
         ax.set_ylabel("imaginary part")
-        legend(ax, columns=1)
+        legend(ax, columns=2)
     return ax
 
 
@@ -77,5 +76,5 @@ def lyapunov(values: Numbers, *, steps: Numbers | None = None, text: str = "V", 
         ax.set_xlim(left=0)
         ax.minorticks_off()
         ax.grid(True, axis="y", color=FAINT, linewidth=0.5)
-        legend(ax, columns=2)
+        legend(ax, columns=1)
     return ax

@@ -74,7 +74,7 @@ def _limit(owner: str, turn_of: Callable[[float], np.ndarray], smoothness: float
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if _radius(turn_of(middle)) < 1 else (low, middle)
-    return Limit(low / smoothness, EQUAL, "heuristic", PROOF)
+    return Limit(float(low) / smoothness, EQUAL, "heuristic", PROOF)
 
 
 def _push_pull(pulls: Matrices, pushes: Matrices, step: float) -> np.ndarray:
