@@ -101,10 +101,14 @@ def _chosen(kind: Callable[..., Method], problem: Problem, network: Network, sta
             f"tuned({name}) finds no stable step for the weights of this network, whose lambda_n is 2 or more; use "
             "smaller weights such as cojax.weights.metropolis, or DIGing, which can mix less."
         )
+    return method, over_link(limit, network)
+
+
+def over_link(limit: Limit, network: Network) -> Limit:
+    """`limit`, or without its proof where the link is not exact."""
     if isinstance(network.link, Ideal):
-        return method, limit
-    assumptions = f"{limit.assumptions}; the link taken for an exact one"
-    return method, limit._replace(assumptions=assumptions, kind="heuristic")
+        return limit
+    return limit._replace(assumptions=f"{limit.assumptions}; the link taken for an exact one", kind="heuristic")
 
 
 def _smoothness(kind: Any, problem: Problem, start: Decision) -> float:

@@ -233,6 +233,23 @@ def test_a_cost_below_the_optimum_is_said_with_its_reason():
     assert "1\u00a0% above the optimum of 1, and every one is within its bounds" in " ".join(words.lead(inside))
 
 
+def test_what_soft_bounds_did_is_said_in_percent_beside_the_exact_figures():
+    soft = outcome(run_certificate=outcome().run_certificate | {"price": -0.52})
+    # 0.01 beyond a bound of 2; a price of -0.52 for -0.5.
+    assert "0.5\u00a0% of it, and its price is off by 4\u00a0%" in " ".join(words.lead(soft))
+    rows = {row[0]: row[1:] for row in words.soft_and_exact(soft)}
+    assert rows["Price of one more unit"] == ("\u22120.52", "\u22120.5", "4\u00a0%")
+    assert rows["Furthest beyond a bound"] == ("0.01", "0", "0.5\u00a0%")
+
+
+def test_what_one_more_unit_would_be_worth_and_where_is_in_the_report(page):
+    assert "What one more unit would be worth, and where" in page.text
+    assert f"{HOSTILE[0]}, whose upper bound, raised by one unit, would save 0.5" in words.worth(outcome(names=HOSTILE))
+    free = dataclasses.replace(outcome().worth, upper=np.zeros(4), budget_more=np.inf)
+    assert words.worth(outcome(worth=free)).startswith("Not one more unit of budget would fit")
+    assert "more room would save nothing" in words.worth(outcome(worth=free))
+
+
 def test_saturated_numbers_are_not_passed_over():
     trace = outcome().trace._replace(saturated=np.arange(10))
     assert "9 numbers were too large for the quantizer" in " ".join(words.lead(outcome(trace=trace)))

@@ -78,7 +78,7 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None) -> Outc
         tolerance=tolerance,
         certified=certified,
         status=status.name,
-        settings=_settings(plan, int(trace.step[-1])),
+        settings=_settings(plan, int(trace.step[-1])) | _proofs(case),
         seconds=seconds | {"total": time.perf_counter() - began},
     )
 
@@ -193,6 +193,11 @@ def _settings(plan: plans.Plan, steps: int) -> dict[str, Any]:
         "penalty": said(plan.penalty) if plan.penalty else "none",
     }
     return parts | {"steps": steps, "seed": plan.seed, "device": jax.devices()[0].device_kind} | _versions()
+
+
+def _proofs(case: Case) -> dict[str, str]:
+    """What the computed steps rest on: below which number, by which proof, and what that assumes."""
+    return {f"{half}: stable below": str(limit) for half, limit in case.limits.items()}
 
 
 def _versions() -> dict[str, str]:

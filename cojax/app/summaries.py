@@ -156,6 +156,11 @@ def _totals(outcome: Outcome, steps: int) -> list[tuple[str, str]]:
     lines[5:5] = _softness(outcome)
     lines[3:3] = _worth(outcome)
     lines += _learned(outcome)
+    lines += [
+        (key.partition(":")[0] + " step", f"computed; stable below {value.partition(';')[0]})")
+        for key, value in outcome.settings.items()
+        if key.endswith(": stable below")
+    ]
     return [
         *lines,
         ("certificate", f"{verdict}: {worst:.1e} for the column share, {worst_run:.1e} for what the run minimises"),
