@@ -20,7 +20,7 @@ from cojax import theory
 NUM_DRAWN, NUM_NODES, NUM_STEPS = 60, 6, 4000
 MOST = 64.0  # a threshold is sought up to so many times the limit; more than that is reported as that
 ROUNDS = 14  # of bisection: to 0.03 %
-START = jnp.asarray(np.random.default_rng(9).normal(size=(NUM_NODES, 2)))
+START = np.random.default_rng(9).normal(size=(NUM_NODES, 2))  # made an array of JAX where its width is known
 
 
 def drawn(seed: int, num_graphs: int = 1) -> tuple[np.ndarray, np.ndarray]:
