@@ -236,7 +236,7 @@ def test_a_cost_below_the_optimum_is_said_with_its_reason():
 def test_what_soft_bounds_did_is_said_in_percent_beside_the_exact_figures():
     soft = outcome(run_certificate=outcome().run_certificate | {"price": -0.52})
     # 0.01 beyond a bound of 2; a price of -0.52 for -0.5.
-    assert "0.5\u00a0% of it, and its price is off by 4\u00a0%" in " ".join(words.lead(soft))
+    assert "(up to 0.5\u00a0% of a bound), and the price is off by 4\u00a0%" in " ".join(words.lead(soft))
     rows = {row[0]: row[1:] for row in words.soft_and_exact(soft)}
     assert rows["Price of one more unit"] == ("\u22120.52", "\u22120.5", "4\u00a0%")
     assert rows["Furthest beyond a bound"] == ("0.01", "0", "0.5\u00a0%")

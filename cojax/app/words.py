@@ -151,8 +151,8 @@ def _cost(outcome: Outcome) -> str:
 
 def _softness(outcome: Outcome) -> str:
     off = outcome.price_off_percent
-    price = f" and its price is off by {number(off, 2)}\u00a0%" if np.isfinite(off) else ""
-    return f", {number(outcome.overload_percent, 2)}\u00a0% of it{',' if price else ''}{price}"
+    price = f", and the price is off by {number(off, 2)}\u00a0%" if np.isfinite(off) else ""
+    return f" (up to {number(outcome.overload_percent, 2)}\u00a0% of a bound){price}"
 
 
 def soft_and_exact(outcome: Outcome) -> list[tuple[str, str, str, str]]:

@@ -13,7 +13,7 @@ from .._tree import Tree
 from ..problems import Decision, Problem
 from .allocations import Allocation, allocate
 from .fits import check_decision
-from .references import MOST_CG, MOST_DENSE, _direction, _Point, _total
+from .references import MOST_CG, MOST_DENSE, Point, newton_direction, total_and_slope
 from .soundness import stacked
 
 MOST_STEPS = 60
@@ -55,7 +55,7 @@ def _polished(problem: Problem, params: Tree) -> tuple[Tree, Allocation | None]:
 
 
 class _Search(NamedTuple):
-    here: _Point
+    here: Point
     direction: Array  # of Newton at `here`
     length: Array  # of the next step along it
     halvings: Array
@@ -72,15 +72,15 @@ def _best_params(problem: Problem, start: Tree) -> Float[Array, " d"]:
     def advance(search: _Search) -> _Search:
         # One look at one place in the program: the allocation in it is what takes long to compile.
         there = _look(problem, start, search.here.params + search.length * search.direction)
-        return _judged(search, there, lambda here: _direction(problem, start, here))
+        return _judged(search, there, lambda here: newton_direction(problem, start, here))
 
-    nowhere = _Point(flat, problem.lower, high, jnp.full_like(flat, high), jnp.zeros_like(flat, shape=()))
+    nowhere = Point(flat, problem.lower, high, jnp.full_like(flat, high), jnp.zeros_like(flat, shape=()))
     search = _Search(nowhere, jnp.zeros_like(flat), jnp.ones_like(high), zero, zero, jnp.asarray(False))
     search = lax.while_loop(lambda s: ~s.done & (s.steps < MOST_STEPS), advance, search)
     return search.here.params
 
 
-def _judged(search: _Search, there: _Point, newton: Callable[[_Point], Array]) -> _Search:
+def _judged(search: _Search, there: Point, newton: Callable[[Point], Array]) -> _Search:
     """Go on from `there` if enough of the promised descent came, or turn back half of the way."""
     here, eps = search.here, jnp.finfo(there.slope.dtype).eps
     steeper, size = jnp.linalg.norm(there.slope), jnp.linalg.norm(here.slope)
@@ -103,10 +103,10 @@ def _judged(search: _Search, there: _Point, newton: Callable[[_Point], Array]) -
     )
 
 
-def _look(problem: Problem, start: Tree, flat: Array) -> _Point:
+def _look(problem: Problem, start: Tree, flat: Array) -> Point:
     copies = stacked(problem, ravel_pytree(start)[1](flat))
     cpu = None if problem.budget is None else allocate(problem, copies).cpu
-    return _Point(flat, cpu, *_total(problem, start, flat, cpu))
+    return Point(flat, cpu, *total_and_slope(problem, start, flat, cpu))
 
 
 @_best_params.defjvp
