@@ -60,10 +60,15 @@ from .networks import network as network
 from .optimum import Allocation as Allocation
 from .optimum import Certificate as Certificate
 from .optimum import Reference as Reference
+from .optimum import Sensitivities as Sensitivities
+from .optimum import Shift as Shift
 from .optimum import allocate as allocate
 from .optimum import certificate as certificate
 from .optimum import is_certified as is_certified
+from .optimum import polish as polish
 from .optimum import reference as reference
+from .optimum import sensitivities as sensitivities
+from .optimum import shift as shift
 from .problems import Decision as Decision
 from .problems import Problem as Problem
 from .quantizers import AdaptiveQuantizer as AdaptiveQuantizer

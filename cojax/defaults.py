@@ -1,5 +1,6 @@
 """Methods with every number computed from the network and the problem, so that nobody need type one."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 
 from . import theory
 from ._checks import CojaxInputError
-from .layouts import Network
+from .layouts import Layout, Network
 from .links import Ideal
+from .matrices import Directed
 from .methods import (
     DGD,
     EXTRA,
@@ -46,6 +48,8 @@ GAIN = 0.5  # of Choco and LEAD over a quantized link
 # A law that is not linear ends in a cycle whose differences of marginal costs are about this part of the first ones.
 FLOOR = 0.01
 
+LOGGER = logging.getLogger("cojax")  # of a step, which proof it rests on
+
 Chosen = tuple[Any, Limit]
 
 
@@ -66,10 +70,15 @@ def tuned(kind: Callable[..., Method], problem: Problem, network: Network, start
         kind: one of the methods of `cojax`, for one half of the decision: `cojax.DIGing`, `cojax.Laplacian`, ....
         problem, network, start: as for `solve`.
 
-    Computes on the host, not under jit. Raises `CojaxInputError` for a kind without formulas, a half that the problem
-    does not have, a network that `theory.laplacians` refuses, and weights with which no step is stable.
+    Says what the step is and which proof it rests on to the logger "cojax", at the level INFO:
+    `logging.basicConfig(level="INFO")` shows it. Computes on the host, not under jit.
+
+    Raises `CojaxInputError` for a kind without formulas, a half that the problem does not have, a network that
+    `theory.laplacians` refuses, and weights with which no step is stable.
     """
-    return _chosen(kind, problem, network, start)[0]
+    method, limit = _chosen(kind, problem, network, start)
+    LOGGER.info("tuned(%s): step_size %.6g, stable below %s", kind.__name__, np.max(method.step_size), limit)
+    return method
 
 
 def limit(kind: Callable[..., Method], problem: Problem, network: Network, start: Decision) -> Limit:
@@ -92,9 +101,14 @@ def _chosen(kind: Callable[..., Method], problem: Problem, network: Network, sta
             f"tuned({name}) finds no stable step for the weights of this network, whose lambda_n is 2 or more; use "
             "smaller weights such as cojax.weights.metropolis, or DIGing, which can mix less."
         )
+    return method, over_link(limit, network)
+
+
+def over_link(limit: Limit, network: Network) -> Limit:
+    """`limit`, or without its proof where the link is not exact."""
     if isinstance(network.link, Ideal):
-        return method, limit
-    return method, Limit(limit.value, f"{limit.assumptions}; the link taken for an exact one", "heuristic")
+        return limit
+    return limit._replace(assumptions=f"{limit.assumptions}; the link taken for an exact one", kind="heuristic")
 
 
 def _smoothness(kind: Any, problem: Problem, start: Decision) -> float:
@@ -144,7 +158,7 @@ def _flow(kind: Any, problem: Problem, network: Network, start: Decision) -> Cho
     limit = limit._replace(value=limit.value / steepest)
     if kind in (FiniteTime, FixedTime, SingleBit):
         assumptions = f"{limit.assumptions}; until differences are {FLOOR:.0%} of those at the start"
-        limit = Limit(limit.value, assumptions, "sufficient")
+        limit = limit._replace(assumptions=assumptions, kind="sufficient")
     return _with_step(law, SHARE * limit.value), limit
 
 
@@ -175,15 +189,47 @@ def _accelerated(best: Callable[..., theory.Momentum], bound: Callable[..., Limi
     return rule
 
 
+def _tracking(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
+    """Half of the limit of a fixed graph; of that for any switching where it holds, because there the other does not.
+
+    `theory.unstable_switching` diverges below the limit that each of its graphs has alone.
+    """
+    proved = _switching(problem, network, start)
+    if proved is None:
+        return _by(theory.tracking_limit, mixing=MIXING)(kind, problem, network, start)
+    limit, mixing = proved
+    return kind(SHARE * limit.value, mixing=mixing), limit
+
+
+def _switching(problem: Problem, network: Network, start: Decision) -> tuple[Limit, float] | None:
+    """`theory.switching_limit` and a mixing that it allows; None where one graph is fixed or one is not connected."""
+    if not isinstance(network, Layout) or network.num_graphs == 1 or not theory.is_undirected(network):
+        return None
+    found, curvature = theory.spectrum(network), theory.learn_curvature(problem, start)
+    if not (found.lambda_2 > 1e-9 and curvature.mean_low > 0):
+        return None
+    mixing = min(MIXING, 2 / (found.lambda_2 + found.lambda_n))
+    return theory.switching_limit(network, curvature.high, curvature.mean_low, mixing), mixing
+
+
+def _directed(bound: Callable[..., Limit], undirected: Callable[..., Limit]) -> Callable[..., Chosen]:
+    """Half of `bound` over networks whose weights are not balanced, of `undirected` elsewhere."""
+
+    def rule(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
+        return _by(bound if isinstance(network, Directed) else undirected)(kind, problem, network, start)
+
+    return rule
+
+
 LEARNERS: dict[Any, Callable[..., Chosen]] = {
     DGD: _by(theory.dgd_limit),
     EXTRA: _by(theory.extra_limit),
     NIDS: _by(theory.nids_limit),
     ExactDiffusion: _by(theory.nids_limit),
-    DIGing: _by(theory.tracking_limit, mixing=MIXING),
-    PushPull: _by(theory.tracking_limit),
+    DIGing: _tracking,
+    PushPull: _directed(theory.push_pull_limit, theory.tracking_limit),
     ATCTracking: _by(theory.atc_limit),
-    PushDIGing: _by(theory.atc_limit),
+    PushDIGing: _directed(theory.push_diging_limit, theory.atc_limit),
     TrackingMomentum: _by(theory.tracking_momentum_limit, momentum=MOMENTUM),
     Choco: _compressed(theory.diffusion_limit),
     LEAD: _compressed(theory.nids_limit),

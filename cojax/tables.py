@@ -68,6 +68,43 @@ def read_nodes(path: str | Path, *, max_bytes: int = 50_000_000) -> Nodes:
     return Nodes(tuple(lines), {name: np.array(column) for name, column in values.items()})
 
 
+class Series(NamedTuple):
+    """A table of h rows, each with a label such as an hour, and one number in every column."""
+
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+    values: Float[np.ndarray, "h n"]
+
+
+def read_series(path: str | Path, *, max_bytes: int = 200_000_000) -> Series:
+    """The series of a CSV file: a header, then one line per hour; its first column labels the lines.
+
+    Args:
+        path: UTF-8 text, with or without a byte-order mark; columns separated by commas.
+        max_bytes: the largest file that is read.
+
+    Raises `CojaxInputError`, with file and line, for a file without a second column or a line, a repeated column or
+    label, a wrong number of cells, labels that are empty or not printable, and cells that are no finite number.
+    """
+    path = checked_path(path, max_bytes)
+    header, rows = csv_table(path)
+    if len(header) < 2:
+        raise CojaxInputError(f"{path} needs a column of labels and at least one of numbers, got {header[0]!r} only.")
+    lines: dict[str, str] = {}
+    values = array("d")
+    for where, (label, *cells) in rows:
+        label = label.strip()
+        if label == "" or not label.isprintable():
+            raise CojaxInputError(f"{where} needs a printable label in {header[0]}, got {label[:40]!r}.")
+        if label in lines:
+            raise CojaxInputError(f"{where} repeats the label {label!r} of {lines[label]}: every line needs its own.")
+        lines[label] = where
+        values.extend(number(cell, where, name) for cell, name in zip(cells, header[1:], strict=True))
+    if not lines:
+        raise CojaxInputError(f"{path} has a header but no lines of numbers: add one line per hour.")
+    return Series(tuple(lines), tuple(header[1:]), np.array(values).reshape(len(lines), -1))
+
+
 def read_samples(
     path: str | Path, *, max_bytes: int = MAX_BYTES
 ) -> tuple[Float[np.ndarray, "N d"], Float[np.ndarray, " N"]]:

@@ -102,7 +102,7 @@ def test_the_demo_is_certified_and_says_so(shown):
 
 def test_the_demo_writes_all_it_promises(shown):
     names = {path.name for path in shown.folder.iterdir()}
-    assert names >= {"report.html", "allocation.csv", "certificate.json", "trace.csv", "plan.toml"}
+    assert names >= {"report.html", "allocation.csv", "worth.csv", "certificate.json", "trace.csv", "plan.toml"}
     pictures = [path for path in shown.folder.iterdir() if path.suffix == ".png"]
     assert len(pictures) >= 3
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
@@ -129,6 +129,44 @@ def test_the_share_to_use_is_within_its_bounds_and_optimal_beside_an_independent
     np.testing.assert_allclose(share, np.clip(wanted + capacity * price, lower, upper), atol=1e-11)
     assert abs(shown.judgement()["price"] - price) < 1e-12
     assert [row["at_bound"] for row in shown.rows("allocation.csv")].count("upper") == 4
+
+
+def test_what_one_more_unit_is_worth_is_the_difference_of_two_exact_plans(shown):
+    """Quadratic costs without their bounds' neighbourhood left: differences are exact to second order."""
+    capacity, demand = (np.array(column) for column in zip(*demo.CENTRES.values(), strict=True))
+    lower, upper = demo.LEAST_LOAD * capacity, demo.MOST_LOAD * capacity
+
+    def least(budget, demand, lower, upper):
+        low, high = -10.0, 10.0
+        for _ in range(200):
+            price = (low + high) / 2
+            cpu = np.clip(demand + capacity * price, lower, upper)
+            low, high = (price, high) if cpu.sum() < budget else (low, price)
+        return ((cpu - demand) ** 2 / (2 * capacity)).sum()
+
+    def slope(**moves):
+        ends = [
+            least(
+                demo.BUDGET + sign * moves.get("budget", 0.0),
+                demand + sign * moves.get("demand", 0.0),
+                lower + sign * moves.get("lower", 0.0),
+                upper + sign * moves.get("upper", 0.0),
+            )
+            for sign in (1, -1)
+        ]
+        return (ends[0] - ends[1]) / 2e-4
+
+    worth = shown.judgement()["worth"]
+    # Differences over 2e-4 of numbers near 4.
+    np.testing.assert_allclose(worth["budget_plus_1"], slope(budget=1e-4), atol=1e-9)
+    for key, move, sign in (
+        ("upper_plus_1", "upper", 1),
+        ("lower_minus_1", "lower", -1),
+        ("demand_plus_1", "demand", 1),
+    ):
+        expected = [sign * slope(**{move: 1e-4 * row}) for row in np.eye(len(capacity))]
+        np.testing.assert_allclose(shown.column("worth.csv", key), expected, atol=1e-9)
+    np.testing.assert_allclose(sum(shown.column("worth.csv", "part_of_next_unit")), 1.0, rtol=1e-12)
 
 
 def test_the_reference_is_the_svm_that_scipy_finds_on_the_pooled_samples(shown):

@@ -56,7 +56,17 @@ def test_the_example_in_the_help_is_a_plan(tmp_path):
 def test_the_keys_in_the_help_are_all_keys_there_are():
     from cojax.app.help_texts import PLAN
 
-    for struct in (plans.Plan, plans.Nodes, plans.Cpu, plans.Graph, plans.Data, plans.Svm, plans.Link, plans.Learner):
+    for struct in (
+        plans.Plan,
+        plans.Nodes,
+        plans.Cpu,
+        plans.Graph,
+        plans.Data,
+        plans.Svm,
+        plans.Link,
+        plans.Learner,
+        plans.Hours,
+    ):
         assert [key for key in struct.__struct_fields__ if key not in PLAN] == []
 
 
@@ -290,3 +300,11 @@ def test_a_price_is_multiplied_by_the_pue_of_its_building(folder):
     written(folder, "node,price,curvature,pue\nOslo,2,1,1.5\nBergen,1,1,1\nTromso,-1,1,2\n", "nodes.csv")
     case = cases.ready(plans.read_plan(folder / "plan.toml"))
     np.testing.assert_array_equal(case.centres.columns["price"], [3, 1, -2])
+
+
+def test_a_case_says_which_proof_its_computed_steps_rest_on(folder):
+    case = cases.ready(plans.read_plan(folder / "plan.toml"))
+    limit = case.limits["allocate"]
+    assert case.plan.method.allocate.step_size == limit.value / 2
+    assert "tight by the descent lemma" in str(limit)
+    assert "learn" not in case.limits  # there is no model

@@ -12,6 +12,7 @@ from cojax._checks import CojaxInputError
 from cojax.app import words
 from cojax.app.outcome import Learned, Outcome
 from cojax.app.report import write_report
+from cojax.app.worth import Worth
 from cojax.plots import numerals
 from cojax.records import Trace
 
@@ -40,6 +41,15 @@ def outcome(**changes):
         "exact_cpu": exact,
         "exact_marginal": exact - demand,
         "price": -0.5,
+        "worth": Worth(
+            -0.5,
+            -0.5,
+            np.array([0.0, 0.25, 0.25, 0.5]),
+            np.array([0.5, 0.0, 0.0, 0.0]),
+            np.zeros(4),
+            {"demand": demand - exact},
+            np.zeros(4, bool),
+        ),
         "learned": Learned(
             "svm",
             "accuracy",
@@ -182,6 +192,7 @@ def test_a_large_table_is_cut_and_says_where_the_rest_is(tmp_path):
         **{name: ones for name in ("cpu", "marginal", "exact_cpu", "exact_marginal")},
         lower=0 * ones,
         upper=np.inf * ones,
+        worth=Worth(1.0, 1.0, ones, 0 * ones, 0 * ones, {}, ones > 0),
     )
     page = Page(write_report(tmp_path, many).read_text(encoding="utf-8"))
     assert "node 199" in page.text and "node 200" not in page.text
@@ -220,6 +231,23 @@ def test_a_cost_below_the_optimum_is_said_with_its_reason():
     assert "a share ended 0.01 CPU units beyond one" in text
     inside = outcome(cpu=outcome().exact_cpu, cost=1.01)
     assert "1\u00a0% above the optimum of 1, and every one is within its bounds" in " ".join(words.lead(inside))
+
+
+def test_what_soft_bounds_did_is_said_in_percent_beside_the_exact_figures():
+    soft = outcome(run_certificate=outcome().run_certificate | {"price": -0.52})
+    # 0.01 beyond a bound of 2; a price of -0.52 for -0.5.
+    assert "(up to 0.5\u00a0% of a bound), and the price is off by 4\u00a0%" in " ".join(words.lead(soft))
+    rows = {row[0]: row[1:] for row in words.soft_and_exact(soft)}
+    assert rows["Price of one more unit"] == ("\u22120.52", "\u22120.5", "4\u00a0%")
+    assert rows["Furthest beyond a bound"] == ("0.01", "0", "0.5\u00a0%")
+
+
+def test_what_one_more_unit_would_be_worth_and_where_is_in_the_report(page):
+    assert "What one more unit would be worth, and where" in page.text
+    assert f"{HOSTILE[0]}, whose upper bound, raised by one unit, would save 0.5" in words.worth(outcome(names=HOSTILE))
+    free = dataclasses.replace(outcome().worth, upper=np.zeros(4), budget_more=np.inf)
+    assert words.worth(outcome(worth=free)).startswith("Not one more unit of budget would fit")
+    assert "more room would save nothing" in words.worth(outcome(worth=free))
 
 
 def test_saturated_numbers_are_not_passed_over():

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from .. import costs, datasets, penalties, theory
 from .._checks import CojaxInputError
-from ..defaults import MIXING, SHARE
+from ..defaults import MIXING, SHARE, over_link
 from ..methods import DGD, EXTRA, CoOpt, DIGing, HeavyBall, Hold, Laplacian, Method
 from ..problems import Decision, Problem
 from . import plans, samples
@@ -31,6 +31,7 @@ class Case(NamedTuple):
     problem: Problem
     method: Method
     start: Decision
+    limits: dict[str, theory.Limit]  # by half, "learn" and "allocate": what the computed step is half of
 
 
 def ready(plan: Plan) -> Case:
@@ -47,11 +48,11 @@ def ready(plan: Plan) -> Case:
     plan = _with_penalty(plan, curvature, centres)
     dataset = None if plan.data is None else samples.prepared(plan)
     dealt = None if dataset is None else samples.dealt(plan, dataset, len(names))
-    plan = _with_steps(plan, wiring, curvature, dealt)
+    plan, limits = _with_steps(plan, wiring, curvature, dealt)
     problem = _problem(plan, centres, dealt)
     method = CoOpt(Hold() if dealt is None else _learner(plan), _allocator(plan))
     start = _start(plan, problem, centres, _zeros(plan, dataset, len(names)))
-    return Case(plan, names, centres, wiring, dataset, problem, method, start)
+    return Case(plan, names, centres, wiring, dataset, problem, method, start, limits)
 
 
 def _curvature(plan: Plan, centres: Centres) -> Float[np.ndarray, " n"] | None:
@@ -103,11 +104,13 @@ def _penalty_curvature(plan: Plan) -> float | None:
     return None
 
 
-def _with_steps(plan: Plan, wiring: Wiring, curvature: np.ndarray | None, samples: Any) -> Plan:
-    """The plan with the numbers of its methods computed where it gives none."""
-    learn, allocate = plan.method.learn, plan.method.allocate
+def _with_steps(
+    plan: Plan, wiring: Wiring, curvature: np.ndarray | None, samples: Any
+) -> tuple[Plan, dict[str, theory.Limit]]:
+    """The plan with the numbers of its methods computed where it gives none, and the limits that they come from."""
+    learn, allocate, limits = plan.method.learn, plan.method.allocate, {}
     if samples is not None:
-        learn = _learner_with_steps(plan, wiring, samples)
+        learn, limits["learn"] = _learner_with_steps(plan, wiring, samples)
     if allocate.step_size is None or (allocate.name == "heavy_ball" and allocate.momentum is None):
         extra = _penalty_curvature(plan)
         if curvature is None or extra is None:
@@ -115,45 +118,45 @@ def _with_steps(plan: Plan, wiring: Wiring, curvature: np.ndarray | None, sample
                 "$.method.allocate needs its numbers given: the curvature of this cost or penalty has no bound to "
                 "compute them from."
             )
-        allocate = _allocator_with_steps(allocate, wiring, curvature, extra)
+        allocate, limits["allocate"] = _allocator_with_steps(allocate, wiring, curvature, extra)
     method = msgspec.structs.replace(plan.method, learn=learn, allocate=allocate)
-    return msgspec.structs.replace(plan, method=method)
+    found = {name: over_link(one, wiring.network) for name, one in limits.items() if one is not None}
+    return msgspec.structs.replace(plan, method=method), found
 
 
-def _learner_with_steps(plan: Plan, wiring: Wiring, dealt: Any) -> plans.Learner:
+def _learner_with_steps(plan: Plan, wiring: Wiring, dealt: Any) -> tuple[plans.Learner, theory.Limit | None]:
     learn = plan.method.learn
     mixing = (learn.mixing or MIXING) if learn.name == "diging" else None
-    step = learn.step_size
+    step, limit = learn.step_size, None
     if step is None:
         smoothness = _smoothness(plan, dealt)
         if mixing is None:
-            limit = theory.extra_limit if learn.name == "extra" else theory.dgd_limit
-            step = SHARE * limit(wiring.network, smoothness).value
+            bound = theory.extra_limit if learn.name == "extra" else theory.dgd_limit
+            limit = bound(wiring.network, smoothness)
         else:
-            step = SHARE * theory.tracking_limit(wiring.network, smoothness, mixing).value
+            limit = theory.tracking_limit(wiring.network, smoothness, mixing)
+        step = SHARE * limit.value
     if step <= 0:
         raise CojaxInputError(
             f"$.method.learn needs step_size given: no step is safe for {learn.name} with the weights of this graph."
         )
-    return msgspec.structs.replace(learn, step_size=step, mixing=mixing)
+    return msgspec.structs.replace(learn, step_size=step, mixing=mixing), limit
 
 
 def _allocator_with_steps(
     allocate: plans.Allocator, wiring: Wiring, curvature: np.ndarray, extra: float
-) -> plans.Allocator:
+) -> tuple[plans.Allocator, theory.Limit | None]:
     if allocate.name == "laplacian":
         limit = theory.allocation_limit(wiring.network, curvature + extra)
-        return msgspec.structs.replace(allocate, step_size=SHARE * limit.value)
+        return msgspec.structs.replace(allocate, step_size=SHARE * limit.value), limit
     if not wiring.fixed:
         raise CojaxInputError(
             "$.method.allocate is heavy_ball, whose numbers can be computed for a fixed graph only: give both."
         )
     step, momentum = theory.heavy_ball(wiring.network, curvature, curvature + extra)
-    return msgspec.structs.replace(
-        allocate,
-        step_size=allocate.step_size or step,
-        momentum=momentum if allocate.momentum is None else allocate.momentum,
-    )
+    momentum = momentum if allocate.momentum is None else allocate.momentum
+    limit = None if allocate.step_size else theory.heavy_ball_limit(wiring.network, curvature + extra, momentum)
+    return msgspec.structs.replace(allocate, step_size=allocate.step_size or step, momentum=momentum), limit
 
 
 def _smoothness(plan: Plan, dealt: Any) -> float:

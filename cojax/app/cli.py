@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from .._checks import CojaxInputError
 from . import help_texts
@@ -32,9 +32,11 @@ class Plan:
     file: Path
     """The plan, a TOML file."""
     out: Path | None = None
-    """Folder for the results; by default the name of the plan with -result."""
+    """Folder for the results; by default the name of the plan with -result, or -hours."""
     resume: bool = False
     """Go on from the checkpoint that an interrupted or too short run left in that folder."""
+    hours: bool = False
+    """Solve every hour of the plan's series of prices instead of running the network."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-class Asked(NamedTuple):
-    """What the arguments ask for."""
-
-    plan: Any
-    out: Path  # the folder for the results
-    names: list[str] | None = None  # the methods of a contest; None where it is none
-    resume: bool = False
-
-
-def _asked(arguments: list[str]) -> Asked:
+def _asked(arguments: list[str]) -> Demo | Plan | Compare:
+    """The command that the arguments ask for."""
     import tyro
 
     # In the list of commands, one line each is enough.
@@ -90,37 +84,43 @@ def _asked(arguments: list[str]) -> Asked:
     named = {name: tyro.conf.subcommand(name, description=text, prefix_name=False) for name, text in told.items()}
     commands = Annotated[Demo, named["demo"]] | Annotated[Plan, named["plan"]] | Annotated[Compare, named["compare"]]
     positional = tyro.conf.PositionalRequiredArgs
-    command = tyro.cli(commands, prog="cojax", description=help_texts.COJAX, args=arguments, config=(positional,))
+    config = (positional, tyro.conf.FlagCreatePairsOff)
+    return tyro.cli(commands, prog="cojax", description=help_texts.COJAX, args=arguments, config=config)
+
+
+def _carried_out(command: Demo | Plan | Compare) -> int:
+    """Run a plan or a contest, say what it came to, and write it down."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)  # the command is a program of its own; the library never does this
+    from . import cases
     from .demo import demo_plan
     from .plans import read_plan
 
     if isinstance(command, Demo):
-        return Asked(demo_plan(steps=command.steps, seed=command.seed), command.out)
-    names = list(command.methods) if isinstance(command, Compare) else None
-    default = Path(f"{command.file.stem}-{'result' if names is None else 'contest'}")
-    resume = isinstance(command, Plan) and command.resume
-    return Asked(read_plan(command.file), default if command.out is None else command.out, names, resume)
+        return _run(cases.ready(demo_plan(steps=command.steps, seed=command.seed)), command.out)
+    plan = read_plan(command.file)
+    if isinstance(command, Plan) and command.hours:
+        return _hourly(plan, _folder(command, "hours"))
+    case = cases.ready(plan)
+    if isinstance(command, Compare):
+        return _contest(case, _folder(command, "contest"), list(command.methods))
+    return _run(case, _folder(command, "result"), resume=command.resume)
 
 
-def _carried_out(asked: Asked) -> int:
-    """Run a plan or a contest, say what it came to, and write it down."""
-    import jax
-    from tqdm import tqdm
+def _folder(command: Plan | Compare, ending: str) -> Path:
+    return Path(f"{command.file.stem}-{ending}") if command.out is None else command.out
 
-    jax.config.update("jax_enable_x64", True)  # the command is a program of its own; the library never does this
-    from . import cases
 
-    case = cases.ready(asked.plan)
+def _say_notes(case: Any) -> None:
     for note in case.wiring.notes:
         print(f"cojax: note: {note}", file=sys.stderr)
-    if asked.names is not None:
-        return _contest(case, asked.out, asked.names)
-    return _run(case, asked.out, asked.resume, tqdm)
 
 
 def _contest(case: Any, out: Path, names: list[str]) -> int:
     from . import contest
 
+    _say_notes(case)
     courses = contest.contest(case, names)
     print(contest.text(courses, case.plan.cpu.budget))
     contest.write_files(out, courses, case.plan.cpu.budget)
@@ -128,9 +128,12 @@ def _contest(case: Any, out: Path, names: list[str]) -> int:
     return CERTIFIED
 
 
-def _run(case: Any, out: Path, resume: bool, progress: Any) -> int:
+def _run(case: Any, out: Path, resume: bool = False) -> int:
+    from tqdm import tqdm
+
     from . import report, runs, summaries
 
+    _say_notes(case)
     checkpoint = out / CHECKPOINT
     if resume and not checkpoint.exists():
         print(f"cojax: note: {out} holds no checkpoint to resume: the run starts anew.", file=sys.stderr)
@@ -138,7 +141,7 @@ def _run(case: Any, out: Path, resume: bool, progress: Any) -> int:
         checkpoint.unlink()
     warnings.filterwarnings("ignore", "The checkpoint", RuntimeWarning)  # said below
     try:
-        with progress(total=case.plan.steps, unit="step", disable=None, leave=False, file=sys.stderr) as bar:
+        with tqdm(total=case.plan.steps, unit="step", disable=None, leave=False, file=sys.stderr) as bar:
             outcome = runs.run(case, bar.update, checkpoint)
     except runs.InterruptedRun as end:
         saved = f"they are saved in {checkpoint}, --resume goes on" if end.saved else f"{checkpoint} cannot be written"
@@ -151,7 +154,7 @@ def _run(case: Any, out: Path, resume: bool, progress: Any) -> int:
     except CojaxInputError as error:  # the numbers are there already, and no picture is worth losing them
         print(f"cojax: no report: {error}", file=sys.stderr)
         page = "no report"
-    print(f"Written to {out}: {page}, allocation.csv, certificate.json, trace.csv, plan.toml.")
+    print(f"Written to {out}: {page}, allocation.csv, worth.csv, certificate.json, trace.csv, plan.toml.")
     return _code(outcome, checkpoint)
 
 
@@ -162,3 +165,14 @@ def _code(outcome: Any, checkpoint: Path) -> int:
         return NOT_CERTIFIED
     checkpoint.unlink(missing_ok=True)
     return CERTIFIED if outcome.saved else NOT_SAVED
+
+
+def _hourly(plan: Any, out: Path) -> int:
+    """Solve every hour of a plan, say what they came to, and write it down."""
+    from . import hourly_files, hours
+
+    found = hours.hourly(plan)
+    print(hourly_files.text(found))
+    hourly_files.write_files(out, found)
+    print(f"Written to {out}: hours.csv, nodes.csv, shares.csv, hours.json, hours.png, rents.png, plan.toml.")
+    return CERTIFIED if found.solved.certified.all() else NOT_CERTIFIED

@@ -88,6 +88,11 @@ Keys:
              allocate = { name = "laplacian" (step_size), or "heavy_ball" (step_size, momentum) }
              numbers that are left out are computed from bounds on curvature and the graphs' spectra;
              extra is exact on a fixed graph only, dgd nowhere
+  [hours]    file, prices by the hour: a .csv with a column of labels, then one column of prices per node
+
+With --hours the network is left alone: every line of [hours] file takes the place of the column price, and all of them
+are allocated exactly, priced and certified in one program. Writes hours.csv (per hour: cost, price of one more and of
+one less unit, rents, the node where room is worth most, certified), nodes.csv, shares.csv, hours.json and two pictures.
 
 Exit codes: 0 certified, 2 bad input, 3 not certified within the steps, 4 no plan is possible, 5 certified but no
 checkpoint could be written, 130 after Ctrl-C, 143 after SIGTERM.

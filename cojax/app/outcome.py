@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..records import Trace
+from .worth import Worth
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Outcome:
     exact_cpu: Float[np.ndarray, " n"]
     exact_marginal: Float[np.ndarray, " n"]
     price: float  # of the optimum: what one more unit of budget costs, everywhere off the bounds
+    worth: Worth  # of one more unit of budget, of bounds and of every column
     learned: Learned | None  # None of a plan without data
     positions: dict[str, tuple[float, float]] | None  # by node: degrees east, degrees north
     edges: tuple[tuple[int, int], ...]  # of the union of all graphs, by row
@@ -71,3 +73,27 @@ class Outcome:
     def overload(self) -> float:
         """The largest distance of a share of `cpu` from its bounds, 0 inside."""
         return float(np.maximum(np.maximum(self.lower - self.cpu, self.cpu - self.upper), 0).max())
+
+    @property
+    def exact_overload(self) -> float:
+        """As `overload`, of `exact_cpu`: 0, or a rounding error."""
+        return float(np.maximum(np.maximum(self.lower - self.exact_cpu, self.exact_cpu - self.upper), 0).max())
+
+    @property
+    def overload_percent(self) -> float:
+        """The largest distance of a share of `cpu` beyond a bound, in percent of that bound; of the upper one at 0."""
+        beyond = np.stack([self.lower - self.cpu, self.cpu - self.upper])
+        sizes = np.abs(np.stack([np.where(self.lower == 0, self.upper, self.lower), self.upper]))
+        # A bound that is infinite is never passed; one of 0 between infinite or zero ones has no size of its own.
+        return float((100 * np.maximum(beyond, 0) / np.where((sizes > 0) & np.isfinite(sizes), sizes, 1)).max())
+
+    @property
+    def run_price(self) -> float:
+        """What one more unit of budget seems to cost at `cpu`, to nodes that take soft bounds for part of the cost."""
+        return self.run_certificate.get("price", np.nan)
+
+    @property
+    def price_off_percent(self) -> float:
+        """How far `run_price` is from the price of the exact allocation, in percent of that."""
+        off = 100 * abs(self.run_price - self.price)
+        return off / abs(self.price) if self.price else np.nan

@@ -50,6 +50,12 @@ class Cpu(Struct, forbid_unknown_fields=True, frozen=True):
     cost: Literal["deviation", "price", "delay"] | None = None
 
 
+class Hours(Struct, forbid_unknown_fields=True, frozen=True):
+    """Prices by the hour, for `cojax plan --hours`: a CSV of labels and one column per node."""
+
+    file: str
+
+
 class Graph(Struct, forbid_unknown_fields=True, frozen=True):
     """Who is linked to whom: a name of `cojax.graphs.named`, or a file (.graphml, or .csv of links)."""
 
@@ -179,6 +185,7 @@ class Plan(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     penalty: Power | Softplus | Barrier | None = None
     method: Methods = Methods()
     link: Link = Link()
+    hours: Hours | None = None
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -231,7 +238,8 @@ def _moved(plan: Plan, move: Callable[[str], str]) -> Plan:
         )
 
     data = plan.data and moved(plan.data, "file", "test_file")
-    return msgspec.structs.replace(plan, nodes=moved(plan.nodes, "file"), graph=moved(plan.graph, "file"), data=data)
+    nodes, graph, hours = moved(plan.nodes, "file"), moved(plan.graph, "file"), plan.hours and moved(plan.hours, "file")
+    return msgspec.structs.replace(plan, nodes=nodes, graph=graph, data=data, hours=hours)
 
 
 def _without_none(content: Any) -> Any:

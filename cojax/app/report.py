@@ -65,6 +65,9 @@ def write_report(folder: str | Path, outcome: Outcome) -> Path:
             pictures=[(picture, _inline(picture.ax.figure)) for picture in pictures],
             columns=_columns(outcome),
             num_rows=min(len(outcome.names), MOST_ROWS),
+            worth=words.worth(outcome),
+            worth_columns=_worth_columns(outcome),
+            soft=words.soft_and_exact(outcome),
             certificate=words.certificate(outcome),
             settings=list(_flat(outcome.settings)),
             plan=plan.read_text(encoding="utf-8", errors="replace") if plan.is_file() else None,
@@ -135,6 +138,24 @@ def _columns(outcome: Outcome) -> list[Column]:
         own = [words.score(outcome.learned, float(value)) for value in outcome.learned.local_scores]
         columns.append(Column(f"Own {outcome.learned.score}", own))
     return [Column(head, cells[:MOST_ROWS]) for head, cells in columns]
+
+
+def _worth_columns(outcome: Outcome) -> list[Column]:
+    """What one more unit would be worth at every node, cut as the node table is."""
+    found = outcome.worth
+    numbers = {"Part of the next unit": found.next_unit}
+    numbers |= {"Upper bound + 1 saves": found.upper, f"Lower bound {numerals.MINUS} 1 saves": found.lower}
+    numbers |= {f"{name.capitalize()} + 1 costs": slopes for name, slopes in found.columns.items()}
+    columns = [Column("Node", list(outcome.names))]
+    columns += [Column(head, _without_zeros(np.asarray(values))) for head, values in numbers.items()]
+    if found.one_sided.any():
+        columns.append(Column("One way only", ["yes" if flag else numerals.DASH for flag in found.one_sided]))
+    return [Column(head, cells[:MOST_ROWS]) for head, cells in columns]
+
+
+def _without_zeros(values: np.ndarray) -> list[str]:
+    """Aligned numbers; a plain 0 where nothing would change, so that the eye finds where something would."""
+    return ["0" if value == 0 else text for value, text in zip(values, numerals.aligned(values), strict=True)]
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

@@ -16,13 +16,13 @@ from jaxtyping import Float
 
 from ..costs import Separable
 from ..loop import Solution
-from ..optimum.allocations import Allocation, allocate, marginals
+from ..optimum.allocations import Allocation, marginals
 from ..optimum.certificates import Certificate, certificate, is_certified
 from ..optimum.references import Reference, reference
 from ..pieces import Ran, in_pieces
 from ..problems import Decision, Problem, Softened
 from ..status import Status
-from . import plans
+from . import plans, worth
 from .cases import Case, model_cost
 from .outcome import Outcome
 from .scores import learned
@@ -55,8 +55,9 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpo
     x, trace = ran.solution.x, jax.tree.map(np.asarray, ran.solution.trace)
     status = Status(int(ran.solution.status))
     central = _central_model(case)
-    shares = _shares_only(case)
-    allocation = jax.jit(allocate)(shares)
+    shares = shares_only(case)
+    priced = worth.found(shares)
+    allocation = priced.allocation
     exact = Decision(x.params, allocation.cpu)
     judge = jax.jit(certificate)
     judged, judged_exact = judge(_as_asked(case), x), judge(_as_asked(case), exact)
@@ -78,6 +79,7 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpo
         exact_cpu=np.asarray(allocation.cpu),
         exact_marginal=_marginal(shares, allocation.cpu),
         price=float(allocation.price),
+        worth=worth.worth(shares, case.centres.columns, priced),
         learned=None if central is None else learned(case, x.params, central.params),
         positions=case.centres.positions or case.wiring.positions,
         edges=case.wiring.pairs,
@@ -92,7 +94,7 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpo
         tolerance=tolerance,
         certified=certified,
         status=status.name,
-        settings=_settings(plan, int(trace.step[-1])),
+        settings=_settings(plan, int(trace.step[-1])) | _proofs(case),
         seconds=seconds | {"total": time.perf_counter() - began},
         saved=ran.kept,
     )
@@ -152,7 +154,7 @@ def as_run(case: Case) -> Problem:
     return Problem(cost, (problem.data, problem.lower, problem.upper), problem.budget, lower=lower, upper=upper)
 
 
-def _shares_only(case: Case) -> Problem:
+def shares_only(case: Case) -> Problem:
     """The CPU half, which does not depend on the model: the cost of a plan is a plain sum."""
     problem = case.problem
     cost = Separable(None, case.problem.cost.allocate)  # pyright: ignore[reportFunctionMemberAccess]
@@ -214,6 +216,11 @@ def _settings(plan: plans.Plan, steps: int) -> dict[str, Any]:
         "penalty": said(plan.penalty) if plan.penalty else "none",
     }
     return parts | {"steps": steps, "seed": plan.seed, "device": jax.devices()[0].device_kind} | _versions()
+
+
+def _proofs(case: Case) -> dict[str, str]:
+    """What the computed steps rest on: below which number, by which proof, and what that assumes."""
+    return {f"{half}: stable below": str(limit) for half, limit in case.limits.items()}
 
 
 def _versions() -> dict[str, str]:

@@ -1,7 +1,5 @@
 """An outcome as text on a terminal, and as files that a spreadsheet or another program reads."""
 
-import csv
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -10,6 +8,7 @@ import numpy as np
 from .._checks import CojaxInputError
 from .outcome import Outcome
 from .plans import Plan, write_plan
+from .sheets import write_csv
 from .words import ENDS, at_bounds
 
 MOST_ROWS = 60  # on a terminal; allocation.csv has all nodes
@@ -28,15 +27,17 @@ def text(outcome: Outcome) -> str:
 
 
 def write_files(folder: Path, plan: Plan, outcome: Outcome) -> None:
-    """allocation.csv, trace.csv, certificate.json and plan.toml.
+    """allocation.csv, worth.csv, trace.csv, certificate.json and plan.toml.
 
     Raises `CojaxInputError` where the folder cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         columns = _columns(outcome)
-        _write_csv(folder / "allocation.csv", columns, zip(*columns.values(), strict=True))
-        _write_csv(
+        write_csv(folder / "allocation.csv", columns, zip(*columns.values(), strict=True))
+        columns = worth_columns(outcome)
+        write_csv(folder / "worth.csv", columns, zip(*columns.values(), strict=True))
+        write_csv(
             folder / "trace.csv", outcome.trace._fields, zip(*(part.tolist() for part in outcome.trace), strict=True)
         )
         judged = msgspec.json.format(msgspec.json.encode(_judgement(outcome)), indent=2)
@@ -44,13 +45,6 @@ def write_files(folder: Path, plan: Plan, outcome: Outcome) -> None:
         write_plan(folder / "plan.toml", plan)
     except OSError as error:
         raise CojaxInputError(f"The results cannot be written to {folder}: {error.strerror}.") from error
-
-
-def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(header)
-        writer.writerows(rows)
 
 
 def _columns(outcome: Outcome) -> dict[str, list]:
@@ -63,6 +57,15 @@ def _columns(outcome: Outcome) -> dict[str, list]:
         columns["samples"] = outcome.learned.num_samples.tolist()
         columns[outcome.learned.score.replace(" ", "_")] = outcome.learned.local_scores.tolist()
     return columns
+
+
+def worth_columns(outcome: Outcome) -> dict[str, list]:
+    """What one more unit would change the least cost by, one row per node."""
+    worth = outcome.worth
+    columns = {"node": list(outcome.names), "part_of_next_unit": worth.next_unit.tolist()}
+    columns |= {"upper_plus_1": (0.0 - worth.upper).tolist(), "lower_minus_1": (0.0 - worth.lower).tolist()}
+    columns |= {f"{name}_plus_1": slopes.tolist() for name, slopes in worth.columns.items()}
+    return columns | {"one_sided": worth.one_sided.tolist()}
 
 
 def _sides(outcome: Outcome) -> list[str]:
@@ -82,6 +85,12 @@ def _judgement(outcome: Outcome) -> dict:
         "run_against_hard_bounds": outcome.certificate,
         "cost": {"exact": outcome.exact_cost, "run": outcome.cost, "reference": outcome.reference_cost},
         "price": outcome.price,
+        "worth": {"budget_plus_1": outcome.worth.budget_more, "budget_minus_1": -outcome.worth.budget_less},
+        "soft_bounds": {
+            "price": outcome.run_price,
+            "overload_percent": outcome.overload_percent,
+            "price_off_percent": outcome.price_off_percent,
+        },
         "largest_imbalance": outcome.imbalance,
         "largest_overload": outcome.overload,
     }
@@ -138,12 +147,37 @@ def _totals(outcome: Outcome, steps: int) -> list[tuple[str, str]]:
         ("bounds", over),
         ("told", _told(outcome, steps)),
     ]
+    lines[5:5] = _softness(outcome)
+    lines[3:3] = _worth(outcome)
     lines += _learned(outcome)
+    lines += [
+        (key.partition(":")[0] + " step", f"computed; stable below {value.partition(';')[0]})")
+        for key, value in outcome.settings.items()
+        if key.endswith(": stable below")
+    ]
     return [
         *lines,
         ("certificate", f"{verdict}: {worst:.1e} for the column share, {worst_run:.1e} for what the run minimises"),
         ("", f"(largest relative error; {outcome.tolerance:g} allowed); the run {ENDS[outcome.status]}"),
     ]
+
+
+def _softness(outcome: Outcome) -> list[tuple[str, str]]:
+    if not (outcome.overload > 0 and np.isfinite(outcome.run_price)):
+        return []
+    off = f"{outcome.overload_percent:.2g} % over a bound, price {outcome.run_price:.5g}"
+    return [("", f"{off} or {outcome.price_off_percent:.2g} % off; exact: 0 % over, price {outcome.price:.5g}")]
+
+
+def _worth(outcome: Outcome) -> list[tuple[str, str]]:
+    """Where one more unit of room would save most."""
+    worth = outcome.worth
+    room = np.maximum(worth.upper, worth.lower)
+    best = int(np.argmax(room))
+    if not room[best] > 0:
+        return [("worth", "no bound is in the way: no node would save by one more unit of room")]
+    side = "upper bound one unit higher" if worth.upper[best] >= worth.lower[best] else "lower bound one unit lower"
+    return [("worth", f"{outcome.names[best]} with its {side} would save {room[best]:.5g}, the most of all nodes")]
 
 
 def _told(outcome: Outcome, steps: int) -> str:

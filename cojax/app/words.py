@@ -158,8 +158,45 @@ def _cost(outcome: Outcome) -> str:
         return f"{run}, and every one is within its bounds."
     return (
         f"{run}; bounds are soft while they negotiate, and a share ended {number(outcome.overload, 2)} CPU units "
-        "beyond one. The exact allocation beside it keeps all bounds, costs "
+        f"beyond one{_softness(outcome)}. The exact allocation beside it keeps all bounds, costs "
         f"{number(outcome.exact_cost, 5)}, and is the one to use."
+    )
+
+
+def _softness(outcome: Outcome) -> str:
+    off = outcome.price_off_percent
+    price = f", and the price is off by {number(off, 2)}\u00a0%" if np.isfinite(off) else ""
+    return f" (up to {number(outcome.overload_percent, 2)}\u00a0% of a bound){price}"
+
+
+def soft_and_exact(outcome: Outcome) -> list[tuple[str, str, str, str]]:
+    """What soft bounds did to the run: name, in the run, exact, and how far apart these are."""
+    cost = 100 * (outcome.cost - outcome.exact_cost) / abs(outcome.exact_cost) if outcome.exact_cost else np.nan
+    rows = (
+        ("Cost", outcome.cost, outcome.exact_cost, cost),
+        ("Price of one more unit", outcome.run_price, outcome.price, outcome.price_off_percent),
+        ("Furthest beyond a bound", outcome.overload, outcome.exact_overload, outcome.overload_percent),
+    )
+    return [(name, number(run, 5), number(exact, 5), f"{number(off, 2)}\u00a0%") for name, run, exact, off in rows]
+
+
+def worth(outcome: Outcome) -> str:
+    """The most that one more unit would be worth, in a sentence."""
+    found = outcome.worth
+    said = f"One more unit of budget would cost {number(found.budget_more, 5)}"
+    if not np.isfinite(found.budget_more):
+        said = "Not one more unit of budget would fit within the bounds"
+    if found.budget_more != found.budget_less and np.isfinite(found.budget_less):
+        said += f", one less would save {number(found.budget_less, 5)}"
+    room = np.maximum(found.upper, found.lower)
+    best = int(np.argmax(room))
+    if not room[best] > 0:
+        return f"{said}. No bound is in the way: more room would save nothing at any node."
+    side = "raised" if found.upper[best] >= found.lower[best] else "lowered"
+    bound = "upper" if side == "raised" else "lower"
+    return (
+        f"{said}. Room is worth most at {outcome.names[best]}, whose {bound} bound, {side} by one unit, would save "
+        f"{number(room[best], 5)}."
     )
 
 

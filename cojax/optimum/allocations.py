@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
@@ -13,6 +12,7 @@ from .._checks import CojaxInputError
 from .._tree import Tree
 from ..problems import Decision, Problem
 from . import prices
+from .fits import check_cost_of, check_nodes, check_problem
 
 # One sweep solves separable costs; Newton after each sweep ends the others in a few.
 MOST_SWEEPS = 100
@@ -48,7 +48,8 @@ def allocate(problem: Problem, params: Tree = None) -> Allocation:
     Nothing is raised while running: a cost that is not finite inside of its bounds gives NaN or a wrong answer,
     which `certificate` shows and `reference` names.
 
-    Raises `CojaxInputError` for a problem without a budget, or params with a wrong first axis.
+    Raises `CojaxInputError` for a problem without a budget, params with a wrong first axis, and params that the cost
+    cannot be computed from.
     """
     _check(problem, params)
     assert problem.lower is not None
@@ -210,13 +211,8 @@ def _settled(slopes: Callable, lower: Table, upper: Table, budget: Array, cpu: T
 
 
 def _check(problem: Problem, params: Tree) -> None:
-    if not isinstance(problem, Problem):
-        raise CojaxInputError(f"allocate needs a cojax Problem, got {type(problem).__name__}.")
+    check_problem("allocate", problem)
     if problem.budget is None:
         raise CojaxInputError("allocate needs a problem with a budget, got None; pass budget=... to Problem.")
-    for leaf in jax.tree.leaves(params):
-        if np.shape(leaf)[:1] != (problem.num_nodes,):
-            raise CojaxInputError(
-                f"allocate needs {problem.num_nodes} nodes on the first axis of params, got shape {np.shape(leaf)}; "
-                "stack one copy per node."
-            )
+    check_nodes("allocate", problem, params)
+    check_cost_of("allocate", problem, Decision(params, problem.lower))

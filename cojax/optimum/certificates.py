@@ -13,6 +13,7 @@ from ..problems import Decision, Problem
 from ..records import disagreement, overload
 from . import prices
 from .allocations import Table, columns, marginals, with_curvatures
+from .fits import check_decision
 
 # A node's best share at a price, its resources in turn; one turn is exact where the cost does not couple them.
 MOST_TURNS = 50
@@ -53,7 +54,9 @@ def certificate(problem: Problem, x: Decision) -> Certificate:
 
     A half that the decision lacks, params or cpu, has zeros. Works under jit and vmap; r resources share each scalar,
     the largest counts, and `price` is (r,). Source of the gap: Boyd, Vandenberghe, Convex Optimization, 2004, ch. 5.
+    Raises `CojaxInputError` for a decision of other shapes than the problem's, or that its cost cannot be computed of.
     """
+    check_decision("certificate", problem, x)
     params = jax.tree.map(lambda mean, leaf: jnp.broadcast_to(mean, leaf.shape), _tree.node_mean(x.params), x.params)
     costs = problem.costs(Decision(params, x.cpu))
     gradient, largest_gradient = _params_gradient(problem, Decision(params, x.cpu))

@@ -36,7 +36,7 @@ class Reference(NamedTuple):
     certificate: Certificate
 
 
-class _Point(NamedTuple):
+class Point(NamedTuple):
     params: Array  # one copy, raveled
     cpu: Array | None  # the best shares at these params
     value: Array  # least total cost at these params
@@ -110,7 +110,7 @@ def _minimised(problem: Problem, start: Tree, tolerance: float | None) -> Tree:
         small = float(jnp.linalg.norm(here.slope)) <= wanted * size
         if small and polished:
             return unravel(here.params)
-        direction = _direction(problem, start, here)
+        direction = newton_direction(problem, start, here)
         there, promise = _searched(problem, start, here, direction)
         hidden = promise <= 16 * eps * abs(float(here.value))
         better = jnp.linalg.norm(there.slope) < jnp.linalg.norm(here.slope)
@@ -127,7 +127,7 @@ def _minimised(problem: Problem, start: Tree, tolerance: float | None) -> Tree:
     )
 
 
-def _searched(problem: Problem, start: Tree, here: _Point, direction: Array) -> tuple[_Point, float]:
+def _searched(problem: Problem, start: Tree, here: Point, direction: Array) -> tuple[Point, float]:
     """The first of 1, 1/2, 1/4, ... steps that keeps a part of the promised descent; and the promise."""
     promise = -float(jnp.vdot(here.slope, direction))
     noise = 8 * float(jnp.finfo(direction.dtype).eps) * abs(float(here.value))
@@ -141,14 +141,14 @@ def _searched(problem: Problem, start: Tree, here: _Point, direction: Array) -> 
     return here, promise
 
 
-def _look(problem: Problem, start: Tree, flat: Array) -> _Point:
+def _look(problem: Problem, start: Tree, flat: Array) -> Point:
     copies = stacked(problem, ravel_pytree(start)[1](flat))
     cpu = None if problem.budget is None else _allocate(problem, copies).cpu
-    return _Point(flat, cpu, *_total(problem, start, flat, cpu))
+    return Point(flat, cpu, *total_and_slope(problem, start, flat, cpu))
 
 
 @jax.jit
-def _total(problem: Problem, start: Tree, flat: Array, cpu: Array | None) -> tuple[Array, Array, Array]:
+def total_and_slope(problem: Problem, start: Tree, flat: Array, cpu: Array | None) -> tuple[Array, Array, Array]:
     """The total cost, its gradient in the params, and the largest norm of one node's gradient."""
 
     def cost(params, cpu, data):
@@ -167,10 +167,10 @@ def _inner(problem: Problem, cpu: Array | None) -> Array | None:
     return prices.pulled_in(cpu.reshape(lower.shape), lower, upper).reshape(cpu.shape)
 
 
-def _curve(problem: Problem, start: Tree, here: _Point) -> Callable[[Array], Array]:
+def _curve(problem: Problem, start: Tree, here: Point) -> Callable[[Array], Array]:
     """The Hessian of V as a product: the params move, the best shares follow, and the gradient feels both."""
     if here.cpu is None:
-        return jax.linearize(lambda flat: _total(problem, start, flat, None)[1], here.params)[1]
+        return jax.linearize(lambda flat: total_and_slope(problem, start, flat, None)[1], here.params)[1]
     unravel = ravel_pytree(start)[1]
     lower, upper, budget = columns(problem)
     cpu, shape = here.cpu.reshape(lower.shape), here.cpu.shape
@@ -180,7 +180,7 @@ def _curve(problem: Problem, start: Tree, here: _Point) -> Callable[[Array], Arr
         return marginals(problem, stacked(problem, unravel(flat)))
 
     hessian = with_curvatures(slopes(here.params), near)[1]
-    felt = jax.linearize(lambda flat, cpu: _total(problem, start, flat, cpu)[1], here.params, here.cpu)[1]
+    felt = jax.linearize(lambda flat, cpu: total_and_slope(problem, start, flat, cpu)[1], here.params, here.cpu)[1]
     pushed = jax.linearize(lambda flat: slopes(flat)(near), here.params)[1]
     free = (cpu > lower) & (cpu < upper)
 
@@ -192,7 +192,7 @@ def _curve(problem: Problem, start: Tree, here: _Point) -> Callable[[Array], Arr
 
 
 @jax.jit
-def _direction(problem: Problem, start: Tree, here: _Point) -> Array:
+def newton_direction(problem: Problem, start: Tree, here: Point) -> Array:
     """The Newton direction, with the Hessian's eigenvalues made positive."""
     flat, slope, curve = here.params, here.slope, _curve(problem, start, here)
     if flat.size > MOST_DENSE:

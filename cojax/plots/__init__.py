@@ -1,8 +1,12 @@
 """Pictures of a network, its shares, and a run; matplotlib is loaded when the first one is drawn."""
 
 from .contests import contest as contest
+from .economics import price_series as price_series
+from .economics import rents as rents
 from .pictures import convergence as convergence
 from .pictures import network as network
 from .pictures import prices as prices
 from .pictures import scaling as scaling
 from .pictures import shares as shares
+from .theories import lyapunov as lyapunov
+from .theories import root_locus as root_locus

@@ -1,13 +1,21 @@
 """What theory knows before a run: spectra of networks, curvature of problems, and the steps that both allow."""
 
+from .counterexamples import Switching as Switching
+from .counterexamples import tracking_matrix as tracking_matrix
+from .counterexamples import unstable_switching as unstable_switching
 from .curvatures import Curvature as Curvature
 from .curvatures import LearnCurvature as LearnCurvature
 from .curvatures import ShareCurvature as ShareCurvature
 from .curvatures import curvature as curvature
 from .curvatures import learn_curvature as learn_curvature
 from .curvatures import share_curvature as share_curvature
+from .directed import DirectedSpectrum as DirectedSpectrum
+from .directed import directed_spectrum as directed_spectrum
+from .directed import push_diging_limit as push_diging_limit
+from .directed import push_pull_limit as push_pull_limit
 from .flows import lyapunov as lyapunov
 from .flows import pencil_eigenvalues as pencil_eigenvalues
+from .flows import potential as potential
 from .limits import Limit as Limit
 from .limits import allocation_limit as allocation_limit
 from .limits import atc_limit as atc_limit
@@ -20,6 +28,8 @@ from .limits import sector_limit as sector_limit
 from .limits import switching_limit as switching_limit
 from .limits import tracking_limit as tracking_limit
 from .limits import tracking_momentum_limit as tracking_momentum_limit
+from .loci import RootLocus as RootLocus
+from .loci import root_locus as root_locus
 from .momenta import Momentum as Momentum
 from .momenta import heavy_ball as heavy_ball
 from .momenta import heavy_ball_limit as heavy_ball_limit
@@ -27,6 +37,7 @@ from .momenta import nesterov as nesterov
 from .momenta import nesterov_limit as nesterov_limit
 from .spectra import Spectrum as Spectrum
 from .spectra import is_fixed as is_fixed
+from .spectra import is_undirected as is_undirected
 from .spectra import laplacians as laplacians
 from .spectra import spectrum as spectrum
 from .stalls import stall_floor as stall_floor

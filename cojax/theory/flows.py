@@ -75,5 +75,21 @@ def lyapunov(network: Network, method: Any) -> Callable[[Problem, Decision, Any]
     return record
 
 
+def potential(params: Tree = None) -> Callable[[Problem, Decision, Any], Float[Array, ""]]:
+    """A record, for `cojax.solve(..., record=...)`: the total cost of the shares, soft bounds included.
+
+    It is the Lyapunov function of the allocators without memory: below `allocation_limit`, for convex costs, it falls
+    at every step of `Laplacian` over any sequence of graphs with any loss. With momentum it may rise on its way down.
+
+    Args: params, (n, ...) in every leaf, at which costs that have a model too are taken, so that only the shares count.
+    """
+
+    def record(problem: Problem, x: Decision, state: Any) -> Float[Array, ""]:
+        soft = problem.softened()
+        return soft.costs(Decision(params, x.cpu)).sum()
+
+    return record
+
+
 def _square(tree: Tree) -> Float[Array, ""]:
     return jnp.stack([(leaf.astype(jnp.result_type(float)) ** 2).sum() for leaf in jax.tree.leaves(tree)]).sum()

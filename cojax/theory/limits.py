@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 Kind = Literal["tight", "sufficient", "heuristic"]
+PENCIL = "the numerical range of the pencil and Jury's test"
+COMPARISON = "a comparison system of disagreement, tracking error and distance"
+DESCENT = "the descent lemma: the total cost falls at every step"
+UNPROVED = "the formula of a simpler case"
+ROOTS = "the roots of every mode's polynomial"
+NONEXPANSIVE = "averaging and gradient steps that move no two points apart"
+SMOOTH = "smooth convex costs, fixed graph, exact links"
 TOGETHER = "smooth convex costs, exact links: two runs over one sequence of graphs never move apart"
 EQUAL = "equal convex quadratic costs, every other convex quadratic no worse; fixed graph, exact links"
 
@@ -28,6 +35,11 @@ class Limit(NamedTuple):
     value: float
     assumptions: str
     kind: Kind
+    proof: str = ""  # the argument that the number comes from
+
+    def __str__(self) -> str:
+        by = f" by {self.proof}" if self.proof else ""
+        return f"{self.value:.6g} ({self.kind}{by}; {self.assumptions})"
 
 
 def dgd_limit(network: Network, smoothness: float) -> Limit:
@@ -39,8 +51,8 @@ def dgd_limit(network: Network, smoothness: float) -> Limit:
     _check("dgd_limit", smoothness)
     value = max(2.0 - _lambda_n(network), 0.0) / smoothness
     if not is_fixed(network):
-        return _for_undirected(network, Limit(value, TOGETHER, "sufficient"))
-    return Limit(value, f"{TOGETHER}; tight for {EQUAL}", "tight")
+        return _for_undirected(network, Limit(value, TOGETHER, "sufficient", NONEXPANSIVE))
+    return Limit(value, f"{TOGETHER}; tight for {EQUAL}", "tight", NONEXPANSIVE)
 
 
 def extra_limit(network: Network, smoothness: float) -> Limit:
@@ -50,7 +62,7 @@ def extra_limit(network: Network, smoothness: float) -> Limit:
     """
     _check("extra_limit", smoothness)
     value = max(2.0 - _lambda_n(network), 0.0) / smoothness
-    return _for_fixed(network, Limit(value, "smooth convex costs, fixed graph, exact links", "sufficient"))
+    return _for_fixed(network, Limit(value, SMOOTH, "sufficient", "Shi et al. 2015"))
 
 
 def nids_limit(network: Network, smoothness: float) -> Limit:
@@ -60,7 +72,7 @@ def nids_limit(network: Network, smoothness: float) -> Limit:
     """
     _check("nids_limit", smoothness)
     value = 2.0 / smoothness if _lambda_n(network) < 2 else 0.0
-    return _for_fixed(network, Limit(value, f"smooth convex costs, fixed graph; tight for {EQUAL}", "tight"))
+    return _for_fixed(network, Limit(value, f"{SMOOTH}; tight for {EQUAL}", "tight", "Li et al. 2019"))
 
 
 def diffusion_limit(network: Network, smoothness: float) -> Limit:
@@ -68,8 +80,8 @@ def diffusion_limit(network: Network, smoothness: float) -> Limit:
     _check("diffusion_limit", smoothness)
     value = 2.0 / smoothness if _lambda_n(network) < 2 else 0.0
     if not is_fixed(network):
-        return _for_undirected(network, Limit(value, TOGETHER, "sufficient"))
-    return Limit(value, f"{TOGETHER}; tight for {EQUAL}", "tight")
+        return _for_undirected(network, Limit(value, TOGETHER, "sufficient", NONEXPANSIVE))
+    return Limit(value, f"{TOGETHER}; tight for {EQUAL}", "tight", NONEXPANSIVE)
 
 
 def tracking_limit(network: Network, smoothness: float, mixing: float = 1.0) -> Limit:
@@ -79,7 +91,7 @@ def tracking_limit(network: Network, smoothness: float, mixing: float = 1.0) -> 
     """
     _check("tracking_limit", smoothness, mixing=mixing)
     value = max(2.0 - mixing * _lambda_n(network), 0.0) ** 2 / (2.0 * smoothness)
-    return _for_fixed(network, Limit(value, f"convex quadratic costs; tight for {EQUAL}", "tight"))
+    return _for_fixed(network, Limit(value, f"convex quadratic costs; tight for {EQUAL}", "tight", PENCIL))
 
 
 def tracking_momentum_limit(network: Network, smoothness: float, momentum: float) -> Limit:
@@ -91,7 +103,7 @@ def tracking_momentum_limit(network: Network, smoothness: float, momentum: float
     check_number("tracking_momentum_limit", "momentum", momentum, at_least=0.0, below=1.0, shaped=())
     room = max(2.0 - _lambda_n(network), 0.0)
     value = room * (room + 2.0 * momentum) / (2.0 * smoothness)
-    return Limit(value, "convex quadratic costs with one Hessian, fixed graph, exact links", "heuristic")
+    return Limit(value, "convex quadratic costs with one Hessian, fixed graph, exact links", "heuristic", ROOTS)
 
 
 def atc_limit(network: Network, smoothness: float) -> Limit:
@@ -106,9 +118,9 @@ def atc_limit(network: Network, smoothness: float) -> Limit:
         return tracking_limit(network, smoothness)
     lowest = 1.0 - _lambda_n(network)
     if lowest > -1e-12:  # the eigenvalues of a complete graph are 1 up to rounding
-        return Limit(2.0 / smoothness, f"convex quadratic costs; tight for {EQUAL}", "tight")
+        return Limit(2.0 / smoothness, f"convex quadratic costs; tight for {EQUAL}", "tight", PENCIL)
     value = max(min(2.0, (1.0 - lowest**2) / -lowest), 0.0) / smoothness
-    return Limit(value, "convex quadratic costs with one Hessian, fixed graph, exact links", "heuristic")
+    return Limit(value, "convex quadratic costs with one Hessian, fixed graph, exact links", "heuristic", ROOTS)
 
 
 def switching_limit(
@@ -129,7 +141,7 @@ def switching_limit(
     low = math.exp(-rho / 2) * min(map(second_eigenvalue, laplacians(network)))
     high = math.exp(rho / 2) * _lambda_n(network)
     if low <= 0 or _loses_links(network):
-        return Limit(0.0, assumptions, "sufficient")
+        return Limit(0.0, assumptions, "sufficient", COMPARISON)
     if mixing > 2 / (low + high) * (1 + 1e-12):
         raise CojaxInputError(
             f"switching_limit needs mixing <= 2 / (lambda_2 + lambda_n) = {2 / (low + high):.6g}, got {mixing:g}: "
@@ -139,7 +151,7 @@ def switching_limit(
     # The root without cancellation: crowd u^2 + (low + high) u - low^2 = 0 with u = alpha L.
     root = 2.0 * low**2 / (low + high + math.sqrt((low + high) ** 2 + 4.0 * crowd * low**2))
     value = min(mixing * root / smoothness, 2.0 / (smoothness + convexity))
-    return _for_undirected(network, Limit(value, assumptions, "sufficient"))
+    return _for_undirected(network, Limit(value, assumptions, "sufficient", COMPARISON))
 
 
 def paper_limit(network: Network, smoothness: float, rho: float = 0.0) -> Limit:
@@ -151,7 +163,9 @@ def paper_limit(network: Network, smoothness: float, rho: float = 0.0) -> Limit:
     _check("paper_limit", smoothness)
     check_number("paper_limit", "rho", rho, at_least=0.0, shaped=())
     value = min(map(second_eigenvalue, laplacians(network))) / (smoothness * (1.0 + rho / 2.0))
-    return _for_fixed(network, Limit(value, "continuous time, convex quadratic costs, fixed graph", "sufficient"))
+    return _for_fixed(
+        network, Limit(value, "continuous time, convex quadratic costs, fixed graph", "sufficient", "arXiv 2510.25176")
+    )
 
 
 def sector_limit(network: Network, smoothness: float, rho: float = 0.0) -> Limit:
@@ -174,8 +188,8 @@ def allocation_limit(network: Network, curvature: Any, rho: float = 0.0) -> Limi
     assumptions = "convex costs with second derivatives <= D, any sequence of graphs, any loss of links"
     value = 2.0 * math.exp(-rho / 2.0) / most if most > 0 else math.inf
     if fixed:
-        return Limit(value, f"{assumptions}; tight for quadratic costs on one graph", "tight")
-    return _for_undirected(network, Limit(value, assumptions, "sufficient"))
+        return Limit(value, f"{assumptions}; tight for quadratic costs on one graph", "tight", DESCENT)
+    return _for_undirected(network, Limit(value, assumptions, "sufficient", DESCENT))
 
 
 def largest_scaled(network: Network, curvature: Any) -> float:
@@ -204,12 +218,12 @@ def _loses_links(network: Network) -> bool:
 
 def _for_fixed(network: Network, limit: Limit) -> Limit:
     """`limit`, or without its proof where the graph is not one and the same undirected graph at every step."""
-    return limit if is_fixed(network) else limit._replace(kind="heuristic")
+    return limit if is_fixed(network) else limit._replace(kind="heuristic", proof=UNPROVED)
 
 
 def _for_undirected(network: Network, limit: Limit) -> Limit:
     """`limit`, or without its proof where the graphs are directed: `laplacians` has their symmetric parts only."""
-    return limit if is_undirected(network) else limit._replace(kind="heuristic")
+    return limit if is_undirected(network) else limit._replace(kind="heuristic", proof=UNPROVED)
 
 
 def _check(owner: str, smoothness: float, convexity: float = 1.0, mixing: float = 1.0) -> None:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from .._checks import CojaxInputError, check_number
 from ..layouts import Network
-from .limits import Limit, largest_scaled, scaled
+from .limits import ROOTS, UNPROVED, Limit, largest_scaled, scaled
 from .spectra import is_fixed, laplacians, second_eigenvalue
 
 
@@ -55,8 +55,9 @@ def nesterov_limit(network: Network, curvature: Any, momentum: float) -> Limit:
 
 def _limit(network: Network, curvature: Any, factor: float) -> Limit:
     most = largest_scaled(network, curvature)
-    kind = "tight" if is_fixed(network) else "heuristic"
-    return Limit(factor / most if most > 0 else math.inf, "quadratic costs, fixed graph, exact links", kind)
+    fixed = is_fixed(network)
+    kind, proof = ("tight", ROOTS) if fixed else ("heuristic", UNPROVED)
+    return Limit(factor / most if most > 0 else math.inf, "quadratic costs, fixed graph, exact links", kind, proof)
 
 
 def _ends(owner: str, network: Network, low: Any, high: Any) -> tuple[float, float]:

@@ -29,7 +29,12 @@ def stall_floor(quantizer: Quantizer, price: float, curvature: Any) -> Limit:
     check_number("stall_floor", "price", price, shaped=())
     half = _half_cell(quantizer, float(price))
     value = float((half**2 / (2.0 * np.atleast_1d(np.asarray(curvature, np.float64)))).sum())
-    return Limit(value, "convex costs, all marginal costs at rest in the cell of the optimal price", "sufficient")
+    return Limit(
+        value,
+        "convex costs, all marginal costs at rest in the cell of the optimal price",
+        "sufficient",
+        "strong duality",
+    )
 
 
 def _half_cell(quantizer: Quantizer, price: float) -> float:

@@ -1,0 +1,175 @@
+"""A plan for every hour: as an interior-point solver prices it, certified, and readable by a spreadsheet."""
+
+import csv
+import json
+from pathlib import Path
+
+import clarabel
+import numpy as np
+import pytest
+from scipy import sparse
+
+from cojax import CojaxInputError, tables
+from cojax.app import hourly_files, hours, plans, sheets
+from cojax.app.cli import main
+
+PRICES = Path(__file__).parents[2] / "shared" / "data" / "prices_usd_per_mwh_2024_hourly_22regions.csv"
+NAMES = ("Oslo", "=Bergen", "Tromso")
+CAPACITY, CURVATURE, PUE = np.array([40.0, 25.0, 10.0]), np.array([2.0, 4.0, 8.0]), np.array([1.5, 1.25, 1.0])
+PLAN = """
+[nodes]
+names = ["Oslo", "=Bergen", "Tromso"]
+capacity = [40.0, 25.0, 10.0]
+curvature = [2.0, 4.0, 8.0]
+pue = [1.5, 1.25, 1.0]
+[cpu]
+budget = 45.0
+[graph]
+name = "ring"
+[hours]
+file = "prices.csv"
+"""
+
+
+def clarabel_of(price, curvature, budget, lower, upper):
+    """Shares, the multiplier of the sum, and those of the upper bounds."""
+    settings = clarabel.DefaultSettings()
+    settings.verbose = False
+    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-12
+    size = len(price)
+    found = clarabel.DefaultSolver(
+        sparse.diags_array(curvature).tocsc(),
+        price,
+        sparse.csc_matrix(np.vstack([np.ones(size), -np.eye(size), np.eye(size)])),
+        np.concatenate([[budget], -lower, upper]),
+        [clarabel.ZeroConeT(1), clarabel.NonnegativeConeT(2 * size)],
+        settings,
+    ).solve()
+    multipliers = np.array(found.z)
+    return np.array(found.x), -multipliers[0], multipliers[size + 1 :]
+
+
+def written(folder, prices, plan=PLAN, names=NAMES):
+    with (folder / "prices.csv").open("w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["hour", "Elsewhere", *reversed(names)])
+        writer.writerows([f"h{k}", 1.0, *reversed(row)] for k, row in enumerate(prices))
+    path = folder / "plan.toml"
+    path.write_text(plan)
+    return path
+
+
+@pytest.fixture(scope="module")
+def prices():
+    """Two days of prices that go below zero and spike."""
+    random = np.random.default_rng(0)
+    prices = random.normal(50, 60, (48, 3))
+    prices[[5, 17], [0, 2]] = 15_637.0
+    prices[11] = -364.0
+    return prices
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, prices):
+    folder = tmp_path_factory.mktemp("hours")
+    assert main(["plan", str(written(folder, prices)), "--hours", "--out", str(folder / "out")]) == 0
+    return folder / "out"
+
+
+def rows(path):
+    with path.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_every_hour_is_that_of_an_interior_point_solver_with_its_price_and_rents(ran, prices):
+    found, shares = rows(ran / "hours.csv"), rows(ran / "shares.csv")
+    for row, own, price in zip(found, shares, prices * PUE, strict=True):
+        cpu, dual, rents = clarabel_of(price, CURVATURE, 45.0, np.zeros(3), CAPACITY)
+        scale = 1e-7 * max(1.0, np.abs(price).max())  # the interior-point solver's own precision
+        np.testing.assert_allclose([float(value) for value in list(own.values())[1:]], cpu, atol=1e-6)
+        np.testing.assert_allclose(float(row["price"]), dual, atol=scale)
+        np.testing.assert_allclose(float(row["upper_rents"]), rents.sum(), atol=scale)
+        np.testing.assert_allclose(float(row["cost"]), price @ cpu + CURVATURE @ cpu**2 / 2, atol=100 * scale)
+
+
+def test_every_hour_is_certified_and_the_summary_says_so(ran):
+    assert {row["certified"] for row in rows(ran / "hours.csv")} == {"True"}
+    summary = json.loads((ran / "hours.json").read_text())
+    assert summary["certified"] == summary["hours"] == 48
+
+
+def test_one_allocation_for_all_hours_is_never_cheaper(ran):
+    for row in rows(ran / "hours.csv"):
+        assert float(row["fixed_allocation_cost"]) >= float(row["cost"]) * (1 - 1e-12)  # rounding
+
+
+def test_a_name_that_looks_like_a_formula_is_text_in_every_table(ran):
+    assert "'=Bergen" in (ran / "shares.csv").read_text().splitlines()[0]
+    assert [row["node"] for row in rows(ran / "nodes.csv")][1] == "'=Bergen"
+
+
+@pytest.mark.parametrize(
+    ("cell", "kept"), [("=1+1", "'=1+1"), (" @SUM", "' @SUM"), ("-x", "'-x"), ("Köln", "Köln"), (-1.5, -1.5)]
+)
+def test_only_names_are_defused(cell, kept):
+    assert sheets.defused(cell) == kept
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('[hours]\nfile = "prices.csv"', "", "add \\[hours\\]"),
+        ('"Tromso"', '"Narvik"', "no column for 'Narvik'"),
+        ("budget = 45.0", 'budget = 45.0\ncost = "deviation"', "to be price, got deviation"),
+        ("names = [", "# names = [", "needs the names of the nodes"),
+        ("budget = 45.0", "budget = 80.0", "No plan is possible"),
+    ],
+)
+def test_a_plan_without_hours_to_solve_is_one_sentence(tmp_path, old, new, said):
+    assert old in PLAN
+    path = written(tmp_path, np.ones((2, 3)), PLAN.replace(old, new))
+    with pytest.raises(CojaxInputError, match=said) as caught:
+        hours.hourly(plans.read_plan(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hour\n1\n", "at least one of numbers"),
+        ("hour,a\n", "no lines of numbers"),
+        ("hour,a\nx,1\nx,2\n", "repeats the label 'x'"),
+        ("hour,a\n,1\n", "printable label"),
+        ("hour,a\nx,nan\n", "finite number for a"),
+    ],
+)
+def test_a_series_with_a_mistake_is_refused_at_its_line(tmp_path, text, said):
+    (tmp_path / "series.csv").write_text(text)
+    with pytest.raises(CojaxInputError, match=said):
+        tables.read_series(tmp_path / "series.csv")
+
+
+@pytest.mark.skipif(not PRICES.exists(), reason="needs ../shared/data")
+def test_a_year_of_22_regions_is_certified_hour_by_hour_and_a_sample_is_that_of_an_interior_point_solver(tmp_path):
+    names = PRICES.open().readline().strip().split(",")[1:]
+    capacity = np.linspace(20, 120, 22).round()
+    curvature = 30 / capacity
+    table = ["node,capacity,curvature", *(f"{n},{c},{s}" for n, c, s in zip(names, capacity, curvature, strict=True))]
+    (tmp_path / "nodes.csv").write_text("\n".join(table) + "\n")
+    plan = plans.Plan(
+        nodes=plans.Nodes(file=str(tmp_path / "nodes.csv")),
+        cpu=plans.Cpu(budget=900.0),
+        graph=plans.Graph(name="ring"),
+        hours=plans.Hours(str(PRICES)),
+    )
+    found = hours.hourly(plan)
+    assert found.prices.shape == (8784, 22)
+    assert found.prices.min() < -300 and found.prices.max() > 15_000, "the data lost its spikes"
+    assert found.solved.certified.all(), hourly_files.text(found)
+    spikes = np.argsort(found.prices.max(1))[-5:]
+    for hour in [*spikes, *np.argsort(found.prices.min(1))[:5], *range(0, 8784, 900)]:
+        cpu, dual, rents = clarabel_of(found.prices[hour], curvature, 900.0, np.zeros(22), capacity)
+        # What the interior-point solver reaches beside prices of up to 15 000.
+        np.testing.assert_allclose(found.solved.cpu[hour], cpu, atol=1e-4)
+        np.testing.assert_allclose(found.solved.more.budget[hour], dual, atol=1e-3)
+        np.testing.assert_allclose(-found.solved.more.upper[hour], rents, atol=1e-3)
