@@ -8,12 +8,14 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "cojax"
 LAYERS = [
     {"_checks", "_layout_checks", "_tree", "_grid", "quantizers", "sparse"},
-    {"edges", "links", "problems", "costs", "penalties", "weights"},
+    {"edges", "links", "problems", "changing", "costs", "penalties", "weights"},
     {"layouts", "matrices", "minibatches", "readers", "halos", "shards", "cutting"},
     {"lossy", "intermittent", "networks", "sharding"},
+    {"faults", "schedules", "checksums", "books", "ledger"},
     {"methods"},
     {"records", "status", "theory"},
     {"loop", "optimum", "defaults"},
+    {"rejoining"},
     {"graphs", "tables", "datasets", "plots", "comparisons", "sweeps"},
     {"app"},
 ]
