@@ -102,8 +102,13 @@ def main() -> None:
     for name, link in LINKS.items():
         base = cojax.network(graph, link=link)
         for delay in DELAYS:
-            late = cojax.Delayed(base, delay)
-            add("on, one way", name, delay, lambda rate, late=late: cojax.Ledger(cojax.LossyOneWay(late, rate)))
+            late = cojax.Delayed(network=base, most=delay)
+            add(
+                "on, one way",
+                name,
+                delay,
+                lambda rate, late=late: cojax.Ledger(network=cojax.LossyOneWay(network=late, rate=rate)),
+            )
     show(rows)
     save("faults", rows, nodes=NUM_NODES, steps=NUM_STEPS, budget=BUDGET)
 
