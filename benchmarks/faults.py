@@ -1,3 +1,4 @@
+# pyright: reportCallIssue=false
 """What loss and delay cost over a ledger, and over a network whose two ends both see a loss.
 
 DIGing and Laplacian on one random graph of 20 nodes, quadratic costs, float64; step sizes and mixing tuned for the
