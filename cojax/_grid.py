@@ -37,11 +37,31 @@ def _on_grid_jvp(primals, tangents):
     return on_grid(*primals), tangents[0]
 
 
+def wrap(counter: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
+    """A multiple of `grid` modulo so many of them that sums and differences of two such numbers are exact.
+
+    Differences come back right up to half of that: 8 times the largest share at the start in float32, 32 in float64.
+    """
+    span = jnp.ldexp(grid, _precision(counter))
+    return counter - span * jnp.round(counter / span)
+
+
 def round_budget(budget: Float[Array, "*r"]) -> Float[Array, "*r"]:
     """The budget with its last bits cleared, so that every grid of `grid_of` with shares below it divides it."""
     info = jnp.finfo(budget.dtype)
     rounded = lax.reduce_precision(budget, info.nexp, _precision(budget) - _headroom(budget) - 2)
     return budget + lax.stop_gradient(rounded - budget)
+
+
+def common_grid(budgets: Float[Array, "s *r"]) -> Float[Array, ""]:
+    """The power of two that the budgets of a run are rounded to, so that its shares can sum to each of them."""
+    _, exponent = jnp.frexp(jnp.max(jnp.abs(budgets)))
+    return jnp.ldexp(jnp.ones((), budgets.dtype), exponent + _headroom(budgets) + 2 - _precision(budgets))
+
+
+def largest_share(cpu: Float[Array, "n *r"]) -> Float[Array, ""]:
+    """The largest share that is exact on the grid of `cpu`."""
+    return jnp.ldexp(grid_of(cpu), _precision(cpu))
 
 
 @jax.custom_jvp

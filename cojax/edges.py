@@ -4,11 +4,13 @@ import abc
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from . import _grid, _tree
 from ._checks import CojaxInputError, check_number, floating, is_concrete
+from ._tree import Tree
 
 
 class Odd(eqx.Module):
@@ -97,6 +99,10 @@ class Along(eqx.Module):
     def __call__(self, weights: Float[Array, "..."], difference: Float[Array, "..."]) -> Float[Array, "..."]:
         """What flows in at this end; `weights` has the leading axes of `difference`, one number per edge."""
 
+    def fold(self, counter: Float[Array, "..."]) -> Float[Array, "..."]:
+        """A cumulative counter of flows, or a difference of two, brought back to where it is exact."""
+        return counter
+
 
 class Weigh(Along):
     """w * (heard_j - heard_i): linear, so a network may compute it as a matrix product."""
@@ -138,6 +144,33 @@ class Transfer(Along):
         weights = weights.astype(difference.dtype)
         factor = _tree.spread(self.step_size, weights) * weights
         return _grid.on_grid(_tree.spread(factor, difference) * self.odd(difference), self.grid)
+
+    def fold(self, counter: Float[Array, "..."]) -> Float[Array, "..."]:
+        # A counter may circle for ever: it wraps, as sequence numbers do, and differences of two stay right.
+        return _grid.wrap(counter, self.grid)
+
+
+def add_arrivals(flow: Tree, along: Tree, arrivals: Float[Array, "n *r"] | None) -> Tree:
+    """`flow` with what reaches the nodes from outside, (n, *r) or None, added to what moves their shares."""
+    if arrivals is None:
+        return flow
+    laws = jax.tree.leaves(along, is_leaf=is_law)
+    if not any(isinstance(law, Transfer) for law in laws):
+        raise CojaxInputError(
+            "A budget that changes needs an allocator whose shares move by Transfer, got a method without one; use "
+            "CoOpt(allocate=Laplacian(...))."
+        )
+
+    def part(law: Along, flow: Tree) -> Tree:
+        moves = isinstance(law, Transfer)
+        return jax.tree.map(lambda leaf: leaf + arrivals.astype(leaf.dtype) if moves else leaf, flow)
+
+    return jax.tree.map(part, along, flow, is_leaf=is_law)
+
+
+def is_law(node: Any) -> bool:
+    """Whether a node of a prefix tree of laws is one of them."""
+    return isinstance(node, Along)
 
 
 def check_linear(owner: str, law: Along) -> None:

@@ -37,6 +37,9 @@ class Intermittent(Network):
                 f"Intermittent needs a network, got {type(self.network).__name__}; make one by cojax.network(...)."
             )
 
+        if self.network.keeps_books:
+            raise CojaxInputError("Intermittent needs a network without a ledger; put the Ledger outermost.")
+
     @property
     def link(self) -> Link:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.network.link

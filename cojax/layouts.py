@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from ._checks import is_concrete
 from ._layout_checks import check_edges, check_offsets, check_table
 from ._tree import Tree
-from .edges import Along
+from .edges import Along, add_arrivals, is_law
 from .links import Ideal, Link, Wire
 
 # The slots of a table are summed in groups of this many, one Python loop each: more compile slowly, fewer run slowly.
@@ -31,6 +31,7 @@ class Network(eqx.Module):
     """
 
     link: eqx.AbstractVar[Link]
+    keeps_books: ClassVar[bool] = False  # whether it is a `Ledger`, which no other network may wrap
 
     @property
     @abc.abstractmethod
@@ -77,6 +78,14 @@ class Layout(Network):
 
         return _map_along(recall, along, wire.near)
 
+    def exchange(self, wire: Wire, along: Tree, arrivals: Array | None) -> tuple[Tree, Wire]:
+        """The flow of one step, with what reaches the shares from outside, and the wire after it."""
+        return add_arrivals(self.flow(wire, along), along, arrivals), wire
+
+    def awake(self, before: Tree, after: Tree) -> Tree:
+        """The state of a method after a step: that before it, at nodes that are down."""
+        return after
+
     @abc.abstractmethod
     def hear(self, law: Along, heard: Array) -> Array:
         """The flow of one array of the message, (n, ...), where all neighbours of a node heard the same of it."""
@@ -106,7 +115,7 @@ def _map_along(flow: Callable[[Along, Array], Array], along: Tree, message: Tree
     def part(law: Along, message: Tree) -> Tree:
         return jax.tree.map(lambda leaf: flow(law, leaf), message)
 
-    return jax.tree.map(part, along, message, is_leaf=lambda node: isinstance(node, Along))
+    return jax.tree.map(part, along, message, is_leaf=is_law)
 
 
 def sum_slots(law: Along, weights: Array, index: Array, rows: Array, heard: Array) -> Array:

@@ -25,6 +25,7 @@ class Wire(NamedTuple):
     scale: Tree = None  # the state of a quantizer that adapts, shaped as what it rounds, or the level of an event
     bits: Any = 0.0  # told so far by one node to one neighbour
     saturated: Any = 0  # numbers so far, of all nodes, that lay beyond the outermost level
+    books: Any = None  # what the ends of every edge have written down, where messages may be lost one way or late
 
 
 class Link(eqx.Module):

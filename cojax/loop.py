@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from . import _grid
 from ._checks import CojaxInputError, whole_number
 from ._tree import Tree
+from .books import on_the_way
 from .layouts import Network
 from .links import Wire
 from .methods import Method
@@ -26,7 +27,7 @@ class State(NamedTuple):
     """All that the next step needs: feed it back into `solve` and the run goes on, bitwise as one long run."""
 
     step: Int[Array, ""]  # steps done
-    imbalance: Float[Array, ""]  # largest |sum of cpu - budget| over all steps so far
+    imbalance: Float[Array, ""]  # largest |sum of cpu, on its way too, - budget| over all steps so far
     method: Any
     grad: Tree  # gradient at the decision
     wire: Wire  # what neighbours hear in the next step
@@ -46,31 +47,34 @@ class Solution(NamedTuple):
 def init(problem: Problem, network: Network, method: Method, start: Decision) -> State:
     """The state before the first step: the gradient at `start`, told to the neighbours once."""
     _check_sizes(problem, network, start)
+    _check_kept(problem, network, method)
     _check_cost(problem, start)
     grad = problem.at(0).grad(start)
     inner = method.init(start, grad)
     net = network.at(0)
     wire = net.link.open(method.message(inner, grad), net)
-    progress = begun(start, grad)
-    return State(jnp.zeros((), jnp.int32), _imbalance(problem.at(0), start), inner, grad, wire, progress)
+    off = total_off(problem.at(0), start, wire, method.along(inner))
+    return State(jnp.zeros((), jnp.int32), off, inner, grad, wire, begun(start, grad))
 
 
 def step(problem: Problem, network: Network, method: Method, state: State) -> State:
     """One pure step: hear, update, take the gradient, tell."""
-    flow = network.at(state.step).flow(state.wire, method.along(state.method))
-    return advance(problem, network, method, state, flow)
+    flow, wire = network.at(state.step).exchange(
+        state.wire, method.along(state.method), problem.arrivals(state.step + 1)
+    )
+    return advance(problem, network, method, state._replace(wire=wire), flow)
 
 
 def advance(problem: Problem, network: Network, method: Method, state: State, flow: Tree) -> State:
     """The rest of a step, after hearing: all of it that a batch of runs maps over."""
-    inner = method.update(state.method, state.grad, flow)
+    inner = network.at(state.step).awake(state.method, method.update(state.method, state.grad, flow))
     x = method.query(inner)
     now = problem.at(state.step + 1)
     grad = now.grad(x)
     # Told at the end and carried: computed here it runs once per node, inside the next gather once per neighbour.
     after = network.at(state.step + 1)
     wire = after.link.tell(method.message(inner, grad), state.wire, after)
-    imbalance = jnp.maximum(state.imbalance, _imbalance(now, x))
+    imbalance = jnp.maximum(state.imbalance, total_off(now, x, wire, method.along(inner)))
     return State(state.step + 1, imbalance, inner, grad, wire, state.progress)
 
 
@@ -177,10 +181,11 @@ def _shape_wire(state: State, shapes: Wire) -> State:
     return state._replace(wire=jax.tree.map(lambda leaf, like: leaf.reshape(like.shape), state.wire, shapes))
 
 
-def _imbalance(problem: Problem, x: Decision) -> Float[Array, ""]:
+def total_off(problem: Problem, x: Decision, wire: Wire, along: Tree) -> Float[Array, ""]:
+    """|sum of cpu, with what is on its way over the wire, - budget|, exact."""
     if x.cpu is None or problem.budget is None:
         return jnp.zeros(())
-    return _grid.imbalance(x.cpu, problem.budget)
+    return _grid.imbalance(jnp.concatenate([x.cpu, *on_the_way(wire.books, along)]), problem.budget)
 
 
 def _shown(value: Any) -> str:
@@ -219,6 +224,16 @@ def _check_cost(problem: Problem, start: Decision) -> None:
     if shape != (problem.num_nodes,) or not jnp.issubdtype(dtype, jnp.floating):
         one = type(costs).__name__ if shape is None else f"shape {shape[1:]} and dtype {dtype}"
         raise CojaxInputError(f"The cost of a node needs to be one real number, of shape (), got {one}.")
+
+
+def _check_kept(problem: Problem, network: Network, method: Method) -> None:
+    """Whether the shares may be given a flow that does not sum to zero in every single step."""
+    allocator = getattr(method, "allocate", method)
+    if not allocator.adds_flow and (network.keeps_books or problem.arrivals(0) is not None):
+        raise CojaxInputError(
+            f"{type(allocator).__name__} moves shares by more than the flow of a step, which a Ledger or a budget that "
+            "changes cannot account for; use HeavyBall or Nesterov."
+        )
 
 
 def _check_sizes(problem: Problem, network: Network, start: Decision) -> None:

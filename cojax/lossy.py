@@ -37,6 +37,8 @@ class Lossy(Network):
             raise CojaxInputError(
                 "Lossy needs an undirected network, got a Digraph: a lost direction breaks its balance."
             )
+        if network.keeps_books:
+            raise CojaxInputError("Lossy needs a network without a ledger, got one with it; put the Ledger outermost.")
         network.link.check(fixed=False, symmetric=True)
         self.network = network
         self.rate = floating(rate)
@@ -51,7 +53,7 @@ class Lossy(Network):
         return self.network.num_nodes
 
     def at(self, k):
-        low_word, high_word = _words(self.key, k)
+        low_word, high_word = key_words(self.key, k)
         # Compared as integers, so that the same links fail in float32 and in float64.
         threshold = (jnp.asarray(self.rate, jnp.float32) * 2.0**24).astype(jnp.uint32)
 
@@ -92,7 +94,7 @@ class RandomGraph(Network):
         return self.size
 
     def at(self, k):
-        low_word, high_word = _words(self.key, k)
+        low_word, high_word = key_words(self.key, k)
         nodes = jnp.arange(self.size)
         bits = pair_bits(low_word, high_word, nodes[:, None], nodes[None, :])
         uniform = (bits >> 8).astype(jnp.float32) * 2.0**-24
@@ -103,7 +105,8 @@ class RandomGraph(Network):
         return Dense(weights=weights, link=self.link)
 
 
-def _words(key: PRNGKeyArray, k: Any) -> tuple[Array, Array]:
+def key_words(key: PRNGKeyArray, k: Any) -> tuple[Array, Array]:
+    """64 random bits of a key and a step, as two words."""
     data = jax.random.key_data(jax.random.fold_in(key, k)).astype(jnp.uint32)
     return data[0], data[1]
 
@@ -111,11 +114,16 @@ def _words(key: PRNGKeyArray, k: Any) -> tuple[Array, Array]:
 def pair_bits(low_word: Array, high_word: Array, i: Array, j: Array) -> Array:
     """32 random bits of the unordered pair {i, j}, a hash with no table behind it: equal in every layout."""
     i, j = i.astype(jnp.uint32), j.astype(jnp.uint32)
-    low, high = jnp.minimum(i, j), jnp.maximum(i, j)
-    return _mix(_mix(low ^ low_word) + high * jnp.uint32(0x9E3779B9) ^ high_word)
+    return arc_bits(low_word, high_word, jnp.minimum(i, j), jnp.maximum(i, j))
 
 
-def _mix(bits: Array) -> Array:
+def arc_bits(low_word: Array, high_word: Array, i: Array, j: Array) -> Array:
+    """32 random bits of the ordered pair (i, j)."""
+    i, j = i.astype(jnp.uint32), j.astype(jnp.uint32)
+    return mix_bits(mix_bits(i ^ low_word) + j * jnp.uint32(0x9E3779B9) ^ high_word)
+
+
+def mix_bits(bits: Array) -> Array:
     """A bijection of 32 bits in which every input bit moves every output bit (C. Wellons, "lowbias32")."""
     bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D)
     bits = (bits ^ (bits >> 15)) * jnp.uint32(0x846CA68B)

@@ -86,6 +86,10 @@ class Problem(eqx.Module):
         """The problem in force after `k` steps: this one, unless a subclass samples its data or changes them."""
         return self
 
+    def arrivals(self, k: Int[Array, ""] | int) -> Float[Array, "n *r"] | None:
+        """What reaches the share of every node in step `k` - 1, so that they sum to the budget after `k` steps."""
+        return None
+
     def costs(self, x: Decision) -> Float[Array, " n"]:
         """The cost of every node at its own decision, without the penalty."""
         return jax.vmap(self.cost)(x, self.data)

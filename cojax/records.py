@@ -2,10 +2,12 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from . import _tree
+from ._checks import CojaxInputError
 from .problems import Decision, Problem
 
 
@@ -14,7 +16,7 @@ class Trace(NamedTuple):
 
     step: Int[Array, "*c"]  # steps done
     cost: Float[Array, "*c"]  # sum over nodes of the cost at each node's own decision, without penalty
-    imbalance: Float[Array, "*c"]  # largest |sum of cpu - budget| over ALL steps so far, exact: 0.0 means never off
+    imbalance: Float[Array, "*c"]  # largest |sum of cpu, and on its way, - budget| of ALL steps, exact: 0.0 = never off
     overload: Float[Array, "*c"]  # largest distance of a share from its bounds
     disagreement: Float[Array, "*c"]  # largest distance of a params entry from its mean over nodes
     gradient: Float[Array, "*c"]  # largest entry of the mean over nodes of the params gradient
@@ -48,6 +50,22 @@ def tracking(state: Any) -> Float[Array, ""]:
     """
     learn = getattr(state.method, "learn", state.method)
     return _tree.largest(_tree.node_mean(getattr(learn, "slack", None)))
+
+
+def in_flight(problem: Problem, x: Decision, state: Any) -> Any:
+    """How much is on its way between nodes, given and not yet received: sums of absolute values, over a `Ledger`.
+
+    Shaped as the message without nodes: for a `CoOpt`, that of the learner (params, tracker) and that of the shares.
+    """
+    if state.wire.books is None:
+        raise CojaxInputError("in_flight needs a network whose books say what is on its way; use Ledger(network).")
+    pending, owed = state.wire.books.pending, state.wire.books.owed
+
+    def part(given: Array, due: Array) -> Array:
+        edges = given.ndim - due.ndim + 1
+        return jnp.abs(given).sum(tuple(range(edges))) + jnp.abs(due).sum(0)
+
+    return jax.tree.map(part, pending, owed)
 
 
 def overload(problem: Problem, x: Decision) -> Float[Array, ""]:

@@ -111,6 +111,8 @@ def sweep(
     jax.eval_shape(lambda run: solve(*run, num_steps=num_steps, every=every, record=record), runs[0])
     many, same = _stack(runs, points)
     one_graph = _only_link(many[1]) and isinstance(runs[0][3], Decision)
+    # Books, and what arrives from outside, are kept run by run.
+    one_graph = one_graph and not runs[0][1].keeps_books and runs[0][0].arrivals(0) is None
     program = _solve_side_by_side if one_graph else _solve_stacked
     solution = program(many, same, len(runs), num_steps // every, every, record)
     grid = tuple(len(axis) for axis in values.values())

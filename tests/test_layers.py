@@ -8,13 +8,14 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "cojax"
 LAYERS = [
     {"_checks", "_files", "_layout_checks", "_tree", "_grid", "fingerprints", "quantizers", "signals", "sparse"},
-    {"edges", "links", "problems", "costs", "penalties", "weights"},
+    {"edges", "links", "problems", "changing", "costs", "penalties", "weights"},
     {"layouts", "matrices", "minibatches", "readers", "halos", "shards", "cutting"},
     {"lossy", "intermittent", "networks", "sharding", "checkpoints", "unions"},
+    {"faults", "schedules", "checksums", "books", "ledger"},
     {"methods"},
     {"records", "progress", "status", "theory"},
     {"loop", "optimum", "defaults"},
-    {"pieces", "tolerances"},
+    {"pieces", "tolerances", "rejoining"},
     {"graphs", "tables", "datasets", "plots", "comparisons", "sweeps", "sparing"},
     {"app"},
 ]

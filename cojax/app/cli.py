@@ -91,6 +91,7 @@ def _asked(arguments: list[str]) -> Demo | Plan | Compare:
 def _carried_out(command: Demo | Plan | Compare) -> int:
     """Run a plan or a contest, say what it came to, and write it down."""
     import jax
+    from tqdm import tqdm
 
     jax.config.update("jax_enable_x64", True)  # the command is a program of its own; the library never does this
     from . import cases
@@ -98,14 +99,14 @@ def _carried_out(command: Demo | Plan | Compare) -> int:
     from .plans import read_plan
 
     if isinstance(command, Demo):
-        return _run(cases.ready(demo_plan(steps=command.steps, seed=command.seed)), command.out)
+        return _run(cases.ready(demo_plan(steps=command.steps, seed=command.seed)), command.out, tqdm)
     plan = read_plan(command.file)
     if isinstance(command, Plan) and command.hours:
         return _hourly(plan, _folder(command, "hours"))
     case = cases.ready(plan)
     if isinstance(command, Compare):
         return _contest(case, _folder(command, "contest"), list(command.methods))
-    return _run(case, _folder(command, "result"), resume=command.resume)
+    return _run(case, _folder(command, "result"), tqdm, resume=command.resume)
 
 
 def _folder(command: Plan | Compare, ending: str) -> Path:
@@ -128,9 +129,7 @@ def _contest(case: Any, out: Path, names: list[str]) -> int:
     return CERTIFIED
 
 
-def _run(case: Any, out: Path, resume: bool = False) -> int:
-    from tqdm import tqdm
-
+def _run(case: Any, out: Path, progress: Any, resume: bool = False) -> int:
     from . import report, runs, summaries
 
     _say_notes(case)
@@ -141,7 +140,7 @@ def _run(case: Any, out: Path, resume: bool = False) -> int:
         checkpoint.unlink()
     warnings.filterwarnings("ignore", "The checkpoint", RuntimeWarning)  # said below
     try:
-        with tqdm(total=case.plan.steps, unit="step", disable=None, leave=False, file=sys.stderr) as bar:
+        with progress(total=case.plan.steps, unit="step", disable=None, leave=False, file=sys.stderr) as bar:
             outcome = runs.run(case, bar.update, checkpoint)
     except runs.InterruptedRun as end:
         saved = f"they are saved in {checkpoint}, --resume goes on" if end.saved else f"{checkpoint} cannot be written"

@@ -1,7 +1,7 @@
 """What a method is: what a node tells its neighbours, and what it does with what it heard."""
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 
@@ -14,6 +14,8 @@ class Method(eqx.Module):
 
     One step of the loop is `update`, then the gradient at `query`, then `message`. All trees have the nodes first.
     """
+
+    adds_flow: ClassVar[bool] = True  # whether shares change by the flow alone, so that it may sum to what arrives
 
     @abc.abstractmethod
     def init(self, x: Tree, grad: Tree) -> Any:

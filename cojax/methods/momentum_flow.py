@@ -1,6 +1,6 @@
 """The Laplacian-gradient flow with momentum on the shares, after the channel."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -32,6 +32,7 @@ class MomentumFlow(Method):
 
     step_size: Any = eqx.field(converter=floating)
     momentum: Any = eqx.field(converter=floating)
+    adds_flow: ClassVar[bool] = False
 
     def __check_init__(self):
         why = "a step per node would break the sum of cpu; put it into the edge weights"
