@@ -5,6 +5,7 @@ from . import datasets as datasets
 from . import graphs as graphs
 from . import penalties as penalties
 from . import plots as plots
+from . import rivals as rivals
 from . import tables as tables
 from . import theory as theory
 from . import weights as weights
@@ -33,6 +34,7 @@ from .lossy import RandomGraph as RandomGraph
 from .matrices import Dense as Dense
 from .matrices import Digraph as Digraph
 from .matrices import Directed as Directed
+from .methods import APAPC as APAPC
 from .methods import DGD as DGD
 from .methods import EXTRA as EXTRA
 from .methods import LEAD as LEAD

@@ -64,7 +64,7 @@ def test_the_table_has_a_row_per_method_and_says_what_was_kept(courses):
     assert exact[header.index("total off")] == "0.0e+00"
     assert exact[header.index("all-time feasible")] == "yes"
     row = comparisons.reached(courses["exact"].share_gap, 1e-6)
-    assert exact[header.index("steps to 1e-06")] == str(courses["exact"].step[row])
+    assert exact[header.index("steps to 1e-6")] == str(courses["exact"].step[row])
     assert len(set(map(len, comparisons.aligned([header, exact, biased]).splitlines()))) == 1
 
 

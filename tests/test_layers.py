@@ -13,7 +13,7 @@ LAYERS = [
     {"lossy", "intermittent", "networks"},
     {"methods"},
     {"records", "status", "theory"},
-    {"loop", "optimum", "defaults"},
+    {"loop", "optimum", "defaults", "rivals"},
     {"graphs", "tables", "datasets", "plots", "comparisons"},
     {"app"},
 ]

@@ -1,8 +1,6 @@
 """Every rival reproduces one figure that is known about it: a published recursion, a rate, a fixed point, a bias."""
 
-import importlib.util
 import itertools
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +10,9 @@ import numpy as np
 import pytest
 
 import cojax
+from cojax import rivals
 from cojax.edges import Power, Powers
 from cojax.optimum.allocations import allocate
-
-_spec = importlib.util.spec_from_file_location("rivals", Path(__file__).parents[1] / "benchmarks" / "rivals.py")
-loops = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(loops)
 
 STEP = 0.08
 PROBLEM = laws.quadratic()
@@ -519,7 +514,7 @@ def test_every_method_has_its_own_docstring_and_source():
         assert docs[0] != docs[1] and all("Source: " in doc for doc in docs)
 
 
-# Rivals that need a local minimiser or a capacity: plain loops in the benchmarks
+# Rivals that need a local minimiser, a capacity or tokens: loops of their own
 
 
 def utilisation(capacity):
@@ -528,7 +523,7 @@ def utilisation(capacity):
 
 def test_ratio_consensus_ends_at_equal_utilisation():
     capacity = jnp.asarray(np.random.default_rng(3).uniform(1, 4, 8))
-    trace = loops.equal_utilisation(PROBLEM, NETWORK, START, capacity, 400)
+    trace = rivals.equal_utilisation(PROBLEM, NETWORK, START, capacity, 400)
     np.testing.assert_allclose(trace[-1], utilisation(capacity), atol=1e-12)
     # On the way the shares do not sum to the budget.
     assert np.abs(trace[:5].sum(1) - 16).max() > 0.1
@@ -536,7 +531,7 @@ def test_ratio_consensus_ends_at_equal_utilisation():
 
 def test_token_averaging_ends_in_finite_time_within_one_unit_of_equal_utilisation():
     capacity = jnp.asarray(np.random.default_rng(3).integers(1, 5, 8))
-    trace = loops.token_averaging(PROBLEM, NETWORK, START, capacity, 600, 2.0**-8, jax.random.key(0))
+    trace = rivals.token_averaging(PROBLEM, NETWORK, START, capacity, 600, 2.0**-8, jax.random.key(0))
     off = np.abs(np.asarray(trace) - utilisation(capacity)) / np.asarray(capacity)
     # Rounding the start to units moves the utilisation by less than a unit, too.
     assert off[-200:].max() <= 2 * 2.0**-8 < off[0].max()
@@ -545,9 +540,9 @@ def test_token_averaging_ends_in_finite_time_within_one_unit_of_equal_utilisatio
 def test_dual_methods_end_at_the_optimum_and_at_the_budget_only_there():
     _, cpu, _ = laws.optimum(PROBLEM)
     traces = {
-        "admm": loops.dual_consensus_admm(PROBLEM, NETWORK, START, 0.3, 400),
-        "tracking": loops.dual_gradient_tracking(PROBLEM, NETWORK, START, 0.1, 1000),
-        "mirror": loops.mirror_extra(PROBLEM, NETWORK, START, 0.3, 1000),
+        "admm": rivals.dual_consensus_admm(PROBLEM, NETWORK, START, 0.3, 400),
+        "tracking": rivals.dual_gradient_tracking(PROBLEM, NETWORK, START, 0.1, 1000),
+        "mirror": rivals.mirror_extra(PROBLEM, NETWORK, START, 0.3, 1000),
     }
     for trace in traces.values():
         np.testing.assert_allclose(trace[-1], cpu, atol=1e-10)
@@ -574,7 +569,7 @@ def dual_tracking(price, num_steps):
 
 
 def dual_admm(num_steps):
-    linked = np.asarray(loops.adjacency(NETWORK), float)
+    linked = np.asarray(rivals.adjacency(NETWORK), float)
     degree, price, dual = linked.sum(1), np.zeros(8), np.zeros(8)
     for _ in range(num_steps):
         pull = degree * price + linked @ price - dual / 0.3
@@ -588,9 +583,9 @@ def dual_admm(num_steps):
 def test_dual_iterates_are_those_of_the_published_recursions():
     first = price(np.asarray(START.cpu))
     for trace, published in (
-        (loops.mirror_extra(PROBLEM, NETWORK, START, 0.3, 30), mirrored(first, 30)),
-        (loops.dual_gradient_tracking(PROBLEM, NETWORK, START, 0.1, 30), dual_tracking(first, 30)),
-        (loops.dual_consensus_admm(PROBLEM, NETWORK, START, 0.3, 30), dual_admm(30)),
+        (rivals.mirror_extra(PROBLEM, NETWORK, START, 0.3, 30), mirrored(first, 30)),
+        (rivals.dual_gradient_tracking(PROBLEM, NETWORK, START, 0.1, 30), dual_tracking(first, 30)),
+        (rivals.dual_consensus_admm(PROBLEM, NETWORK, START, 0.3, 30), dual_admm(30)),
     ):
         np.testing.assert_allclose(trace[-1], published, atol=1e-11)
 
@@ -599,7 +594,7 @@ def test_dual_methods_keep_to_hard_bounds():
     problem = cojax.Problem(laws.cost, PROBLEM.data, budget=16.0, lower=1.0, upper=2.5)
     best = allocate(problem, START.params).cpu
     start = problem.start(params=START.params)
-    trace = loops.dual_consensus_admm(problem, NETWORK, start, 0.3, 1500)
+    trace = rivals.dual_consensus_admm(problem, NETWORK, start, 0.3, 1500)
     assert trace.min() >= 1.0 and trace.max() <= 2.5
     np.testing.assert_allclose(trace[-1], best, atol=1e-9)
 
@@ -608,7 +603,7 @@ def test_the_barrier_method_stays_inside_and_ends_within_its_gap():
     problem = cojax.Problem(laws.cost, PROBLEM.data, budget=16.0, lower=1.0, upper=3.0)
     best = allocate(problem, START.params).cpu
     start = problem.start(params=START.params)
-    trace = loops.barrier_method(problem, NETWORK, start, 0.01, 4000, 0.1)
+    trace = rivals.barrier_method(problem, NETWORK, start, 0.01, 4000, 0.1)
     assert np.isfinite(trace).all() and trace.min() > 1.0 and trace.max() < 3.0
     gap = float((problem.costs(start._replace(cpu=trace[-1])) - problem.costs(start._replace(cpu=best))).sum())
     assert 0 < gap <= 2 * 8 * 0.1
@@ -616,9 +611,9 @@ def test_the_barrier_method_stays_inside_and_ends_within_its_gap():
 
 def test_decentralised_admm_is_exact_and_its_steps_solve_its_equations():
     params, _, _ = laws.optimum(PROBLEM)
-    trace = np.asarray(loops.d_admm(PROBLEM, NETWORK, START, 0.2, 400))
+    trace = np.asarray(rivals.d_admm(PROBLEM, NETWORK, START, 0.2, 400))
     np.testing.assert_allclose(trace[-1], np.broadcast_to(params, (8, 3)), atol=1e-11)
-    linked = np.asarray(loops.adjacency(NETWORK), float)
+    linked = np.asarray(rivals.adjacency(NETWORK), float)
     degree, y = linked.sum(1)[:, None], np.asarray(START.params)
     right = 0.2 * (degree * y + linked @ y)
     np.testing.assert_allclose(slope(trace[0]) + 2 * 0.2 * degree * trace[0], right, atol=1e-12)
