@@ -10,6 +10,8 @@ from . import tables as tables
 from . import theory as theory
 from . import weights as weights
 from ._checks import CojaxInputError as CojaxInputError
+from .champions import Champion as Champion
+from .champions import best_learner as best_learner
 from .comparisons import Course as Course
 from .comparisons import compare as compare
 from .defaults import tuned as tuned

@@ -13,7 +13,7 @@ LAYERS = [
     {"lossy", "intermittent", "networks"},
     {"methods"},
     {"records", "status", "theory"},
-    {"loop", "optimum", "defaults", "rivals"},
+    {"loop", "optimum", "defaults", "champions", "rivals"},
     {"graphs", "tables", "datasets", "plots", "comparisons"},
     {"app"},
 ]

@@ -39,6 +39,8 @@ class Compare:
     """The plan, a TOML file."""
     methods: tuple[str, ...] = ()
     """Names of the methods; by default all."""
+    kilobits: float | None = None
+    """What each may tell a neighbour in all; by default what it tells in the steps of the plan."""
     out: Path | None = None
     """Folder for the results; by default the name of the plan with -contest."""
 
@@ -68,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _asked(arguments: list[str]) -> tuple[Any, Path, list[str] | None]:
-    """The plan that the arguments ask for, the folder for its results, and the methods of a contest, if it is one."""
+def _asked(arguments: list[str]) -> tuple[Any, Path, Compare | None]:
+    """The plan that the arguments ask for, the folder for its results, and the contest, if it is one."""
     import tyro
 
     # In the list of commands, one line each is enough.
@@ -84,12 +86,12 @@ def _asked(arguments: list[str]) -> tuple[Any, Path, list[str] | None]:
 
     if isinstance(command, Demo):
         return demo_plan(steps=command.steps, seed=command.seed), command.out, None
-    names = list(command.methods) if isinstance(command, Compare) else None
-    default = Path(f"{command.file.stem}-{'result' if names is None else 'contest'}")
-    return read_plan(command.file), default if command.out is None else command.out, names
+    asked = command if isinstance(command, Compare) else None
+    default = Path(f"{command.file.stem}-{'result' if asked is None else 'contest'}")
+    return read_plan(command.file), default if command.out is None else command.out, asked
 
 
-def _carried_out(plan: Any, out: Path, names: list[str] | None) -> int:
+def _carried_out(plan: Any, out: Path, asked: Compare | None) -> int:
     """Run a plan or a contest, say what it came to, and write it down."""
     import jax
     from tqdm import tqdm
@@ -100,13 +102,15 @@ def _carried_out(plan: Any, out: Path, names: list[str] | None) -> int:
     case = cases.ready(plan)
     for note in case.wiring.notes:
         print(f"cojax: note: {note}", file=sys.stderr)
-    return _run(case, out, tqdm) if names is None else _contest(case, out, names)
+    return _run(case, out, tqdm) if asked is None else _contest(case, out, asked)
 
 
-def _contest(case: Any, out: Path, names: list[str]) -> int:
+def _contest(case: Any, out: Path, asked: Compare) -> int:
     from . import contest
 
-    courses = contest.contest(case, names)
+    courses, notes = contest.contest(case, asked.methods, asked.kilobits)
+    for note in notes:
+        print(f"cojax: note: {note}", file=sys.stderr)
     print(contest.text(courses, case.plan.cpu.budget))
     contest.write_files(out, courses, case.plan.cpu.budget)
     print(f"\nWritten to {out}: a table (CSV) for each half, and pictures over steps and over bits.")

@@ -1,50 +1,61 @@
 """A contest runs every method, its numbers computed, on the problem and the network of one plan."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
 
-from .. import comparisons, methods, plots
+from .. import comparisons, plots, rivals
 from .._checks import CojaxInputError
 from ..comparisons import Course
 from ..defaults import tuned
-from ..methods import CoOpt
+from ..methods import CoOpt, Method
 from ..optimum import reference
 from .cases import Case
+from .rosters import ALLOCATORS, LEARNERS, found, known, shown
 from .runs import as_run
 
-LEARNERS = ["DIGing", "DGD", "EXTRA", "NIDS", "ExactDiffusion", "ATCTracking", "Choco", "LEAD", "TrackingMomentum"]
-ALLOCATORS = ["Laplacian", "HeavyBall", "Nesterov", "MomentumFlow", "FiniteTime", "FixedTime", "Saturated", "SingleBit"]
+Field = dict[str, Method | rivals.Rival]
 
 
-def contest(case: Case, names: list[str]) -> dict[str, dict[str, Course]]:
-    """Every named method, or all, by the half that it decides: "learn" and "share".
+def contest(case: Case, names: Sequence[str], kilobits: float | None) -> tuple[dict[str, dict[str, Course]], list[str]]:
+    """Every named method, or all, by the half that it decides, "learn" and "share"; and why some are left out.
 
     Learners run beside the allocator of the plan, allocators beside its learner. Raises `CojaxInputError` for a name
-    that is no method.
+    that is no method, and for a named method that cannot run here; of all methods those are left out with a note.
     """
-    unknown = sorted(set(names) - {*LEARNERS, *ALLOCATORS})
-    if unknown:
-        raise CojaxInputError(f"--methods knows {', '.join(LEARNERS + ALLOCATORS)}, not {', '.join(unknown)}.")
-    problem, network, start = case.problem, case.wiring.network, case.start
-    pair = case.method
-    assert isinstance(pair, CoOpt)
-
-    def built(name: str):
-        return tuned(getattr(methods, name), problem, network, start)
-
-    wanted = set(names) or {*LEARNERS, *ALLOCATORS}
-    learners = [name for name in LEARNERS if name in wanted and case.dataset is not None]
-    fields: dict[str, dict[str, CoOpt]] = {
-        "learn": {name: CoOpt(built(name), pair.allocate) for name in learners},
-        "share": {name: CoOpt(pair.learn, built(name)) for name in ALLOCATORS if name in wanted},
-    }
-    best = reference(as_run(case), None if case.dataset is None else jnp.asarray(start.params)[0])
-    settings = {"optimum": best, "num_steps": case.plan.steps, "every": case.plan.every}
+    fields: dict[str, Field] = {"learn": {}, "share": {}}
+    notes = []
+    for name in found(names) if names else known():
+        half = "learn" if name in LEARNERS or name in rivals.LEARNERS else "share"
+        if half == "learn" and case.dataset is None:
+            continue
+        try:
+            fields[half][shown(name)] = _ready(case, name)
+        except CojaxInputError as error:
+            if names:
+                raise
+            notes.append(f"{shown(name)} is left out: {error}")
+    best = reference(as_run(case), None if case.dataset is None else jnp.asarray(case.start.params)[0])
+    bits = None if kilobits is None else 1000.0 * kilobits
+    settings = {"optimum": best, "num_steps": case.plan.steps, "every": case.plan.every, "bits": bits}
+    problem, network = case.problem, case.wiring.network
     return {
-        half: comparisons.compare(problem, network, field, start, **settings) for half, field in fields.items() if field
-    }
+        half: comparisons.compare(problem, network, field, case.start, **settings)
+        for half, field in fields.items()
+        if field
+    }, notes
+
+
+def _ready(case: Case, name: str) -> Method | rivals.Rival:
+    problem, network, start, pair = case.problem, case.wiring.network, case.start, case.method
+    assert isinstance(pair, CoOpt)
+    if name in LEARNERS:
+        return CoOpt(tuned(LEARNERS[name], problem, network, start), pair.allocate)
+    if name in ALLOCATORS:
+        return CoOpt(pair.learn, tuned(ALLOCATORS[name], problem, network, start))
+    return rivals.rival(name, problem, network, start)
 
 
 def text(courses: dict[str, dict[str, Course]], budget: float) -> str:

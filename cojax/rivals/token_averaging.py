@@ -39,7 +39,8 @@ def token_averaging(
     units = jnp.round(start.cpu / unit).astype(at.dtype)
 
     def step(state, key):
-        at, load, shown = pass_tokens(*state, near, key)
+        at, load = state
+        at, load, shown = pass_tokens(at, load, near, key)
         return (at, load), unit * (capacity * shown[:, 0]).astype(start.cpu.dtype)
 
     return lax.scan(step, (at, units[:, None]), jax.random.split(key, num_steps))[1]

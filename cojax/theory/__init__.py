@@ -10,6 +10,7 @@ from .flows import lyapunov as lyapunov
 from .flows import pencil_eigenvalues as pencil_eigenvalues
 from .limits import Limit as Limit
 from .limits import allocation_limit as allocation_limit
+from .limits import apapc_limit as apapc_limit
 from .limits import atc_limit as atc_limit
 from .limits import dgd_limit as dgd_limit
 from .limits import diffusion_limit as diffusion_limit

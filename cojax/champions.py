@@ -1,0 +1,61 @@
+"""The learner to take where nothing is known: a method and the link that it learns over."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from . import theory
+from .defaults import tuned
+from .intermittent import Intermittent
+from .layouts import Network
+from .links import Innovation, Link
+from .lossy import Lossy
+from .methods import APAPC, Method
+from .problems import Decision, Problem
+from .quantizers import AdaptiveQuantizer
+
+BITS = 2
+# A level that narrows by 0.7 follows innovations that shrink to half in two messages, as the fastest runs do.
+SHRINK, GROW = 0.7, 1.6
+
+
+class Champion(NamedTuple):
+    """A method, and the network that it runs over."""
+
+    method: Method
+    network: Network
+
+
+def best_learner(problem: Problem, network: Network, start: Decision) -> Champion:
+    """`APAPC` over 2-bit innovations, every number computed: of all learners in cojax the smallest gap per bit.
+
+        learn, network = cojax.best_learner(problem, network, start)
+        cojax.solve(problem, network, cojax.CoOpt(learn=learn), start, num_steps=500)
+
+    Args:
+        problem, start: as for `solve`; params decide the numbers.
+        network: undirected, with any link; switching and lossy too. Its weights stay, its link is replaced.
+
+    `benchmarks/learners.py` compares it with every other learner. Memory is one per node on a fixed network, else one
+    per directed edge. Computes on the host, not under jit; raises as `cojax.tuned`.
+    """
+    memory = "node" if theory.is_fixed(network) else "edge"
+    linked = relinked(network, Innovation(AdaptiveQuantizer(BITS, SHRINK, GROW), memory=memory))
+    method: Any = tuned(APAPC, problem, linked, start)
+    grad = problem.grad(start).params
+    told = jax.tree.leaves(method.message(method.init(start.params, grad), grad))
+    # The outer of the two levels reaches the largest number of the first message, which all nodes have to know.
+    first = max(float(np.abs(np.asarray(leaf)).max(initial=0.0)) for leaf in told) / 2 or 1.0
+    return Champion(method, relinked(network, Innovation(AdaptiveQuantizer(BITS, SHRINK, GROW, first), memory=memory)))
+
+
+def relinked(network: Network, link: Link) -> Network:
+    """`network` with another link."""
+    if isinstance(network, Lossy):
+        return Lossy(relinked(network.network, link), network.rate, network.key)
+    if isinstance(network, Intermittent):
+        return Intermittent(network=relinked(network.network, link), every=network.every)
+    layout: Any = network
+    return dataclasses.replace(layout, link=link)
