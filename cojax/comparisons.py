@@ -165,7 +165,7 @@ def table(courses: Mapping[str, Course], half: str, budget: float) -> list[list[
         rows.append(
             [name]
             + ["-" if row is None else f"{course.step[row]}" for row in at]
-            + ["-" if row is None else f"{course.bits[row] / 1000:.1f}" for row in at]
+            + ["-" if row is None else f"{course.bits[row] / 1000:.3g}" for row in at]
             + ["-" if row is None else f"{course.step[row] * course.seconds_per_step:.2g}" for row in at]
             + [f"{gap[-1]:.1e}", f"{course.disagreement[-1]:.1e}", f"{off:.1e}", f"{course.overload[-1]:.1e}"]
             + ["yes" if off <= 1e-12 * max(abs(budget), 1.0) else "no", f"{1e6 * course.seconds_per_step:.1f}"]

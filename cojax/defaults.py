@@ -46,6 +46,7 @@ MIXING = 0.5  # of DIGing: its limit grows as mixing shrinks, agreement slows do
 MOMENTUM = 0.3  # of gradient tracking; what is best depends on more than is known
 CAUTIOUS_MOMENTUM = 0.5  # of an allocator where no best one is known: changing graphs, costs that do not curve
 GAIN = 0.5  # of Choco and LEAD over a quantized link
+LEAST_GAIN = 1e-4  # of APAPC, below which it is not lowered for graphs that take turns
 COARSE_GAIN = 0.7  # of APAPC over a quantized link, of 1 / lambda_n
 FAST_SHARE = 0.8  # of its limit, where the step is fastest: measured, benchmarks/learners.py
 MOST_CONDITION = 1e4  # of costs that hardly curve: more momentum than for this one is not taken
@@ -149,7 +150,16 @@ def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision)
     blend = min(math.sqrt(chi / kappa), 1.0)
     limit = theory.apapc_limit(network, smoothness, blend)
     gain = 1.0 if isinstance(network.link, Ideal) else COARSE_GAIN * math.sqrt(_turns(network))
-    return kind(FAST_SHARE * limit.value, blend, gain=gain / spectrum.lambda_n), limit
+    step_size, gain = FAST_SHARE * limit.value, gain / spectrum.lambda_n
+    if len(theory.laplacians(network)) > 1 and network.num_nodes <= theory.MOST_DENSE:
+        while gain > LEAST_GAIN and _grows(network, smoothness / kappa, smoothness, (step_size, blend, gain)):
+            gain /= 2
+    return kind(step_size, blend, gain=gain), limit
+
+
+def _grows(network: Network, low: float, high: float, numbers: tuple[float, float, float]) -> bool:
+    """Whether one whole turn of the graphs lets any mode of nodes of one curvature grow."""
+    return any(theory.apapc_radius(network, curve, *numbers) >= 1 for curve in (low, math.sqrt(low * high), high))
 
 
 def _turns(network: Network) -> float:

@@ -22,7 +22,7 @@ Field = dict[str, Method | rivals.Rival]
 def contest(case: Case, names: Sequence[str], kilobits: float | None) -> tuple[dict[str, dict[str, Course]], list[str]]:
     """Every named method, or all, by the half that it decides, "learn" and "share"; and why some are left out.
 
-    Learners run beside the allocator of the plan, allocators beside its learner. Raises `CojaxInputError` for a name
+    Each half runs alone, which changes nothing: the cost of a plan is a plain sum. Raises `CojaxInputError` for a name
     that is no method, and for a named method that cannot run here; of all methods those are left out with a note.
     """
     fields: dict[str, Field] = {"learn": {}, "share": {}}
@@ -49,22 +49,24 @@ def contest(case: Case, names: Sequence[str], kilobits: float | None) -> tuple[d
 
 
 def _ready(case: Case, name: str) -> Method | rivals.Rival:
-    problem, network, start, pair = case.problem, case.wiring.network, case.start, case.method
-    assert isinstance(pair, CoOpt)
+    problem, network, start = case.problem, case.wiring.network, case.start
     if name in LEARNERS:
-        return CoOpt(tuned(LEARNERS[name], problem, network, start), pair.allocate)
+        return CoOpt(learn=tuned(LEARNERS[name], problem, network, start))
     if name in ALLOCATORS:
-        return CoOpt(pair.learn, tuned(ALLOCATORS[name], problem, network, start))
+        return CoOpt(allocate=tuned(ALLOCATORS[name], problem, network, start))
     return rivals.rival(name, problem, network, start)
 
 
 def text(courses: dict[str, dict[str, Course]], budget: float) -> str:
-    """A table for each half."""
+    """Two tables for each half: how fast its methods are, and what they keep and leave."""
     titles = {"learn": "Learners, by the gap of the mean model", "share": "Allocators, by the gap of the shares"}
-    return "\n\n".join(
-        f"{titles[half]}\n{comparisons.aligned(comparisons.table(field, half, budget))}"
-        for half, field in courses.items()
-    )
+    parts = []
+    for half, field in courses.items():
+        rows = comparisons.table(field, half, budget)
+        fast = 1 + 3 * len(comparisons.GAPS)
+        kept = [row[:1] + row[fast:] for row in rows]
+        parts += [f"{titles[half]}\n{comparisons.aligned([row[:fast] for row in rows])}", comparisons.aligned(kept)]
+    return "\n\n".join(parts)
 
 
 def write_files(folder: Path, courses: dict[str, dict[str, Course]], budget: float) -> None:
@@ -78,4 +80,7 @@ def write_files(folder: Path, courses: dict[str, dict[str, Course]], budget: flo
         for over, unit, xlabel in (("step", 1, "steps"), ("bits", 1000, "kilobits told to each neighbour")):
             along = {name: getattr(course, over) / unit for name, course in field.items()}
             ax = plots.contest(along, gaps, xlabel=xlabel)
+            if over == "bits":  # one number of 64 bits beside one of 2
+                ax.set_xlim(left=min(told[1] for told in along.values() if told.size > 1), auto=True)
+                ax.set_xscale("log")
             ax.figure.savefig(folder / f"{half}-over-{over}.png", dpi=300)

@@ -95,9 +95,9 @@ Exit codes: 0 certified, 2 bad input, 3 not certified within the steps, 4 no pla
 COMPARE = """Run every method on the problem and the network of a plan, and print who gets how far.
 
 All start alike, over the same graphs and the same failing links, with numbers computed from the theory (--methods
-picks some: cojax compare plan.toml --methods DIGing d_admm Laplacian Nesterov). Learners run beside the allocator of
-the plan and are judged by the gap of the mean model; allocators run beside its learner and are judged by the gap of
-the shares. A gap of 1e-6 is a millionth of that at the start, measured from the optimum of what the run minimises.
+picks some: cojax compare plan.toml --methods DIGing d_admm Laplacian Nesterov). Learners are judged by the gap of the
+mean model and allocators by the gap of the shares, each half by itself, with its own messages. A gap of 1e-6 is a
+millionth of that at the start, measured from the optimum of what the run minimises.
 
 With --kilobits every method stops where it has told that much to a neighbour, after the steps of the plan at most: let
 it have many. Methods that need more of a node than a gradient a step (d_admm, dual_consensus_admm, ...) tell plain

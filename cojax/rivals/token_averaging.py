@@ -22,7 +22,7 @@ def token_averaging(
     problem: Problem,
     network: Network,
     start: Decision,
-    capacity: Int[Array, " n"],
+    capacity: Int[np.ndarray, " n"] | Int[Array, " n"],
     num_steps: int,
     unit: float,
     key: PRNGKeyArray,
@@ -35,7 +35,7 @@ def token_averaging(
     """
     del problem  # the costs are what this scheduler does not look at
     near = jnp.log(adjacency(network).astype(start.cpu.dtype))
-    at = jnp.repeat(jnp.arange(capacity.shape[0]), capacity, total_repeat_length=int(capacity.sum()))
+    at = jnp.repeat(jnp.arange(capacity.shape[0]), capacity, total_repeat_length=int(np.sum(capacity)))
     units = jnp.round(start.cpu / unit).astype(at.dtype)
 
     def step(state, key):
@@ -54,6 +54,6 @@ def ready(problem: Problem, network: Network, start: Decision) -> Rival:
     sent = float(tokens.sum() - tokens.size) / float(adjacency(network).sum())
 
     def run(problem, network, start, num_steps):
-        return token_averaging(problem, network, start, jnp.asarray(tokens), num_steps, unit, jax.random.key(0))
+        return token_averaging(problem, network, start, tokens, num_steps, unit, jax.random.key(0))
 
     return Rival("share", run, sent * math.ceil(math.log2(TOKENS * UNITS)))

@@ -26,8 +26,10 @@ from .momenta import heavy_ball as heavy_ball
 from .momenta import heavy_ball_limit as heavy_ball_limit
 from .momenta import nesterov as nesterov
 from .momenta import nesterov_limit as nesterov_limit
+from .spectra import MOST_DENSE as MOST_DENSE
 from .spectra import Spectrum as Spectrum
 from .spectra import is_fixed as is_fixed
 from .spectra import laplacians as laplacians
 from .spectra import spectrum as spectrum
 from .stalls import stall_floor as stall_floor
+from .turns import apapc_radius as apapc_radius
