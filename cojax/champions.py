@@ -16,9 +16,10 @@ from .methods import APAPC, Method
 from .problems import Decision, Problem
 from .quantizers import AdaptiveQuantizer
 
-BITS = 2
 # A level that narrows by 0.7 follows innovations that shrink to half in two messages, as the fastest runs do.
-SHRINK, GROW = 0.7, 1.6
+COARSE = AdaptiveQuantizer(2, 0.7, 1.6)
+# A link that fails in its turn is silent for long: with two bits innovations then outgrow their levels.
+FINER = AdaptiveQuantizer(3, 0.6, 2.0)
 
 
 class Champion(NamedTuple):
@@ -29,7 +30,7 @@ class Champion(NamedTuple):
 
 
 def best_learner(problem: Problem, network: Network, start: Decision) -> Champion:
-    """`APAPC` over 2-bit innovations, every number computed: of all learners in cojax the smallest gap per bit.
+    """`APAPC` over innovations of 2 bits a number, every constant computed: the learner of the smallest gap per bit.
 
         learn, network = cojax.best_learner(problem, network, start)
         cojax.solve(problem, network, cojax.CoOpt(learn=learn), start, num_steps=500)
@@ -38,17 +39,21 @@ def best_learner(problem: Problem, network: Network, start: Decision) -> Champio
         problem, start: as for `solve`; params decide the numbers.
         network: undirected, with any link; switching and lossy too. Its weights stay, its link is replaced.
 
-    `benchmarks/learners.py` compares it with every other learner. Memory is one per node on a fixed network, else one
+    `benchmarks/learners.py` compares it with every other learner. Numbers take 3 bits where graphs take turns and their
+    links fail too. Memory is one per node on a fixed network, else one
     per directed edge. Computes on the host, not under jit; raises as `cojax.tuned`.
     """
     memory = "node" if theory.is_fixed(network) else "edge"
-    linked = relinked(network, Innovation(AdaptiveQuantizer(BITS, SHRINK, GROW), memory=memory))
+    waits = isinstance(network, Lossy) and len(theory.laplacians(network)) > 1
+    quantizer = FINER if waits else COARSE
+    linked = relinked(network, Innovation(quantizer, memory=memory))
     method: Any = tuned(APAPC, problem, linked, start)
     grad = problem.grad(start).params
     told = jax.tree.leaves(method.message(method.init(start.params, grad), grad))
     # The outer of the two levels reaches the largest number of the first message, which all nodes have to know.
     first = max(float(np.abs(np.asarray(leaf)).max(initial=0.0)) for leaf in told) / 2 or 1.0
-    return Champion(method, relinked(network, Innovation(AdaptiveQuantizer(BITS, SHRINK, GROW, first), memory=memory)))
+    quantizer = dataclasses.replace(quantizer, first=first)
+    return Champion(method, relinked(network, Innovation(quantizer, memory=memory)))
 
 
 def relinked(network: Network, link: Link) -> Network:

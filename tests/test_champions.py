@@ -39,6 +39,16 @@ def test_it_leads_nids_by_far_over_the_same_coarse_switching_links():
     assert distance(problem, ours, learn, start, 4000) < 1e-11
 
 
+def test_it_is_exact_over_links_that_fail_in_their_turn():
+    problem = steep()
+    start = laws.start_of(problem)
+    network = cojax.Lossy(cojax.network(laws.switching_graphs()), 0.3, key=2)
+    learn, ours = cojax.best_learner(problem, network, start)
+    assert float(ours.link.quantizer.num_bits(float)) == 3
+    # Numbers of size 10 and curvatures of 1/200 leave some 1e-13.
+    assert distance(problem, ours, learn, start, 4000) < 1e-11
+
+
 def test_its_first_level_follows_the_unit_of_the_params():
     problem = steep()
     start = laws.start_of(problem)
@@ -95,7 +105,7 @@ def test_the_radius_of_a_turn_is_the_growth_of_a_run(gain):
     network = garr_like()
     numbers = (0.5, 1.5, 0.8, gain)
     # The largest mode alone is left after so many turns, up to a pair of complex ones that beat.
-    np.testing.assert_allclose(theory.apapc_radius(network, *numbers), grown(network, *numbers, 200), rtol=0.02)
+    np.testing.assert_allclose(theory.apapc_radius(network, *numbers), grown(network, *numbers, 30), rtol=0.05)
 
 
 def test_the_gain_shrinks_until_no_mode_grows_where_nodes_wait_long():

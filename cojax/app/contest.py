@@ -80,7 +80,8 @@ def write_files(folder: Path, courses: dict[str, dict[str, Course]], budget: flo
         for over, unit, xlabel in (("step", 1, "steps"), ("bits", 1000, "kilobits told to each neighbour")):
             along = {name: getattr(course, over) / unit for name, course in field.items()}
             ax = plots.contest(along, gaps, xlabel=xlabel)
-            if over == "bits":  # one number of 64 bits beside one of 2
-                ax.set_xlim(left=min(told[1] for told in along.values() if told.size > 1), auto=True)
+            firsts = [told[1] for told in along.values() if told.size > 1]
+            if over == "bits" and firsts:  # one number of 64 bits beside one of 2
                 ax.set_xscale("log")
+                ax.set_xlim(left=min(firsts))
             ax.figure.savefig(folder / f"{half}-over-{over}.png", dpi=300)
