@@ -61,6 +61,6 @@ def relinked(network: Network, link: Link) -> Network:
     if isinstance(network, Lossy):
         return Lossy(relinked(network.network, link), network.rate, network.key)
     if isinstance(network, Intermittent):
-        return Intermittent(network=relinked(network.network, link), every=network.every)
+        return Intermittent(relinked(network.network, link), network.every)  # pyright: ignore[reportCallIssue]
     layout: Any = network
     return dataclasses.replace(layout, link=link)

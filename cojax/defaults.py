@@ -164,8 +164,8 @@ def _grows(network: Network, low: float, high: float, numbers: tuple[float, floa
 
 def _turns(network: Network) -> float:
     """The part of the steps in which a link of the union is there: one that waits has more to tell in its turn."""
-    graphs = theory.laplacians(network)
-    union = sum(abs(graph) for graph in graphs)
+    graphs: list[Any] = list(theory.laplacians(network))
+    union: Any = sum(abs(graph) for graph in graphs)
     return sum(graph.nnz - graph.shape[0] for graph in graphs) / (len(graphs) * max(union.nnz - union.shape[0], 1))
 
 

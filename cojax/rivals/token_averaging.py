@@ -41,7 +41,7 @@ def token_averaging(
     def step(state, key):
         at, load = state
         at, load, shown = pass_tokens(at, load, near, key)
-        return (at, load), unit * (capacity * shown[:, 0]).astype(start.cpu.dtype)
+        return (at, load), unit * (jnp.asarray(capacity) * shown[:, 0]).astype(start.cpu.dtype)
 
     return lax.scan(step, (at, units[:, None]), jax.random.split(key, num_steps))[1]
 
