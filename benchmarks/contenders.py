@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import rivals
 
 import cojax
+from cojax import rivals
 from cojax.theory.limits import largest_scaled
 from cojax.theory.spectra import laplacians
 

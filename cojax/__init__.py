@@ -6,6 +6,7 @@ from . import graphs as graphs
 from . import penalties as penalties
 from . import plots as plots
 from . import records as records
+from . import rivals as rivals
 from . import tables as tables
 from . import theory as theory
 from . import weights as weights
@@ -16,6 +17,8 @@ from .changing import joined as joined
 from .changing import left as left
 from .comparisons import Course as Course
 from .comparisons import compare as compare
+from .default_allocators import default_allocator as default_allocator
+from .default_learners import default_learner as default_learner
 from .defaults import tuned as tuned
 from .faults import Corrupted as Corrupted
 from .faults import Delayed as Delayed
@@ -44,6 +47,7 @@ from .lossy import RandomGraph as RandomGraph
 from .matrices import Dense as Dense
 from .matrices import Digraph as Digraph
 from .matrices import Directed as Directed
+from .methods import APAPC as APAPC
 from .methods import DGD as DGD
 from .methods import EXTRA as EXTRA
 from .methods import LEAD as LEAD
@@ -94,7 +98,6 @@ from .schedules import Scripted as Scripted
 from .sharding import Shards as Shards
 from .sharding import restored as restored
 from .sharding import shard as shard
-from .sparing import default_allocator as default_allocator
 from .status import Status as Status
 from .sweeps import Sweep as Sweep
 from .sweeps import sweep as sweep

@@ -1,5 +1,6 @@
-"""Many methods on one problem, network and start, judged over rounds and over bits by one optimum."""
+"""Many methods on one problem, network and start, judged over rounds, bits and time by one optimum."""
 
+import functools
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,13 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ._checks import CojaxInputError
+from . import _grid
+from ._checks import CojaxInputError, check_number, whole_number
 from .layouts import Network
 from .loop import State, solve
 from .methods import Method
 from .optimum import Reference
 from .problems import Decision, Problem
 from .records import disagreement, overload
+from .rivals import Rival
 
 GAPS = (1e-2, 1e-6, 1e-10)
 
@@ -36,52 +39,101 @@ class Course(NamedTuple):
 def compare(
     problem: Problem,
     network: Network,
-    methods: Mapping[str, Method],
+    methods: Mapping[str, Method | Rival],
     start: Decision,
     *,
     optimum: Reference,
     num_steps: int,
     every: int = 1,
+    bits: float | None = None,
 ) -> dict[str, Course]:
     """Run every method from the same start over the same network, one compiled program each.
 
     Args:
         problem: what the methods minimise: its cost with its penalty.
-        methods: by name; all see the same graphs, and the same links fail.
+        methods: by name, methods of cojax or `cojax.rivals`; all see the same graphs, and the same links fail.
         optimum: `cojax.reference(problem.softened(), ...)`: what the runs converge to.
         num_steps, every: as in `solve`.
+        bits: a budget of messages, what one node may tell one neighbour; a course ends at the last look within it.
+            Take num_steps so large that the method that tells least uses it up. None for no budget.
 
-    Returns: a `Course` per method, in order. Raises `CojaxInputError` where there is no method.
+    Returns: a `Course` per method, in order. Raises `CojaxInputError` where there is no method, and for bits < 0.
     """
     if not methods:
         raise CojaxInputError("compare needs at least one method, got none.")
-    soft, best = problem.softened(), optimum.x
-
-    def gaps(x: Decision) -> tuple[Array, Array]:
-        mean = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf.mean(0, keepdims=True), leaf.shape), x.params)
-        learned, shared = Decision(mean, best.cpu), Decision(best.params, x.cpu)
-        # Differences node by node: the costs of a half that is alike cancel exactly.
-        floor = soft.costs(best)
-        return jnp.abs((soft.costs(learned) - floor).sum()), jnp.abs((soft.costs(shared) - floor).sum())
-
-    def look(problem: Problem, x: Decision, state: State) -> tuple:
-        row = state.step, state.wire.bits, *gaps(x), disagreement(x), state.imbalance, overload(problem, x)
-        return tuple(jnp.asarray(entry, float) for entry in row)
-
-    zero = jnp.zeros(())
-    first = np.asarray([zero, zero, *gaps(start), disagreement(start), zero, overload(problem, start)])
+    if bits is not None:
+        check_number("compare", "bits", bits, at_least=0.0)
+    every = whole_number("compare", "every", every, at_least=1)
+    if whole_number("compare", "num_steps", num_steps, at_least=0) % every:
+        raise CojaxInputError(f"compare needs num_steps to be a multiple of every, got {num_steps} and {every}.")
+    look = _Look(problem.softened(), optimum.x)
     courses = {}
     for name, method in methods.items():
-        jax.block_until_ready(solve(problem, network, method, start, num_steps=num_steps, every=every, record=look))
-        began = time.perf_counter()
-        run = solve(problem, network, method, start, num_steps=num_steps, every=every, record=look)
-        rows = np.column_stack([first, np.asarray(jax.block_until_ready(run.trace))])
-        seconds = (time.perf_counter() - began) / max(num_steps, 1)
-        scale = np.where(first[2:4] > 0, first[2:4], 1.0)
-        courses[name] = Course(
-            rows[0].astype(int), rows[1], rows[2] / scale[0], rows[3] / scale[1], rows[4], rows[5], rows[6], seconds
-        )
+        run = _rows_of_rival if isinstance(method, Rival) else _rows_of_method
+        rows, seconds = run(problem, network, method, start, num_steps, every, look)
+        courses[name] = _course(rows, seconds / max(num_steps, 1), bits)
     return courses
+
+
+class _Look(NamedTuple):
+    """What is judged of a decision."""
+
+    soft: Problem
+    best: Decision
+
+    def __call__(self, problem: Problem, x: Decision) -> tuple[Array, ...]:
+        mean = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf.mean(0, keepdims=True), leaf.shape), x.params)
+        learned, shared = Decision(mean, self.best.cpu), Decision(self.best.params, x.cpu)
+        # Differences node by node: the costs of a half that is alike cancel exactly.
+        floor = self.soft.costs(self.best)
+        gaps = (jnp.abs((self.soft.costs(half) - floor).sum()) for half in (learned, shared))
+        return *gaps, disagreement(x), overload(problem, x)
+
+
+def _rows_of_method(problem, network, method, start, num_steps, every, look) -> tuple[np.ndarray, float]:
+    """The rows step, bits, both gaps, disagreement, overload, imbalance, each (c,), and seconds."""
+
+    def record(problem: Problem, x: Decision, state: State) -> tuple:
+        row = state.step, state.wire.bits, *look(problem, x), state.imbalance
+        return tuple(jnp.asarray(entry, float) for entry in row)
+
+    run = functools.partial(solve, num_steps=num_steps, every=every, record=record)
+    jax.block_until_ready(run(problem, network, method, start))
+    began = time.perf_counter()
+    trace = jax.block_until_ready(run(problem, network, method, start).trace)
+    seconds = time.perf_counter() - began
+    first = [0.0, 0.0, *look(problem, start), 0.0]
+    return np.column_stack([np.asarray(first, float), np.asarray(trace)]), seconds
+
+
+def _rows_of_rival(problem, network, rival, start, num_steps, every, look) -> tuple[np.ndarray, float]:
+    """As `_rows_of_method`; the half that a rival does not decide stays at the start."""
+    run = jax.jit(rival.run, static_argnums=3)
+    jax.block_until_ready(run(problem, network, start, num_steps))
+    began = time.perf_counter()
+    decided = jax.block_until_ready(run(problem, network, start, num_steps))
+    seconds = time.perf_counter() - began
+    seen = decided[every - 1 :: every]
+
+    def judged(half: Array) -> tuple:
+        return look(problem, start._replace(**{"params" if rival.half == "learn" else "cpu": half}))
+
+    steps = every * np.arange(len(seen) + 1.0)
+    after = jax.jit(jax.vmap(judged))(seen)
+    parts = [
+        np.append(np.asarray(one), np.asarray(rest)) for one, rest in zip(look(problem, start), after, strict=True)
+    ]
+    off = np.zeros(num_steps + 1)
+    if rival.half == "share":
+        off[1:] = np.maximum.accumulate(np.asarray(jax.vmap(lambda cpu: _grid.imbalance(cpu, problem.budget))(decided)))
+    return np.stack([steps, rival.bits * steps, *parts, off[::every]]), seconds
+
+
+def _course(rows: np.ndarray, seconds_per_step: float, bits: float | None) -> Course:
+    scale = np.where(rows[2:4, 0] > 0, rows[2:4, 0], 1.0)
+    kept = rows if bits is None else rows[:, rows[1] <= bits]
+    step, told, learn, share, apart, beyond, off = kept
+    return Course(step.astype(int), told, learn / scale[0], share / scale[1], apart, off, beyond, seconds_per_step)
 
 
 def reached(gap: Float[np.ndarray, " c"], target: float) -> int | None:
@@ -92,14 +144,18 @@ def reached(gap: Float[np.ndarray, " c"], target: float) -> int | None:
 
 
 def table(courses: Mapping[str, Course], half: str, budget: float) -> list[list[str]]:
-    """The courses as rows of text: steps and kilobits to each gap, what is left at the end, and what was kept.
+    """The courses as rows of text: steps, kilobits and seconds to each gap, what is left at the end, what was kept.
 
     Args:
         half: "learn" or "share", the gap to judge by.
         budget: the CPU total; all-time feasible means never off by more than 1e-12 of it; 0 is exact.
+
+    Seconds are the measured time of a step times the steps, compiling apart; on a machine that does other things too
+    they say little.
     """
+    names = [f"{gap:.0e}".replace("e-0", "e-") for gap in GAPS]
     rows = [
-        ["method", *(f"steps to {gap:.0e}" for gap in GAPS), *(f"kbit to {gap:.0e}" for gap in GAPS)]
+        ["method", *(f"{what} to {name}" for what in ("steps", "kbit", "s") for name in names)]
         + ["final gap", "models apart", "total off", "beyond bounds", "all-time feasible", "us/step"]
     ]
     for name, course in courses.items():
@@ -109,7 +165,8 @@ def table(courses: Mapping[str, Course], half: str, budget: float) -> list[list[
         rows.append(
             [name]
             + ["-" if row is None else f"{course.step[row]}" for row in at]
-            + ["-" if row is None else f"{course.bits[row] / 1000:.1f}" for row in at]
+            + ["-" if row is None else f"{course.bits[row] / 1000:.3g}" for row in at]
+            + ["-" if row is None else f"{course.step[row] * course.seconds_per_step:.2g}" for row in at]
             + [f"{gap[-1]:.1e}", f"{course.disagreement[-1]:.1e}", f"{off:.1e}", f"{course.overload[-1]:.1e}"]
             + ["yes" if off <= 1e-12 * max(abs(budget), 1.0) else "no", f"{1e6 * course.seconds_per_step:.1f}"]
         )

@@ -1,6 +1,7 @@
 """Methods with every number computed from the network and the problem, so that nobody need type one."""
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,10 @@ from . import theory
 from ._checks import CojaxInputError
 from .layouts import Layout, Network
 from .links import Ideal
+from .lossy import Lossy
 from .matrices import Directed
 from .methods import (
+    APAPC,
     DGD,
     EXTRA,
     LEAD,
@@ -45,6 +48,10 @@ MIXING = 0.5  # of DIGing: its limit grows as mixing shrinks, agreement slows do
 MOMENTUM = 0.3  # of gradient tracking; what is best depends on more than is known
 CAUTIOUS_MOMENTUM = 0.5  # of an allocator where no best one is known: changing graphs, costs that do not curve
 GAIN = 0.5  # of Choco and LEAD over a quantized link
+LEAST_GAIN = 1e-4  # of APAPC, below which it is not lowered for graphs that take turns
+COARSE_GAIN = 0.7  # of APAPC over a quantized link, of 1 / lambda_n
+FAST_SHARE = 0.8  # of its limit, where the step is fastest: measured, benchmarks/learners.py
+MOST_CONDITION = 1e4  # of costs that hardly curve: more momentum than for this one is not taken
 # A law that is not linear ends in a cycle whose differences of marginal costs are about this part of the first ones.
 FLOOR = 0.01
 
@@ -146,6 +153,36 @@ def _compressed(bound: Callable[..., Limit]) -> Callable[..., Chosen]:
     return rule
 
 
+def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
+    """The momentum that makes costs as well conditioned as the graph: blend = sqrt(chi / kappa)."""
+    curvature = theory.learn_curvature(problem, start)
+    smoothness = _smoothness(kind, problem, start)
+    spectrum = theory.spectrum(network)
+    there = 1.0 - float(network.rate) if isinstance(network, Lossy) else 1.0
+    chi = spectrum.lambda_n / max(there * spectrum.mean_lambda_2, 1e-12)
+    kappa = smoothness / max(curvature.mean_low, smoothness / MOST_CONDITION)
+    blend = min(math.sqrt(chi / kappa), 1.0)
+    limit = theory.apapc_limit(network, smoothness, blend)
+    gain = 1.0 if isinstance(network.link, Ideal) else COARSE_GAIN * math.sqrt(_turns(network))
+    step_size, gain = FAST_SHARE * limit.value, gain / spectrum.lambda_n
+    if len(theory.laplacians(network)) > 1 and network.num_nodes <= theory.MOST_DENSE:
+        while gain > LEAST_GAIN and _grows(network, smoothness / kappa, smoothness, (step_size, blend, gain)):
+            gain /= 2
+    return kind(step_size, blend, gain=gain), limit
+
+
+def _grows(network: Network, low: float, high: float, numbers: tuple[float, float, float]) -> bool:
+    """Whether one whole turn of the graphs lets any mode of nodes of one curvature grow."""
+    return any(theory.apapc_radius(network, curve, *numbers) >= 1 for curve in (low, math.sqrt(low * high), high))
+
+
+def _turns(network: Network) -> float:
+    """The part of the steps in which a link of the union is there: one that waits has more to tell in its turn."""
+    graphs: list[Any] = list(theory.laplacians(network))
+    union: Any = sum(abs(graph) for graph in graphs)
+    return sum(graph.nnz - graph.shape[0] for graph in graphs) / (len(graphs) * max(union.nnz - union.shape[0], 1))
+
+
 def _flow(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
     """Half of the limit divided by the steepest slope d -> odd(d)/d of the law over the differences that will occur."""
     curvature = _share_curvature(kind, problem, start).high
@@ -233,6 +270,7 @@ LEARNERS: dict[Any, Callable[..., Chosen]] = {
     TrackingMomentum: _by(theory.tracking_momentum_limit, momentum=MOMENTUM),
     Choco: _compressed(theory.diffusion_limit),
     LEAD: _compressed(theory.nids_limit),
+    APAPC: _primal_dual,
 }
 ALLOCATORS: dict[Any, Callable[..., Chosen]] = {
     **dict.fromkeys((Laplacian, FiniteTime, FixedTime, Saturated, SingleBit), _flow),

@@ -20,6 +20,7 @@ LEARNERS = {
     "ATCTracking": cojax.ATCTracking(0.05),
     "Choco": cojax.Choco(0.05, gain=0.7),
     "LEAD": cojax.LEAD(0.1, gain=0.8),
+    "APAPC": cojax.APAPC(0.2, blend=0.6),
     "PushDIGing": cojax.PushDIGing(0.05),
     "PushPull": cojax.PushPull(0.05),
     "TrackingMomentum": cojax.TrackingMomentum(0.03, momentum=0.3),

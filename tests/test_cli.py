@@ -375,3 +375,20 @@ def test_an_unknown_method_is_refused_with_the_known_ones(command, tmp_path):
     plan.write_text(CONTEST)
     said = refused(command("compare", plan, "--methods", "Newton"))
     assert "--methods knows DIGing, DGD" in said and "not Newton." in said
+
+
+def test_a_budget_of_messages_and_a_rival_in_a_contest(command, tmp_path):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(CONTEST)
+    ran = command("compare", plan, "--kilobits", "40", "--methods", "heavy_ball", "mirror_extra")
+    assert ran.code == 0, ran.err
+    rows = ran.rows("share.csv")
+    assert [row["method"] for row in rows] == ["HeavyBall", "mirror_extra"]
+    assert rows[0]["all-time feasible"] == "yes" and rows[1]["all-time feasible"] == "no"
+
+
+def test_a_method_for_directed_graphs_is_refused_with_the_one_that_it_is(command, tmp_path):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(CONTEST)
+    said = refused(command("compare", plan, "--methods", "push_pull"))
+    assert "PushPull is for directed graphs, and those of a plan are undirected, where it is DIGing" in said

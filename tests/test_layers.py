@@ -14,9 +14,9 @@ LAYERS = [
     {"faults", "schedules", "checksums", "books", "ledger"},
     {"methods"},
     {"records", "progress", "status", "theory"},
-    {"loop", "optimum", "defaults"},
+    {"loop", "optimum", "defaults", "default_learners", "rivals"},
     {"pieces", "tolerances", "rejoining"},
-    {"graphs", "tables", "datasets", "plots", "comparisons", "sweeps", "sparing"},
+    {"graphs", "tables", "datasets", "plots", "comparisons", "sweeps", "default_allocators"},
     {"app"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

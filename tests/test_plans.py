@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cojax import CojaxInputError, theory
-from cojax.app import cases, demo, plans, runs
+from cojax.app import cases, demo, plans, rosters, runs
 from cojax.app.centres import InfeasibleError
 from cojax.app.help_texts import EXAMPLE
 
@@ -308,3 +308,29 @@ def test_a_case_says_which_proof_its_computed_steps_rest_on(folder):
     assert case.plan.method.allocate.step_size == limit.value / 2
     assert "tight by the descent lemma" in str(limit)
     assert "learn" not in case.limits  # there is no model
+
+
+@pytest.mark.parametrize("name", rosters.ALLOCATORS)
+def test_every_allocator_can_be_named_and_its_numbers_are_filled_in(folder, name):
+    case = cases.ready(plans.read_plan(written(folder, NODES + f'[method.allocate]\nname = "{name}"\n')))
+    chosen, built = case.plan.method.allocate, case.method.allocate
+    assert chosen.step_size == float(built.step_size) > 0
+    plans.write_plan(folder / "again.toml", case.plan)
+    again = cases.ready(plans.read_plan(folder / "again.toml"))
+    assert again.plan == case.plan and str(again.method) == str(case.method)
+
+
+@pytest.mark.parametrize("name", rosters.LEARNERS)
+def test_every_learner_can_be_named_and_its_numbers_are_filled_in(folder, name):
+    data = DATA + f'[method.learn]\nname = "{name}"\n'
+    case = cases.ready(plans.read_plan(with_samples(folder, [0, 1] * 9, data)))
+    assert type(case.method.learn) is rosters.LEARNERS[name]
+    assert case.plan.method.learn.step_size == float(case.method.learn.step_size) > 0
+
+
+def test_a_number_goes_with_its_methods_only(folder):
+    text = NODES + '[method.allocate]\nname = "nesterov"\nlevel = 1.0\n'
+    assert "$.method.allocate.level goes with saturated only" in refusal(written(folder, text))
+    text = NODES + '[method.allocate]\nname = "nesterov"\nmomentum = 0.25\n'
+    case = cases.ready(plans.read_plan(written(folder, text)))
+    assert case.method.allocate.momentum == 0.25

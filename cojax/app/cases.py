@@ -9,11 +9,11 @@ from jaxtyping import Float
 
 from .. import costs, datasets, penalties, theory
 from .._checks import CojaxInputError
-from ..defaults import MIXING, SHARE, over_link
-from ..methods import DGD, EXTRA, CoOpt, DIGing, HeavyBall, Hold, Laplacian, Method
+from ..methods import Method
 from ..problems import Decision, Problem
 from . import plans, samples
 from .centres import Centres, arranged, num_rows, read_table
+from .pairs import numbered, paired
 from .plans import Plan
 from .wiring import Wiring, wired
 
@@ -48,11 +48,10 @@ def ready(plan: Plan) -> Case:
     plan = _with_penalty(plan, curvature, centres)
     dataset = None if plan.data is None else samples.prepared(plan)
     dealt = None if dataset is None else samples.dealt(plan, dataset, len(names))
-    plan, limits = _with_steps(plan, wiring, curvature, dealt)
     problem = _problem(plan, centres, dealt)
-    method = CoOpt(Hold() if dealt is None else _learner(plan), _allocator(plan))
     start = _start(plan, problem, centres, _zeros(plan, dataset, len(names)))
-    return Case(plan, names, centres, wiring, dataset, problem, method, start, limits)
+    plan, limits = numbered(plan, wiring, problem, start, curvature, dealt)
+    return Case(plan, names, centres, wiring, dataset, problem, paired(plan), start, limits)
 
 
 def _curvature(plan: Plan, centres: Centres) -> Float[np.ndarray, " n"] | None:
@@ -91,89 +90,6 @@ def _penalty(plan: Plan) -> Any:
         case plans.Barrier(epsilon=epsilon):
             return penalties.BarrierPenalty(epsilon)
     return None
-
-
-def _penalty_curvature(plan: Plan) -> float | None:
-    match plan.penalty:
-        case None:
-            return 0.0
-        case plans.Power(weight=weight, power=2.0):
-            return 2.0 * float(weight or 0.0)
-        case plans.Softplus(weight=weight, sharpness=sharpness):
-            return weight * sharpness / 4
-    return None
-
-
-def _with_steps(
-    plan: Plan, wiring: Wiring, curvature: np.ndarray | None, samples: Any
-) -> tuple[Plan, dict[str, theory.Limit]]:
-    """The plan with the numbers of its methods computed where it gives none, and the limits that they come from."""
-    learn, allocate, limits = plan.method.learn, plan.method.allocate, {}
-    if samples is not None:
-        learn, limits["learn"] = _learner_with_steps(plan, wiring, samples)
-    if allocate.step_size is None or (allocate.name == "heavy_ball" and allocate.momentum is None):
-        extra = _penalty_curvature(plan)
-        if curvature is None or extra is None:
-            raise CojaxInputError(
-                "$.method.allocate needs its numbers given: the curvature of this cost or penalty has no bound to "
-                "compute them from."
-            )
-        allocate, limits["allocate"] = _allocator_with_steps(allocate, wiring, curvature, extra)
-    method = msgspec.structs.replace(plan.method, learn=learn, allocate=allocate)
-    found = {name: over_link(one, wiring.network) for name, one in limits.items() if one is not None}
-    return msgspec.structs.replace(plan, method=method), found
-
-
-def _learner_with_steps(plan: Plan, wiring: Wiring, dealt: Any) -> tuple[plans.Learner, theory.Limit | None]:
-    learn = plan.method.learn
-    mixing = (learn.mixing or MIXING) if learn.name == "diging" else None
-    step, limit = learn.step_size, None
-    if step is None:
-        smoothness = _smoothness(plan, dealt)
-        if mixing is None:
-            bound = theory.extra_limit if learn.name == "extra" else theory.dgd_limit
-            limit = bound(wiring.network, smoothness)
-        else:
-            limit = theory.tracking_limit(wiring.network, smoothness, mixing)
-        step = SHARE * limit.value
-    if step <= 0:
-        raise CojaxInputError(
-            f"$.method.learn needs step_size given: no step is safe for {learn.name} with the weights of this graph."
-        )
-    return msgspec.structs.replace(learn, step_size=step, mixing=mixing), limit
-
-
-def _allocator_with_steps(
-    allocate: plans.Allocator, wiring: Wiring, curvature: np.ndarray, extra: float
-) -> tuple[plans.Allocator, theory.Limit | None]:
-    if allocate.name == "laplacian":
-        limit = theory.allocation_limit(wiring.network, curvature + extra)
-        return msgspec.structs.replace(allocate, step_size=SHARE * limit.value), limit
-    if not wiring.fixed:
-        raise CojaxInputError(
-            "$.method.allocate is heavy_ball, whose numbers can be computed for a fixed graph only: give both."
-        )
-    step, momentum = theory.heavy_ball(wiring.network, curvature, curvature + extra)
-    momentum = momentum if allocate.momentum is None else allocate.momentum
-    limit = None if allocate.step_size else theory.heavy_ball_limit(wiring.network, curvature + extra, momentum)
-    return msgspec.structs.replace(allocate, step_size=allocate.step_size or step, momentum=momentum), limit
-
-
-def _smoothness(plan: Plan, dealt: Any) -> float:
-    """A bound of the curvature of every node's loss."""
-    model = plan.model
-    assert model is not None
-    spread = samples.spread(dealt, offset=isinstance(model, plans.Svm))
-    match model:
-        case plans.Svm():
-            factor = model.weight * model.sharpness / 4
-        case plans.Logistic():
-            factor = 1 / 4
-        case plans.Softmax():
-            factor = 1 / 2
-        case _:
-            factor = 1.0
-    return factor * spread + model.ridge
 
 
 def model_cost(plan: Plan) -> Any:
@@ -217,17 +133,3 @@ def _zeros(plan: Plan, dataset: datasets.Dataset | None, num_nodes: int) -> Any:
         case plans.Softmax():
             return jnp.zeros((num_nodes, width, int(dataset.targets.max()) + 1))
     return jnp.zeros((num_nodes, width))
-
-
-def _learner(plan: Plan) -> Method:
-    learn = plan.method.learn
-    if learn.name == "diging":
-        return DIGing(learn.step_size, learn.mixing)
-    return (EXTRA if learn.name == "extra" else DGD)(learn.step_size)
-
-
-def _allocator(plan: Plan) -> Method:
-    allocate = plan.method.allocate
-    if allocate.name == "heavy_ball":
-        return HeavyBall(allocate.step_size, allocate.momentum)
-    return Laplacian(allocate.step_size)

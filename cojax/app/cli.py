@@ -45,6 +45,8 @@ class Compare:
     """The plan, a TOML file."""
     methods: tuple[str, ...] = ()
     """Names of the methods; by default all."""
+    kilobits: float | None = None
+    """What each may tell a neighbour in all; by default what it tells in the steps of the plan."""
     out: Path | None = None
     """Folder for the results; by default the name of the plan with -contest."""
 
@@ -105,7 +107,7 @@ def _carried_out(command: Demo | Plan | Compare) -> int:
         return _hourly(plan, _folder(command, "hours"))
     case = cases.ready(plan)
     if isinstance(command, Compare):
-        return _contest(case, _folder(command, "contest"), list(command.methods))
+        return _contest(case, _folder(command, "contest"), command)
     return _run(case, _folder(command, "result"), tqdm, resume=command.resume)
 
 
@@ -118,11 +120,13 @@ def _say_notes(case: Any) -> None:
         print(f"cojax: note: {note}", file=sys.stderr)
 
 
-def _contest(case: Any, out: Path, names: list[str]) -> int:
+def _contest(case: Any, out: Path, asked: Compare) -> int:
     from . import contest
 
     _say_notes(case)
-    courses = contest.contest(case, names)
+    courses, notes = contest.contest(case, asked.methods, asked.kilobits)
+    for note in notes:
+        print(f"cojax: note: {note}", file=sys.stderr)
     print(contest.text(courses, case.plan.cpu.budget))
     contest.write_files(out, courses, case.plan.cpu.budget)
     print(f"\nWritten to {out}: a table (CSV) for each half, and pictures over steps and over bits.")

@@ -1,59 +1,72 @@
 """A contest runs every method, its numbers computed, on the problem and the network of one plan."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
 
-from .. import comparisons, methods, plots
+from .. import comparisons, plots, rivals
 from .._checks import CojaxInputError
 from ..comparisons import Course
 from ..defaults import tuned
-from ..methods import CoOpt
+from ..methods import CoOpt, Method
 from ..optimum import reference
 from .cases import Case
+from .rosters import ALLOCATORS, LEARNERS, found, known, shown
 from .runs import as_run
 
-LEARNERS = ["DIGing", "DGD", "EXTRA", "NIDS", "ExactDiffusion", "ATCTracking", "Choco", "LEAD", "TrackingMomentum"]
-ALLOCATORS = ["Laplacian", "HeavyBall", "Nesterov", "MomentumFlow", "FiniteTime", "FixedTime", "Saturated", "SingleBit"]
+Field = dict[str, Method | rivals.Rival]
 
 
-def contest(case: Case, names: list[str]) -> dict[str, dict[str, Course]]:
-    """Every named method, or all, by the half that it decides: "learn" and "share".
+def contest(case: Case, names: Sequence[str], kilobits: float | None) -> tuple[dict[str, dict[str, Course]], list[str]]:
+    """Every named method, or all, by the half that it decides, "learn" and "share"; and why some are left out.
 
-    Learners run beside the allocator of the plan, allocators beside its learner. Raises `CojaxInputError` for a name
-    that is no method.
+    Each half runs alone, which changes nothing: the cost of a plan is a plain sum. Raises `CojaxInputError` for a name
+    that is no method, and for a named method that cannot run here; of all methods those are left out with a note.
     """
-    unknown = sorted(set(names) - {*LEARNERS, *ALLOCATORS})
-    if unknown:
-        raise CojaxInputError(f"--methods knows {', '.join(LEARNERS + ALLOCATORS)}, not {', '.join(unknown)}.")
-    problem, network, start = case.problem, case.wiring.network, case.start
-    pair = case.method
-    assert isinstance(pair, CoOpt)
-
-    def built(name: str):
-        return tuned(getattr(methods, name), problem, network, start)
-
-    wanted = set(names) or {*LEARNERS, *ALLOCATORS}
-    learners = [name for name in LEARNERS if name in wanted and case.dataset is not None]
-    fields: dict[str, dict[str, CoOpt]] = {
-        "learn": {name: CoOpt(built(name), pair.allocate) for name in learners},
-        "share": {name: CoOpt(pair.learn, built(name)) for name in ALLOCATORS if name in wanted},
-    }
-    best = reference(as_run(case), None if case.dataset is None else jnp.asarray(start.params)[0])
-    settings = {"optimum": best, "num_steps": case.plan.steps, "every": case.plan.every}
+    fields: dict[str, Field] = {"learn": {}, "share": {}}
+    notes = []
+    for name in found(names) if names else known():
+        half = "learn" if name in LEARNERS or name in rivals.LEARNERS else "share"
+        if half == "learn" and case.dataset is None:
+            continue
+        try:
+            fields[half][shown(name)] = _ready(case, name)
+        except CojaxInputError as error:
+            if names:
+                raise
+            notes.append(f"{shown(name)} is left out: {error}")
+    best = reference(as_run(case), None if case.dataset is None else jnp.asarray(case.start.params)[0])
+    bits = None if kilobits is None else 1000.0 * kilobits
+    settings = {"optimum": best, "num_steps": case.plan.steps, "every": case.plan.every, "bits": bits}
+    problem, network = case.problem, case.wiring.network
     return {
-        half: comparisons.compare(problem, network, field, start, **settings) for half, field in fields.items() if field
-    }
+        half: comparisons.compare(problem, network, field, case.start, **settings)
+        for half, field in fields.items()
+        if field
+    }, notes
+
+
+def _ready(case: Case, name: str) -> Method | rivals.Rival:
+    problem, network, start = case.problem, case.wiring.network, case.start
+    if name in LEARNERS:
+        return CoOpt(learn=tuned(LEARNERS[name], problem, network, start))
+    if name in ALLOCATORS:
+        return CoOpt(allocate=tuned(ALLOCATORS[name], problem, network, start))
+    return rivals.rival(name, problem, network, start)
 
 
 def text(courses: dict[str, dict[str, Course]], budget: float) -> str:
-    """A table for each half."""
+    """Two tables for each half: how fast its methods are, and what they keep and leave."""
     titles = {"learn": "Learners, by the gap of the mean model", "share": "Allocators, by the gap of the shares"}
-    return "\n\n".join(
-        f"{titles[half]}\n{comparisons.aligned(comparisons.table(field, half, budget))}"
-        for half, field in courses.items()
-    )
+    parts = []
+    for half, field in courses.items():
+        rows = comparisons.table(field, half, budget)
+        fast = 1 + 3 * len(comparisons.GAPS)
+        kept = [row[:1] + row[fast:] for row in rows]
+        parts += [f"{titles[half]}\n{comparisons.aligned([row[:fast] for row in rows])}", comparisons.aligned(kept)]
+    return "\n\n".join(parts)
 
 
 def write_files(folder: Path, courses: dict[str, dict[str, Course]], budget: float) -> None:
@@ -67,4 +80,8 @@ def write_files(folder: Path, courses: dict[str, dict[str, Course]], budget: flo
         for over, unit, xlabel in (("step", 1, "steps"), ("bits", 1000, "kilobits told to each neighbour")):
             along = {name: getattr(course, over) / unit for name, course in field.items()}
             ax = plots.contest(along, gaps, xlabel=xlabel)
+            firsts = [told[1] for told in along.values() if told.size > 1]
+            if over == "bits" and firsts:  # one number of 64 bits beside one of 2
+                ax.set_xscale("log")
+                ax.set_xlim(left=min(firsts))
             ax.figure.savefig(folder / f"{half}-over-{over}.png", dpi=300)

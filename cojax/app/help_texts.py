@@ -84,10 +84,13 @@ Keys:
              { name = "float", mantissa_bits = ... } or { name = "adaptive", bits = 3 };
              log takes smallest and largest, uniform takes largest: with them, a number takes fewer bits
              memory = "node", or "edge" where the graph switches or loses links (chosen if left out)
-  [method]   learn = { name = "diging" (step_size, mixing 0.5), "extra" or "dgd" (step_size) }
-             allocate = { name = "laplacian" (step_size), or "heavy_ball" (step_size, momentum) }
+  [method]   learn = { name = "diging" (step_size, mixing 0.5), "dgd", "extra", "nids", "exact_diffusion",
+             "atc_tracking" (step_size), "choco", "lead" (step_size, gain), "apapc" (step_size, blend, gain) or
+             "tracking_momentum" (step_size, momentum) }
+             allocate = { name = "laplacian" (step_size), "heavy_ball", "nesterov", "momentum_flow" (step_size,
+             momentum), "finite_time", "fixed_time", "single_bit" (step_size) or "saturated" (step_size, level) }
              numbers that are left out are computed from bounds on curvature and the graphs' spectra;
-             extra is exact on a fixed graph only, dgd nowhere
+             dgd and choco are exact nowhere, finite_time, fixed_time and single_bit end in a small cycle
   [hours]    file, prices by the hour: a .csv with a column of labels, then one column of prices per node
 
 With --hours the network is left alone: every line of [hours] file takes the place of the column price, and all of them
@@ -102,9 +105,13 @@ checkpoint could be written, 130 after Ctrl-C, 143 after SIGTERM.
 COMPARE = """Run every method on the problem and the network of a plan, and print who gets how far.
 
 All start alike, over the same graphs and the same failing links, with numbers computed from the theory (--methods
-picks some: cojax compare plan.toml --methods DIGing EXTRA Laplacian Nesterov). Learners run beside the allocator of the
-plan and are judged by the gap of the mean model; allocators run beside its learner and are judged by the gap of the
-shares. A gap of 1e-6 is a millionth of that at the start, measured from the optimum of what the run minimises.
+picks some: cojax compare plan.toml --methods DIGing d_admm Laplacian Nesterov). Learners are judged by the gap of the
+mean model and allocators by the gap of the shares, each half by itself, with its own messages. A gap of 1e-6 is a
+millionth of that at the start, measured from the optimum of what the run minimises.
+
+With --kilobits every method stops where it has told that much to a neighbour, after the steps of the plan at most: let
+it have many. Methods that need more of a node than a gradient a step (d_admm, dual_consensus_admm, ...) tell plain
+numbers whatever the link of the plan is; those that need a fixed graph, or bounds, are left out where there is none.
 
 Writes learn.csv, share.csv and pictures over steps and over bits to a folder. Exit codes: 0, or 2 for bad input.
 """

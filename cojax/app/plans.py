@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from .._checks import CojaxInputError
 from ..readers.files import checked_path
 from .advice import advice
+from .rosters import NUMBERS
 
 MAX_BYTES = 5_000_000
 Positive = Annotated[float, Meta(gt=0)]
@@ -120,19 +121,36 @@ class Barrier(Struct, forbid_unknown_fields=True, frozen=True, tag="barrier", ta
 
 
 class Learner(Struct, forbid_unknown_fields=True, frozen=True):
-    """How the model is learned; a number left out is computed from curvature bounds. `mixing` is for diging only."""
+    """How the model is learned; a number left out is computed. Each goes with the methods in `rosters.NUMBERS` only."""
 
-    name: Literal["diging", "extra", "dgd"] = "diging"
+    name: Literal[
+        "diging",
+        "dgd",
+        "extra",
+        "nids",
+        "exact_diffusion",
+        "atc_tracking",
+        "choco",
+        "lead",
+        "apapc",
+        "tracking_momentum",
+    ] = "diging"
     step_size: Positive | None = None
     mixing: Annotated[float, Meta(gt=0, le=1)] | None = None
+    gain: Positive | None = None
+    blend: Annotated[float, Meta(gt=0, le=1)] | None = None
+    momentum: Annotated[float, Meta(ge=0, lt=1)] | None = None
 
 
 class Allocator(Struct, forbid_unknown_fields=True, frozen=True):
-    """How shares move; a number left out is computed from curvature bounds. `momentum` is for heavy_ball only."""
+    """How shares move; a number left out is computed. Each goes with the methods in `rosters.NUMBERS` only."""
 
-    name: Literal["laplacian", "heavy_ball"] = "laplacian"
+    name: Literal[
+        "laplacian", "heavy_ball", "nesterov", "momentum_flow", "finite_time", "fixed_time", "saturated", "single_bit"
+    ] = "laplacian"
     step_size: Positive | None = None
     momentum: Annotated[float, Meta(ge=0, lt=1)] | None = None
+    level: Positive | None = None
 
 
 class Methods(Struct, forbid_unknown_fields=True, frozen=True):
@@ -280,12 +298,16 @@ def _check(plan: Plan, source: str) -> None:
             link.name == "quantized" and isinstance(link.quantizer, Adaptive),
             "$.link.quantizer is adaptive, which needs the memory of $.link.name = innovation",
         ),
-        (method.learn.mixing and method.learn.name != "diging", "$.method.learn.mixing goes with diging only"),
-        (
-            method.allocate.momentum is not None and method.allocate.name != "heavy_ball",
-            "$.method.allocate.momentum goes with heavy_ball only",
-        ),
     )
-    for broken, sentence in rules:
+    halves = (("learn", method.learn), ("allocate", method.allocate))
+    misplaced = (
+        (
+            getattr(half, number, None) is not None and half.name not in takers,
+            f"$.method.{place}.{number} goes with {' or '.join(takers)} only",
+        )
+        for place, half in halves
+        for number, takers in NUMBERS.items()
+    )
+    for broken, sentence in (*rules, *misplaced):
         if broken:
             raise CojaxInputError(f"{source}: {sentence}.")

@@ -1,5 +1,6 @@
 """The list of methods: a new one is one file, and one line here."""
 
+from .apapc import APAPC as APAPC
 from .atc_tracking import ATCTracking as ATCTracking
 from .base import Hold as Hold
 from .base import Method as Method

@@ -18,6 +18,7 @@ from .flows import pencil_eigenvalues as pencil_eigenvalues
 from .flows import potential as potential
 from .limits import Limit as Limit
 from .limits import allocation_limit as allocation_limit
+from .limits import apapc_limit as apapc_limit
 from .limits import atc_limit as atc_limit
 from .limits import dgd_limit as dgd_limit
 from .limits import diffusion_limit as diffusion_limit
@@ -35,9 +36,11 @@ from .momenta import heavy_ball as heavy_ball
 from .momenta import heavy_ball_limit as heavy_ball_limit
 from .momenta import nesterov as nesterov
 from .momenta import nesterov_limit as nesterov_limit
+from .spectra import MOST_DENSE as MOST_DENSE
 from .spectra import Spectrum as Spectrum
 from .spectra import is_fixed as is_fixed
 from .spectra import is_undirected as is_undirected
 from .spectra import laplacians as laplacians
 from .spectra import spectrum as spectrum
 from .stalls import stall_floor as stall_floor
+from .turns import apapc_radius as apapc_radius

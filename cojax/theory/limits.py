@@ -75,6 +75,18 @@ def nids_limit(network: Network, smoothness: float) -> Limit:
     return _for_fixed(network, Limit(value, f"{SMOOTH}; tight for {EQUAL}", "tight", "Li et al. 2019"))
 
 
+def apapc_limit(network: Network, smoothness: float, blend: float) -> Limit:
+    """2 (2 - blend)^2 / (blend (6 - 5 blend) smoothness) for `APAPC` with gain <= 1 / lambda_n; 2 / smoothness at 1.
+
+    Where the mean of the models of equal quadratic costs leaves the unit circle, at -1. A quarter of it is proved:
+    Kovalev, Salim, Richtarik, NeurIPS 2020, arXiv 2006.11773, take 1 / (4 blend smoothness).
+    """
+    _check("apapc_limit", smoothness)
+    check_number("apapc_limit", "blend", blend, above=0.0, shaped=())
+    value = 2.0 * (2.0 - blend) ** 2 / (blend * (6.0 - 5.0 * blend) * smoothness)
+    return Limit(value, "convex quadratic costs with one Hessian, fixed graph, exact links", "heuristic")
+
+
 def diffusion_limit(network: Network, smoothness: float) -> Limit:
     """2 / smoothness for `Choco` over an exact link, adapt then combine, on graphs with lambda_n < 2; 0 on others."""
     _check("diffusion_limit", smoothness)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cojax
-from cojax import sparing
+from cojax import default_allocators
 from cojax.theory.spectra import laplacians
 
 
@@ -76,7 +76,7 @@ def test_the_rate_of_a_turn_is_that_of_a_plain_loop():
         sizes.append(np.linalg.norm(shares))
     measured = (sizes[199] / sizes[99]) ** (1 / 100)  # before rounding, after what fades faster
     # Two eigenvalues of nearly one modulus would leave a beat of some per cent in 100 steps.
-    np.testing.assert_allclose(sparing.turn_rate(matrices, curvature, 0.3, 0.4), measured, rtol=1e-3)
+    np.testing.assert_allclose(default_allocators.turn_rate(matrices, curvature, 0.3, 0.4), measured, rtol=1e-3)
 
 
 def test_no_part_of_the_momentum_that_is_tried_is_better_over_a_turn():
@@ -84,16 +84,16 @@ def test_no_part_of_the_momentum_that_is_tried_is_better_over_a_turn():
     matrices = [matrix.toarray() for matrix in laplacians(network)]
     curvature = np.asarray(PROBLEM.data[0])
     rates = [
-        sparing.turn_rate(matrices, curvature, float(method.step_size), part * float(method.momentum))
+        default_allocators.turn_rate(matrices, curvature, float(method.step_size), part * float(method.momentum))
         for part in (0.0, 0.5, 0.8, 1.0)
     ]
     assert rates[-1] == min(rates) < 1.0
 
 
 def test_a_link_that_is_up_in_half_of_the_graphs_is_present_by_a_half():
-    assert sparing.presence(FIXED) == 1.0
-    assert sparing.presence(NETWORKS["switching"]) == 0.5
-    assert sparing.presence(NETWORKS["switching and lossy"]) == 0.35
+    assert default_allocators.presence(FIXED) == 1.0
+    assert default_allocators.presence(NETWORKS["switching"]) == 0.5
+    assert default_allocators.presence(NETWORKS["switching and lossy"]) == 0.35
 
 
 def test_weights_leave_every_node_something_and_graphs_and_losses_stay_as_they_were():

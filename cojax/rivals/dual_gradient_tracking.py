@@ -1,0 +1,47 @@
+"""Gradient tracking on the price of CPU."""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from .. import theory
+from ..defaults import SHARE
+from ..edges import Weigh
+from ..layouts import Network
+from ..links import Wire
+from ..optimum.allocations import marginals
+from ..problems import Decision, Problem
+from .base import Rival, plain_bits, share_curvatures
+from .local import fair, minimisers
+
+
+def dual_gradient_tracking(
+    problem: Problem, network: Network, start: Decision, step_size: float, num_steps: int
+) -> Float[Array, "steps n"]:
+    """w+ = W w - step_size s,  x+ = argmin f_i(x) - w_i+ x,  s+ = W s + x+ - x,  s0 = x0 - b/n: a price for every node.
+
+    A price rises where shares are missing. The shares sum to the budget in the limit only.
+    Source: Zhang, You, Cai, IEEE TSP 2020, doi 10.1109/TSP.2020.2981762, arXiv 1909.09937.
+    """
+    price = marginals(problem, start.params)(start.cpu[:, None])[:, 0]
+
+    def step(state, k):
+        price, excess, x = state
+        flow = network.at(k).flow(Wire(jnp.stack([price, excess], axis=1)), Weigh())
+        price = price + flow[:, 0] - step_size * excess
+        new = minimisers(problem, start.params, x, price)
+        return (price, excess + flow[:, 1] + new - x, new), new
+
+    excess = start.cpu - fair(problem)
+    return lax.scan(step, (price, excess, start.cpu), jnp.arange(num_steps))[1]
+
+
+def ready(problem: Problem, network: Network, start: Decision) -> Rival:
+    """Half of the limit of its learner: the dual of a share curves as 1 / (the least curvature of a cost)."""
+    low, _ = share_curvatures(problem, start)
+    step_size = SHARE * theory.tracking_limit(network, 1.0 / low).value
+
+    def run(problem, network, start, num_steps):
+        return dual_gradient_tracking(problem.softened(), network, start, step_size, num_steps)
+
+    return Rival("share", run, 2 * plain_bits(start.cpu))
