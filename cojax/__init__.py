@@ -7,6 +7,7 @@ from . import penalties as penalties
 from . import plots as plots
 from . import tables as tables
 from . import theory as theory
+from . import tuning as tuning
 from . import weights as weights
 from ._checks import CojaxInputError as CojaxInputError
 from .comparisons import Course as Course
@@ -53,6 +54,7 @@ from .methods import Nesterov as Nesterov
 from .methods import PushDIGing as PushDIGing
 from .methods import PushPull as PushPull
 from .methods import Saturated as Saturated
+from .methods import Scheduled as Scheduled
 from .methods import SingleBit as SingleBit
 from .methods import TrackingMomentum as TrackingMomentum
 from .networks import network as network
@@ -71,3 +73,5 @@ from .quantizers import LogQuantizer as LogQuantizer
 from .quantizers import Quantizer as Quantizer
 from .quantizers import UniformQuantizer as UniformQuantizer
 from .status import Status as Status
+from .tuning import gradient_check as gradient_check
+from .tuning import tune as tune

@@ -44,6 +44,7 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
     _check_sizes(problem, network, start)
     _check_cost(problem, start)
     grad = problem.at(0).grad(start)
+    method = method.at(0)
     inner = method.init(start, grad)
     net = network.at(0)
     wire = net.link.open(method.message(inner, grad), net)
@@ -53,14 +54,16 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
 def step(problem: Problem, network: Network, method: Method, state: State) -> State:
     """One pure step: hear, update, take the gradient, tell."""
     net = network.at(state.step)
-    flow = net.flow(state.wire, method.along(state.method))
-    inner = method.update(state.method, state.grad, flow)
-    x = method.query(inner)
+    here, there = method.at(state.step), method.at(state.step + 1)
+    flow = net.flow(state.wire, here.along(state.method))
+    inner = here.update(state.method, state.grad, flow)
+    x = here.query(inner)
     now = problem.at(state.step + 1)
     grad = now.grad(x)
     # Told at the end and carried: computed here it runs once per node, inside the next gather once per neighbour.
     after = network.at(state.step + 1)
-    wire = after.link.tell(method.message(inner, grad), state.wire, after)
+    # By the numbers of the next step, whose update completes what is told here.
+    wire = after.link.tell(there.message(inner, grad), state.wire, after)
     imbalance = jnp.maximum(state.imbalance, _imbalance(now, x))
     return State(state.step + 1, imbalance, inner, grad, wire)
 

@@ -14,7 +14,7 @@ LAYERS = [
     {"methods"},
     {"records", "status", "theory"},
     {"loop", "optimum", "defaults"},
-    {"graphs", "tables", "datasets", "plots", "comparisons"},
+    {"graphs", "tables", "datasets", "plots", "comparisons", "tuning"},
     {"app"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -15,6 +15,10 @@ class Method(eqx.Module):
     One step of the loop is `update`, then the gradient at `query`, then `message`. All trees have the nodes first.
     """
 
+    def at(self, k: Any) -> "Method":
+        """The method in force at step `k`: this one, unless its numbers change by step, as those of `Scheduled` do."""
+        return self
+
     @abc.abstractmethod
     def init(self, x: Tree, grad: Tree) -> Any:
         """The state at the start, from the decision and its gradient."""
