@@ -59,8 +59,9 @@ def ceiling(method: Any, network: Network, curvatures: Curvatures) -> Float[Arra
 def laplacians(layout: Layout) -> Float[Array, "T n n"]:
     """The weighted Laplacian of every graph that takes its turn."""
     size = layout.num_nodes
-    senders = layout.ends(jnp.arange(size))
-    receivers = layout.swap(senders)
+    one = layout.at(0)
+    senders = one.ends(jnp.arange(size))
+    receivers = one.swap(senders)
     found = []
     for k in range(layout.num_graphs):
         weights = layout.at(k).edge_weights()
@@ -77,7 +78,7 @@ def _layout(network: Any) -> Layout | None:
 
 
 def _top(matrices: Float[Array, "T n n"]) -> Float[Array, ""]:
-    """The largest eigenvalue of all; its derivative is that of v' A v, v held, which exists where it is a double one."""
+    """The largest eigenvalue of all; its derivative is that of v' A v, v held: double ones have one too."""
     _, vectors = jnp.linalg.eigh(lax.stop_gradient(matrices))
     top = vectors[:, :, -1]
     return jnp.max(jnp.einsum("ti,tij,tj->t", top, matrices, top))

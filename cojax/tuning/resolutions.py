@@ -81,7 +81,7 @@ def rho_of(bits: Array, smallest: float, largest: float) -> Array:
     return math.log(largest / smallest) / (2.0 ** (bits - 1) - 1.5)
 
 
-def _parts(pair: Pair, setting: Setting) -> tuple[Int[np.ndarray, " k"], list[LogQuantizer], Any]:
+def _parts(pair: Pair, setting: Setting) -> tuple[Int[np.ndarray, " k"], list[Any], Any]:
     link = layout_of(pair[1]).link
     message = setting.message
     ones = quantizers_of(link.quantizer, message) if isinstance(link, Innovation | Quantized) else []
@@ -94,7 +94,7 @@ def _parts(pair: Pair, setting: Setting) -> tuple[Int[np.ndarray, " k"], list[Lo
     return np.asarray([leaf.size // leaf.shape[0] for leaf in leaves]), ones, treedef
 
 
-def _with_bits(bits: Array, pair: Pair, ones: list[LogQuantizer], treedef: Any) -> Pair:
+def _with_bits(bits: Array, pair: Pair, ones: list[Any], treedef: Any) -> Pair:
     new = [
         LogQuantizer(rho_of(each, one.smallest, one.largest), smallest=one.smallest, largest=one.largest)
         for each, one in zip(bits, ones, strict=True)

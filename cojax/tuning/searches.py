@@ -22,6 +22,7 @@ from .resolutions import Resolution
 from .workbenches import Workbench, as_knobs, workbench
 
 MOST_HALVINGS = 8
+RISE = 0.3  # of the mean loss above its least: some runs have begun to diverge, where their gradients say nothing
 
 
 class History(NamedTuple):
@@ -29,7 +30,7 @@ class History(NamedTuple):
 
     loss: Float[np.ndarray, " u"]  # mean over the training instances, before the update
     score: Float[np.ndarray, " u"]  # mean over the held-out instances; NaN where they were not run
-    rejected: Bool[np.ndarray, " u"]  # not finite: undone, and later updates halved
+    rejected: Bool[np.ndarray, " u"]  # not finite, or far above the least loss: undone, and later updates halved
 
 
 class Tuning(NamedTuple):
@@ -149,24 +150,26 @@ class Search:
         self.clip, self.optimizer = clip, optimizer
         self.theta = self.good = bench.first
         self.memory = optimizer.init(self.theta)
-        self.halvings = 0
+        self.halvings, self.least = 0, np.inf
         self.before = self.best = mean_score(bench.scores(bench.given, held_out))
         self.pair = bench.given
         self.rows: list[tuple[float, float, bool]] = []
 
     def update(self) -> None:
-        """One step down the mean of the clipped gradients, or back to the last good point and half as far from then."""
+        """One step down the mean of the clipped gradients, or back to the least loss and half as far from then on."""
         losses, gradients = self.bench.gradients(self.theta, self.training)
+        loss = float(jnp.mean(losses))
         mean, fine = clipped_mean(losses, gradients, self.clip)
-        if not fine:
-            self.rows.append((float(jnp.mean(losses)), np.nan, True))
+        rejected = not fine or not loss <= self.least + RISE
+        self.rows.append((loss, np.nan, rejected))
+        if rejected:
             self.halvings += 1
             self.theta, self.memory = self.good, self.optimizer.init(self.good)
             return
-        self.rows.append((float(jnp.mean(losses)), np.nan, False))
+        if loss < self.least:
+            self.least, self.good = loss, self.theta
         steps, self.memory = self.optimizer.update(mean, self.memory, self.theta)
-        self.good = self.theta
-        self.theta = [free + 0.5**self.halvings * step for free, step in zip(self.theta, steps, strict=True)]
+        self.theta = jax.tree.map(lambda free, step: free + 0.5**self.halvings * step, self.theta, steps)
 
     def look(self) -> bool:
         """Whether the present point scores better than all before on the held-out instances; it is then kept."""

@@ -98,7 +98,9 @@ def as_knobs(what: Any) -> list[Knob]:
     """Knobs of their names: "weights" those of edges, any other the number at that path."""
     if isinstance(what, str | Knob):
         what = [what]
-    knobs = [EdgeWeights() if each == "weights" else Number(each) if isinstance(each, str) else each for each in what]
+    knobs: list[Any] = [
+        EdgeWeights() if each == "weights" else Number(each) if isinstance(each, str) else each for each in what
+    ]
     for each in knobs:
         if not isinstance(each, Knob):
             raise CojaxInputError(
