@@ -48,7 +48,7 @@ def ceiling(method: Any, network: Network, curvatures: Curvatures) -> Float[Arra
     matrices = laplacians(layout)
     if type(method) in SHARES and curvatures.allocate is not None:
         roots = jnp.sqrt(jnp.asarray(curvatures.allocate, matrices.dtype))
-        most = _top(roots[:, None] * matrices * roots[None])
+        most = _top(matrices * (roots[:, None] * roots[None])[None])
         return SHARES[type(method)](method) / most
     if type(method) in LEARNERS and curvatures.learn is not None:
         room = jnp.maximum(2.0 - getattr(method, "mixing", 1.0) * _top(matrices), 0.0)

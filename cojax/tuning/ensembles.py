@@ -76,7 +76,8 @@ def stacked(
         raise CojaxInputError(
             f"tune needs problems and starts of one cost, structure and shape, got different ones ({reason})."
         ) from error
-    return Instance(*parts, jnp.arange(len(problems)))
+    problem, start, best = parts
+    return Instance(problem, start, best, jnp.arange(len(problems)))
 
 
 def _optimum(problem: Problem, start: Decision) -> Decision:

@@ -1,7 +1,7 @@
 """Whether derivatives through a run can be trusted, measured through the caller's own set-up."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,6 @@ from ..layouts import Network
 from ..methods import Method
 from ..problems import Decision, Problem
 from .ensembles import Gap, distances
-from .knobs import Knob
 from .objectives import Area, Objective
 from .workbenches import workbench
 
@@ -42,7 +41,7 @@ def gradient_check(
     method: Method,
     start: Decision | Sequence[Decision],
     *,
-    what: Sequence[str | Knob],
+    what: Any,
     num_steps: int,
     every: int = 10,
     objective: Objective | None = None,
@@ -73,12 +72,12 @@ def gradient_check(
     num_directions = whole_number("gradient_check", "num_directions", num_directions, at_least=1)
     bench, instances = workbench(
         problem, network, method, start, what=what, objective=Area() if objective is None else objective,
-        num_steps=num_steps, every=every, optima=optima, margin=margin, window=window, gap=gap,
+        num_steps=num_steps, every=every, optima=optima, margin=margin, inflation=1.0, window=window, gap=gap,
     )  # fmt: skip
     centre, unravel = ravel_pytree(bench.first)
     random = np.random.default_rng(seed)
     directions = np.linalg.qr(random.standard_normal((centre.size, min(num_directions, centre.size))))[0].T
-    points = centre + width * jnp.asarray(random.standard_normal((num_points, centre.size)))
+    points = centre[None] + width * jnp.asarray(random.standard_normal((num_points, centre.size)))
 
     def mean_loss(flat: Array) -> Array:
         return bench.losses(unravel(flat), instances).mean()

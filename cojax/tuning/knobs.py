@@ -15,6 +15,8 @@ from .paths import Pair, half_at, put, value_at
 
 # In (0, 1) by their meaning.
 FRACTIONS = ("momentum", "gain", "decay", "shrink")
+# What makes a run unstable where it is a little too large.
+STEPS = ("step_size", "mixing")
 # Where a fraction of its range starts at the nearest: the ends themselves are infinitely far in the free coordinate.
 INSIDE = (0.01, 0.98)
 # Learners whose fixed point does not depend on how the steps of the nodes compare, or that say so (DGD, Choco).
@@ -26,6 +28,7 @@ class Setting(NamedTuple):
 
     curvatures: Curvatures
     margin: float
+    inflation: float  # of step sizes and mixing while they are tuned
     num_nodes: int
     message: Any  # the shapes of what every node tells
 
@@ -74,7 +77,8 @@ class Number(Knob):
     def of(self, theta: Array, pair: Pair, setting: Setting) -> Array:
         """The numbers that theta stands for."""
         top = self.top(pair, setting)
-        return jnp.exp(theta) if top is None else top * jax.nn.sigmoid(theta)
+        value = jnp.exp(theta) if top is None else top * jax.nn.sigmoid(theta)
+        return setting.inflation * value if self.name in STEPS else value
 
     def top(self, pair: Pair, setting: Setting) -> Any:
         """What the number stays below; None where nothing is known."""

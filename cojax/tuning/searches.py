@@ -16,7 +16,6 @@ from ..links import Quantized
 from ..methods import Method
 from ..problems import Decision, Problem
 from .ensembles import Gap, Instance, distances, taken
-from .knobs import Knob
 from .objectives import Area, Objective
 from .resolutions import Resolution
 from .workbenches import Workbench, as_knobs, workbench
@@ -29,7 +28,7 @@ class History(NamedTuple):
     """What happened in every update."""
 
     loss: Float[np.ndarray, " u"]  # mean over the training instances, before the update
-    score: Float[np.ndarray, " u"]  # mean over the held-out instances; NaN where they were not run
+    score: Float[np.ndarray, " u"]  # mean over the held-out instances, inflated or not; NaN where they were not run
     rejected: Bool[np.ndarray, " u"]  # not finite, or far above the least loss: undone, and later updates halved
 
 
@@ -49,7 +48,7 @@ def tune(
     method: Method,
     start: Decision | Sequence[Decision],
     *,
-    what: Sequence[str | Knob],
+    what: Any,
     num_steps: int,
     every: int = 10,
     objective: Objective | None = None,
@@ -59,6 +58,7 @@ def tune(
     look_every: int = 5,
     patience: int = 6,
     margin: float = 1.0,
+    inflation: float = 1.1,
     clip: float = 1.0,
     window: int | None = None,
     optima: Sequence[Decision] | None = None,
@@ -88,6 +88,8 @@ def tune(
             looks without a better score the search ends.
         num_held_out: the last of the instances; a third of them by default.
         margin: the part of the limit of theory that steps may take; above 1 nothing is proved.
+        inflation: >= 1, what step sizes and mixing are multiplied by while they are tuned, not when returned; what
+            is selected is judged with and without it, so that it does not lie at the edge of a cliff.
         clip: the largest norm of one instance's gradient in one knob.
         window: steps between two cuts of the gradient; None for the whole run, in memory one state per look.
         optima: the optimum of every problem, as `cojax.reference(problem.softened(), ...).x`, computed where None.
@@ -104,7 +106,7 @@ def tune(
     _warn_of_link(network, what)
     bench, instances = workbench(
         problem, network, method, start, what=what, objective=objective, num_steps=num_steps, every=every,
-        optima=optima, margin=margin, window=window, gap=gap,
+        optima=optima, margin=margin, inflation=inflation, window=window, gap=gap,
     )  # fmt: skip
     training, held_out = split(instances, num_held_out)
     search = Search(bench, training, held_out, clip, optax.adam(0.05) if optimizer is None else optimizer)
@@ -151,7 +153,7 @@ class Search:
         self.theta = self.good = bench.first
         self.memory = optimizer.init(self.theta)
         self.halvings, self.least = 0, np.inf
-        self.before = self.best = mean_score(bench.scores(bench.given, held_out))
+        self.before = self.after = self.best = bench.mean_score(bench.given, held_out)
         self.pair = bench.given
         self.rows: list[tuple[float, float, bool]] = []
 
@@ -175,17 +177,17 @@ class Search:
         """Whether the present point scores better than all before on the held-out instances; it is then kept."""
         if not all(bool(jnp.isfinite(free).all()) for free in self.theta):
             return False
-        pair = self.bench.pair(self.theta)
-        score = mean_score(self.bench.scores(pair, self.held_out))
+        score = self.bench.robust_score(self.theta, self.held_out)
         self.rows[-1] = (self.rows[-1][0], score, self.rows[-1][2])
         if not score < self.best:
             return False
-        self.best, self.pair = score, pair
+        self.best, self.pair = score, self.bench.pair(self.theta)
+        self.after = self.bench.mean_score(self.pair, self.held_out)
         return True
 
     def result(self) -> Tuning:
         loss, score, rejected = (np.asarray(column) for column in zip(*self.rows, strict=True))
-        return Tuning(*self.pair, self.before, self.best, History(loss, score, rejected.astype(bool)))
+        return Tuning(*self.pair, self.before, self.after, History(loss, score, rejected.astype(bool)))
 
 
 @jax.jit
@@ -205,12 +207,6 @@ def clipped_mean(losses: Float[Array, " m"], gradients: Any, clip: Any) -> tuple
         return (kept * factor.reshape(-1, *[1] * (leaf.ndim - 1))).sum(0) / count
 
     return jax.tree.map(mean, gradients), 2 * finite.sum() > losses.size
-
-
-def mean_score(scores: Float[Array, " m"]) -> float:
-    """The mean over instances; infinite where one has none."""
-    mean = float(jnp.mean(scores))
-    return mean if np.isfinite(mean) else np.inf
 
 
 def _warn_of_link(network: Network, what: Any) -> None:

@@ -31,17 +31,17 @@ class Workbench:
     """
 
     def __init__(self, pair: Pair, knobs: list[Knob], setting: Setting, plan: Plan, objective: Objective):
-        self.given, self.knobs, self.setting, self.plan, self.objective = pair, knobs, setting, plan, objective
+        self.given, self.knobs, self.plan, self.objective = pair, knobs, plan, objective
+        self.inflated, self.setting = setting, setting._replace(inflation=1.0)
         self.first = [jnp.asarray(knob.first(pair, setting), float) for knob in knobs]
         self.gradients = jax.jit(jax.vmap(jax.value_and_grad(self.loss), in_axes=(None, 0)))
         self.losses = jax.jit(jax.vmap(self.loss, in_axes=(None, 0)))
         self.scores = jax.jit(jax.vmap(self.score, in_axes=(None, 0)))
         self.courses = jax.jit(jax.vmap(self.course, in_axes=(None, 0)))
-        self._turned = jax.jit(lambda theta: fold(self.knobs, theta, self.given, self.setting))
 
     def loss(self, theta: list[Array], instance: Instance) -> Float[Array, ""]:
-        """What is differentiated, of one instance."""
-        return self.objective.loss(self.course(fold(self.knobs, theta, self.given, self.setting), instance))
+        """What is differentiated, of one instance, with inflated steps."""
+        return self.objective.loss(self.course(fold(self.knobs, theta, self.given, self.inflated), instance))
 
     def score(self, pair: Pair, instance: Instance) -> Float[Array, ""]:
         """What a method and a network are selected by, of one instance."""
@@ -51,11 +51,22 @@ class Workbench:
         """The looks at one run."""
         return course_of(self.plan, pair[1], pair[0], instance)
 
-    def pair(self, theta: list[Array]) -> Pair:
+    def pair(self, theta: list[Array], *, inflated: bool = False) -> Pair:
         """The method and the network at theta, whole where they must be."""
-        if any(isinstance(knob, Resolution) for knob in self.knobs):
-            return fold(self.knobs, theta, self.given, self.setting, settle=True)
-        return self._turned(theta)
+        settle = any(isinstance(knob, Resolution) for knob in self.knobs)
+        return fold(self.knobs, theta, self.given, self.inflated if inflated else self.setting, settle)
+
+    def mean_score(self, pair: Pair, instances: Instance) -> float:
+        """The mean over instances; infinite where one has none."""
+        mean = float(jnp.mean(self.scores(pair, instances)))
+        return mean if np.isfinite(mean) else np.inf
+
+    def robust_score(self, theta: list[Array], instances: Instance) -> float:
+        """The worse of the mean scores at theta, as it is and inflated: near a cliff the second is far worse."""
+        as_it_is = self.mean_score(self.pair(theta), instances)
+        if self.inflated.inflation == 1.0:
+            return as_it_is
+        return max(as_it_is, self.mean_score(self.pair(theta, inflated=True), instances))
 
 
 def workbench(
@@ -64,12 +75,13 @@ def workbench(
     method: Method,
     start: Decision | Sequence[Decision],
     *,
-    what: Sequence[str | Knob],
+    what: Any,
     objective: Objective,
     num_steps: int,
     every: int,
     optima: Sequence[Decision] | None,
     margin: float,
+    inflation: float,
     window: int | None,
     gap: Gap,
 ) -> tuple[Workbench, Instance]:
@@ -80,6 +92,7 @@ def workbench(
     if not isinstance(objective, Objective):
         raise CojaxInputError(f"tune needs an objective such as cojax.tuning.Area(), got {objective!r}.")
     check_number("tune", "margin", margin, above=0.0, shaped=())
+    check_number("tune", "inflation", inflation, at_least=1.0, shaped=())
     every = whole_number("tune", "every", every, at_least=1)
     num_steps = whole_number("tune", "num_steps", num_steps, at_least=1)
     span = num_steps if window is None else whole_number("tune", "window", window, at_least=1)
@@ -89,7 +102,7 @@ def workbench(
         )
     knobs = as_knobs(what)
     instances = stacked(problem, start, optima)
-    setting = _setting(instances, network, method, float(margin))
+    setting = _setting(instances, network, method, float(margin), float(inflation))
     plan = Plan(num_steps, every, window, gap)
     return Workbench((method, network), knobs, setting, plan, objective), instances
 
@@ -113,7 +126,7 @@ def as_knobs(what: Any) -> list[Knob]:
     return knobs
 
 
-def _setting(instances: Instance, network: Network, method: Method, margin: float) -> Setting:
+def _setting(instances: Instance, network: Network, method: Method, margin: float, inflation: float) -> Setting:
     count = instances.draw.shape[0]
     looked = [taken(instances, place) for place in range(min(count, MOST_LOOKED_AT))]
     learn = [theory.learn_curvature(one.problem, one.start).high for one in looked if jax.tree.leaves(one.start.params)]
@@ -126,4 +139,4 @@ def _setting(instances: Instance, network: Network, method: Method, margin: floa
     message = jax.eval_shape(
         lambda x, grad: method.at(0).message(method.at(0).init(x, grad), grad), one.start, one.problem.grad(one.start)
     )
-    return Setting(curvatures, margin, network.num_nodes, message)
+    return Setting(curvatures, margin, inflation, network.num_nodes, message)
