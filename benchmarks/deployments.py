@@ -35,7 +35,7 @@ def families() -> dict[str, Family]:
     named, nodes = cojax.graphs.named, 24
     switching = cojax.graphs.switching(named("erdos_renyi", 20, seed=2), 4, seed=0)
     return {
-        "ring": Family(named("ring", 20), 0.0, 20, 1000, 20),
+        "ring": Family(named("ring", 20), 0.0, 20, 800, 16),
         "exponential": Family(named("exponential", nodes), 0.0, nodes, 160, 4),
         "Erdős-Rényi": Family(named("erdos_renyi", nodes, seed=1), 0.0, nodes, 240, 4),
         "4 switching, 20 % loss": Family(switching, 0.2, 20, 360, 6),

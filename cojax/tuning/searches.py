@@ -198,7 +198,7 @@ def clipped_mean(losses: Float[Array, " m"], gradients: Any, clip: Any) -> tuple
     """
     leaves = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(gradients)]
     finite = jnp.isfinite(losses) & jnp.stack([jnp.isfinite(leaf).all(1) for leaf in leaves]).all(0)
-    count = jnp.maximum(finite.sum(), 1)
+    count = jnp.maximum(finite.sum(), 1).astype(losses.dtype)
 
     def mean(leaf: Array) -> Array:
         kept = jnp.where(finite.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, 0)
