@@ -3,9 +3,11 @@
     python benchmarks/tune.py [family ...]
 
 Five networks, DIGing and Laplacian over 3-bit innovations. 10 instances to take gradients on, 8 to select by, 12 to
-report on. With names, the rows of the other networks
-stay as they are in results/tune.json. Rounds until the squared distance from the optimum, of params and of shares, over all nodes, is and stays
-below 1e-6 of that at the start; mean over the 12. All searches but the grids work in the same free coordinates.
+report on. With names, the rows of the other networks stay as they are in results/tune.json. Rounds until the squared
+distance from the optimum, of params and of shares, over all nodes, is and stays below 1e-6 of that at the start; mean
+over the 12. Where an instance does not get there in five times the steps that are tuned on, it counts with those times
+1 + the decades missing. All searches but the grids work in the same free coordinates. The closed form is that of every
+single instance; everything else is one method for all.
 """
 
 import json

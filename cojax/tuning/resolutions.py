@@ -66,14 +66,22 @@ class Resolution(Knob):
 def whole_bits(relaxed: Float[np.ndarray, " k"], counts: Int[np.ndarray, " k"], budget: int) -> Int[np.ndarray, " k"]:
     """Whole bits that cost the budget: rounded down, then one more where most is missing and it can be paid.
 
-    A part of one number pays to the bit; without one, less than the smallest part may remain.
+    A part of one number pays to the bit, and gives back what it cannot use itself so that another part can have one;
+    without such a part, or with others of more than 20 numbers beside it at 24 bits, a remainder may stay unspent.
     """
     bits = np.clip(np.floor(relaxed), FEWEST, MOST).astype(int)
     while True:
-        payable = (counts <= budget - int(bits @ counts)) & (bits < MOST)
-        if not payable.any():
+        left = budget - int(bits @ counts)
+        payable = (counts <= left) & (bits < MOST)
+        if payable.any():
+            bits[np.where(payable, relaxed - bits, -np.inf).argmax()] += 1
+            continue
+        payer = int(np.where(counts == 1, bits, 0).argmax())
+        wanting = np.flatnonzero((bits < MOST) & (counts > 1) & (counts - left <= bits[payer] - FEWEST))
+        if left == 0 or counts[payer] > 1 or not wanting.size:
             return bits
-        bits[np.where(payable, relaxed - bits, -np.inf).argmax()] += 1
+        bits[payer] -= counts[wanting[0]] - left
+        bits[wanting[0]] += 1
 
 
 def rho_of(bits: Array, smallest: float, largest: float) -> Array:

@@ -179,7 +179,8 @@ class Search:
             return False
         score = self.bench.robust_score(self.theta, self.held_out)
         self.rows[-1] = (self.rows[-1][0], score, self.rows[-1][2])
-        if not score < self.best:
+        # By more than rounding: the coordinates of what was given are no better than it.
+        if not score < self.best - 1e-9 * abs(self.best):
             return False
         self.best, self.pair = score, self.bench.pair(self.theta)
         self.after = self.bench.mean_score(self.pair, self.held_out)
