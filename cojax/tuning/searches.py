@@ -170,7 +170,8 @@ class Search:
             return
         if loss < self.least:
             self.least, self.good = loss, self.theta
-        steps, self.memory = self.optimizer.update(mean, self.memory, self.theta)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to whole powers
+            steps, self.memory = self.optimizer.update(mean, self.memory, self.theta)
         self.theta = jax.tree.map(lambda free, step: free + 0.5**self.halvings * step, self.theta, steps)
 
     def look(self) -> bool:
