@@ -254,6 +254,7 @@ def test_what_cannot_be_tuned_is_refused_by_name():
         "at least one, got": [],
         "a float at 'learn.transform'": ["learn.transform"],
         "knobs of cojax.tuning": [3.0],
+        "a list of names": 3.0,
     }
     for words, what in refused.items():
         with pytest.raises(cojax.CojaxInputError, match=words):

@@ -111,6 +111,8 @@ def as_knobs(what: Any) -> list[Knob]:
     """Knobs of their names: "weights" those of edges, any other the number at that path."""
     if isinstance(what, str | Knob):
         what = [what]
+    if not isinstance(what, list | tuple):
+        raise CojaxInputError(f"tune needs a list of names and knobs in what, got {type(what).__name__}.")
     knobs: list[Any] = [
         EdgeWeights() if each == "weights" else Number(each) if isinstance(each, str) else each for each in what
     ]
