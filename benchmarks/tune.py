@@ -210,6 +210,14 @@ def main() -> None:
     for row in rows:
         for what in ("rounds saved", "bits saved"):
             print(f"{row['network']}: {what} {row[what]:.2f}, target 2: {'reached' if row[what] >= 2 else 'MISSED'}")
+        control = min(("grid", "fastest + grid", "(1+1)-ES"), key=lambda name: row[name])
+        print(
+            f"{row['network']}: {row[control] / row['tuned']:.2f} times fewer rounds than the best control, {control}"
+        )
+        other = row["NIDS + Nesterov, closed form"] / row["tuned"]
+        print(
+            f"{row['network']}: beside NIDS + Nesterov {other:.2f}, target 2: {'reached' if other >= 2 else 'MISSED'}"
+        )
         quarter, others = row["tuned, 1/4 of its cost"], row[f"random, {TRIALS}"]
         print(f"{row['network']}: beats random search at 1/4 of its cost: {'yes' if quarter < others else 'NO'}")
 
