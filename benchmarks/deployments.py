@@ -1,5 +1,6 @@
 """Deployments to tune for: what nodes are stays, what they are asked and the samples they hold change by instance."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -50,13 +51,13 @@ def cost(x: cojax.Decision, data: Any) -> jax.Array:
     return loss + 0.05 * jnp.sum(x.params**2) + 0.5 * curvature * (x.cpu - demand) ** 2
 
 
-def instances(num_nodes: int, count: int) -> tuple[list[cojax.Problem], list[cojax.Decision]]:
+def instances(num_nodes: int, numbers: Iterable[int]) -> tuple[list[cojax.Problem], list[cojax.Decision]]:
     """Problems over the same nodes, each with its own samples, its own model to find and its own demands."""
     same = np.random.default_rng(0)
     capacity, curvature = same.uniform(2.0, 10.0, num_nodes), same.uniform(0.5, 2.0, num_nodes)
     mean, scale = same.normal(size=(num_nodes, 1, DIM)), same.uniform(0.5, 1.5, (num_nodes, 1, 1))
     problems, starts = [], []
-    for number in range(count):
+    for number in numbers:
         random = np.random.default_rng([1, number])
         features = scale * (random.normal(size=(num_nodes, SAMPLES, DIM)) + 0.5 * mean)
         noise = 0.3 * random.normal(size=(num_nodes, SAMPLES))
