@@ -1,4 +1,4 @@
-"""The gap of `cojax.default_learner` beside that of all other learners, at equal bits, on the networks of `families.py`.
+"""The gap of `cojax.default_learner` beside those of others, at equal bits, on every network of `families.py`.
 
 Logistic regression, 10 numbers, 20 samples a node, every node's features shifted its own way; medians over instances.
 The gap is the mean over nodes of F(own model) - F*, so that disagreement counts, relative to that of the start. Every

@@ -9,6 +9,7 @@ from . import records as records
 from . import rivals as rivals
 from . import tables as tables
 from . import theory as theory
+from . import tuning as tuning
 from . import weights as weights
 from ._checks import CojaxInputError as CojaxInputError
 from .changing import Change as Change
@@ -68,6 +69,7 @@ from .methods import Nesterov as Nesterov
 from .methods import PushDIGing as PushDIGing
 from .methods import PushPull as PushPull
 from .methods import Saturated as Saturated
+from .methods import Scheduled as Scheduled
 from .methods import SingleBit as SingleBit
 from .methods import TrackingMomentum as TrackingMomentum
 from .minibatches import Minibatch as Minibatch
@@ -102,3 +104,5 @@ from .status import Status as Status
 from .sweeps import Sweep as Sweep
 from .sweeps import sweep as sweep
 from .tolerances import solve_to as solve_to
+from .tuning import gradient_check as gradient_check
+from .tuning import tune as tune

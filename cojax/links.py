@@ -67,13 +67,13 @@ class Quantized(Link):
     Source: the reading of arXiv 2510.25176 with the mapping on each sent value, as in arXiv 2503.06167.
     """
 
-    quantizer: Quantizer
+    quantizer: Any  # one, or a prefix tree of the message: one for each part of it
 
     def open(self, message, net):
         return self.tell(message, _unused(message), net)
 
     def tell(self, message, wire, net):
-        heard = jax.tree.map(self.quantizer, message)
+        heard = _map_parts(lambda quantizer, leaf: quantizer(leaf), self.quantizer, message)
         return _counted(self.quantizer, message, message, None, wire._replace(heard=heard), net)
 
     def check(self, *, fixed, symmetric):
@@ -95,7 +95,7 @@ class Innovation(Link):
     Source: C-GT, arXiv 2103.13748, with unit gains, for node memory; edge memory is this library's.
     """
 
-    quantizer: Quantizer
+    quantizer: Any  # one, or a prefix tree of the message: one for each part of it
     memory: str = eqx.field(static=True, default="node")
 
     def __check_init__(self):
@@ -104,7 +104,7 @@ class Innovation(Link):
 
     def open(self, message, net):
         held = _tree.zeros_like(message if self.memory == "node" else jax.tree.map(net.ends, message))
-        scale = jax.tree.map(self.quantizer.first_scale, held)
+        scale = _map_parts(lambda quantizer, leaf: quantizer.first_scale(leaf), self.quantizer, held)
         wire = _unused(held, None, scale) if self.memory == "node" else _unused(None, held, scale)
         return self.tell(message, wire, net)
 
@@ -190,22 +190,50 @@ def _unused(heard: Tree, near: Tree = None, scale: Tree = None) -> Wire:
     return Wire(heard, near, scale, bits=jnp.zeros(()), saturated=jnp.zeros((), jnp.int32))
 
 
-def _adapted(quantizer: Quantizer, told: Tree, scale: Tree) -> tuple[Tree, Tree]:
+def quantizers_of(quantizer: Any, message: Tree) -> list[Quantizer]:
+    """The quantizer of every leaf of `message`: one for all, or each part's from a prefix tree."""
+
+    def spread_over(one: Quantizer, part: Tree) -> Tree:
+        return jax.tree.map(lambda _: one, part)
+
+    def is_one(node: Any) -> bool:
+        return isinstance(node, Quantizer)
+
+    try:
+        spread = jax.tree.map(spread_over, quantizer, message, is_leaf=is_one)
+    except ValueError as error:
+        raise CojaxInputError(
+            f"A link needs one quantizer, or one for each part of the message {jax.tree.structure(message)}, got "
+            f"{jax.tree.structure(quantizer, is_leaf=is_one)}."
+        ) from error
+    return jax.tree.leaves(spread, is_leaf=is_one)
+
+
+def _map_parts(function: Any, quantizer: Any, message: Tree) -> Tree:
+    leaves, treedef = jax.tree.flatten(message)
+    pairs = zip(quantizers_of(quantizer, message), leaves, strict=True)
+    return treedef.unflatten([function(one, leaf) for one, leaf in pairs])
+
+
+def _adapted(quantizer: Any, told: Tree, scale: Tree) -> tuple[Tree, Tree]:
     """What arrives of `told`, and the quantizer's next state."""
     leaves, treedef = jax.tree.flatten(told)
-    pairs = [quantizer.adapt(leaf, size) for leaf, size in zip(leaves, treedef.flatten_up_to(scale), strict=True)]
+    ones = quantizers_of(quantizer, told)
+    scales = treedef.flatten_up_to(scale)
+    pairs = [one.adapt(leaf, size) for one, leaf, size in zip(ones, leaves, scales, strict=True)]
     return treedef.unflatten([rounded for rounded, _ in pairs]), treedef.unflatten([size for _, size in pairs])
 
 
-def _counted(quantizer: Quantizer, message: Tree, told: Tree, scale: Tree, wire: Wire, net: "Layout") -> Wire:
+def _counted(quantizer: Any, message: Tree, told: Tree, scale: Tree, wire: Wire, net: "Layout") -> Wire:
     """`wire` with the bits of `message` added, and the numbers of `told` that saturated at `scale`."""
     bits, saturated = wire.bits, wire.saturated
-    for leaf in jax.tree.leaves(message):
-        bits = bits + leaf.size // net.num_nodes * quantizer.num_bits(leaf.dtype).astype(bits.dtype)
+    ones = quantizers_of(quantizer, message)
+    for one, leaf in zip(ones, jax.tree.leaves(message), strict=True):
+        bits = bits + leaf.size // net.num_nodes * one.num_bits(leaf.dtype).astype(bits.dtype)
     leaves, treedef = jax.tree.flatten(told)
     scales = [None] * len(leaves) if scale is None else treedef.flatten_up_to(scale)
-    for leaf, size in zip(leaves, scales, strict=True):
-        beyond = quantizer.saturates(leaf, size)
+    for one, leaf, size in zip(ones, leaves, scales, strict=True):
+        beyond = one.saturates(leaf, size)
         if beyond is not None:
             saturated = saturated + beyond.sum(dtype=saturated.dtype)
     return wire._replace(bits=bits, saturated=saturated)

@@ -50,6 +50,7 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
     _check_kept(problem, network, method)
     _check_cost(problem, start)
     grad = problem.at(0).grad(start)
+    method = method.at(0)
     inner = method.init(start, grad)
     net = network.at(0)
     wire = net.link.open(method.message(inner, grad), net)
@@ -59,22 +60,23 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
 
 def step(problem: Problem, network: Network, method: Method, state: State) -> State:
     """One pure step: hear, update, take the gradient, tell."""
-    flow, wire = network.at(state.step).exchange(
-        state.wire, method.along(state.method), problem.arrivals(state.step + 1)
-    )
+    along = method.at(state.step).along(state.method)
+    flow, wire = network.at(state.step).exchange(state.wire, along, problem.arrivals(state.step + 1))
     return advance(problem, network, method, state._replace(wire=wire), flow)
 
 
 def advance(problem: Problem, network: Network, method: Method, state: State, flow: Tree) -> State:
     """The rest of a step, after hearing: all of it that a batch of runs maps over."""
-    inner = network.at(state.step).awake(state.method, method.update(state.method, state.grad, flow))
-    x = method.query(inner)
+    here, there = method.at(state.step), method.at(state.step + 1)
+    inner = network.at(state.step).awake(state.method, here.update(state.method, state.grad, flow))
+    x = here.query(inner)
     now = problem.at(state.step + 1)
     grad = now.grad(x)
     # Told at the end and carried: computed here it runs once per node, inside the next gather once per neighbour.
     after = network.at(state.step + 1)
-    wire = after.link.tell(method.message(inner, grad), state.wire, after)
-    imbalance = jnp.maximum(state.imbalance, total_off(now, x, wire, method.along(inner)))
+    # By the numbers of the next step, whose update completes what is told here.
+    wire = after.link.tell(there.message(inner, grad), state.wire, after)
+    imbalance = jnp.maximum(state.imbalance, total_off(now, x, wire, there.along(inner)))
     return State(state.step + 1, imbalance, inner, grad, wire, state.progress)
 
 
@@ -228,7 +230,7 @@ def _check_cost(problem: Problem, start: Decision) -> None:
 
 def _check_kept(problem: Problem, network: Network, method: Method) -> None:
     """Whether the shares may be given a flow that does not sum to zero in every single step."""
-    allocator = getattr(method, "allocate", method)
+    allocator = getattr(method.at(0), "allocate", method.at(0))
     if not allocator.adds_flow and (network.keeps_books or problem.arrivals(0) is not None):
         raise CojaxInputError(
             f"{type(allocator).__name__} moves shares by more than the flow of a step, which a Ledger or a budget that "

@@ -28,6 +28,7 @@ def rejoined(problem: Problem, network: Network, method: Method, state: State, s
     Raises `CojaxInputError` for a network without a ledger.
     """
     net: Any = network.at(state.step)
+    method = method.at(state.step)
     if state.wire.books is None or stale.wire.books is None:
         raise CojaxInputError("rejoined needs a run over a Ledger: without books nobody knows what the node missed.")
     is_node = jnp.arange(net.num_nodes) == node

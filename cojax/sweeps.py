@@ -143,8 +143,8 @@ def _solve_side_by_side(many: Tree, same: Tree, num_runs: int, num_chunks: int, 
     def first(many: Tree) -> State:
         return init(*eqx.combine(many, same))
 
-    def laws_of(many: Tree, inner: Any) -> Tree:
-        return eqx.combine(many, same)[2].along(inner)
+    def laws_of(many: Tree, step: Any, inner: Any) -> Tree:
+        return eqx.combine(many, same)[2].at(step).along(inner)
 
     def rest(many: Tree, state: State, flow: Tree) -> State:
         problem, network, method, _ = eqx.combine(many, same)
@@ -152,7 +152,7 @@ def _solve_side_by_side(many: Tree, same: Tree, num_runs: int, num_chunks: int, 
 
     def one_step(state: State) -> State:
         graph = eqx.combine(many, same)[1].at(state.step)  # its link is of all runs, and no part of a flow
-        laws = lanes(laws_of, in_axes=(0, -1))(many, state.method)
+        laws = lanes(laws_of, in_axes=(0, None, -1))(many, state.step, state.method)
         flow = graph.flow(state.wire, jax.tree.map(_lane, laws, is_leaf=_is_law))
         return lanes(rest, in_axes=(0, LAST, -1), out_axes=LAST)(many, state, flow)
 

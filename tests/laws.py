@@ -36,6 +36,7 @@ ALLOCATORS = {
     "FixedTime": cojax.FixedTime(0.015),
     "Saturated": cojax.Saturated(0.3, level=0.5),
     "SingleBit": cojax.SingleBit(0.01),
+    "Scheduled": cojax.Scheduled(cojax.Laplacian(0.3), {"step_size": [0.2, 0.3]}, every=5),
 }
 CHATTERING_ALLOCATORS = ("FiniteTime", "FixedTime", "SingleBit")  # they end in a cycle with a constant step
 APPROXIMATE_ALLOCATORS = ("MomentumFlow",)  # they keep the total to rounding, not to the last bit

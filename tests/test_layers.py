@@ -16,7 +16,7 @@ LAYERS = [
     {"records", "progress", "status", "theory"},
     {"loop", "optimum", "defaults", "default_learners", "rivals"},
     {"pieces", "tolerances", "rejoining"},
-    {"graphs", "tables", "datasets", "plots", "comparisons", "sweeps", "default_allocators"},
+    {"graphs", "tables", "datasets", "plots", "comparisons", "sweeps", "default_allocators", "tuning"},
     {"app"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

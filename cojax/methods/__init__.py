@@ -21,5 +21,6 @@ from .nids import NIDS as NIDS
 from .push_diging import PushDIGing as PushDIGing
 from .push_pull import PushPull as PushPull
 from .saturated import Saturated as Saturated
+from .scheduled import Scheduled as Scheduled
 from .single_bit import SingleBit as SingleBit
 from .tracking_momentum import TrackingMomentum as TrackingMomentum

@@ -17,6 +17,10 @@ class Method(eqx.Module):
 
     adds_flow: ClassVar[bool] = True  # whether shares change by the flow alone, so that it may sum to what arrives
 
+    def at(self, k: Any) -> "Method":
+        """The method in force at step `k`: this one, unless its numbers change by step, as those of `Scheduled` do."""
+        return self
+
     @abc.abstractmethod
     def init(self, x: Tree, grad: Tree) -> Any:
         """The state at the start, from the decision and its gradient."""

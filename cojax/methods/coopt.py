@@ -28,6 +28,9 @@ class CoOpt(Method):
             if not isinstance(half, Method):
                 raise CojaxInputError(f"CoOpt needs a method such as DIGing(0.05) for {name}, got {half!r}.")
 
+    def at(self, k: Any) -> "CoOpt":
+        return CoOpt(self.learn.at(k), self.allocate.at(k))
+
     def init(self, x: Decision, grad: Decision) -> CoOptState:
         return CoOptState(self.learn.init(x.params, grad.params), self.allocate.init(x.cpu, grad.cpu))
 

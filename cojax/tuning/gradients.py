@@ -1,0 +1,121 @@
+"""Whether derivatives through a run can be trusted, measured through the caller's own set-up."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from .._checks import check_number, whole_number
+from ..layouts import Network
+from ..methods import Method
+from ..problems import Decision, Problem
+from .ensembles import Gap, distances
+from .objectives import Area, Objective
+from .workbenches import workbench
+
+TRUSTED = 0.9  # the cosine at which a direction is worth following
+FIRM = 0.5  # the cosine of two halves of the differences above which they say anything
+
+
+class GradientCheck(NamedTuple):
+    """What `gradient_check` finds; the verdict is its text."""
+
+    cosine: float  # of the derivatives with finite differences
+    norm_ratio: float  # of the derivatives over finite differences
+    same_sign: float  # part of the directions in which both have one sign
+    repeatability: float  # cosine of the differences at half of the points with those at the others
+    trusted: bool
+    verdict: str
+
+    def __str__(self) -> str:
+        return self.verdict
+
+
+def gradient_check(
+    problem: Problem | Sequence[Problem],
+    network: Network,
+    method: Method,
+    start: Decision | Sequence[Decision],
+    *,
+    what: Any,
+    num_steps: int,
+    every: int = 10,
+    objective: Objective | None = None,
+    width: float = 0.05,
+    num_points: int = 8,
+    num_directions: int = 16,
+    margin: float = 1.0,
+    window: int | None = None,
+    optima: Sequence[Decision] | None = None,
+    gap: Gap = distances,
+    seed: int = 0,
+) -> GradientCheck:
+    """Whether the gradients that `tune` would follow are those of the runs, by wide, averaged finite differences.
+
+    Both are averaged over `num_points` points scattered by `width` around what was given, and compared along
+    `num_directions` random orthonormal directions of the free coordinates (logarithms of what is positive), or all
+    where there are fewer. Differences are central, `width` to either side: through a quantizer a run is a step
+    function, whose tiny differences are 0 or noise, so a narrow check refutes nothing and confirms nothing.
+
+    Costs 2 num_directions num_points runs an instance. Trusted where the cosine is at least 0.9 and the norms are
+    within a factor of 2. Where `repeatability` is below 0.5 the differences themselves are noise: the landscape is
+    jagged, and no derivative can be right.
+
+    Args: as of `tune`. Raises `CojaxInputError` as `tune`, and for a width that is not above 0.
+    """
+    check_number("gradient_check", "width", width, above=0.0, shaped=())
+    num_points = whole_number("gradient_check", "num_points", num_points, at_least=2)
+    num_directions = whole_number("gradient_check", "num_directions", num_directions, at_least=1)
+    bench, instances = workbench(
+        problem, network, method, start, what=what, objective=Area() if objective is None else objective,
+        num_steps=num_steps, every=every, optima=optima, margin=margin, inflation=1.0, window=window, gap=gap,
+    )  # fmt: skip
+    centre, unravel = ravel_pytree(bench.first)
+    random = np.random.default_rng(seed)
+    directions = np.linalg.qr(random.standard_normal((centre.size, min(num_directions, centre.size))))[0].T
+    points = centre[None] + width * jnp.asarray(random.standard_normal((num_points, centre.size)))
+
+    def mean_loss(flat: Array) -> Array:
+        return bench.losses(unravel(flat), instances).mean()
+
+    moves = width * np.concatenate([directions, -directions])
+    shifted = points[:, None] + moves[None]
+    values = np.asarray(jax.lax.map(mean_loss, shifted.reshape(-1, centre.size), batch_size=8))
+    values = values.reshape(num_points, 2, len(directions))
+    differences = (values[:, 0] - values[:, 1]) / (2 * width)
+    slopes = np.asarray(jax.lax.map(jax.grad(mean_loss), points)) @ directions.T
+    return _judged(slopes, differences)
+
+
+def _judged(slopes: Float[np.ndarray, "p k"], differences: Float[np.ndarray, "p k"]) -> GradientCheck:
+    derivative, difference = slopes.mean(0), differences.mean(0)
+    agree = _cosine(derivative, difference)
+    halves = _cosine(differences[::2].mean(0), differences[1::2].mean(0))
+    size = float(np.linalg.norm(difference))
+    ratio = float(np.linalg.norm(derivative)) / size if size > 0 else np.inf
+    same = float((np.sign(derivative) == np.sign(difference)).mean())
+    trusted = bool(agree >= TRUSTED and 0.5 <= ratio <= 2.0)
+    figures = f"cosine {agree:.3f} with finite differences, norm {ratio:.3g} of theirs, {same:.0%} of the signs"
+    if trusted:
+        verdict = f"Trust these gradients: {figures}."
+    elif not np.isfinite(derivative).all() or not np.isfinite(difference).all():
+        verdict = f"Do not trust these gradients: a run diverges nearby ({figures}); start from smaller steps."
+    elif halves < FIRM:
+        verdict = (
+            f"Do not trust these gradients: {figures}. Differences at half of the points have a cosine of {halves:.2f} "
+            "with the rest, so the landscape is jagged and no derivative can be right; an Innovation link smooths it."
+        )
+    elif agree >= TRUSTED:
+        verdict = f"Trust the direction of these gradients, not their size: {figures}; Adam does not mind."
+    else:
+        verdict = f"Do not trust these gradients: {figures}, although differences repeat (cosine {halves:.2f})."
+    return GradientCheck(agree, ratio, same, halves, trusted, verdict)
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / size if size > 0 else 0.0

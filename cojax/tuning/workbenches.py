@@ -1,0 +1,144 @@
+"""All that a search needs: what is turned, the runs it is judged by, and their losses, gradients and scores."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .. import theory
+from .._checks import CojaxInputError, check_number, whole_number
+from ..layouts import Network
+from ..methods import Method
+from ..problems import Decision, Problem
+from .ceilings import Curvatures
+from .edge_weights import EdgeWeights
+from .ensembles import Gap, Instance, Plan, course_of, stacked, taken
+from .knobs import Knob, Number, Setting, fold
+from .objectives import Course, Objective
+from .paths import Pair
+from .resolutions import Resolution
+
+MOST_LOOKED_AT = 4  # instances whose curvature is estimated, which takes a second each
+
+
+class Workbench:
+    """The free coordinates of some knobs, and what every point of them is worth on an ensemble.
+
+    Fields: first, the coordinates of what was given, one array a knob; training and held_out, stacked instances.
+    """
+
+    def __init__(self, pair: Pair, knobs: list[Knob], setting: Setting, plan: Plan, objective: Objective):
+        self.given, self.knobs, self.plan, self.objective = pair, knobs, plan, objective
+        self.inflated, self.setting = setting, setting._replace(inflation=1.0)
+        self.first = [jnp.asarray(knob.first(pair, setting), float) for knob in knobs]
+        self.gradients = jax.jit(jax.vmap(jax.value_and_grad(self.loss), in_axes=(None, 0)))
+        self.losses = jax.jit(jax.vmap(self.loss, in_axes=(None, 0)))
+        self.scores = jax.jit(jax.vmap(self.score, in_axes=(None, 0)))
+        self.courses = jax.jit(jax.vmap(self.course, in_axes=(None, 0)))
+
+    def loss(self, theta: list[Array], instance: Instance) -> Float[Array, ""]:
+        """What is differentiated, of one instance, with inflated steps."""
+        return self.objective.loss(self.course(fold(self.knobs, theta, self.given, self.inflated), instance))
+
+    def score(self, pair: Pair, instance: Instance) -> Float[Array, ""]:
+        """What a method and a network are selected by, of one instance."""
+        return self.objective.score(self.course(pair, instance))
+
+    def course(self, pair: Pair, instance: Instance) -> Course:
+        """The looks at one run."""
+        return course_of(self.plan, pair[1], pair[0], instance)
+
+    def pair(self, theta: list[Array], *, inflated: bool = False) -> Pair:
+        """The method and the network at theta, whole where they must be."""
+        settle = any(isinstance(knob, Resolution) for knob in self.knobs)
+        return fold(self.knobs, theta, self.given, self.inflated if inflated else self.setting, settle)
+
+    def mean_score(self, pair: Pair, instances: Instance) -> float:
+        """The mean over instances; infinite where one has none."""
+        mean = float(jnp.mean(self.scores(pair, instances)))
+        return mean if np.isfinite(mean) else np.inf
+
+    def robust_score(self, theta: list[Array], instances: Instance) -> float:
+        """The worse of the mean scores at theta, as it is and inflated: near a cliff the second is far worse."""
+        as_it_is = self.mean_score(self.pair(theta), instances)
+        if self.inflated.inflation == 1.0:
+            return as_it_is
+        return max(as_it_is, self.mean_score(self.pair(theta, inflated=True), instances))
+
+
+def workbench(
+    problem: Problem | Sequence[Problem],
+    network: Network,
+    method: Method,
+    start: Decision | Sequence[Decision],
+    *,
+    what: Any,
+    objective: Objective,
+    num_steps: int,
+    every: int,
+    optima: Sequence[Decision] | None,
+    margin: float,
+    inflation: float,
+    window: int | None,
+    gap: Gap,
+) -> tuple[Workbench, Instance]:
+    """The workbench and all instances, in order; arguments and errors as of `tune`."""
+    for name, value, kind in (("network", network, Network), ("method", method, Method)):
+        if not isinstance(value, kind):
+            raise CojaxInputError(f"tune needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
+    if not isinstance(objective, Objective):
+        raise CojaxInputError(f"tune needs an objective such as cojax.tuning.Area(), got {objective!r}.")
+    check_number("tune", "margin", margin, above=0.0, shaped=())
+    check_number("tune", "inflation", inflation, at_least=1.0, shaped=())
+    every = whole_number("tune", "every", every, at_least=1)
+    num_steps = whole_number("tune", "num_steps", num_steps, at_least=1)
+    span = num_steps if window is None else whole_number("tune", "window", window, at_least=1)
+    if num_steps % span or span % every:
+        raise CojaxInputError(
+            f"tune needs num_steps to be a multiple of window and that of every, got {num_steps}, {span} and {every}."
+        )
+    knobs = as_knobs(what)
+    instances = stacked(problem, start, optima)
+    setting = _setting(instances, network, method, float(margin), float(inflation))
+    plan = Plan(num_steps, every, window, gap)
+    return Workbench((method, network), knobs, setting, plan, objective), instances
+
+
+def as_knobs(what: Any) -> list[Knob]:
+    """Knobs of their names: "weights" those of edges, any other the number at that path."""
+    if isinstance(what, str | Knob):
+        what = [what]
+    if not isinstance(what, list | tuple):
+        raise CojaxInputError(f"tune needs a list of names and knobs in what, got {type(what).__name__}.")
+    knobs: list[Any] = [
+        EdgeWeights() if each == "weights" else Number(each) if isinstance(each, str) else each for each in what
+    ]
+    for each in knobs:
+        if not isinstance(each, Knob):
+            raise CojaxInputError(
+                'tune needs names such as "learn.step_size" or "weights", or knobs of cojax.tuning, in what, got '
+                f"{each!r}."
+            )
+    names = [getattr(knob, "path", type(knob).__name__) for knob in knobs]
+    if not names or len(set(names)) < len(names):
+        raise CojaxInputError(f"tune needs every number once in what, and at least one, got {names}.")
+    return knobs
+
+
+def _setting(instances: Instance, network: Network, method: Method, margin: float, inflation: float) -> Setting:
+    count = instances.draw.shape[0]
+    looked = [taken(instances, place) for place in range(min(count, MOST_LOOKED_AT))]
+    learn = [theory.learn_curvature(one.problem, one.start).high for one in looked if jax.tree.leaves(one.start.params)]
+    shares = [theory.share_curvature(one.problem, one.start).high for one in looked if one.start.cpu is not None]
+    curvatures = Curvatures(
+        learn=max(learn) if learn and max(learn) > 0 else None,
+        allocate=np.max(shares, axis=0) if shares and np.max(shares) > 0 else None,
+    )
+    one = looked[0]
+    message = jax.eval_shape(
+        lambda x, grad: method.at(0).message(method.at(0).init(x, grad), grad), one.start, one.problem.grad(one.start)
+    )
+    return Setting(curvatures, margin, inflation, network.num_nodes, message)
