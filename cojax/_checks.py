@@ -43,10 +43,12 @@ def device_array(owner: str, name: str, value: Any) -> Array:
     return jnp.asarray(kept)
 
 
-def whole_number(owner: str, name: str, value: Any, *, at_least: int) -> int:
+def whole_number(owner: str, name: str, value: Any, *, at_least: int, at_most: int | None = None) -> int:
     """`value` as an int: Python's and NumPy's whole numbers pass, booleans and floats do not."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < at_least:
-        raise CojaxInputError(f"{owner} needs a whole number {name} >= {at_least}, got {value!r}.")
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < at_least or (at_most is not None and value > at_most):
+        wanted = f">= {at_least}" if at_most is None else f"from {at_least} to {at_most}"
+        raise CojaxInputError(f"{owner} needs a whole number {name} {wanted}, got {value!r}.")
     return int(value)
 
 

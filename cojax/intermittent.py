@@ -1,6 +1,7 @@
 """Networks that talk only now and then, so that every method works locally in between."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from ._checks import CojaxInputError
+from ._checks import CojaxInputError, whole_number
 from .layouts import Layout, Network
 from .links import Link, Wire
 
@@ -27,11 +28,9 @@ class Intermittent(Network):
     """
 
     network: Network
-    every: int = eqx.field(static=True)
+    every: int = eqx.field(static=True, converter=functools.partial(whole_number, "Intermittent", "every", at_least=1))
 
     def __check_init__(self):
-        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
-            raise CojaxInputError(f"Intermittent needs a whole number every >= 1, got {self.every!r}.")
         if not isinstance(self.network, Network):
             raise CojaxInputError(
                 f"Intermittent needs a network, got {type(self.network).__name__}; make one by cojax.network(...)."

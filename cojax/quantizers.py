@@ -1,6 +1,7 @@
 """What rounding does to one message, each quantizer with the sector that its rounding stays in."""
 
 import abc
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from ._checks import CojaxInputError, check_number, floating, is_concrete
+from ._checks import CojaxInputError, check_number, floating, is_concrete, whole_number
 
 
 class Quantizer(eqx.Module):
@@ -187,12 +188,10 @@ class FloatQuantizer(Quantizer):
         CojaxInputError: mantissa_bits is not a whole number from 0 to 52.
     """
 
-    mantissa_bits: Any = eqx.field(static=True)
-
-    def __check_init__(self):
-        if isinstance(self.mantissa_bits, bool) or not isinstance(self.mantissa_bits, int):
-            raise CojaxInputError(f"FloatQuantizer needs a whole number of mantissa_bits, got {self.mantissa_bits!r}.")
-        check_number("FloatQuantizer", "mantissa_bits", self.mantissa_bits, at_least=0, below=53)
+    mantissa_bits: int = eqx.field(
+        static=True,
+        converter=functools.partial(whole_number, "FloatQuantizer", "mantissa_bits", at_least=0, at_most=52),
+    )
 
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         info = jnp.finfo(value.dtype)
@@ -228,14 +227,16 @@ class AdaptiveQuantizer(Quantizer):
     Source: Jayant, Bell System Technical Journal 1973, doi 10.1002/j.1538-7305.1973.tb02008.x.
     """
 
-    bits: Any = eqx.field(static=True, default=3)
+    bits: int = eqx.field(
+        static=True,
+        default=3,
+        converter=functools.partial(whole_number, "AdaptiveQuantizer", "bits", at_least=2, at_most=16),
+    )
     shrink: Any = eqx.field(default=0.8, converter=floating)
     grow: Any = eqx.field(default=1.6, converter=floating)
     first: Any = eqx.field(default=1.0, converter=floating)
 
     def __check_init__(self):
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 2 <= self.bits <= 16:
-            raise CojaxInputError(f"AdaptiveQuantizer needs a whole number of bits from 2 to 16, got {self.bits!r}.")
         _check_factors("AdaptiveQuantizer", self.shrink, self.grow, "an outer level must undo an inner one")
         check_number("AdaptiveQuantizer", "first", self.first, above=0.0, shaped=())
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 
+from .._checks import check_number
 from .._tree import Tree
 from ..edges import Along, Weigh
 
@@ -56,3 +57,15 @@ class Hold(Method):
 
     def query(self, state):
         return state
+
+
+def check_share_step(owner: str, step_size: Any) -> None:
+    """Refuse a step of an allocator that is not one number > 0."""
+    why = "a step per node would break the sum of cpu; put it into the edge weights"
+    check_number(owner, "step_size", step_size, above=0.0, shaped=(), why=why)
+
+
+def check_share_momentum(owner: str, step_size: Any, momentum: Any) -> None:
+    """Refuse such a step, and a momentum of an allocator that is not one number in [0, 1)."""
+    check_share_step(owner, step_size)
+    check_number(owner, "momentum", momentum, at_least=0.0, below=1.0, shaped=())

@@ -6,10 +6,10 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from .. import _grid, _tree
-from .._checks import check_number, floating
+from .._checks import floating
 from .._tree import Tree
 from ..edges import Along, Transfer
-from .base import Method
+from .base import Method, check_share_momentum
 
 
 class HeavyBallState(NamedTuple):
@@ -34,9 +34,7 @@ class HeavyBall(Method):
     momentum: Any = eqx.field(converter=floating)
 
     def __check_init__(self):
-        why = "a step per node would break the sum of cpu; put it into the edge weights"
-        check_number("HeavyBall", "step_size", self.step_size, above=0.0, shaped=(), why=why)
-        check_number("HeavyBall", "momentum", self.momentum, at_least=0.0, below=1.0, shaped=())
+        check_share_momentum("HeavyBall", self.step_size, self.momentum)
 
     def init(self, x: Tree, grad: Tree) -> HeavyBallState:
         return HeavyBallState(x, _grid.grid_of(x), _tree.zeros_like(x))

@@ -6,10 +6,10 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from .. import _grid, _tree
-from .._checks import check_number, floating
+from .._checks import floating
 from .._tree import Tree
 from ..edges import Along, Odd, Same, Transfer
-from .base import Method
+from .base import Method, check_share_step
 
 
 class Shares(NamedTuple):
@@ -35,8 +35,7 @@ class Laplacian(Method):
     odd: Odd = Same()
 
     def __check_init__(self):
-        why = "a step per node would break the sum of cpu; put it into the edge weights"
-        check_number("Laplacian", "step_size", self.step_size, above=0.0, shaped=(), why=why)
+        check_share_step("Laplacian", self.step_size)
 
     def init(self, x: Tree, grad: Tree) -> Shares:
         return Shares(x, _grid.grid_of(x))
