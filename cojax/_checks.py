@@ -77,6 +77,7 @@ def check_number(
     above: float | int | None = None,
     at_least: float | int | None = None,
     below: float | int | None = None,
+    at_most: float | int | None = None,
     shaped: tuple[int, ...] | None = None,
     why: str = "",
 ) -> None:
@@ -98,6 +99,9 @@ def check_number(
     if below is not None:
         wanted.append(f"{name} < {below:g}")
         bad |= ~(array < below)
+    if at_most is not None:
+        wanted.append(f"{name} <= {at_most:g}")
+        bad |= ~(array <= at_most)
     if np.any(bad):
         got = float(array[bad].flat[0])
         because = because if shaped is None else ""

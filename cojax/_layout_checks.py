@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._checks import CojaxInputError
+from ._checks import CojaxInputError, whole_number
 
 
 def check_square(owner: str, weights: np.ndarray) -> None:
@@ -48,6 +48,13 @@ def check_matrix(owner: str, weights: np.ndarray, *, symmetric: bool) -> None:
 def check_table(weights: np.ndarray, index: np.ndarray, twin: np.ndarray) -> None:
     """Refuse a table of neighbours in which an edge has no second end, or another weight there."""
     check_entries("Neighbors", weights)
+    if index.ndim != 2 or twin.shape != index.shape or weights.shape[-2:] != index.shape:
+        raise CojaxInputError(
+            f"Neighbors needs weights, index and twin of one shape (slots, n), got {weights.shape}, {index.shape} and "
+            f"{twin.shape}; use cojax.network(...), which builds the table."
+        )
+    _check_whole("Neighbors", "index", index)
+    _check_whole("Neighbors", "twin", twin)
     num_slots, num_nodes = index.shape
     if index.size == 0:  # nodes without neighbours
         return
@@ -74,6 +81,10 @@ def check_table(weights: np.ndarray, index: np.ndarray, twin: np.ndarray) -> Non
 def check_edges(weights: np.ndarray, pairs: np.ndarray, size: int) -> None:
     """Refuse edges that end outside of the graph or where they began."""
     check_entries("Edges", weights)
+    whole_number("Edges", "size", size, at_least=1)
+    if pairs.ndim != 2 or pairs.shape[0] != 2:
+        raise CojaxInputError(f"Edges needs pairs of shape (2, e), the two ends of every edge, got {pairs.shape}.")
+    _check_whole("Edges", "pairs", pairs)
     if weights.shape[-1:] != pairs.shape[1:]:
         raise CojaxInputError(f"Edges needs one weight per edge, got {weights.shape[-1]} for {pairs.shape[1]} edges.")
     if pairs.size and (pairs.min() < 0 or pairs.max() >= size):
@@ -89,7 +100,9 @@ def check_offsets(weights: np.ndarray, offsets: tuple[int, ...], size: int) -> N
     check_entries("Circulant", weights)
     if weights.shape[-2] != len(offsets):
         raise CojaxInputError(f"Circulant needs one weight per offset, got {weights.shape[-2]} for {len(offsets)}.")
+    whole_number("Circulant", "size", size, at_least=1)
     for place, offset in enumerate(offsets):
+        whole_number("Circulant", "offset", offset, at_least=1)
         if not 0 < offset < size:
             raise CojaxInputError(f"Circulant needs offsets from 1 to {size - 1}, got {offset}.")
         mirror = size - offset
@@ -97,3 +110,10 @@ def check_offsets(weights: np.ndarray, offsets: tuple[int, ...], size: int) -> N
             raise CojaxInputError(
                 f"Circulant needs every offset with its mirror image at the same weight, got {offset} without {mirror}."
             )
+
+
+def _check_whole(owner: str, name: str, array: np.ndarray) -> None:
+    if array.dtype.kind not in "iu":
+        raise CojaxInputError(
+            f"{owner} needs whole numbers for {name}, got {array.dtype}: JAX would take others for something else."
+        )

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._checks import CojaxInputError, real_array
+from ._checks import CojaxInputError, check_number, real_array, whole_number
 from .costs import Samples
 from .sparse import SparseFeatures, padded
 
@@ -36,8 +36,8 @@ def breast_cancer(*, test_fraction: float = 0.25, seed: int = 0) -> Dataset:
         raise CojaxInputError(
             "datasets.breast_cancer needs scikit-learn, which is not installed: pip install 'cojax[data]'."
         ) from error
-    if not 0.0 < test_fraction < 1.0:
-        raise CojaxInputError(f"datasets.breast_cancer needs test_fraction between 0 and 1, got {test_fraction}.")
+    check_number("datasets.breast_cancer", "test_fraction", test_fraction, above=0.0, below=1.0, shaped=())
+    seed = whole_number("datasets.breast_cancer", "seed", seed, at_least=0)
     features, labels = load_breast_cancer(return_X_y=True)
     order = np.random.default_rng(seed).permutation(len(labels))
     num_test = min(max(round(test_fraction * len(labels)), 1), len(labels) - 1)
@@ -109,7 +109,8 @@ def _shuffled(
     features: Any, targets: np.ndarray, num_nodes: int, proportions: np.ndarray | None, seed: int
 ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
     """The samples checked, how many of them every node gets, and their rows in random order."""
-    rng = np.random.default_rng(seed)
+    num_nodes = whole_number("split", "num_nodes", num_nodes, at_least=1)
+    rng = np.random.default_rng(whole_number("split", "seed", seed, at_least=0))
     features, targets = _checked(features, targets, num_nodes)
     sizes = _sizes(len(targets), num_nodes, proportions, rng)
     return features, targets, sizes, rng.permutation(len(targets))
@@ -127,10 +128,10 @@ def _checked(features: Any, targets: np.ndarray, num_nodes: int) -> tuple[Any, n
         raise CojaxInputError(
             "split needs finite features and targets, got others: fill them in or drop those samples."
         )
-    if not 1 <= num_nodes <= len(targets):
+    if num_nodes > len(targets):
         raise CojaxInputError(
-            f"split needs 1 <= num_nodes <= {len(targets)}, the number of samples, got {num_nodes}: "
-            "every node needs one sample."
+            f"split needs num_nodes <= {len(targets)}, the number of samples, got {num_nodes}: every node needs one "
+            "sample."
         )
     return features, targets
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._checks import CojaxInputError, whole_number
+from ._checks import CojaxInputError, check_number, whole_number
 from .readers.backbones import abilene as abilene
 from .readers.backbones import nsfnet as nsfnet
 from .readers.graphfiles import GraphFile as GraphFile
@@ -61,8 +61,7 @@ def switching(graph: Any, num_graphs: int, *, seed: int, share: int | float = 0.
     """
     num_graphs = whole_number("graphs.switching", "num_graphs", num_graphs, at_least=1)
     seed = whole_number("graphs.switching", "seed", seed, at_least=0)
-    if not 0.0 <= share <= 1.0:
-        raise CojaxInputError(f"graphs.switching needs a share of links in [0, 1], got {share}.")
+    check_number("graphs.switching", "share", share, at_least=0.0, at_most=1.0, shaped=())
     rng = np.random.default_rng(seed)
     links = list(graph.edges)
     up = rng.random((num_graphs, len(links))) < share

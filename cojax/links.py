@@ -1,6 +1,8 @@
 """What a channel does: it turns what every node tells into what its neighbours hear."""
 
 import abc
+import math
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
@@ -9,12 +11,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from . import _tree
-from ._checks import CojaxInputError, check_number, floating
+from ._checks import CojaxInputError, check_number, floating, is_concrete
 from ._tree import Tree
-from .quantizers import Quantizer
+from .quantizers import LogQuantizer, Quantizer
 
 if TYPE_CHECKING:
     from .layouts import Layout
+
+COARSEST_RHO = 2 * math.log(2)
 
 
 class Wire(NamedTuple):
@@ -89,7 +93,8 @@ class Innovation(Link):
     memory="edge": one s per directed edge, advanced only where the edge is there; O(edges d) numbers. For switching
     and lossy networks with symmetric weights; a lost message is known to both ends (it is not acknowledged).
 
-    With a log quantizer of rho <= 1 runs need about as many steps as over an ideal link; the limit is near 2 log 2.
+    With a log quantizer of rho <= 1 runs need about as many steps as over an ideal link; from 2 log 2 on, of which a
+    warning tells, memories need not settle.
     Gradients with respect to step sizes are right through this link; those with respect to rho are not reliable.
 
     Source: C-GT, arXiv 2103.13748, with unit gains, for node memory; edge memory is this library's.
@@ -101,6 +106,8 @@ class Innovation(Link):
     def __check_init__(self):
         if self.memory not in ("node", "edge"):
             raise CojaxInputError(f'Innovation needs memory "node" or "edge", got {self.memory!r}.')
+        if isinstance(self.quantizer, LogQuantizer):
+            _warn_if_coarse(self.quantizer.rho)
 
     def open(self, message, net):
         held = _tree.zeros_like(message if self.memory == "node" else jax.tree.map(net.ends, message))
@@ -156,8 +163,7 @@ class EventTriggered(Link):
 
     def __check_init__(self):
         check_number("EventTriggered", "threshold", self.threshold, at_least=0.0, shaped=())
-        check_number("EventTriggered", "decay", self.decay, above=0.0, shaped=())
-        check_number("EventTriggered", "1 - decay", 1 - self.decay, at_least=0.0, why="thresholds would grow")
+        check_number("EventTriggered", "decay", self.decay, above=0.0, at_most=1.0, shaped=())
 
     def open(self, message, net):
         wire = Ideal().open(message, net)
@@ -183,6 +189,16 @@ class EventTriggered(Link):
                 "EventTriggered needs a fixed network without loss, got one that changes: a neighbour that did not "
                 'hear cannot know what was last sent; use Innovation(quantizer, memory="edge").'
             )
+
+
+def _warn_if_coarse(rho: Any) -> None:
+    # q(u)/u reaches exp(rho / 2): from 2 on, what is left of an innovation may be larger than it was.
+    if is_concrete(rho) and float(rho) >= COARSEST_RHO:
+        warnings.warn(
+            f"Innovation needs rho < {COARSEST_RHO:.4g} to be sure to follow its messages, got {float(rho):g}: a step "
+            "of the log quantizer may overshoot by more than it corrects; use a smaller rho.",
+            stacklevel=4,
+        )
 
 
 def _unused(heard: Tree, near: Tree = None, scale: Tree = None) -> Wire:

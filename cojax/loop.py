@@ -22,6 +22,8 @@ from .records import standard
 from .sharding import by_device, restored
 from .status import moves_on, status_of
 
+MOST_STEPS = 2**31 - 1  # are counted in 32 bits, in every precision
+
 
 class State(NamedTuple):
     """All that the next step needs: feed it back into `solve` and the run goes on, bitwise as one long run."""
@@ -105,7 +107,7 @@ def solve(
     every, or the cost is no real number that JAX can trace.
     """
     every = whole_number("solve", "every", every, at_least=1)
-    num_steps = whole_number("solve", "num_steps", num_steps, at_least=0)
+    num_steps = whole_number("solve", "num_steps", num_steps, at_least=0, at_most=MOST_STEPS)
     for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("method", method, Method)):
         if not isinstance(value, kind):
             raise CojaxInputError(f"solve needs a cojax {kind.__name__} for {name}, got {_shown(value)}.")
@@ -116,6 +118,7 @@ def solve(
         raise CojaxInputError(
             f"solve needs a function record(problem, x, state) that Python can hash, got {_shown(record)}."
         )
+    _check_step_size(problem, method)
     if num_steps % every:
         raise CojaxInputError(f"solve needs num_steps to be a multiple of every, got {num_steps} and {every}.")
     return _solve(problem, network, method, start, num_steps // every, every, record)
@@ -192,6 +195,15 @@ def total_off(problem: Problem, x: Decision, wire: Wire, along: Tree) -> Float[A
 
 def _shown(value: Any) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
+
+
+def _check_step_size(problem: Problem, method: Method) -> None:
+    """Whether steps per node are as many as the nodes."""
+    shape = jnp.shape(getattr(getattr(method, "learn", method), "step_size", 0.0))
+    if shape not in ((), (problem.num_nodes,)):
+        raise CojaxInputError(
+            f"solve needs one step_size, or one for each of the {problem.num_nodes} nodes, got shape {shape}."
+        )
 
 
 def _check_state(problem: Problem, network: Network, method: Method, state: State) -> None:

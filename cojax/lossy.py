@@ -81,8 +81,7 @@ class RandomGraph(Network):
 
     def __init__(self, size: Any, probability: Any, key: Any = 0, *, link: Link | None = None):
         size = whole_number("RandomGraph", "size", size, at_least=1)
-        check_number("RandomGraph", "probability", probability, above=0.0, shaped=())
-        check_number("RandomGraph", "1 - probability", 1 - probability, at_least=0.0, shaped=())
+        check_number("RandomGraph", "probability", probability, above=0.0, at_most=1.0, shaped=())
         self.size = size
         self.probability = floating(probability)
         self.key = as_key("A random network", key)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # With more, a complete graph say, a matrix or a table is as fast, and compiles in a moment.
 MOST_OFFSETS = 8
+# Of weight matrices: more than any layout that keeps its edges would take, and than most machines have.
+MOST_BYTES = 2**35
 LAYOUTS = ("auto", "dense", "neighbors", "edges", "circulant")
 Weights = Callable[[int, np.ndarray], np.ndarray]
 
@@ -72,6 +74,8 @@ def build(num_nodes: int, pairs: np.ndarray, table: np.ndarray, *, link: Link, l
             "network needs a circulant graph (every node i linked to i + offset, at one weight) for "
             'layout="circulant", got another; use layout="auto".'
         )
+    if layout == "dense":
+        _check_room(num_nodes, table.shape[0], 'layout="dense"', 'use layout="neighbors" or "edges"')
     if layout == "auto":
         few = offsets is not None and len(offsets) <= MOST_OFFSETS
         layout = "circulant" if few else pick_layout(num_nodes, pairs)
@@ -235,6 +239,16 @@ def _check_connected(num_nodes: int, pairs: np.ndarray, names: list, *, directed
         )
 
 
+def _check_room(num_nodes: int, num_graphs: int, owner: str, remedy: str) -> None:
+    """Refuse matrices that no memory holds, before the first of them is asked for."""
+    num_bytes = num_graphs * num_nodes**2 * np.dtype(jnp.result_type(float)).itemsize
+    if num_bytes > MOST_BYTES:
+        raise CojaxInputError(
+            f"network needs a matrix of all pairs of nodes for {owner}, got {num_nodes} nodes and {num_graphs} graphs, "
+            f"which take {num_bytes / 1e9:.3g} GB; {remedy}."
+        )
+
+
 def _as_default(table: np.ndarray) -> np.ndarray:
     """Weights in JAX's default float: float32, or float64 where it is enabled."""
     return np.asarray(table, jnp.result_type(float))
@@ -301,6 +315,7 @@ def _digraph(items: list, matrices: list, nodelist: Any, link: Link, layout: str
     if layout not in ("auto", "dense"):
         raise CojaxInputError(f'network keeps directed graphs as matrices, got layout={layout!r}; use layout="auto".')
     names = _names(items, matrices, nodelist)
+    _check_room(len(names), len(items), "a directed graph", "use undirected links, which need none")
     place = {name: row for row, name in enumerate(names)}
     tensor = np.zeros((len(items), len(names), len(names)))
     for plane, item, matrix in zip(tensor, items, matrices, strict=True):

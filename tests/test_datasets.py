@@ -97,8 +97,8 @@ def test_a_random_split_mixes_targets_and_a_split_by_target_does_not():
 @pytest.mark.parametrize(
     ("features", "targets", "num_nodes", "proportions", "message"),
     [
-        (np.ones((3, 2)), np.ones(3), 4, None, "1 <= num_nodes <= 3, the number of samples, got 4"),
-        (np.ones((3, 2)), np.ones(3), 0, None, "1 <= num_nodes <= 3"),
+        (np.ones((3, 2)), np.ones(3), 4, None, "num_nodes <= 3, the number of samples, got 4"),
+        (np.ones((3, 2)), np.ones(3), 0, None, "a whole number num_nodes >= 1, got 0"),
         (np.full((3, 2), np.nan), np.ones(3), 2, None, "finite features and targets"),
         (np.ones((3, 2)), np.ones(3), 2, np.array([1.0, 0.0]), "2 proportions > 0, one per node"),
         (np.ones((3, 2)), np.ones(3), 2, np.array([1.0, np.nan]), "2 proportions > 0, one per node"),
@@ -129,7 +129,7 @@ def test_the_test_part_of_breast_cancer_is_drawn_by_the_seed():
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1])
 def test_breast_cancer_needs_both_parts(fraction):
-    with pytest.raises(CojaxInputError, match="test_fraction between 0 and 1"):
+    with pytest.raises(CojaxInputError, match="test_fraction > 0 and test_fraction < 1"):
         datasets.breast_cancer(test_fraction=fraction)
 
 

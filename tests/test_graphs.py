@@ -167,7 +167,7 @@ def test_share_says_how_many_links_of_a_switching_graph_are_up():
 
 @pytest.mark.parametrize(
     ("number", "share", "message"),
-    [(0, 0.5, "num_graphs >= 1"), (2, 1.5, "share of links in")],
+    [(0, 0.5, "num_graphs >= 1"), (2, 1.5, "share >= 0 and share <= 1, got 1.5")],
 )
 def test_switching_refuses_no_graphs_and_a_share_above_one(number, share, message):
     with pytest.raises(CojaxInputError, match=message):
@@ -200,7 +200,7 @@ def test_repeated_or_missing_labels_give_way_to_ids(saved):
     assert notes == ["Nodes are named by their ids, because labels are repeated, 1 in all: a."]
     graph, notes = graphs.read_graphml(saved(graphml(labelled("a", "", "c"), [("0", "1"), ("1", "2")])))
     assert list(graph) == ["0", "1", "2"]
-    assert notes == ["Nodes are named by their ids, because labels are missing, 1 in all."]
+    assert notes == ["Nodes are named by their ids, because labels are missing or unprintable, 1 in all."]
 
 
 def test_directed_links_keep_their_direction(saved):

@@ -498,7 +498,7 @@ def test_derivatives_of_the_laws_are_finite_at_zero():
         (lambda: cojax.FixedTime(0.1, 1.5, 2.0), "Powers needs low < 1, got 1.5"),
         (lambda: cojax.Saturated(0.1, 0.0), "Clip needs level > 0, got 0"),
         (lambda: cojax.EventTriggered(-1.0), "EventTriggered needs threshold >= 0, got -1"),
-        (lambda: cojax.EventTriggered(1.0, 1.1), "EventTriggered needs 1 - decay >= 0"),
+        (lambda: cojax.EventTriggered(1.0, 1.1), "EventTriggered needs decay > 0 and decay <= 1, got 1.1"),
     ],
 )
 def test_a_law_that_could_not_work_is_refused(build, message):

@@ -15,6 +15,9 @@ from .plans import Plan
 NEEDED = {"deviation": ("demand", "capacity"), "price": ("price", "curvature"), "delay": ("work",)}
 
 
+UNLIKELY_RATIO = 1000
+
+
 class InfeasibleError(CojaxInputError):
     """No shares within the bounds sum to the budget; the message says how much is missing."""
 
@@ -68,6 +71,21 @@ def arranged(plan: Plan, table: Nodes, names: tuple[str, ...]) -> tuple[Plan, Ce
     if "latitude" in columns and "longitude" in columns:
         places = dict(zip(names, zip(columns["longitude"], columns["latitude"], strict=True), strict=True))
     return plan, Centres(used, lower, upper, places)
+
+
+def unit_notes(names: tuple[str, ...], centres: Centres) -> list[str]:
+    """What looks like columns in different units: a bound a thousand times the typical one."""
+    notes = []
+    for bound, values in (("lower", centres.lower), ("upper", centres.upper)):
+        sizes = np.where(np.isfinite(values), np.abs(values), 0.0)
+        typical = np.median(sizes[sizes > 0]) if (sizes > 0).any() else np.inf
+        if sizes.max() > UNLIKELY_RATIO * typical:
+            node = int(sizes.argmax())
+            notes.append(
+                f"The {bound} bound of {names[node]!r}, {values[node]:g}, is {sizes[node] / typical:.3g} times the "
+                "median of all nodes: check that all are in one unit."
+            )
+    return notes
 
 
 def _with_cost(plan: Plan, columns: dict[str, np.ndarray]) -> Plan:

@@ -13,6 +13,7 @@ from . import help_texts
 
 CERTIFIED, BAD_INPUT, NOT_CERTIFIED, INFEASIBLE, NOT_SAVED, SIGNAL, INTERRUPTED = 0, 2, 3, 4, 5, 128, 130
 CHECKPOINT = "checkpoint.npz"  # in the folder for the results, until these are certified
+NO_MEMORY = "the plan needs more memory than there is: use fewer samples or nodes, or fewer looks ($.steps / $.every)."
 # What brings the packages that a plain install lacks.
 EXTRAS = {"sklearn": "data", "matplotlib": "plots", "jinja2": "plots"}
 
@@ -69,7 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         code, sentence = BAD_INPUT, f"{error.filename or 'a file'} cannot be used: {error.strerror or error}."
     except MemoryError:
-        code, sentence = BAD_INPUT, "the plan needs more memory than there is: use fewer samples or nodes."
+        code, sentence = BAD_INPUT, NO_MEMORY
+    except RuntimeError as error:  # JAX's own kind says of memory what Python's does
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        code, sentence = BAD_INPUT, NO_MEMORY
     except KeyboardInterrupt:
         code, sentence = INTERRUPTED, "interrupted; nothing was written."
     print(f"cojax: {sentence}", file=sys.stderr)

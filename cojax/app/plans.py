@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from .advice import advice
 from .rosters import NUMBERS
 
 MAX_BYTES = 5_000_000
+# A key of many parts, which takes the TOML parser time that grows with the square of their number.
+LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
@@ -214,7 +217,10 @@ def read_plan(path: str | Path) -> Plan:
     """
     path = checked_path(path, MAX_BYTES)
     try:
-        content = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        text = path.read_bytes().decode("utf-8-sig")
+        if LONG_KEY.search(text):
+            raise RecursionError
+        content = tomllib.loads(text)
         floats = list(_floats(content))
     except UnicodeDecodeError as error:
         raise CojaxInputError(f"{path} is no UTF-8 text ({error.reason}): save it as UTF-8.") from error

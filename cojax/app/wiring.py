@@ -1,5 +1,6 @@
 """The graph of a plan: read or generated, matched with the node table, made to switch and to lose, and linked."""
 
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +40,11 @@ def wired(plan: Plan, names: tuple[str, ...], num_nodes: int) -> Wiring:
     fixed = plan.graph.switching == 1 and plan.graph.loss == 0
     turns = graphs.switching(graph, plan.graph.switching, seed=plan.seed, share=plan.graph.share)
     rule = getattr(weights, plan.graph.weights)
-    built: Network = network(turns, nodelist=order, weights=rule, link=_link(plan, fixed))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        link = _link(plan, fixed)
+    notes = [*notes, *(f"$.link: {warning.message}" for warning in caught)]
+    built: Network = network(turns, nodelist=order, weights=rule, link=link)
     if plan.graph.loss > 0:
         built = Lossy(built, plan.graph.loss, plan.seed)
     place = {name: row for row, name in enumerate(order)}

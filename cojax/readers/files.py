@@ -2,11 +2,12 @@
 
 import csv
 import math
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .._checks import CojaxInputError
+from .._checks import CojaxInputError, check_number
 
 MAX_BYTES = 2_000_000_000
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -14,8 +15,12 @@ NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 def checked_path(path: str | Path, max_bytes: int) -> Path:
     """`path`, if it is a file of at most `max_bytes`."""
+    if not isinstance(path, str | os.PathLike):
+        raise CojaxInputError(f"A file needs a path to be read from, got an object of type {type(path).__name__}.")
     path = Path(path)
-    if not path.is_file():
+    check_number(str(path), "max_bytes", max_bytes, at_least=0, shaped=())
+    # Of a name that is too long for a file, pathlib asks the system, which complains.
+    if not os.path.isfile(path):
         raise CojaxInputError(f"{path} is not a file: give the path of an existing one.")
     size = path.stat().st_size
     if size > max_bytes:
@@ -46,15 +51,17 @@ def csv_table(path: Path) -> tuple[list[str], Iterator[tuple[str, list[str]]]]:
         raise CojaxInputError(f"{path} is empty: its first line must name the columns.")
     where, cells = first
     header = [cell.strip() for cell in cells]
+    seen = set()
     for place, name in enumerate(header):
         if name == "":
             raise CojaxInputError(f"{where} has no name for column {place + 1}: name it or remove the column.")
-        if name in header[:place]:
+        if name in seen:
             raise CojaxInputError(
                 f"{where} names the column {name!r} twice: nobody knows which one counts; rename one."
             )
         if NUMBER.fullmatch(name):
             raise CojaxInputError(f"{where} must name the columns, got the number {name}: add a header line.")
+        seen.add(name)
     return header, _whole_rows(rows, len(header))
 
 

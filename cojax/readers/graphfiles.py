@@ -42,6 +42,7 @@ def read_graphml(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
         raise CojaxInputError(f"{path} is no GraphML that networkx can read: {error!r}.") from error
     if len(found) == 0:
         raise CojaxInputError(f"{path} has no nodes.")
+    _check_ids(path, found)
     notes: list[str] = []
     names = _names(found, notes)
     graph = nx.DiGraph() if found.is_directed() else nx.Graph()
@@ -53,7 +54,8 @@ def read_graphml(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
         link = (names[a], names[b])
         copies[link if found.is_directed() else (min(link), max(link))] += 1
         if a != b and not graph.has_edge(*link):
-            graph.add_edge(*link, **attributes)
+            graph.add_edge(*link)
+            graph.edges[link].update(attributes)  # which may be named as an argument of add_edge
     _note_links(copies, notes)
     _note_parts(graph, notes)
     return GraphFile(graph, notes)
@@ -137,19 +139,27 @@ def _check_xml(path: Path, text: bytes) -> None:
         raise CojaxInputError(f"{path} is in an encoding that cannot be read ({error}): save it as UTF-8.") from error
 
 
+def _check_ids(path: Path, found: Any) -> None:
+    for node in found:
+        if node is None or not str(node).strip() or not str(node).isprintable():
+            raise CojaxInputError(
+                f"{path} needs a printable id at every node and at both ends of every edge, got {str(node)[:40]!r}."
+            )
+
+
 def _names(found: Any, notes: list[str]) -> dict[Any, str]:
     """The name of every node: its label, or its id if labels cannot tell the nodes apart."""
     labels = {node: str(attributes.get("label", "")).strip() for node, attributes in found.nodes(data=True)}
     if not any(labels.values()):
         return {node: str(node) for node in found}
     repeated = sorted(label for label, count in Counter(labels.values()).items() if count > 1 and label)
-    missing = sum(label == "" for label in labels.values())
+    missing = sum(label == "" or not label.isprintable() for label in labels.values())
     if repeated:
         notes.append(
             f"Nodes are named by their ids, because labels are repeated, {len(repeated)} in all: {_some(repeated)}."
         )
     elif missing:
-        notes.append(f"Nodes are named by their ids, because labels are missing, {missing} in all.")
+        notes.append(f"Nodes are named by their ids, because labels are missing or unprintable, {missing} in all.")
     return {node: str(node) for node in found} if repeated or missing else labels
 
 

@@ -1,6 +1,7 @@
 """An npz file is checked from its directory and its headers before one number of it is unpacked."""
 
 import contextlib
+import io
 import math
 import zipfile
 import zlib
@@ -122,10 +123,11 @@ def _array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.nd
 
 
 def _raw(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    with archive.open(info) as handle:
-        header = _header(path, info.filename.removesuffix(".npy"), handle, info.file_size)
-        data = handle.read()
-    return np.frombuffer(data, header.dtype).reshape(header.shape, order="F" if header.fortran else "C")
+    with archive.open(info) as packed:
+        handle = io.BytesIO(packed.read(info.file_size))  # never more than was declared, whatever it unpacks to
+    header = _header(path, info.filename.removesuffix(".npy"), handle, info.file_size)
+    data = np.frombuffer(handle.getbuffer(), header.dtype, offset=handle.tell())
+    return data.reshape(header.shape, order="F" if header.fortran else "C")
 
 
 def _header(path: Path, name: str, handle: Any, file_size: int) -> Header:
