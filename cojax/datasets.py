@@ -143,6 +143,7 @@ def _sizes(num_samples: int, num_nodes: int, proportions: np.ndarray | None, rng
     parts = real_array("split", "proportions", proportions).astype(float)
     if parts.shape != (num_nodes,) or not np.isfinite(parts).all() or (parts <= 0).any():
         raise CojaxInputError(f"split needs {num_nodes} proportions > 0, one per node, got {np.asarray(proportions)}.")
+    parts = parts / parts.max()  # so that their sum does not overflow
     wanted = num_samples * parts / parts.sum()
     sizes = np.maximum(np.floor(wanted).astype(int), 1)
     while sizes.sum() != num_samples:

@@ -23,6 +23,7 @@ from .sharding import by_device, restored
 from .status import moves_on, status_of
 
 MOST_STEPS = 2**31 - 1  # are counted in 32 bits, in every precision
+MANY_LOOKS, MOST_BYTES = 10**6, 2**35  # of fewer looks the trace is taken to fit
 
 
 class State(NamedTuple):
@@ -121,6 +122,7 @@ def solve(
     _check_step_size(problem, method)
     if num_steps % every:
         raise CojaxInputError(f"solve needs num_steps to be a multiple of every, got {num_steps} and {every}.")
+    _check_trace(problem, network, method, start, num_steps // every, record)
     return _solve(problem, network, method, start, num_steps // every, every, record)
 
 
@@ -203,6 +205,25 @@ def _check_step_size(problem: Problem, method: Method) -> None:
     if shape not in ((), (problem.num_nodes,)):
         raise CojaxInputError(
             f"solve needs one step_size, or one for each of the {problem.num_nodes} nodes, got shape {shape}."
+        )
+
+
+def _check_trace(
+    problem: Problem, network: Network, method: Method, start: Decision | State, num_looks: int, record: Callable
+) -> None:
+    """Whether a trace of very many looks has room in any memory."""
+    if num_looks < MANY_LOOKS:
+        return
+
+    def row() -> Any:
+        state = start if isinstance(start, State) else init(problem, network, method, start)
+        return record(problem.at(state.step), method.query(state.method), state)
+
+    num_bytes = num_looks * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(row)))
+    if num_bytes > MOST_BYTES:
+        raise CojaxInputError(
+            f"solve needs {num_bytes / 1e9:.3g} GB for the trace of {num_looks} looks, more than "
+            f"{MOST_BYTES / 1e9:.3g}: look less often, with a larger every."
         )
 
 

@@ -15,6 +15,7 @@ from .plans import Plan
 NEEDED = {"deviation": ("demand", "capacity"), "price": ("price", "curvature"), "delay": ("work",)}
 
 
+SMALLEST, LARGEST = 1e-50, 1e50
 UNLIKELY_RATIO = 1000
 
 
@@ -61,6 +62,7 @@ def arranged(plan: Plan, table: Nodes, names: tuple[str, ...]) -> tuple[Plan, Ce
     that are not strictly convex, and lower > upper.
     """
     columns = table.columns
+    _check_sizes(plan, names, columns)
     plan = _with_cost(plan, columns)
     lower, upper = _bounds_of(plan, names, columns)
     used = {name: columns[name] for name in NEEDED[str(plan.cpu.cost)]}
@@ -116,6 +118,21 @@ def _bounds_of(plan: Plan, names: tuple[str, ...], columns: dict[str, np.ndarray
             f"together ({lower.sum():g}); lower the bounds or raise $.cpu.budget."
         )
     return lower, upper
+
+
+def _check_sizes(plan: Plan, names: tuple[str, ...], columns: dict[str, np.ndarray]) -> None:
+    _check_size(plan.cpu.budget, "$.cpu.budget")
+    for column, values in columns.items():
+        for name, value in zip(names, values, strict=True):
+            _check_size(value, f"{column} of the node {name!r}")
+
+
+def _check_size(value: float, what: str) -> None:
+    if value != 0 and not SMALLEST <= abs(value) <= LARGEST:
+        raise CojaxInputError(
+            f"A plan needs numbers that are 0 or from {SMALLEST:g} to {LARGEST:g} in size, got {value:g} for {what}: "
+            "sums and products of others overflow; choose another unit."
+        )
 
 
 def _check_positive(plan: Plan, names: tuple[str, ...], used: dict[str, np.ndarray]) -> None:

@@ -10,6 +10,7 @@ from .._checks import CojaxInputError
 from .files import checked_path, csv_table, number
 
 MAX_BYTES = 50_000_000
+NAMED = {"node": ("id",), "edge": ("source", "target")}
 LOWERED = {"Latitude": "latitude", "Longitude": "longitude"}
 
 
@@ -42,7 +43,6 @@ def read_graphml(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
         raise CojaxInputError(f"{path} is no GraphML that networkx can read: {error!r}.") from error
     if len(found) == 0:
         raise CojaxInputError(f"{path} has no nodes.")
-    _check_ids(path, found)
     notes: list[str] = []
     names = _names(found, notes)
     graph = nx.DiGraph() if found.is_directed() else nx.Graph()
@@ -118,15 +118,27 @@ def _weight(cell: str, where: str) -> float:
 
 
 def _check_xml(path: Path, text: bytes) -> None:
-    """Whether the file is XML without a DOCTYPE; the parser itself looks, so that no encoding can hide one."""
+    """Whether the file is XML without a DOCTYPE, whose nodes and ends of edges have names.
+
+    The parser itself looks, so that no encoding can hide one.
+    """
 
     def refuse(*_: Any) -> None:
         raise CojaxInputError(
             f"{path}:{parser.CurrentLineNumber} has a DOCTYPE: its entities can blow up or read other files; remove it."
         )
 
+    def look(tag: str, attributes: dict[str, str]) -> None:
+        for key in NAMED.get(tag.rpartition(":")[2], ()):
+            name = attributes.get(key, "")
+            if not name.strip() or not name.isprintable():
+                raise CojaxInputError(
+                    f"{path}:{parser.CurrentLineNumber} needs a printable {key} of every {tag}, got {name[:40]!r}."
+                )
+
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = look
     try:
         parser.Parse(text, True)
     except expat.ExpatError as error:
@@ -137,14 +149,6 @@ def _check_xml(path: Path, text: bytes) -> None:
         if isinstance(error, CojaxInputError):
             raise
         raise CojaxInputError(f"{path} is in an encoding that cannot be read ({error}): save it as UTF-8.") from error
-
-
-def _check_ids(path: Path, found: Any) -> None:
-    for node in found:
-        if node is None or not str(node).strip() or not str(node).isprintable():
-            raise CojaxInputError(
-                f"{path} needs a printable id at every node and at both ends of every edge, got {str(node)[:40]!r}."
-            )
 
 
 def _names(found: Any, notes: list[str]) -> dict[Any, str]:
