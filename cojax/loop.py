@@ -108,7 +108,7 @@ def solve(
     every, or the cost is no real number that JAX can trace.
     """
     every = whole_number("solve", "every", every, at_least=1)
-    num_steps = whole_number("solve", "num_steps", num_steps, at_least=0, at_most=MOST_STEPS)
+    num_steps = whole_number("solve", "num_steps", num_steps, at_least=0)
     for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("method", method, Method)):
         if not isinstance(value, kind):
             raise CojaxInputError(f"solve needs a cojax {kind.__name__} for {name}, got {_shown(value)}.")
@@ -120,6 +120,10 @@ def solve(
             f"solve needs a function record(problem, x, state) that Python can hash, got {_shown(record)}."
         )
     _check_step_size(problem, method)
+    if num_steps > MOST_STEPS:
+        raise CojaxInputError(
+            f"solve needs num_steps <= {MOST_STEPS}, got {num_steps}: steps are counted in 32 bits; ask for fewer."
+        )
     if num_steps % every:
         raise CojaxInputError(f"solve needs num_steps to be a multiple of every, got {num_steps} and {every}.")
     _check_trace(problem, network, method, start, num_steps // every, record)

@@ -244,8 +244,8 @@ def _check_room(num_nodes: int, num_graphs: int, owner: str, remedy: str) -> Non
     num_bytes = num_graphs * num_nodes**2 * np.dtype(jnp.result_type(float)).itemsize
     if num_bytes > MOST_BYTES:
         raise CojaxInputError(
-            f"network needs a matrix of all pairs of nodes for {owner}, got {num_nodes} nodes and {num_graphs} graphs, "
-            f"which take {num_bytes / 1e9:.3g} GB; {remedy}."
+            f"network needs a matrix of all pairs of nodes for {owner}, got {num_nodes} nodes, "
+            f"{num_bytes / 1e9:.3g} GB in all; {remedy}."
         )
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from hostile import Trap, header, lying_npz, npy, npz
 
+from cojax.app.cli import main
+
 GRAPHML = '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">'
 BILLION = "".join(f'<!ENTITY a{k} "{f"&a{k - 1};" * 10}">' for k in range(1, 10))
 PLAN = "[cpu]\nbudget = 1.0\n[graph]\nname = 'ring'\n[nodes]\ncapacity = [1.0, 1.0, 1.0]\ndemand = [1.0, 1.0, 1.0]\n"
@@ -104,6 +106,8 @@ CORPUS = {
     "code.toml": ("read_plan", lambda: f"_target_ = 'os.system'\n{PLAN}".encode(), "unknown field `_target_`"),
     "import.toml": ("read_plan", lambda: PLAN.replace("ring", "os.path:join").encode(), None),
 }
+# The command has no limit of memory of its own.
+MEMORY_OF_THEIR_OWN = ("wide.libsvm", "packed.bz2", "argument.graphml")
 SPARSE = {"huge.toml": ("read_plan", 50_000_000), "huge.graphml": ("read_graphml", 60_000_000)}
 SCRIPT = """
 import json, resource, signal, sys
@@ -180,6 +184,31 @@ def test_a_hostile_file_is_refused_within_512_megabytes_and_5_seconds(said, fold
     else:
         is_refused(said, folder, name, message)
     assert not (folder / "trapped").exists()
+
+
+def asked_for(folder, name):
+    """The arguments of a command that reads the file."""
+    if name.endswith(".toml"):
+        return ["plan", str(folder / name)]
+    changed = PLAN
+    if CORPUS[name][0] == "read_samples":
+        changed += f"[data]\nfile = '{name}'\n[model]\nname = 'svm'\n"
+    elif CORPUS[name][0] == "read_nodes":
+        changed = changed.partition("[nodes]")[0] + f"[nodes]\nfile = '{name}'\n"
+    else:
+        changed = changed.replace("name = 'ring'", f"file = '{name}'")
+    path = folder / f"{name}.toml"
+    path.write_text(changed)
+    return ["plan", str(path)]
+
+
+@pytest.mark.parametrize("name", [name for name in CORPUS if name not in MEMORY_OF_THEIR_OWN])
+def test_the_command_ends_in_one_sentence_over_a_hostile_file(folder, capsys, monkeypatch, name):
+    monkeypatch.chdir(folder)
+    assert main([*asked_for(folder, name), "--out", "result"]) == 2
+    told = capsys.readouterr()
+    assert told.out == "" and told.err.startswith("cojax: ") and told.err.count("\n") == 1
+    assert not (folder / "result").exists()
 
 
 @pytest.mark.parametrize("name", SPARSE)

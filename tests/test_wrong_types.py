@@ -28,6 +28,20 @@ CALLS = {
     "cojax.graphs.named('ring', 4.0)": "needs a whole number num_nodes >= 1, got 4.0.",
     "cojax.graphs.named('erdos_renyi', np.int64(9), seed=np.int64(3), probability=np.float32(0.5))": None,
     "cojax.graphs.switching(nx.path_graph(3), 2.5, seed=0)": "needs a whole number num_graphs >= 1, got 2.5.",
+    "cojax.graphs.switching(nx.path_graph(3), 2, seed=0, share='half')": "switching needs real numbers for share, got",
+    "edges([[0.0], [1.0]])": "Edges needs whole numbers for pairs, got float32: JAX would take others for",
+    "edges([[False], [True]])": "Edges needs whole numbers for pairs, got bool",
+    "edges([[-1], [1]])": "Edges needs pairs of nodes from 0 to 2, got -1 to 1.",
+    "edges([[0], [1], [2]])": "Edges needs pairs of shape (2, e), the two ends of every edge, got (3, 1).",
+    "table([[1.0, 0.0]], [[0, 0]])": "Neighbors needs whole numbers for index, got float32",
+    "table([[1, 0]], [[0.0, 0.0]])": "Neighbors needs whole numbers for twin, got float32",
+    "table([[1, 0], [1, 0]], [[0, 0]])": "needs weights, index and twin of one shape (slots, n), got (1, 2), (2, 2)",
+    "cojax.Circulant(weights=jnp.ones((2, 1)), offsets=(1.0, 4.0), size=5)": "a whole number offset >= 1, got 1.0.",
+    "cojax.Circulant(weights=jnp.ones((2, 1)), offsets=(1, 4), size=5.0)": "a whole number size >= 1, got 5.0.",
+    "cojax.datasets.split(np.ones((4, 2)), np.ones(4), '2', seed=0)": "a whole number num_nodes >= 1, got '2'.",
+    "cojax.datasets.split(np.ones((4, 2)), np.ones(4), 2, seed=-1)": "split needs a whole number seed >= 0, got -1.",
+    "cojax.tables.read_nodes(None)": "A file needs a path to be read from, got an object of type NoneType.",
+    "cojax.tables.read_nodes('a', max_bytes='1')": "a needs real numbers for max_bytes, got <U1.",
 }
 SCRIPT = """
 import json, sys
@@ -38,6 +52,8 @@ from cojax import solve
 problem = cojax.Problem(lambda x, a: a * x.cpu**2, jnp.ones(4), 4.0)
 network, start = cojax.network(nx.cycle_graph(4)), problem.start()
 method = cojax.CoOpt(allocate=cojax.Laplacian(0.1))
+edges = lambda pairs: cojax.Edges(weights=jnp.ones(1), pairs=jnp.asarray(pairs), size=3)
+table = lambda index, twin: cojax.Neighbors(weights=jnp.ones((1, 2)), index=jnp.asarray(index), twin=jnp.asarray(twin))
 said = {}
 for call in json.load(sys.stdin):
     try:
