@@ -50,7 +50,8 @@
    test_problems::test_what_would_make_the_answer_wrong_is_refused
 32 negative prices and spikes: solved without scaling, so there are no factors to report -> here
 33 units that do not match: a note of the command, as capacities may differ that much -> here
-34 a node exactly at its bound without a rent: derivatives are one-sided, as `allocate` says; no flag -> here
+34 a node exactly at its bound without a rent is solved and flagged ->
+   test_sensitivities::test_a_node_that_just_touches_its_bound_is_flagged_and_moves_one_way
 35 rho <= 0 -> test_quantizers::test_bad_constants_are_refused_with_one_sentence
 36 a quantization floor -> test_contract::test_whatever_the_link_the_status_claims_no_more_than_the_certificate
 37 rho >= 2 log 2 with memory: a warning -> here
@@ -73,8 +74,10 @@
    test_hostile_files::test_a_hostile_file_is_refused_within_512_megabytes_and_5_seconds
 51 truncated files: the array is named, as unpacking knows no byte of the file ->
    test_tables::test_archives_that_cannot_be_meant_are_refused
-52 holes and repeats in CSV: refused with the line, nothing is filled in; no table has hours ->
-   test_tables::test_tables_of_nodes_that_cannot_be_meant_are_refused
+52 holes and repeats in CSV, an hour that comes twice: refused with the line, nothing is filled in; an hour that is
+   missing is not seen, as its label is any text ->
+   test_tables::test_tables_of_nodes_that_cannot_be_meant_are_refused,
+   test_hours::test_a_series_with_a_mistake_is_refused_at_its_line
 53 LIBSVM indices -> test_tables::test_libsvm_files_that_cannot_be_meant_are_refused
 54 labels -> test_plans::test_labels_become_what_the_model_wants_and_all_is_scaled_by_the_training_part,
    test_costs::test_labels_other_than_plus_and_minus_one_are_refused
@@ -97,8 +100,9 @@
 67 no memory: the command says so; of a trace the need is known before -> here
 68 a tolerance that float32 cannot reach ->
    test_tolerances::test_a_tolerance_below_the_rounding_of_float32_is_refused_with_the_one_it_can_reach
-69 other devices on resume -> test_checkpoints::test_a_resumed_run_is_the_whole_run_bit_for_bit_with_all_of_its_trace
-70 loops, batches, chunks -> test_laws::test_a_batch_of_methods_is_the_runs_one_by_one,
+69 other devices: a run is the same on eight as on one; no checkpoint was moved between counts ->
+   test_sharding::test_eight_devices_do_what_one_does
+70 loops, batches, chunks; on a GPU no test ran -> test_laws::test_a_batch_of_methods_is_the_runs_one_by_one,
    test_loop::test_steps_by_hand_are_the_solve
 """
 
@@ -242,17 +246,6 @@ def test_33_a_bound_of_a_thousand_times_the_others_is_noted(tmp_path):
     assert notes_of(tmp_path, PLAN.replace("4000.0", "4e6").replace("1.5", "1.3")) == [
         "The upper bound of 'y', 4e+06, is 8e+05 times the median of all nodes: check that all are in one unit."
     ]
-
-
-def test_34_a_node_that_just_touches_its_bound_has_its_share_and_a_derivative_of_one_side():
-    def shares(budget):
-        problem = cojax.Problem(lambda x, want: (x.cpu - want) ** 2, jnp.ones(2), budget, upper=jnp.array([1.0, 5.0]))
-        return cojax.allocate(problem).cpu
-
-    found, rate = jax.jvp(shares, (2.0,), (1.0,))
-    np.testing.assert_allclose(found, [1.0, 1.0], atol=1e-15)
-    # More budget goes to the second node alone, less is taken from both.
-    assert np.allclose(rate, [0, 1], atol=1e-12) or np.allclose(rate, [0.5, 0.5], atol=1e-12)
 
 
 @pytest.mark.parametrize(("rho", "follows"), [(1.38, True), (1.39, False)])

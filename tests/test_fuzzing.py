@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cojax import CojaxInputError, graphs, tables
 from cojax.app import cases, plans
 from cojax.app.help_texts import EXAMPLE
+from cojax.readers.npz import read_arrays
 
 GRAPHML = (
     '<?xml version="1.0" encoding="utf-8"?><graphml xmlns="http://graphml.graphdrawing.org/xmlns">'
@@ -42,6 +43,11 @@ READERS = {
             b"\x00",
             b"\xef\xbb\xbf",
         ],
+    ),
+    ".hours.csv": (
+        tables.read_series,
+        b"hour,a,b\n2024-01-01T00,1,-364\n2024-01-01T01,15637,3.5\n",
+        [b"hour", b"a", b",", b"\n", b"\r", b'"', b"1", b"-1e9", b"1e400", b"nan", b"\xff", b"\x00", b" "],
     ),
     ".csv": (
         tables.read_samples,
@@ -91,6 +97,7 @@ READERS = {
         npz(),
         [b"PK\x01\x02", b"PK\x05\x06", b"\x93NUMPY", b"\xff\xff\xff\xff", b"\x00" * 4],
     ),
+    ".checkpoint.npz": (read_arrays, npz(), [b"PK\x01\x02", b"PK\x05\x06", b"\x93NUMPY", b"\xff" * 4, bytes(4), b"PK"]),
     ".bz2": (tables.read_samples, bz2.compress(b"1 1:1\n" * 9), [b"BZh9", b"\x00", b"\xff" * 8, b"1AY&SY"]),
 }
 

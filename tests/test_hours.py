@@ -141,6 +141,7 @@ def test_a_plan_without_hours_to_solve_is_one_sentence(tmp_path, old, new, said)
         ("hour,a\nx,1\nx,2\n", "repeats the label 'x'"),
         ("hour,a\n,1\n", "printable label"),
         ("hour,a\nx,nan\n", "finite number for a"),
+        ("hour,a,a\nx,1,2\n", "names the column 'a' twice"),
     ],
 )
 def test_a_series_with_a_mistake_is_refused_at_its_line(tmp_path, text, said):

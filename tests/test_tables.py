@@ -60,6 +60,7 @@ def test_a_table_may_hold_names_alone(saved):
         ("node;price\na;1\n", ":1 separates columns by semicolons or tabs"),
         ("node,price,price\na,1,2\n", ":1 names the column 'price' twice"),
         ("node,,price\n", ":1 has no name for column 2"),
+        ('node,"a\nb"\n', ":2 needs a printable name for column 2, got 'a\\nb'"),
         ("a,1\n", ":1 must name the columns, got the number 1"),
         ("node,price\na,1\nb,nan\n", ":3 needs a finite number for price, got 'nan'"),
         ("node,price\na,-inf\n", ":2 needs a finite number for price, got '-inf'"),

@@ -121,13 +121,14 @@ def _bounds_of(plan: Plan, names: tuple[str, ...], columns: dict[str, np.ndarray
 
 
 def _check_sizes(plan: Plan, names: tuple[str, ...], columns: dict[str, np.ndarray]) -> None:
-    _check_size(plan.cpu.budget, "$.cpu.budget")
+    check_size(plan.cpu.budget, "$.cpu.budget")
     for column, values in columns.items():
         for name, value in zip(names, values, strict=True):
-            _check_size(value, f"{column} of the node {name!r}")
+            check_size(value, f"{column} of the node {name!r}")
 
 
-def _check_size(value: float, what: str) -> None:
+def check_size(value: float, what: str) -> None:
+    """Refuse a number so large or small that what is computed from it overflows."""
     if value != 0 and not SMALLEST <= abs(value) <= LARGEST:
         raise CojaxInputError(
             f"A plan needs numbers that are 0 or from {SMALLEST:g} to {LARGEST:g} in size, got {value:g} for {what}: "

@@ -17,7 +17,7 @@ from ..optimum.certificates import certificate, is_certified
 from ..optimum.pricing import Worth, sensitivities
 from ..problems import Decision, Problem
 from ..tables import Series, read_series
-from .centres import Centres, arranged, read_table
+from .centres import Centres, arranged, check_size, read_table
 from .plans import Plan
 
 # Of a certificate, relative; an exact allocation in float64 stays far below it.
@@ -89,6 +89,8 @@ def _prepared(plan: Plan) -> tuple[Plan, Series, tuple[str, ...], Centres]:
             f"{', '.join(map(repr, series.names[:5]))}{', ...' if len(series.names) > 5 else ''}."
         )
     values = series.values[:, [series.names.index(name) for name in table.names]]
+    for name, column in zip(table.names, values.T, strict=True):
+        check_size(float(column[np.abs(column).argmax()]), f"a price of the node {name!r}")
     plan = msgspec.structs.replace(plan, cpu=msgspec.structs.replace(plan.cpu, cost="price"))
     table = table._replace(columns=table.columns | {"price": values.mean(0)})
     plan, centres = arranged(plan, table, table.names)

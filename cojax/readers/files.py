@@ -55,6 +55,8 @@ def csv_table(path: Path) -> tuple[list[str], Iterator[tuple[str, list[str]]]]:
     for place, name in enumerate(header):
         if name == "":
             raise CojaxInputError(f"{where} has no name for column {place + 1}: name it or remove the column.")
+        if not name.isprintable():
+            raise CojaxInputError(f"{where} needs a printable name for column {place + 1}, got {name[:40]!r}.")
         if name in seen:
             raise CojaxInputError(
                 f"{where} names the column {name!r} twice: nobody knows which one counts; rename one."
