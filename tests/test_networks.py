@@ -204,7 +204,7 @@ SKEWED = np.array([[0.0, 0.5, 0.0], [0.25, 0.0, 0.5], [0.0, 0.5, 0.0]])
         (lambda: cojax.Dense(weights=jnp.asarray([[0.0, -1.0], [-1.0, 0.0]])), "nodes would push apart"),
         (lambda: cojax.Lossy(cojax.network(nx.path_graph(3)), 1.0), "Lossy needs rate >= 0 and rate < 1, got 1."),
         (lambda: cojax.Lossy(cojax.network(nx.DiGraph([(0, 1), (1, 0)])), 0.1), "Lossy needs an undirected network"),
-        (lambda: cojax.RandomGraph(5, 0.0), "RandomGraph needs probability > 0, got 0."),
+        (lambda: cojax.RandomGraph(5, 0.0), "RandomGraph needs probability > 0 and probability <= 1, got 0."),
         (lambda: cojax.RandomGraph(3.7, 0.5), "RandomGraph needs a whole number size >= 1, got 3.7."),
         (lambda: cojax.Lossy(cojax.Lossy(cojax.network(nx.path_graph(3)), 0.1), 0.1), "for more loss raise the rate"),
         (lambda: cojax.Lossy(nx.path_graph(3), 0.1), "Lossy needs a network that is not lossy, got Graph"),
