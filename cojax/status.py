@@ -23,7 +23,7 @@ class Status(enum.IntEnum):
     """
 
     OUT_OF_STEPS = 0  # still on its way, or too few looks to tell
-    CONVERGED = 1  # to half of the digits: 1.5e-8 in float64, 3e-4 in float32; from `solve_to`, to its tolerance
+    CONVERGED = 1  # to half of the digits, 1.5e-8 in float64, else 3e-4; from `solve_to`, to its tolerance
     DIVERGED = 2  # finite, but the gradient ended a thousand times above that of the start
     INFEASIBLE = 3  # the shares did not sum to the budget at some step, or no shares within the bounds can
     CONVERGED_REDUCED = 4  # to two thirds of those digits (6e-6, 5e-3), and still coming closer
@@ -42,7 +42,8 @@ def reduced(tolerance: Any) -> Any:
 def status_of(problem: Problem, x: Decision, state: Any, moves: Bool[Array, ""]) -> Int[Array, ""]:
     """The status of a run that ended at decision `x` in `state`, under `problem`; `moves` as by `moves_on`."""
     problem, x, state = lax.stop_gradient((problem, x, state))
-    tolerance, left = precision(x) ** 0.5, state.progress.residual
+    # Half of the digits of a 16-bit float are one: such a run is held to those of float32, or not called converged.
+    tolerance, left = min(precision(x), float(jnp.finfo(jnp.float32).eps)) ** 0.5, state.progress.residual
     circles = wavers(state.progress) & moves
     status = jnp.where(left <= reduced(tolerance), Status.CONVERGED_REDUCED, Status.OUT_OF_STEPS)
     status = jnp.where(stalled(state.progress), jnp.where(circles, Status.LIMIT_CYCLE, Status.STALLED), status)
