@@ -31,7 +31,9 @@ def price_series(price: Numbers, prices: Numbers, *, ax: Any = None) -> Any:
     days = starts / DAY
     with axes(ax, 2.8) as ax:
         size = float(np.nanmedian(np.abs(nodes)))
-        ax.set_yscale("symlog", linthresh=max(10.0 ** np.ceil(np.log10(max(size, 1e-12))), 1e-12))
+        linear = 10.0 ** np.ceil(np.log10(max(size, 1e-12)))
+        if np.nanmax(np.abs(nodes)) > linear:  # else it would have no ticks but the ends
+            ax.set_yscale("symlog", linthresh=linear)
         low, high = np.minimum.reduceat(nodes.min(1), starts), np.maximum.reduceat(nodes.max(1), starts)
         ax.fill_between(days, low, high, color=FAINT, linewidth=0, label="cheapest to dearest node")
         low, high = np.fmin.reduceat(price, starts), np.fmax.reduceat(price, starts)
