@@ -3,8 +3,8 @@
 from .contests import contest as contest
 from .economics import price_series as price_series
 from .economics import rents as rents
+from .networks import network as network
 from .pictures import convergence as convergence
-from .pictures import network as network
 from .pictures import prices as prices
 from .pictures import scaling as scaling
 from .pictures import shares as shares
