@@ -40,18 +40,27 @@ STYLE: dict[Any, Any] = {
 @contextmanager
 def axes(ax: Any, height: float) -> Iterator[Any]:
     """`ax`, drawn on as it is; or a new one in our style, on a figure that no global state knows of."""
+    with styled(ax is None) as figure:
+        if ax is None:
+            ax = figure(figsize=(WIDTH, height), layout="constrained").add_subplot()
+            ticks(ax)
+        yield ax
+
+
+@contextmanager
+def styled(ours: bool = True) -> Iterator[Any]:
+    """The class of our figures, and our style in force if it is to be."""
     try:
         import matplotlib
     except ModuleNotFoundError as error:
         raise CojaxInputError("Pictures need matplotlib: pip install 'cojax[plots]'.") from error
-    if ax is not None:
-        yield ax
-        return
-    with matplotlib.rc_context(STYLE):
-        ax = _figure_class()(figsize=(WIDTH, height), layout="constrained").add_subplot()
-        # Ticks are made when the figure is drawn, and would then take the style in force at that time.
-        ax.tick_params(which="both", labelsize=7, color=QUIET, labelcolor=INK, width=0.6, length=2.5)
-        yield ax
+    with matplotlib.rc_context(STYLE if ours else {}):
+        yield _figure_class()
+
+
+def ticks(ax: Any) -> None:
+    """Our ticks: they are made when the figure is drawn, and would then take the style in force at that time."""
+    ax.tick_params(which="both", labelsize=7, color=QUIET, labelcolor=INK, width=0.6, length=2.5)
 
 
 @functools.cache
@@ -137,7 +146,7 @@ def legend(ax: Any, *, columns: int, end: Literal["left", "right"] = "left") -> 
 
 def counts(ax: Any, text: str, most: float) -> None:
     """The axis of what is counted from 0 to `most`: few ticks, thin spaces between thousands, and millions by name."""
-    unit, word = next((pair for pair in SCALES if most >= 2 * pair[0]), (1, ""))
+    unit, word = next((pair for pair in SCALES if most >= pair[0]), (1, ""))
     ax.set_xlim(0, max(most, 1e-300))
     ax.set_xlabel(f"{text} ({word})" if word else text)
     ax.locator_params(axis="x", nbins=5)

@@ -34,14 +34,19 @@ def label(
     chosen: Int[np.ndarray, " m"],
 ) -> None:
     """Write the texts of the chosen nodes beside them, where they cover least; a hair leads to one that is far."""
-    ax.figure.draw_without_rendering()  # sizes and places in pixels are known only then
+    for _ in range(
+        2
+    ):  # sizes and places in pixels are known only then, and the second layout fits what the first moved
+        ax.figure.draw_without_rendering()
     pixels = ax.figure.dpi / 72
     centres = ax.transData.transform(places)
     radii = (np.sqrt(areas / np.pi) + 1.0) * pixels
     discs = np.concatenate([centres - radii[:, None], centres + radii[:, None]], axis=1)
     along = np.linspace(0, 1, 40)[:, None, None]
     crossed = ((1 - along) * centres[pairs[:, 0]] + along * centres[pairs[:, 1]]).reshape(-1, 2)
-    frame = ax.figure.bbox.padded(-4 * pixels).extents
+    # Beside other pictures, names keep to their own.
+    alone = sum(other.get_subplotspec() is not None for other in ax.figure.axes) < 2
+    frame = (ax.figure.bbox if alone else ax.get_window_extent()).padded(-4 * pixels).extents
     notes = [_note(ax, texts[node], places[node]) for node in chosen]
     far = np.repeat(np.array(REACHES), TURNS.size)
     middles, boxes, hairs, fixed = [], [], [], []
@@ -82,6 +87,8 @@ def _best_sides(
 
 
 def _note(ax: Any, text: str, place: Float[np.ndarray, " 2"]) -> Any:
+    from matplotlib.patheffects import withStroke
+
     note = ax.annotate(
         text,
         place,
@@ -95,6 +102,7 @@ def _note(ax: Any, text: str, place: Float[np.ndarray, " 2"]) -> Any:
         zorder=3,
         arrowprops={"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 0, "zorder": 1.5},
     )
+    note.set_path_effects([withStroke(linewidth=1.4, foreground="white")])  # a name may have to cross a link
     note.set_in_layout(False)  # else the layout makes room for it, and the places found here are others
     return note
 
