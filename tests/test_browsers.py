@@ -59,7 +59,7 @@ def many(size):
     worth = Worth(1.0, 1.0, ones, 0 * ones, ones, {"demand": ones * 1e-7}, ones > 0)
     ring = tuple((row, row + 1) for row in range(size - 1))
     bounds = {"lower": 0 * ones, "upper": 12_345.678 * ones}
-    told = {"status": "STALLED", "certified": False, "title": "An-unbroken-title-of-many-letters" * 4}
+    told = {"status": "STALLED", "certified": False, "title": "Unbroken" * 16}
     nowhere = {"learned": None, "positions": None, "columns": {"demand": ones}, "edges": ring, "worth": worth}
     return outcome(names=names, **nowhere, **shares, **bounds, **told)
 

@@ -123,6 +123,17 @@ def test_the_names_of_a_real_network_cover_neither_each_other_nor_a_node():
         assert not any(box.contains(*centre) for centre in centres)
 
 
+def test_names_without_room_are_left_out_not_written_over_each_other():
+    rows = np.arange(12)
+    places = np.stack([rows % 2 * 1.0, rows // 2 * 1e-3], axis=1)
+    ax = plots.network([(0, 11)], np.ones(12), names=["a name of twenty let"] * 12, positions=places)
+    ax.figure.canvas.draw()
+    boxes = [Text.get_window_extent(text) for text in ax.texts]
+    assert 2 <= len(boxes) < 12
+    for place, box in enumerate(boxes):
+        assert not any(box.shrunk(0.9, 0.7).overlaps(other) for other in boxes[place + 1 :])
+
+
 def test_a_name_is_never_read_as_a_formula():
     names = ["$\\frac{", "a\nb", "x" * 50]
     for ax in (plots.network(EDGES, SHARES, names=names), plots.prices(SHARES, 2.0, names=names)):

@@ -23,7 +23,7 @@ def picture(name: str, outcome: Outcome) -> tuple[str, str, str]:
     ends = f"from {number(float(apart[0]), 2)} to {number(float(apart[-1]), 2)}" if len(apart) else "over no steps"
     return {
         "network": (
-            "Who gives what",
+            "Who gets what",
             f"The larger a node, the larger its share; the darker, the more of its upper bound is in use.{turns}",
             f"Network of {size}, drawn with the shares of the run; {extremes}.",
         ),

@@ -32,7 +32,8 @@ def network(
         upper: bounds (n,) in the same unit; without them every node has one colour.
         flows: (e,), what the first end of every edge gives the second, in units of cpu, of `cojax.transfers` say; drawn
             as arrows as wide as they are large, the 300 largest of them.
-        names: written beside the nodes with the share; beside the twelve largest only above 40 nodes, none above 500.
+        names: written beside the nodes with the share, where there is room; of the twelve largest only above 40 nodes,
+            of none above 500.
         positions: (n, 2), degrees east and degrees north; without them linked nodes are drawn close to each other.
         ax: a matplotlib Axes to draw on; without it a new figure one column wide, at `.figure` of what is returned.
 
@@ -68,7 +69,7 @@ def network(
         if flows is not None:
             _arrows(ax, points, pairs, column("flows", flows, len(pairs)), areas)
         if names is not None and cpu.size <= 500:
-            texts = [f"{name} {share:.3g}" for name, share in zip(names_of(names, cpu.size), cpu, strict=True)]
+            texts = [f"{name} {number(share, 3)}" for name, share in zip(names_of(names, cpu.size), cpu, strict=True)]
             places.label(ax, points, areas, pairs, texts, np.argsort(-cpu)[: 40 if cpu.size <= 40 else 12])
     return ax
 

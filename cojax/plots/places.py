@@ -33,7 +33,10 @@ def label(
     texts: list[str],
     chosen: Int[np.ndarray, " m"],
 ) -> None:
-    """Write the texts of the chosen nodes beside them, where they cover least; a hair leads to one that is far."""
+    """Write the texts of the chosen nodes beside them, where they cover least; a hair leads to one that is far.
+
+    One that would still cover a twentieth of its size of those before it is left out.
+    """
     for _ in range(
         2
     ):  # sizes and places in pixels are known only then, and the second layout fits what the first moved
@@ -57,12 +60,18 @@ def label(
         box = np.concatenate([middle - half, middle + half], axis=1)
         others = np.delete(discs, node, axis=0)
         hair = centres[node] + np.linspace(0.1, 0.8, 15)[:, None] * (middle - centres[node])[:, None]
-        cost = 30 * _overlap(box, others) + 4 * pixels**2 * _inside(box, crossed) + 500 * pixels * _outside(box, frame)
+        cost = 30 * _overlap(box, others) + 4 * pixels**2 * _inside(box, crossed) + 5000 * pixels * _outside(box, frame)
         fixed.append(cost + pixels**2 * (10 * far + 200 * (far > 0) * _struck(hair, others)))
         for values, value in ((middles, middle), (boxes, box), (hairs, hair)):
             values.append(value)
     sides = _best_sides(np.array(boxes), np.array(fixed), np.array(hairs), 200 * pixels**2 * (far > 0))
-    for node, note, options, side in zip(chosen, notes, middles, sides, strict=True):
+    kept = np.empty((0, 4))
+    for node, note, options, around, side in zip(chosen, notes, middles, boxes, sides, strict=True):
+        box = around[side : side + 1]
+        if _overlap(box, kept)[0] > 0.05 * np.prod(box[0, 2:] - box[0, :2]):
+            note.remove()
+            continue
+        kept = np.concatenate([kept, box])
         note.xyann = (options[side] - centres[node]) / pixels
         note.arrow_patch.set_visible(bool(far[side] > 0))
 
