@@ -98,8 +98,8 @@ def _arrows(
             mutation_scale=4 + 4 * wide,
             linewidth=0.4 + 1.1 * wide,
             color=VERMILION,
-            shrinkA=radii[giver],
-            shrinkB=radii[taker],
+            shrinkA=float(radii[giver]),
+            shrinkB=float(radii[taker]),
             zorder=1.8,
         )
         ax.add_patch(arrow)

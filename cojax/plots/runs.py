@@ -77,6 +77,5 @@ def _hard(problem: Problem) -> Problem:
 
 def _links(network: Network) -> np.ndarray:
     """(e, 2), every link of any graph that takes its turn."""
-    matrix = sum(abs(part) for part in laplacians(network))
-    first, second = matrix.nonzero()
-    return np.stack([first, second], axis=1)[first < second]
+    ends = np.concatenate([np.stack(part.nonzero(), axis=1) for part in laplacians(network)])
+    return np.unique(ends[ends[:, 0] < ends[:, 1]], axis=0)
