@@ -104,5 +104,7 @@ from .status import Status as Status
 from .sweeps import Sweep as Sweep
 from .sweeps import sweep as sweep
 from .tolerances import solve_to as solve_to
+from .transfers import Transfers as Transfers
+from .transfers import transfers as transfers
 from .tuning import gradient_check as gradient_check
 from .tuning import tune as tune

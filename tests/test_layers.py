@@ -13,7 +13,7 @@ LAYERS = [
     {"lossy", "intermittent", "networks", "sharding", "checkpoints", "unions"},
     {"faults", "schedules", "checksums", "books", "ledger"},
     {"methods"},
-    {"records", "progress", "status", "theory"},
+    {"records", "progress", "status", "theory", "transfers"},
     {"loop", "optimum", "defaults", "default_learners", "rivals"},
     {"pieces", "tolerances", "rejoining"},
     {"graphs", "tables", "datasets", "plots", "comparisons", "sweeps", "default_allocators", "tuning"},

@@ -1,11 +1,13 @@
 """Pictures show the numbers that they were given, on any axes, and leave matplotlib as they found it."""
 
+import itertools
 import sys
 
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
 from matplotlib.text import Text
 
 from cojax import graphs, plots
@@ -30,6 +32,10 @@ PICTURES = {
     "convergence": lambda ax: plots.convergence(trace(), 2.0, ax=ax),
     "shares": lambda ax: plots.shares(SHARES, SHARES - 1, SHARES + 1, optimum=SHARES, names=["a", "b", "c"], ax=ax),
     "prices": lambda ax: plots.prices(SHARES, 2.0, optimum=SHARES, names=["a", "b", "c"], ax=ax),
+    "flows": lambda ax: plots.network(EDGES, SHARES, flows=[2.0, -1.0], ax=ax),
+    "gap": lambda ax: plots.gap(trace(), 2.0, floor=1e-3, bound=3 * np.exp(-trace().step / 40.0), ax=ax),
+    "meeting": lambda ax: plots.meeting(np.outer(np.arange(1, 5), SHARES), 2.0, ax=ax),
+    "consensus": lambda ax: plots.consensus({"w": np.arange(24.0).reshape(4, 3, 2)}, steps=[1, 10, 20, 30], ax=ax),
     "scaling": lambda ax: plots.scaling(np.array([10, 100, 1000]), {"cojax": SHARES, "loop": 2 * SHARES}, ax=ax),
 }
 
@@ -86,6 +92,25 @@ def test_every_link_is_drawn_between_its_nodes():
     np.testing.assert_array_equal(drawn, [places[[0, 1]], places[[1, 2]]])
 
 
+def test_an_arrow_leads_from_who_gives_to_who_takes_and_is_as_wide_as_what_it_carries():
+    places = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
+    ax = plots.network(EDGES, SHARES, flows=[4.0, -1.0], positions=places)
+    arrows = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
+    found = []
+    for arrow in arrows:  # from rim to rim, so that the nearest node tells
+        line = np.asarray(arrow.get_path().vertices)[:-1]  # the last closes the head and is nowhere
+        tip = line[np.linalg.norm(line - line[0], axis=1).argmax()]
+        found.append([np.linalg.norm(places - end, axis=1).argmin() for end in (line[0], tip)])
+    assert found == [[0, 1], [2, 1]]
+    assert arrows[0].get_linewidth() > arrows[1].get_linewidth()
+    assert legend(ax) == ["CPU on its way, at most 4 a link"]
+
+
+def test_where_nothing_moves_no_arrow_is_drawn():
+    ax = plots.network(EDGES, SHARES, flows=[0.0, np.nan])
+    assert not ax.patches and legend(ax) == ["nothing moves"]
+
+
 def test_the_names_of_a_real_network_cover_neither_each_other_nor_a_node():
     graph = graphs.nsfnet()
     names = list(graph)
@@ -100,6 +125,17 @@ def test_the_names_of_a_real_network_cover_neither_each_other_nor_a_node():
     for place, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[place + 1 :])
         assert not any(box.contains(*centre) for centre in centres)
+
+
+def test_names_without_room_are_left_out_not_written_over_each_other():
+    rows = np.arange(12)
+    places = np.stack([rows % 2 * 1.0, rows // 2 * 1e-3], axis=1)
+    ax = plots.network([(0, 11)], np.ones(12), names=["a name of twenty let"] * 12, positions=places)
+    ax.figure.canvas.draw()
+    boxes = [Text.get_window_extent(text) for text in ax.texts]
+    assert 2 <= len(boxes) < 12
+    for place, box in enumerate(boxes):
+        assert not any(box.shrunk(0.9, 0.7).overlaps(other) for other in boxes[place + 1 :])
 
 
 def test_a_name_is_never_read_as_a_formula():
@@ -120,6 +156,40 @@ def test_a_run_can_be_drawn_over_the_bits_that_it_told():
     ax = plots.convergence(run, 2.0, over="bits")
     np.testing.assert_array_equal(curve(ax, "cost above").get_xdata(), run.bits)
     assert "bits" in ax.get_xlabel()
+
+
+@pytest.mark.parametrize(("steps", "label"), [(20_000, "steps"), (3_000_000, "steps (millions)")])
+def test_the_numbers_of_steps_do_not_touch_each_other(steps, label):
+    ax = plots.gap(trace(step=np.linspace(steps / 20, steps, 20)), 2.0)
+    ax.figure.canvas.draw()
+    boxes = sorted((text.get_window_extent() for text in ax.get_xticklabels()), key=lambda box: box.x0)
+    assert all(left.x1 + 3 < right.x0 for left, right in itertools.pairwise(boxes))  # three pixels: seen as a space
+    assert ax.get_xlabel() == label
+    texts = [text.get_text() for text in ax.get_xticklabels()]
+    assert ("20\u202f000" in texts) if steps < 1e6 else ("3" in texts)
+
+
+def test_the_gap_is_drawn_with_its_floor_and_its_bound():
+    run, bound = trace(), np.linspace(2.0, 1.0, 20)
+    ax = plots.gap(run, 2.0, over="bits", floor=1e-3, bound=bound)
+    np.testing.assert_array_equal(curve(ax, "cost above").get_xydata(), np.stack([run.bits, run.cost - 2.0], axis=1))
+    np.testing.assert_array_equal(curve(ax, "proved").get_ydata(), bound)
+    assert set(curve(ax, "may stop").get_ydata()) == {1e-3}
+
+
+def test_the_distance_from_the_mean_model_is_the_largest_entry_over_all_leaves():
+    rng = np.random.default_rng(0)
+    params = {"a": rng.normal(size=(5, 4, 3)), "b": rng.normal(size=(5, 4))}
+    drawn = np.stack([line.get_ydata() for line in plots.consensus(params).lines], axis=1)
+    for look, node in np.ndindex(5, 4):
+        entries = [abs(leaf[look, node] - sum(leaf[look]) / 4) for leaf in params.values()]
+        assert drawn[look, node] == pytest.approx(max(np.max(entry) for entry in entries), rel=1e-14)  # two roundings
+
+
+def test_of_many_nodes_the_range_and_the_middle_are_drawn():
+    ax = plots.meeting(np.outer(np.ones(3), np.arange(100.0)), 2.0)
+    assert [line.get_label() for line in ax.lines] == ["median marginal cost", "price 2"]
+    assert set(ax.lines[0].get_ydata()) == {49.5}
 
 
 def test_a_cost_below_the_optimum_is_drawn_apart():
@@ -190,6 +260,10 @@ def test_pictures_of_any_size_are_drawn(size):
         (lambda: plots.shares(SHARES, SHARES, SHARES, optimum=np.ones(2)), r"shape \(3,\) for optimum, got shape \(2,"),
         (lambda: plots.prices(SHARES, 1.0, at_lower=np.ones(2, bool)), r"shape \(3,\) for at_lower, got shape \(2,"),
         (lambda: plots.scaling(np.array([1, 2]), {"loop": SHARES}), r"shape \(2,\) for loop, got shape \(3,"),
+        (lambda: plots.network(EDGES, SHARES, flows=[1.0]), r"shape \(2,\) for flows, got shape \(1,"),
+        (lambda: plots.gap(trace(), 2.0, bound=[1.0]), r"shape \(20,\) for bound, got shape \(1,"),
+        (lambda: plots.meeting(SHARES, 1.0), r"one row of all nodes per look for marginals, got shape \(3,\)"),
+        (lambda: plots.consensus({"a": np.ones((2, 3)), "b": np.ones((2, 4))}), r"needs params \(c, n, ...\), got"),
         (lambda: plots.convergence(trace(step=np.ones((2, 3)))), "one number per row for trace.step"),
         (lambda: plots.convergence(trace(cost=np.ones(3)), 1.0), r"shape \(20,\) for trace.cost, got shape \(3,"),
     ],

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from cojax._checks import CojaxInputError
-from cojax.app import words
+from cojax.app import meanings, words
 from cojax.app.outcome import Learned, Outcome
 from cojax.app.report import write_report
 from cojax.app.worth import Worth
 from cojax.plots import numerals
 from cojax.records import Trace
+from cojax.status import Status
 
 VOID = {"meta", "link", "img", "br"}
 HOSTILE = ("<script>alert(1)</script>", "$\\frac{", '"><img src=x onerror=alert(1)>', "Köln & Bonn")
@@ -162,9 +163,30 @@ def test_what_ran_is_in_the_report(page):
 
 
 def test_every_number_of_the_certificate_is_explained(page):
-    for name, what, meaning in words.MEANINGS.values():
+    for name, what, meaning in meanings.MEANINGS.values():
         if name not in ("Price", "Largest of all"):
             assert name in page.text and what in page.text and meaning in page.text
+
+
+@pytest.mark.parametrize("status", [status.name for status in Status])
+def test_every_way_to_end_is_said_in_words(status):
+    said = dict(words.answers(outcome(status=status, certified=False)))["Is it proved? No"]
+    assert said.endswith(f"{words.ENDS[status]} ({status}).")
+
+
+def test_the_first_screen_says_what_was_decided_what_it_costs_and_whether_that_is_proved(page):
+    (_, decided), (_, costs), (proved, why) = words.answers(outcome())
+    assert decided.startswith("Who gets how much of 8 CPU units. Oslo gets the most, 2.5, Paris the least, 1.5.")
+    assert decided.endswith("Of 4 shares, 1 is at the upper bound and 0 at the lower one.")
+    assert costs.startswith("1.0001 in the unit of the cost figures, the shares and the loss of the model together.")
+    assert proved == "Is it proved? Yes" and "cheaper by more than 1 \u00d7 10⁻¹⁵" in why
+    assert all(text in page.text for text in ("What was decided", "What it costs", why))
+
+
+def test_what_soft_bounds_did_is_said_also_where_they_did_nothing():
+    assert "1 of 4 shares ended beyond a bound, by 0.01 CPU units at most" in words.soft(outcome())
+    assert "no share passed a bound" in words.soft(outcome(cpu=outcome().exact_cpu))
+    assert "diverged" in words.soft(outcome(cpu=np.full(4, np.nan)))
 
 
 def test_the_same_outcome_gives_the_same_file(tmp_path):
@@ -256,7 +278,7 @@ def test_saturated_numbers_are_not_passed_over():
 
 
 def test_a_number_of_a_certificate_that_is_not_known_keeps_its_name():
-    rows = words.certificate(outcome(certificate={"news": 0.25}))
+    rows = meanings.certificate(outcome(certificate={"news": 0.25}))
     assert rows[-1]["name"] == "news" and rows[-1]["hard"] == "0.25" and rows[-1]["exact"] == numerals.DASH
 
 

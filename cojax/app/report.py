@@ -12,7 +12,7 @@ import numpy as np
 from .. import plots
 from .._checks import CojaxInputError
 from ..plots import numerals
-from . import words
+from . import captions, meanings, words
 from .outcome import Outcome
 
 MOST_ROWS = 200  # of the node table; a longer one is for a spreadsheet
@@ -60,16 +60,17 @@ def write_report(folder: str | Path, outcome: Outcome) -> Path:
         html = template.render(
             outcome=outcome,
             lead=words.lead(outcome),
-            ended=words.ENDS[outcome.status],
+            answers=words.answers(outcome),
             key_numbers=words.key_numbers(outcome),
             pictures=[(picture, _inline(picture.ax.figure)) for picture in pictures],
             columns=_columns(outcome),
             num_rows=min(len(outcome.names), MOST_ROWS),
             worth=words.worth(outcome),
             worth_columns=_worth_columns(outcome),
-            soft=words.soft_and_exact(outcome),
-            certificate=words.certificate(outcome),
-            settings=list(_flat(outcome.settings)),
+            soft=words.soft(outcome),
+            soft_rows=words.soft_and_exact(outcome),
+            certificate=meanings.certificate(outcome),
+            settings=[("status", f"{outcome.status}: the run {words.ENDS[outcome.status]}"), *_flat(outcome.settings)],
             plan=plan.read_text(encoding="utf-8", errors="replace") if plan.is_file() else None,
         )
         path.write_text(html, encoding="utf-8")
@@ -105,7 +106,7 @@ def _pictures(outcome: Outcome) -> list[Picture]:
             names=names,
         ),
     }
-    return [Picture(name, *words.picture(name, outcome), ax) for name, ax in axes.items()]
+    return [Picture(name, *captions.picture(name, outcome), ax) for name, ax in axes.items()]
 
 
 def _inline(figure: Any) -> str:

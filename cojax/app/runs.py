@@ -224,10 +224,10 @@ def _proofs(case: Case) -> dict[str, str]:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "cojax": "from a source tree"}
     for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # run from a source tree, or an extra that is not there
+        except metadata.PackageNotFoundError:  # an extra that is not there
             continue
     return found

@@ -14,54 +14,6 @@ MODELS = {
     "softmax": "a softmax classifier",
     "least_squares": "a linear regression",
 }
-# What every number of a certificate is, what it guarantees, and what it leaves open.
-MEANINGS = {
-    "balance": (
-        "Total",
-        "Distance of the sum of all shares from the budget, relative to the budget.",
-        "At 0 the budget is handed out to the last bit. It does not say that the right nodes get it.",
-    ),
-    "box": (
-        "Bounds",
-        "Largest distance of a share from its bounds, in CPU units.",
-        "No node is asked for more than its bound plus this. The run pays a penalty beyond a bound instead of stopping "
-        "there, so its own shares may be outside by this much; the exact allocation stays inside.",
-    ),
-    "stationarity": (
-        "Equal marginal costs",
-        "Half of what moving one unit from the dearest to the cheapest node would save.",
-        "At 0 no exchange between two nodes saves anything. It speaks of small changes; the cost gap of all.",
-    ),
-    "gap": (
-        "Cost gap",
-        "Cost minus a lower bound of the best possible cost, the model held fixed.",
-        "No allocation within the bounds is cheaper by more than this, whoever computed it, for costs that are convex. "
-        "It does not judge the cost figures that were put in, nor the model.",
-    ),
-    "consensus": (
-        "One model",
-        "Largest difference between a number in one node's model and its mean over all nodes.",
-        "At 0 all nodes hold the same model. It does not say that the model is good.",
-    ),
-    "gradient": (
-        "Best model",
-        "Length of the mean gradient at the nodes' mean model.",
-        "At 0 no small change of the model fits the training data better; for a convex loss, no change at all. "
-        "It promises nothing about new data: the test score speaks of that.",
-    ),
-    "price": (
-        "Price",
-        "Cost of one more unit of budget.",
-        "What the marginal costs say that more budget is worth. It is for information and is not tested.",
-    ),
-    "worst": (
-        "Largest of all",
-        "Each number but the price, relative to the size of what it measures where that exceeds 1; the largest.",
-        "This is what the tolerance is held against.",
-    ),
-}
-
-
 # How a run ended, by the name of its `cojax.Status`, and what to do about it.
 ENDS = {
     "CONVERGED": "settled to rounding",
@@ -72,6 +24,7 @@ ENDS = {
     "DIVERGED": "diverged: take smaller step sizes",
     "NOT_FINITE": "diverged until numbers overflowed: take smaller step sizes",
     "INFEASIBLE": "lost the budget: report it, for this should not happen",
+    "DISCONNECTED": "had links that never connected all nodes: give the network more of them, or fewer losses",
     "INTERRUPTED": "was interrupted: --resume goes on",
 }
 
@@ -96,6 +49,45 @@ def at_bounds(outcome: Outcome) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray
     # The exact allocation is found to about half of the digits where costs are flat.
     touch = 1e-7 * np.maximum(np.abs(outcome.exact_cpu), 1)
     return outcome.exact_cpu <= outcome.lower + touch, outcome.exact_cpu >= outcome.upper - touch
+
+
+def answers(outcome: Outcome) -> list[tuple[str, str]]:
+    """What anybody asks first: what was decided, what it costs, and whether that is proved."""
+    proved = "Is it proved? Yes" if outcome.certified else "Is it proved? No"
+    return [("What was decided", _decided(outcome)), ("What it costs", _costs(outcome)), (proved, _proof(outcome))]
+
+
+def _decided(outcome: Outcome) -> str:
+    names, share = outcome.names, outcome.exact_cpu
+    most, least = int(np.argmax(share)), int(np.argmin(share))
+    lower, upper = (int(at.sum()) for at in at_bounds(outcome))
+    said = f"Who gets how much of {number(outcome.budget, 6)} CPU units. {names[most]} gets the most, "
+    said += f"{number(share[most])}, {names[least]} the least, {number(share[least])}. "
+    if not lower + upper:
+        return f"{said}No share is at a bound."
+    return f"{said}Of {len(names)} shares, {upper} {_are(upper)} at the upper bound and {lower} at the lower one."
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _costs(outcome: Outcome) -> str:
+    both = "" if outcome.learned is None else ", the shares and the loss of the model together"
+    return f"{number(outcome.exact_cost, 5)} in the unit of the cost figures{both}. {worth(outcome)}"
+
+
+def _proof(outcome: Outcome) -> str:
+    ended = f"The run of the nodes {ENDS[outcome.status]} ({outcome.status})."
+    if outcome.certified:
+        gap = number(outcome.exact_certificate["gap"], 2)
+        return (
+            "Checked from the data alone, whoever computed it: for convex costs no other shares within the bounds are "
+            f"cheaper by more than {gap}. {ended}"
+        )
+    exact = outcome.exact_certificate.get("worst", np.nan)
+    part = "the shares to use pass, the run of the nodes does not" if exact <= outcome.tolerance else "see Certificate"
+    return f"At least one number is further off than the {number(outcome.tolerance)} allowed: {part}. {ended}"
 
 
 def lead(outcome: Outcome) -> list[str]:
@@ -131,7 +123,7 @@ def _named_score(learned: Learned, value: float) -> str:
     return f"an {learned.score} of {score(learned, value)}"
 
 
-def _beside_optimum(cost: float, optimum: float) -> str:
+def beside_optimum(cost: float, optimum: float) -> str:
     """How far `cost` is from the optimum, relative to it where it is not 0."""
     gap = cost - optimum
     if gap == 0:
@@ -140,20 +132,21 @@ def _beside_optimum(cost: float, optimum: float) -> str:
     return f"{size} {'above' if gap > 0 else 'below'} the optimum of {number(optimum, 5)}"
 
 
-def _steps(outcome: Outcome) -> str:
+def steps(outcome: Outcome) -> str:
     return number(np.max(outcome.trace.step, initial=0), 9)
 
 
 def _total(outcome: Outcome) -> str:
     shared = f"The nodes shared {number(outcome.budget, 6)} CPU units"
     if outcome.imbalance == 0:
-        return f"{shared}; at every one of {_steps(outcome)} steps the total was right, to the last bit."
+        return f"{shared}; at every one of {steps(outcome)} steps the total was right, to the last bit."
     off = number(outcome.imbalance, 2)
-    return f"{shared}; over {_steps(outcome)} steps the total was off by up to {off}."
+    return f"{shared}; over {steps(outcome)} steps the total was off by up to {off}."
 
 
 def _cost(outcome: Outcome) -> str:
-    run = f"Their shares cost {number(outcome.cost, 5)}, {_beside_optimum(outcome.cost, outcome.reference_cost)}"
+    what = "Their shares cost" if outcome.learned is None else "Their shares and their model cost"
+    run = f"{what} {number(outcome.cost, 5)}, {beside_optimum(outcome.cost, outcome.reference_cost)}"
     if outcome.overload == 0:
         return f"{run}, and every one is within its bounds."
     return (
@@ -178,6 +171,20 @@ def soft_and_exact(outcome: Outcome) -> list[tuple[str, str, str, str]]:
         ("Furthest beyond a bound", outcome.overload, outcome.exact_overload, outcome.overload_percent),
     )
     return [(name, number(run, 5), number(exact, 5), f"{number(off, 2)}\u00a0%") for name, run, exact, off in rows]
+
+
+def soft(outcome: Outcome) -> str:
+    """The same in a sentence."""
+    if not np.isfinite(outcome.overload):
+        return "The run diverged, so there is nothing to hold against the exact allocation."
+    beyond = int((np.maximum(outcome.lower - outcome.cpu, outcome.cpu - outcome.upper) > 0).sum())
+    if beyond == 0:
+        return "In this run no share passed a bound, so that softness changed nothing."
+    return (
+        f"In this run {beyond} of {len(outcome.names)} shares ended beyond a bound, by {number(outcome.overload, 2)} "
+        f"CPU units at most, and the cost of the run is {number(outcome.cost, 5)} instead of "
+        f"{number(outcome.exact_cost, 5)}."
+    )
 
 
 def worth(outcome: Outcome) -> str:
@@ -217,7 +224,7 @@ def key_numbers(outcome: Outcome) -> list[Tile]:
     off, told = number(outcome.imbalance, 2), of_bytes(float(np.max(outcome.trace.bits, initial=0)))
     tiles = [
         Tile("Cost vs optimum", f"{sign}{number(relative, 2)}{unit}", f"{number(outcome.cost, 5)} in the run"),
-        Tile("Total off budget", off, f"the most at any of {_steps(outcome)} steps"),
+        Tile("Total off budget", off, f"the most at any of {steps(outcome)} steps"),
         Tile("Beyond a bound", number(outcome.overload, 2), "CPU units in the run; 0 in the exact allocation"),
         Tile("Price", number(outcome.price, 4), "cost of one more unit of budget"),
         Tile("Traffic", told, "from each node to each neighbour, in the whole run"),
@@ -233,57 +240,3 @@ def key_numbers(outcome: Outcome) -> list[Tile]:
 def _seconds(outcome: Outcome) -> str:
     parts = [f"{name} {number(value, 2)}\u00a0s" for name, value in outcome.seconds.items() if name != "total"]
     return ", ".join(parts)
-
-
-def certificate(outcome: Outcome) -> list[dict[str, str]]:
-    """One row per number: what it is, its values, and what it guarantees; unknown ones keep their own names."""
-    judged = {"exact": outcome.exact_certificate, "run": outcome.run_certificate, "hard": outcome.certificate}
-    rows = []
-    for key in dict.fromkeys(key for numbers in judged.values() for key in numbers):
-        name, what, meaning = MEANINGS.get(key, (key, "", ""))
-        values = {kind: number(numbers.get(key, np.nan), 3) for kind, numbers in judged.items()}
-        rows.append({"name": name, "what": what, "meaning": meaning, **values})
-    return rows
-
-
-def picture(name: str, outcome: Outcome) -> tuple[str, str, str]:
-    """Heading, caption and text alternative of a picture."""
-    most, least = int(np.argmax(outcome.exact_cpu)), int(np.argmin(outcome.exact_cpu))
-    extremes = (
-        f"{outcome.names[most]} has the largest exact share, {number(outcome.exact_cpu[most])}, "
-        f"and {outcome.names[least]} the smallest, {number(outcome.exact_cpu[least])}"
-    )
-    at_lower, at_upper = (int(at.sum()) for at in at_bounds(outcome))
-    free = len(outcome.names) - at_lower - at_upper
-    size = f"{len(outcome.names)} nodes and {len(outcome.edges)} links"
-    turns = "" if outcome.num_graphs == 1 else f" {outcome.num_graphs} graphs take turns; all their links are drawn."
-    total = "stays at 0 at every step" if outcome.imbalance == 0 else f"reaches {number(outcome.imbalance, 2)}"
-    apart = np.asarray(outcome.trace.disagreement)
-    ends = f"from {number(float(apart[0]), 2)} to {number(float(apart[-1]), 2)}" if len(apart) else "over no steps"
-    return {
-        "network": (
-            "Who gives what",
-            f"The larger a node, the larger its share; the darker, the more of its upper bound is in use.{turns}",
-            f"Network of {size}, drawn with the shares of the run; {extremes}.",
-        ),
-        "convergence": (
-            "How the run got there",
-            "Curves should fall; shares beyond soft bounds level off where the penalty holds them. The distance of the "
-            f"total from the budget {total}.",
-            f"Curves over {_steps(outcome)} steps: models apart {ends}; cost ends "
-            f"{_beside_optimum(outcome.cost, outcome.reference_cost)}; total minus budget {total}.",
-        ),
-        "shares": (
-            "Shares between their bounds",
-            f"Dots should sit on the marks of the optimum; no share is further than {number(outcome.overload, 2)} CPU "
-            "units beyond a bound.",
-            f"One row per node with its bounds, its share in the run and in the optimum; {extremes}.",
-        ),
-        "prices": (
-            "Marginal costs meet the price",
-            "At the optimum every node between its bounds has the same marginal cost, the price; a node at its upper "
-            "bound is cheaper, one at its lower bound dearer.",
-            f"One row per node: {free} between their bounds around the price of {number(outcome.price)}, {at_upper} at "
-            f"the upper bound and {at_lower} at the lower bound.",
-        ),
-    }[name]

@@ -10,12 +10,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._checks import CojaxInputError
+from .numerals import number
 
 # The palette of Okabe and Ito, jfly.uni-koeln.de/color: told apart with any kind of colour vision.
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
 INK, QUIET, FAINT = "#222222", "#6B6B6B", "#DADDE1"
 Numbers = Array | np.ndarray | Sequence[Any]  # one per row, whatever holds them
 WIDTH = 3.5  # inches: one column of a paper
+SCALES = ((1e9, "billions"), (1e6, "millions"))
 NAMED_ROWS = 60  # more rows than this get no names: they would not be readable
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -38,18 +40,27 @@ STYLE: dict[Any, Any] = {
 @contextmanager
 def axes(ax: Any, height: float) -> Iterator[Any]:
     """`ax`, drawn on as it is; or a new one in our style, on a figure that no global state knows of."""
+    with styled(ax is None) as figure:
+        if ax is None:
+            ax = figure(figsize=(WIDTH, height), layout="constrained").add_subplot()
+            ticks(ax)
+        yield ax
+
+
+@contextmanager
+def styled(ours: bool = True) -> Iterator[Any]:
+    """The class of our figures, and our style in force if it is to be."""
     try:
         import matplotlib
     except ModuleNotFoundError as error:
         raise CojaxInputError("Pictures need matplotlib: pip install 'cojax[plots]'.") from error
-    if ax is not None:
-        yield ax
-        return
-    with matplotlib.rc_context(STYLE):
-        ax = _figure_class()(figsize=(WIDTH, height), layout="constrained").add_subplot()
-        # Ticks are made when the figure is drawn, and would then take the style in force at that time.
-        ax.tick_params(which="both", labelsize=7, color=QUIET, labelcolor=INK, width=0.6, length=2.5)
-        yield ax
+    with matplotlib.rc_context(STYLE if ours else {}):
+        yield _figure_class()
+
+
+def ticks(ax: Any) -> None:
+    """Our ticks: they are made when the figure is drawn, and would then take the style in force at that time."""
+    ax.tick_params(which="both", labelsize=7, color=QUIET, labelcolor=INK, width=0.6, length=2.5)
 
 
 @functools.cache
@@ -131,3 +142,20 @@ def legend(ax: Any, *, columns: int, end: Literal["left", "right"] = "left") -> 
     """Above the axes, where it can hide nothing, from one of their ends on; it may be wider than they are."""
     corner = (0.0, 1.0) if end == "left" else (1.0, 1.0)
     ax.legend(loc=f"lower {end}", bbox_to_anchor=corner, ncols=columns, borderaxespad=0.2, columnspacing=1.2)
+
+
+def counts(ax: Any, text: str, most: float) -> None:
+    """The axis of what is counted from 0 to `most`: few ticks, thin spaces between thousands, and millions by name."""
+    unit, word = next((pair for pair in SCALES if most >= pair[0]), (1, ""))
+    ax.set_xlim(0, max(most, 1e-300))
+    ax.set_xlabel(f"{text} ({word})" if word else text)
+    ax.locator_params(axis="x", nbins=5)
+    ax.xaxis.set_major_formatter(lambda value, _: number(value / unit))
+
+
+def colour_bar(ax: Any, discs: Any, text: str, *, shrink: float) -> None:
+    """The scale of the colours, below the axes."""
+    bar = ax.figure.colorbar(discs, ax=ax, location="bottom", shrink=shrink, aspect=30, pad=0.02)
+    bar.set_label(text, size=8)
+    bar.ax.tick_params(labelsize=7, color=QUIET, width=0.6, length=2)
+    bar.outline.set_visible(False)

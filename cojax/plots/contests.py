@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .canvas import BLUE, FAINT, GREEN, ORANGE, PURPLE, SKY, VERMILION, Numbers, axes, column, finite, legend
+from .canvas import BLUE, FAINT, GREEN, ORANGE, PURPLE, SKY, VERMILION, Numbers, axes, column, counts, finite, legend
 
 LOOKS = [(colour, dash) for dash in ("-", "--", ":") for colour in (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)]
 
@@ -27,11 +27,9 @@ def contest(along: Mapping[str, Numbers], gaps: Mapping[str, Numbers], *, xlabel
             steps = column(name, along[name])
             drawn = np.clip(finite(name, gap, steps.size), 1e-16, 1e3)
             ax.plot(steps, drawn, color=colour, linestyle=dash, linewidth=1.1, label=name)
-        ax.set_xlabel(xlabel)
+        counts(ax, xlabel, max((column(name, along[name]).max(initial=1) for name in gaps), default=1))
         ax.set_ylabel("gap / gap of the start")
         ax.set_ylim(bottom=1e-16)
-        ax.set_xlim(left=0)
-        ax.ticklabel_format(axis="x", style="plain")
         ax.grid(True, axis="y", color=FAINT, linewidth=0.5)
         legend(ax, columns=2)
     return ax

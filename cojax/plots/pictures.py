@@ -1,4 +1,4 @@
-"""Pictures of a run: every function draws on one matplotlib Axes and returns it, and nothing global is changed."""
+"""Where a run ended and how it got there: every function draws on one matplotlib Axes and returns it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -8,12 +8,10 @@ import numpy as np
 from .._checks import CojaxInputError
 from ..loop import Solution
 from ..records import Trace
-from . import places
 from .canvas import (
     BLUE,
     FAINT,
     GREEN,
-    INK,
     NAMED_ROWS,
     ORANGE,
     PURPLE,
@@ -23,71 +21,14 @@ from .canvas import (
     Numbers,
     axes,
     column,
+    counts,
     dots,
     finite,
     height,
     legend,
-    names_of,
     optima,
     rows_of,
 )
-
-
-def network(
-    edges: Numbers,
-    cpu: Numbers,
-    *,
-    upper: Numbers | None = None,
-    names: Sequence[str] | None = None,
-    positions: Numbers | None = None,
-    ax: Any = None,
-) -> Any:
-    """The network, with the area of a node for its share and the colour for the part of its upper bound in use.
-
-    Args:
-        edges: (e, 2), pairs of rows.
-        cpu: shares (n,), in units of cpu.
-        upper: bounds (n,) in the same unit; without them every node has one colour.
-        names: written beside the nodes with the share; beside the twelve largest only above 40 nodes, none above 500.
-        positions: (n, 2), degrees east and degrees north; without them linked nodes are drawn close to each other.
-        ax: a matplotlib Axes to draw on; without it a new figure one column wide, at `.figure` of what is returned.
-
-    Raises `CojaxInputError` where matplotlib is missing, shapes differ, an edge leads nowhere, or a position is not
-    finite. Shares that are not finite are left out.
-    """
-    cpu = finite("cpu", cpu)
-    pairs = np.asarray(edges, dtype=int).reshape(-1, 2)
-    if pairs.size and (pairs.min() < 0 or pairs.max() >= cpu.size):
-        got = f"{pairs.min()} to {pairs.max()}"
-        raise CojaxInputError(f"plots.network needs edges between rows 0 to {cpu.size - 1}, got {got}.")
-    points = places.drawn(pairs, cpu.size) if positions is None else np.asarray(positions, dtype=float)
-    if points.shape != (cpu.size, 2) or not np.isfinite(points).all():
-        raise CojaxInputError(f"plots.network needs finite positions of shape ({cpu.size}, 2), got {points.shape}.")
-    with axes(ax, 2.5) as ax:
-        # A mean area of 50 square points on a column with 14 nodes; smaller where there are more.
-        areas = np.fmax(cpu, 0) / max(np.abs(np.nan_to_num(cpu)).mean(), 1e-300) * min(50.0, 700.0 / cpu.size) + 4.0
-        faint = min(1.0, 200 / max(len(pairs), 1)) ** 0.5
-        ax.plot(*points[pairs].transpose(2, 1, 0), color=QUIET, linewidth=0.7 * faint, alpha=0.7, zorder=1)
-        look: dict[str, Any] = {"color": BLUE}
-        if upper is not None:
-            bounds = column("upper", upper, cpu.size)
-            used = np.where(bounds > 0, cpu / np.where(bounds > 0, bounds, 1), 0.0)
-            look = {"c": used, "cmap": "Blues", "vmin": 0.0, "vmax": np.fmax(used, 1.0).max()}
-        discs = ax.scatter(*points.T, s=areas, edgecolors=INK, linewidths=0.6 * faint, zorder=2, **look)
-        if upper is not None:
-            bar = ax.figure.colorbar(discs, ax=ax, location="bottom", shrink=0.6, aspect=30, pad=0.02)
-            bar.set_label("share / upper bound", size=8)
-            bar.ax.tick_params(labelsize=7, color=QUIET, width=0.6, length=2)
-            bar.outline.set_visible(False)
-        # One degree east is shorter than one degree north by the cosine of the latitude.
-        stretch = 1.0 if positions is None else 1 / max(np.cos(np.radians(points[:, 1].mean())), 0.1)
-        ax.set_aspect(stretch, adjustable="datalim")
-        ax.margins(0.12)
-        ax.set_axis_off()
-        if names is not None and cpu.size <= 500:
-            texts = [f"{name} {share:.3g}" for name, share in zip(names_of(names, cpu.size), cpu, strict=True)]
-            places.label(ax, points, areas, pairs, texts, np.argsort(-cpu)[: 40 if cpu.size <= 40 else 12])
-    return ax
 
 
 def convergence(
@@ -128,9 +69,8 @@ def convergence(
             _line(ax, steps, finite(field, getattr(trace, field), steps.size), text, colour, dash)
         imbalance = finite("trace.imbalance", trace.imbalance, steps.size)
         _line(ax, steps, imbalance, "total off budget (CPU units)", GREEN, "-", never="0 at every step")
-        ax.set_xlabel(xlabel)
+        counts(ax, xlabel, steps.max(initial=1))
         ax.set_ylabel("distance from the goal")
-        ax.set_xlim(0, steps.max(initial=1))
         ax.minorticks_off()
         legend(ax, columns=1)
     return ax
@@ -213,6 +153,7 @@ def prices(
         # Where all costs meet, an axis that shows their last digits says nothing.
         least, (left, right) = 0.05 * abs(price), ax.get_xlim()
         ax.set_xlim(min(left, price - least), max(right, price + least))
+        ax.locator_params(axis="x", nbins=5)
         ax.set_xlabel("marginal cost (cost per CPU unit)")
         legend(ax, columns=2, end="right")
     return ax

@@ -33,15 +33,23 @@ def label(
     texts: list[str],
     chosen: Int[np.ndarray, " m"],
 ) -> None:
-    """Write the texts of the chosen nodes beside them, where they cover least; a hair leads to one that is far."""
-    ax.figure.draw_without_rendering()  # sizes and places in pixels are known only then
+    """Write the texts of the chosen nodes beside them, where they cover least; a hair leads to one that is far.
+
+    One that would still cover a twentieth of its size of those before it is left out.
+    """
+    for _ in range(
+        2
+    ):  # sizes and places in pixels are known only then, and the second layout fits what the first moved
+        ax.figure.draw_without_rendering()
     pixels = ax.figure.dpi / 72
     centres = ax.transData.transform(places)
     radii = (np.sqrt(areas / np.pi) + 1.0) * pixels
     discs = np.concatenate([centres - radii[:, None], centres + radii[:, None]], axis=1)
     along = np.linspace(0, 1, 40)[:, None, None]
     crossed = ((1 - along) * centres[pairs[:, 0]] + along * centres[pairs[:, 1]]).reshape(-1, 2)
-    frame = ax.figure.bbox.padded(-4 * pixels).extents
+    # Beside other pictures, names keep to their own.
+    alone = sum(other.get_subplotspec() is not None for other in ax.figure.axes) < 2
+    frame = (ax.figure.bbox if alone else ax.get_window_extent()).padded(-4 * pixels).extents
     notes = [_note(ax, texts[node], places[node]) for node in chosen]
     far = np.repeat(np.array(REACHES), TURNS.size)
     middles, boxes, hairs, fixed = [], [], [], []
@@ -52,12 +60,18 @@ def label(
         box = np.concatenate([middle - half, middle + half], axis=1)
         others = np.delete(discs, node, axis=0)
         hair = centres[node] + np.linspace(0.1, 0.8, 15)[:, None] * (middle - centres[node])[:, None]
-        cost = 30 * _overlap(box, others) + 4 * pixels**2 * _inside(box, crossed) + 500 * pixels * _outside(box, frame)
+        cost = 30 * _overlap(box, others) + 4 * pixels**2 * _inside(box, crossed) + 5000 * pixels * _outside(box, frame)
         fixed.append(cost + pixels**2 * (10 * far + 200 * (far > 0) * _struck(hair, others)))
         for values, value in ((middles, middle), (boxes, box), (hairs, hair)):
             values.append(value)
     sides = _best_sides(np.array(boxes), np.array(fixed), np.array(hairs), 200 * pixels**2 * (far > 0))
-    for node, note, options, side in zip(chosen, notes, middles, sides, strict=True):
+    kept = np.empty((0, 4))
+    for node, note, options, around, side in zip(chosen, notes, middles, boxes, sides, strict=True):
+        box = around[side : side + 1]
+        if _overlap(box, kept)[0] > 0.05 * np.prod(box[0, 2:] - box[0, :2]):
+            note.remove()
+            continue
+        kept = np.concatenate([kept, box])
         note.xyann = (options[side] - centres[node]) / pixels
         note.arrow_patch.set_visible(bool(far[side] > 0))
 
@@ -82,6 +96,8 @@ def _best_sides(
 
 
 def _note(ax: Any, text: str, place: Float[np.ndarray, " 2"]) -> Any:
+    from matplotlib.patheffects import withStroke
+
     note = ax.annotate(
         text,
         place,
@@ -95,6 +111,7 @@ def _note(ax: Any, text: str, place: Float[np.ndarray, " 2"]) -> Any:
         zorder=3,
         arrowprops={"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 0, "zorder": 1.5},
     )
+    note.set_path_effects([withStroke(linewidth=1.4, foreground="white")])  # a name may have to cross a link
     note.set_in_layout(False)  # else the layout makes room for it, and the places found here are others
     return note
 

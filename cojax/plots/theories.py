@@ -6,7 +6,7 @@ import numpy as np
 
 from .._checks import CojaxInputError
 from ..theory import RootLocus
-from .canvas import BLUE, FAINT, GREEN, INK, QUIET, VERMILION, Numbers, axes, column, legend
+from .canvas import BLUE, FAINT, GREEN, INK, QUIET, VERMILION, Numbers, axes, colour_bar, column, counts, legend
 
 
 def root_locus(locus: RootLocus, *, mixing: float | None = None, ax: Any = None) -> Any:
@@ -38,10 +38,7 @@ def root_locus(locus: RootLocus, *, mixing: float | None = None, ax: Any = None)
         if mixing is not None:
             circle = (np.exp(1j * np.linspace(0, 2 * np.pi, 721)) - 1) / mixing
             ax.plot(np.real(circle), np.imag(circle), "--", color=GREEN, linewidth=1.0, label="limit in steps")
-        bar = ax.figure.colorbar(discs, ax=ax, location="bottom", shrink=0.7, aspect=35, pad=0.02)
-        bar.set_label("log10 of alpha", size=8)
-        bar.ax.tick_params(labelsize=7, color=QUIET, width=0.6, length=2)
-        bar.outline.set_visible(False)
+        colour_bar(ax, discs, "log10 of alpha", shrink=0.7)
         ax.set_xlim(-reach, 0.12 * reach)
         ax.set_ylim(-tall, tall)
         ax.set_xlabel("real part of the eigenvalue (growth)")
@@ -71,9 +68,8 @@ def lyapunov(values: Numbers, *, steps: Numbers | None = None, text: str = "V", 
         ax.plot(along, shown, color=BLUE, label=f"{text}: {'never rises' if not rises.size else 'along the run'}")
         if rises.size:
             ax.plot(along[rises], shown[rises], ".", color=VERMILION, markersize=4, label=f"rises {rises.size} times")
-        ax.set_xlabel("steps")
+        counts(ax, "steps", along.max(initial=1))
         ax.set_ylabel(text, color=INK)
-        ax.set_xlim(left=0)
         ax.minorticks_off()
         ax.grid(True, axis="y", color=FAINT, linewidth=0.5)
         legend(ax, columns=1)

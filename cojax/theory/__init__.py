@@ -36,6 +36,7 @@ from .momenta import heavy_ball as heavy_ball
 from .momenta import heavy_ball_limit as heavy_ball_limit
 from .momenta import nesterov as nesterov
 from .momenta import nesterov_limit as nesterov_limit
+from .rates import allocation_rate as allocation_rate
 from .spectra import MOST_DENSE as MOST_DENSE
 from .spectra import Spectrum as Spectrum
 from .spectra import is_fixed as is_fixed
