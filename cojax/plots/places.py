@@ -47,9 +47,7 @@ def label(
     discs = np.concatenate([centres - radii[:, None], centres + radii[:, None]], axis=1)
     along = np.linspace(0, 1, 40)[:, None, None]
     crossed = ((1 - along) * centres[pairs[:, 0]] + along * centres[pairs[:, 1]]).reshape(-1, 2)
-    # Beside other pictures, names keep to their own.
-    alone = sum(other.get_subplotspec() is not None for other in ax.figure.axes) < 2
-    frame = (ax.figure.bbox if alone else ax.get_window_extent()).padded(-4 * pixels).extents
+    frame = _room(ax).padded(-4 * pixels).extents
     notes = [_note(ax, texts[node], places[node]) for node in chosen]
     far = np.repeat(np.array(REACHES), TURNS.size)
     middles, boxes, hairs, fixed = [], [], [], []
@@ -93,6 +91,19 @@ def _best_sides(
                 sides[name], costs[name] = cost.argmin(), cost.min()
         found.append((costs.sum(), sides))
     return min(found, key=lambda pair: pair[0])[1]
+
+
+def _room(ax: Any) -> Any:
+    """The part of the figure that is for these axes, in pixels: their cell of a grid that is even, or all."""
+    from matplotlib.transforms import Bbox
+
+    spec, (width, height) = ax.get_subplotspec(), ax.figure.bbox.size
+    if spec is None:
+        return ax.figure.bbox
+    num_rows, num_columns = spec.get_gridspec().get_geometry()
+    left, right = (width * column / num_columns for column in (spec.colspan.start, spec.colspan.stop))
+    low, high = (height * (1 - row / num_rows) for row in (spec.rowspan.stop, spec.rowspan.start))
+    return Bbox.from_extents(left, low, right, high)
 
 
 def _note(ax: Any, text: str, place: Float[np.ndarray, " 2"]) -> Any:
