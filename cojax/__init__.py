@@ -74,6 +74,7 @@ from .quantizers import UniformQuantizer as UniformQuantizer
 from .sharding import Shards as Shards
 from .sharding import restored as restored
 from .sharding import shard as shard
+from .splits import Split as Split
 from .status import Status as Status
 from .sweeps import Sweep as Sweep
 from .sweeps import sweep as sweep

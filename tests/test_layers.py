@@ -7,9 +7,9 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "cojax"
 LAYERS = [
-    {"_checks", "_layout_checks", "_tree", "_grid", "quantizers", "sparse"},
+    {"_checks", "_layout_checks", "_tree", "_grid", "quantizers", "sparse", "columns"},
     {"edges", "links", "problems", "costs", "penalties", "weights"},
-    {"layouts", "matrices", "minibatches", "readers", "halos", "shards", "cutting"},
+    {"layouts", "splits", "matrices", "minibatches", "readers", "halos", "shards", "cutting"},
     {"lossy", "intermittent", "networks", "sharding"},
     {"methods"},
     {"records", "status", "theory"},
