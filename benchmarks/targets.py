@@ -75,7 +75,9 @@ def flows() -> list[dict[str, Any]]:
         moved = 4 * n * 2 * d + 8 * n * degree  # rows read and written once; a weight and an index a slot
         table = native.rows_of(n, pairs, weights, np.float32)
         by_hand = native.flow_loop(n, d, table, heard.copy())
-        runs: dict[str, Any] = {"cojax": lambda k, net=net: jax.block_until_ready(repeated(net, first, jnp.int32(k)))}
+        runs: dict[str, Any] = {
+            "cojax": lambda k, net=net, first=first: jax.block_until_ready(repeated(net, first, jnp.int32(k)))
+        }
         runs |= {} if by_hand is None else {"C": by_hand, "triad": native.triad_loop(moved)}
         if by_hand is not None:
             checked = heard.copy()
@@ -98,7 +100,7 @@ def flows() -> list[dict[str, Any]]:
 
 
 def step() -> list[dict[str, Any]]:
-    """The quantized co-optimisation step at degree 10 and d = 10 beside the fused loop in C and two in NumPy and SciPy."""
+    """The quantized co-optimisation step, degree 10, d = 10, beside a fused loop in C and two in NumPy and SciPy."""
     import jax
     import native
     import numpy_step
@@ -204,7 +206,7 @@ def growth() -> list[dict[str, Any]]:
 
 
 def gradients() -> list[dict[str, Any]]:
-    """Reverse mode through 1 000 steps at n = 50, d = 10: time over that of the run, and memory over that of a state."""
+    """Reverse mode through 1 000 steps at n = 50, d = 10: its time over the run's, its memory over a state's."""
     import jax
     from job import coopt, graph_of, samples
 
