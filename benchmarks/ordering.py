@@ -3,8 +3,8 @@
     python benchmarks/ordering.py
 
 One core, float32. A lattice and a geometric graph whose nodes are numbered at random, beside the same in reverse
-Cuthill-McKee order (`cojax.halos.node_order`): a neighbour sum alone, and the step of job.py, whose data are put into
-the same order. Fastest of the turns, taken in turn.
+Cuthill-McKee order: a neighbour sum alone, and the step of job.py, which `cojax.shard` on one device puts into
+that order. Fastest of the turns, taken in turn.
 """
 
 import functools
@@ -24,7 +24,7 @@ from cojax.halos import node_order
 from cojax.links import Wire
 from cojax.networks import build
 
-NODES, TURNS = 100_000, 7
+NODES, TURNS = 100_000, 5
 SUMS, STEPS = 10, 10
 
 
@@ -38,10 +38,10 @@ def lattice(n: int) -> np.ndarray:
 
 def geometric(n: int, degree: int = 10) -> np.ndarray:
     """Pairs (2, e) of points in a square nearer than a radius, of about so many neighbours each."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     points = np.random.default_rng(0).uniform(size=(n, 2))
-    return cKDTree(points).query_pairs(math.sqrt(degree / (math.pi * n)), output_type="ndarray").T
+    return KDTree(points).query_pairs(math.sqrt(degree / (math.pi * n)), output_type="ndarray").T
 
 
 def shuffled(pairs: np.ndarray, n: int) -> np.ndarray:
@@ -54,7 +54,7 @@ def network_of(pairs: np.ndarray, n: int) -> cojax.Layout:
     degree = np.bincount(pairs.ravel(), minlength=n)
     weights = 1 / (1 + np.maximum(*degree[pairs]))
     link = cojax.Quantized(cojax.LogQuantizer(1 / 64))
-    return build(n, np.sort(pairs, axis=0), weights[None], link=link, layout="auto")
+    return build(n, np.sort(pairs, axis=0), weights[None], link=link, layout="neighbors")
 
 
 @jax.jit
@@ -65,22 +65,24 @@ def sums(net: cojax.Layout, heard: jax.Array) -> jax.Array:
 
 def main() -> None:
     use_cores(1)
+    one_device = jax.make_mesh((1,), ("nodes",), devices=jax.devices()[:1])
     rows: list[dict[str, Any]] = []
     for name, edges in (("lattice", lattice(NODES)), ("geometric, degree 10", geometric(NODES))):
         n = int(edges.max()) + 1
         pairs = shuffled(edges, n)
         order = node_order(np.hstack([pairs, pairs[::-1]]), n)
         data = samples(n)
-        orders = {"random": (pairs, np.arange(n)), "ordered": (np.argsort(order)[pairs], order)}
+        problem = cojax.Problem(cost, data, budget=float(n))
+        start = problem.start(params=np.zeros((n, FEATURES), np.float32))
+        method = cojax.CoOpt(learn=cojax.DIGing(STEP_SIZE), allocate=cojax.Laplacian(SHARE_STEP))
+        plain = (problem, network_of(pairs, n), start)
         runs: dict[Any, Any] = {}
-        for kind, (ends, names) in orders.items():
-            net = network_of(ends, n)
-            problem = cojax.Problem(cost, jax.tree.map(lambda leaf, names=names: leaf[names], data), budget=float(n))
-            start = problem.start(params=np.zeros((n, FEATURES), np.float32))
-            method = cojax.CoOpt(learn=cojax.DIGing(STEP_SIZE), allocate=cojax.Laplacian(SHARE_STEP))
-            solve = functools.partial(cojax.solve, problem, net, method, start, num_steps=STEPS, every=STEPS)
+        for kind, job in (("random", plain), ("ordered", cojax.shard(*plain, one_device))):
+            solve = functools.partial(cojax.solve, *job[:2], method, job[2], num_steps=STEPS, every=STEPS)
             runs["step", kind] = lambda solve=solve: jax.block_until_ready(solve())
-            for width in (10, 21, 100):
+        for kind, ends in (("random", pairs), ("ordered", np.argsort(order)[pairs])):
+            net = network_of(ends, n)
+            for width in (10,):
                 heard = jnp.asarray(np.random.default_rng(2).standard_normal((n, width), np.float32))
                 runs[f"sum, d = {width}", kind] = functools.partial(_wait, net, heard)
         for run in runs.values():
@@ -88,7 +90,7 @@ def main() -> None:
         times = take_turns(runs, TURNS)
         for what in dict.fromkeys(what for what, _ in runs):
             steps = STEPS if what == "step" else SUMS
-            best = {kind: min(times[what, kind].processor) / steps * 1e6 for kind in orders}
+            best = {kind: min(times[what, kind].processor) / steps * 1e6 for kind in ("random", "ordered")}
             rows.append({"graph": name, "what": what, "random us": best["random"], "ordered us": best["ordered"]})
             rows[-1]["random / ordered"] = best["random"] / best["ordered"]
     show(rows)

@@ -5,6 +5,7 @@
 Prints one line of JSON. All seconds are processor time of this process, from its first moment on.
 """
 
+# pyright: reportMissingImports=false
 import json
 import os
 import sys
@@ -272,7 +273,7 @@ def _cvxpy(job: Any, solver: str, **options: Any) -> np.ndarray:
 
 def numpy_bisection(job: Any) -> np.ndarray:
     """The price of a unit by bisection, in NumPy."""
-    low, high = 0.0, float((2 * job["price"] * job["upper"]).max())
+    shares, low, high = job["upper"], 0.0, float((2 * job["price"] * job["upper"]).max())
     for _ in range(200):
         middle = (low + high) / 2
         shares = np.minimum(middle / (2 * job["price"]), job["upper"])

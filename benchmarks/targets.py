@@ -6,6 +6,7 @@ One core, float32. Candidates take turns in one process; of every one the fastes
 only ever adds. The loops in C are `kernels.c`, compiled here with gcc.
 """
 
+import functools
 import json
 import os
 import resource
@@ -21,7 +22,7 @@ from timing import save, show, take_turns, use_cores
 SECONDS = 0.05  # of one turn
 TURNS = 15
 FLOWS = [(n, degree, d) for n in (100_000, 1_000_000) for degree in (4, 10, 30) for d in (10, 100)]
-MOST_NUMBERS = 3e8  # of an (n, d) row table and the slots together: 1.2 GB
+MOST_NUMBERS = 2.3e8  # of what is heard, its flow and the slots together: 0.9 GB
 MEMORY_NODES = int(os.environ.get("NODES", 1_000_000))
 
 
@@ -50,57 +51,67 @@ def _count(run: Callable[[int], Any]) -> int:
 
 def flows() -> list[dict[str, Any]]:
     """The neighbour sum beside C, and beside a triad over as many bytes as it must move at least."""
-    import jax
-    import jax.numpy as jnp
-    import native
-    from jax import lax
-
-    import cojax
-    from cojax.edges import Weigh
-    from cojax.links import Ideal, Wire
-    from cojax.networks import build
-
-    @jax.jit
-    def repeated(net: cojax.Layout, heard: jax.Array, count: jax.Array) -> jax.Array:
-        return lax.fori_loop(0, count, lambda _, heard: heard + net.flow(Wire(heard), Weigh()), heard)
-
     rows = []
     for n, degree, d in FLOWS:
-        if n * (2 * d + 2 * degree) > MOST_NUMBERS:
-            continue
-        pairs, weights = regular(n, degree)
-        net = build(n, pairs, weights[None], link=Ideal(), layout="neighbors")
-        heard = np.random.default_rng(1).standard_normal((n, d), np.float32)
-        first = jnp.asarray(heard)
-        moved = 4 * n * 2 * d + 8 * n * degree  # rows read and written once; a weight and an index a slot
-        table = native.rows_of(n, pairs, weights, np.float32)
-        by_hand = native.flow_loop(n, d, table, heard.copy())
-        runs: dict[str, Any] = {
-            "cojax": lambda k, net=net, first=first: jax.block_until_ready(repeated(net, first, jnp.int32(k)))
-        }
-        runs |= {} if by_hand is None else {"C": by_hand, "triad": native.triad_loop(moved)}
-        if by_hand is not None:
-            checked = heard.copy()
-            native.flow_loop(n, d, table, checked)(2)
-            assert np.abs(checked - np.asarray(runs["cojax"](2))).max() < 1e-4
-        found = fastest(runs, turns=7 if n > 100_000 else TURNS)
-        beside = {name: found[name] / found["cojax"] if name in found else None for name in ("C", "triad")}
-        rows.append(
-            {
-                "n": n,
-                "degree": degree,
-                "d": d,
-                "cojax us": found["cojax"] * 1e6,
-                "C / cojax (goal 1)": beside["C"],
-                "of the triad bound (goal 0.6)": beside["triad"],
-            }
-        )
-        print(rows[-1], file=sys.stderr, flush=True)
+        if n * (2 * d + 2 * degree) <= MOST_NUMBERS:
+            rows.append(_flow(n, degree, d))
+            print(rows[-1], file=sys.stderr, flush=True)
     return rows
+
+
+def _sums(net: Any, heard: np.ndarray) -> Callable[[int], Any]:
+    """A function of the number of neighbour sums by cojax, each of the result of the one before."""
+    import jax
+    import jax.numpy as jnp
+    from jax import lax
+
+    from cojax.edges import Weigh
+    from cojax.links import Wire
+
+    @jax.jit
+    def repeated(net: Any, heard: jax.Array, count: jax.Array) -> jax.Array:
+        return lax.fori_loop(0, count, lambda _, heard: heard + net.flow(Wire(heard), Weigh()), heard)
+
+    first = jnp.asarray(heard)
+    return lambda count: jax.block_until_ready(repeated(net, first, jnp.int32(count)))
+
+
+def _flow(n: int, degree: int, d: int) -> dict[str, Any]:
+    import native
+
+    from cojax.links import Ideal
+    from cojax.networks import build
+
+    pairs, weights = regular(n, degree)
+    net = build(n, pairs, weights[None], link=Ideal(), layout="neighbors")
+    heard = np.random.default_rng(1).standard_normal((n, d), np.float32)
+    moved = 4 * n * 2 * d + 8 * n * degree  # rows read and written once; a weight and an index a slot
+    table = native.rows_of(n, pairs, weights, np.float32)
+    by_hand = native.flow_loop(n, d, table, heard.copy())
+    runs = {"cojax": _sums(net, heard)}
+    if by_hand is not None:
+        runs |= {"C": by_hand, "triad": native.triad_loop(moved)}
+        checked = heard.copy()
+        native.flow_loop(n, d, table, checked)(2)
+        assert np.abs(checked - np.asarray(runs["cojax"](2))).max() < 1e-4
+    found = fastest(runs, turns=7 if n > 100_000 else TURNS)
+    beside = {name: found[name] / found["cojax"] if name in found else None for name in ("C", "triad")}
+    return {
+        "n": n,
+        "degree": degree,
+        "d": d,
+        "cojax us": found["cojax"] * 1e6,
+        "C / cojax (goal 1)": beside["C"],
+        "of the triad bound (goal 0.6)": beside["triad"],
+    }
 
 
 def step() -> list[dict[str, Any]]:
     """The quantized co-optimisation step, degree 10, d = 10, beside a fused loop in C and two in NumPy and SciPy."""
+    return [_step(n) for n in (1_000, 10_000)]
+
+
+def _step(n: int) -> dict[str, Any]:
     import jax
     import native
     import numpy_step
@@ -108,39 +119,34 @@ def step() -> list[dict[str, Any]]:
 
     import cojax
 
-    rho, rows = 1 / 64, []
-    for n in (1_000, 10_000):
-        graph, data = graph_of(n), samples(n)
-        problem, network, method, start = coopt(graph, data, cojax.LogQuantizer(rho))
+    rho, graph, data = 1 / 64, graph_of(n), samples(n)
+    problem, network, method, start = coopt(graph, data, cojax.LogQuantizer(rho))
+    num_steps = 2_000_000 // n
 
-        def ours(k: int, job: Any = (problem, network, method, start)) -> Any:
-            return jax.block_until_ready(cojax.solve(*job, num_steps=100 * k, every=100))
+    def ours() -> Any:
+        return jax.block_until_ready(cojax.solve(problem, network, method, start, num_steps=num_steps, every=100))
 
-        def levels(like: np.ndarray) -> Any:
-            return numpy_step.log_quantizer(rho, like)
+    def levels(like: np.ndarray) -> Any:
+        return numpy_step.log_quantizer(rho, like)
 
-        by_node = numpy_step.run(graph, data, levels, numpy_step.gradient_by_node)
-        nodes_last = numpy_step.run(graph, data, levels, numpy_step.gradient_nodes_last)
-        table = _metropolis_rows(graph, np.float32)
-        by_hand = native.coopt_run(table, data, rho, STEP_SIZE, SHARE_STEP)
-        repeat = {"cojax": ours, "SciPy": lambda k: by_node(100 * k), "nodes last": lambda k: nodes_last(100 * k)}
-        repeat |= {} if by_hand is None else {"C": lambda k, run=by_hand: run(100 * k)}
-        counts = {name: 20 if n == 1_000 else 2 for name in repeat}
-        for run in repeat.values():
-            run(1 if run is not ours else counts["cojax"])
-        times = take_turns({name: lambda name=name: repeat[name](counts[name]) for name in repeat}, TURNS)
-        found = {name: min(times[name].processor) / counts[name] / 100 for name in repeat}
-        rows.append(
-            {
-                "n": n,
-                "cojax us": found["cojax"] * 1e6,
-                "C / cojax (goal 1)": found["C"] / found["cojax"] if "C" in found else None,
-                "SciPy / cojax (goal 3)": found["SciPy"] / found["cojax"],
-                "SciPy, nodes last / cojax": found["nodes last"] / found["cojax"],
-                "C differs by": _difference_of_c(graph, rho) if by_hand is not None and n == 1_000 else None,
-            }
-        )
-    return rows
+    loops = {
+        "SciPy": numpy_step.run(graph, data, levels, numpy_step.gradient_by_node),
+        "nodes last": numpy_step.run(graph, data, levels, numpy_step.gradient_nodes_last),
+    }
+    by_hand = native.coopt_run(_metropolis_rows(graph, np.float32), data, rho, STEP_SIZE, SHARE_STEP)
+    loops |= {} if by_hand is None else {"C": by_hand}
+    runs = {"cojax": ours} | {name: functools.partial(loop, num_steps) for name, loop in loops.items()}
+    for run in runs.values():
+        run()
+    found = {name: min(times.processor) / num_steps for name, times in take_turns(runs, TURNS).items()}
+    return {
+        "n": n,
+        "cojax us": found["cojax"] * 1e6,
+        "C / cojax (goal 1)": found["C"] / found["cojax"] if "C" in found else None,
+        "SciPy / cojax (goal 3)": found["SciPy"] / found["cojax"],
+        "SciPy, nodes last / cojax": found["nodes last"] / found["cojax"],
+        "C differs by": _difference_of_c(graph, rho) if by_hand is not None and n == 1_000 else None,
+    }
 
 
 def _metropolis_rows(graph: Any, dtype: Any) -> tuple[np.ndarray, ...]:
@@ -165,87 +171,74 @@ def _difference_of_c(graph: Any, rho: float, num_steps: int = 20) -> float:
 
 def growth() -> list[dict[str, Any]]:
     """Time a step from 10^3 to 10^6 nodes, CPU shares over log-quantized links and a neighbour sum of rows of 10."""
+    rows = [_grown(n) for n in (1_000, 10_000, 100_000, 1_000_000)]
+    for kind in ("neighbour sum us", "share step us"):
+        for before, row in zip([None, *rows[:-1]], rows, strict=True):
+            times, sizes = (row[kind] / before[kind], row["n"] / before["n"]) if before else (1.0, 10.0)
+            row[f"exponent, {kind[:-3]}"] = float(np.log(times) / np.log(sizes)) if before else None
+    return rows
+
+
+def _grown(n: int) -> dict[str, Any]:
     import jax
-    import jax.numpy as jnp
-    from jax import lax
 
     import cojax
-    from cojax.edges import Weigh
-    from cojax.links import Wire
     from cojax.networks import build
 
-    @jax.jit
-    def repeated(net: cojax.Layout, heard: jax.Array, count: jax.Array) -> jax.Array:
-        return lax.fori_loop(0, count, lambda _, heard: heard + net.flow(Wire(heard), Weigh()), heard)
+    pairs, weights = regular(n, 10)
+    net = build(n, pairs, weights[None], link=cojax.Quantized(cojax.LogQuantizer(1 / 64)), layout="neighbors")
+    price = np.linspace(0.5, 2, n, dtype=np.float32)
+    problem = cojax.Problem(lambda x, price: price * x.cpu**2, price, budget=np.float32(n))
+    start, method = problem.start(), cojax.CoOpt(allocate=cojax.Laplacian(0.1))
+    sums, count = _sums(net, np.random.default_rng(1).standard_normal((n, 10), np.float32)), max(5, 200_000 // n)
 
-    rows: list[dict[str, Any]] = []
-    for n in (1_000, 10_000, 100_000, 1_000_000):
-        pairs, weights = regular(n, 10)
-        net = build(n, pairs, weights[None], link=cojax.Quantized(cojax.LogQuantizer(1 / 64)), layout="neighbors")
-        heard = jnp.asarray(np.random.default_rng(1).standard_normal((n, 10), np.float32))
-        problem = cojax.Problem(lambda x, price: price * x.cpu**2, np.linspace(0.5, 2, n, dtype=np.float32), budget=n)
-        start, method = problem.start(), cojax.CoOpt(allocate=cojax.Laplacian(0.1))
-        job = (problem, net, method, start)
-        runs = {
-            "sum": lambda k, net=net, heard=heard: jax.block_until_ready(repeated(net, heard, jnp.int32(k))),
-            "step": lambda k, job=job: jax.block_until_ready(cojax.solve(*job, num_steps=10 * k, every=10)),
-        }
-        times = {name: [] for name in runs}
-        counts = {name: max(1, int(2e5 / n)) for name in runs}
-        for name, run in runs.items():
-            run(counts[name])
-        for name, turns in take_turns({name: lambda name=name: runs[name](counts[name]) for name in runs}, 9).items():
-            times[name] = min(turns.processor) / counts[name]
-        rows.append({"n": n, "neighbour sum, d = 10, us": times["sum"] * 1e6, "share step us": times["step"] * 1e5})
-    for kind in ("neighbour sum, d = 10, us", "share step us"):
-        for before, row in zip([None, *rows], rows, strict=False):
-            row[f"exponent of {kind[:-4]}"] = before and float(
-                np.log(row[kind] / before[kind]) / np.log(row["n"] / before["n"])
-            )
-    return rows
+    def shares() -> Any:
+        return jax.block_until_ready(cojax.solve(problem, net, method, start, num_steps=4 * count, every=4 * count))
+
+    runs = {"sum": functools.partial(sums, count), "step": shares}
+    for run in runs.values():
+        run()
+    found = take_turns(runs, 7)
+    return {
+        "n": n,
+        "neighbour sum us": min(found["sum"].processor) / count * 1e6,
+        "share step us": min(found["step"].processor) / (4 * count) * 1e6,
+    }
 
 
 def gradients() -> list[dict[str, Any]]:
     """Reverse mode through 1 000 steps at n = 50, d = 10: its time over the run's, its memory over a state's."""
+    return [_gradient(link, every) for link in ("ideal", "innovation") for every in (20, 25, 40)]
+
+
+def _gradient(link: str, every: int) -> dict[str, Any]:
     import jax
     from job import coopt, graph_of, samples
 
     import cojax
 
-    rows = []
-    for link in ("ideal", "innovation"):
-        problem, network, method, start = coopt(graph_of(50), samples(50), cojax.LogQuantizer(1 / 4))
-        kinds = {"ideal": cojax.Ideal(), "innovation": cojax.Innovation(cojax.LogQuantizer(1 / 4))}
-        network = cojax.network(graph_of(50), nodelist=range(50), link=kinds[link])
-        for every in (20, 25, 40):
+    links = {"ideal": cojax.Ideal(), "innovation": cojax.Innovation(cojax.LogQuantizer(1 / 4))}
+    problem, _, method, start = coopt(graph_of(50), samples(50), cojax.LogQuantizer(1 / 4))
+    network = cojax.network(graph_of(50), nodelist=range(50), link=links[link])
 
-            def last_cost(method: cojax.Method, net: Any = network, every: int = every) -> Any:
-                x = cojax.solve(problem, net, method, start, num_steps=1_000, every=every).x
-                return problem.costs(x).mean()
+    def last_cost(method: cojax.Method) -> Any:
+        return problem.costs(cojax.solve(problem, network, method, start, num_steps=1_000, every=every).x).mean()
 
-            primal = jax.jit(last_cost).lower(method).compile()
-            reverse = jax.jit(jax.grad(last_cost)).lower(method).compile()
-            turns = take_turns(
-                {
-                    "primal": lambda run=primal: jax.block_until_ready(run(method)),
-                    "reverse": lambda run=reverse: jax.block_until_ready(run(method)),
-                },
-                25,
-            )
-            state = cojax.init(problem, network, method, start)
-            size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-            used = reverse.memory_analysis().temp_size_in_bytes
-            rows.append(
-                {
-                    "link": link,
-                    "every": every,
-                    "primal us a step": min(turns["primal"].processor) * 1e3,
-                    "reverse / primal (goal 4)": min(turns["reverse"].processor) / min(turns["primal"].processor),
-                    "memory, states": used / size,
-                    "chunks + every": 1_000 // every + every,
-                }
-            )
-    return rows
+    programs = {
+        "primal": jax.jit(last_cost).lower(method).compile(),
+        "reverse": jax.jit(jax.grad(last_cost)).lower(method).compile(),
+    }
+    runs = {name: lambda run=run: jax.block_until_ready(run(method)) for name, run in programs.items()}
+    found = {name: min(times.processor) for name, times in take_turns(runs, 25).items()}
+    sizes: Any = programs["reverse"].memory_analysis()
+    return {
+        "link": link,
+        "every": every,
+        "primal us a step": found["primal"] * 1e3,
+        "reverse / primal (goal 4)": found["reverse"] / found["primal"],
+        "memory, states": sizes.temp_size_in_bytes / _bytes(cojax.init(problem, network, method, start)),
+        "chunks + every": 1_000 // every + every,
+    }
 
 
 def memory() -> list[dict[str, Any]]:
@@ -272,7 +265,7 @@ def memory() -> list[dict[str, Any]]:
     state = cojax.init(problem, network, method, start)
     size = {name: _bytes(tree) for name, tree in (("state", state), ("network", network), ("data", problem))}
     program = _solve.lower(problem, network, method, state, 1, 10, standard).compile()
-    analysis = program.memory_analysis()
+    analysis: Any = program.memory_analysis()
     before = _resident()
     begin = time.process_time()
     solution = jax.block_until_ready(program(problem, network, method, state))

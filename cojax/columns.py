@@ -11,7 +11,7 @@ COLUMN_IN_SLOTS = 4.0
 class Columns(NamedTuple):
     """A table of k slots and c columns; of e edges, the first ends and then the second stand at slot and column."""
 
-    index: np.ndarray  # (k, c): the neighbour, the column's own node where the slot is empty
+    other: np.ndarray  # (k, c): the neighbour, the column's own node where the slot is empty
     slot: np.ndarray  # (2 e,)
     column: np.ndarray  # (2 e,)
     owner: np.ndarray  # (c,): the node of every column; every node in order, then those that need more

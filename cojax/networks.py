@@ -256,11 +256,11 @@ def _dense(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link) -> 
 def _neighbors(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link) -> Neighbors:
     degree = np.bincount(pairs.ravel(), minlength=num_nodes)
     place = columns(num_nodes, pairs, int(degree.max(initial=0)))
-    twin = np.tile(np.arange(place.index.shape[0])[:, None], (1, num_nodes))
+    twin = np.tile(np.arange(place.other.shape[0])[:, None], (1, num_nodes))
     twin[place.slot, place.column] = np.roll(place.slot, pairs.shape[1])
     return Neighbors(
         weights=jnp.asarray(_in_slots(place, table)),
-        index=jnp.asarray(place.index, jnp.int32),
+        index=jnp.asarray(place.other, jnp.int32),
         twin=jnp.asarray(twin, jnp.int32),
         link=link,
     )
@@ -269,11 +269,11 @@ def _neighbors(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link)
 def _split(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link) -> Split:
     degree = np.bincount(pairs.ravel(), minlength=num_nodes)
     place = columns(num_nodes, pairs, split_cost(degree)[0])
-    twin = np.arange(place.index.size).reshape(place.index.shape)
+    twin = np.arange(place.other.size).reshape(place.other.shape)
     twin[place.slot, place.column] = np.roll(twin[place.slot, place.column], pairs.shape[1])
     return Split(
         weights=jnp.asarray(_in_slots(place, table)),
-        index=jnp.asarray(place.index, jnp.int32),
+        index=jnp.asarray(place.other, jnp.int32),
         twin=jnp.asarray(twin, jnp.int32),
         owner=jnp.asarray(place.owner, jnp.int32),
         size=num_nodes,
@@ -283,7 +283,7 @@ def _split(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link) -> 
 
 def _in_slots(place: Columns, table: np.ndarray) -> np.ndarray:
     """Weights (T, e) or (e,) by slot: (T, k, c) or (k, c)."""
-    weights = np.zeros((*table.shape[:-1], *place.index.shape), jnp.result_type(float))
+    weights = np.zeros((*table.shape[:-1], *place.other.shape), jnp.result_type(float))
     weights[..., place.slot, place.column] = np.concatenate([table, table], axis=-1)
     return weights
 

@@ -45,7 +45,9 @@ def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None
     Inside, nodes are in the order of the devices: what a record or `solution.state` holds by node, and what
     `cojax.step` takes and gives, is brought back by `cojax.restored(network, tree)`.
 
-    A `Split` table is cut as a list of edges.
+    A `Split` table is cut as a list of edges. On a mesh of one device nothing is cut, but the order of nodes stays: at
+    100 000 nodes numbered at random, steps over lattices and geometric graphs are 1.3 to 1.4 times as fast
+    (`benchmarks/ordering.py`).
 
     Args:
         problem, network, start: as for `solve`; `Lossy`, `Intermittent` and graphs that take turns included. Arrays may

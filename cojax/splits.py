@@ -32,8 +32,8 @@ class Split(Layout):
 
     def __check_init__(self):
         if is_concrete(self.weights, self.index, self.twin, self.owner):
-            arrays = (np.asarray(array) for array in (self.weights, self.index, self.twin, self.owner))
-            check_split(*arrays, self.size)
+            weights, index = np.asarray(self.weights), np.asarray(self.index)
+            check_split(weights, index, np.asarray(self.twin), np.asarray(self.owner), self.size)
 
     @property
     def num_nodes(self) -> int:

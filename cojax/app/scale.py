@@ -127,20 +127,15 @@ def _measured(nodes: int, pairs: np.ndarray, layout: str, link: str, features: i
     job = (*_job(nodes, features, network), CoOpt(DIGing(0.02), Laplacian(0.1)))
     num_steps = int(np.clip(3e5 / nodes, 20, 2_000))
 
-    def run() -> Any:
-        problem, start, method = job
-        return jax.block_until_ready(solve(problem, network, method, start, num_steps=num_steps, every=num_steps))
+    def timed() -> tuple[float, float]:
+        begin, (problem, start, method) = time.perf_counter(), job
+        solution = jax.block_until_ready(solve(problem, network, method, start, num_steps=num_steps, every=num_steps))
+        return time.perf_counter() - begin, float(solution.state.imbalance)
 
-    taken = []
-    for _ in range(1 + TURNS):
-        begin = time.perf_counter()
-        solution = run()
-        taken.append(time.perf_counter() - begin)
+    (first, imbalance), *turns = [timed() for _ in range(1 + TURNS)]
+    fastest = min(taken for taken, _ in turns)
     shown = type(network).__name__.lower() if layout == "auto" else layout
-    fastest = min(taken[1:])
-    return Row(
-        nodes, shown, link, pairs.shape[1], taken[0] - fastest, fastest / num_steps, float(solution.state.imbalance)
-    )
+    return Row(nodes, shown, link, pairs.shape[1], first - fastest, fastest / num_steps, imbalance)
 
 
 def _job(nodes: int, features: int, network: Network) -> tuple[Problem, Decision]:
