@@ -12,7 +12,7 @@ from cojax.app.cli import main
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """One short study and its folder; 22 nodes of 4 neighbours, so that graphs are small and steps are many."""
+    """One short study and its folder, over graphs so small that little is compiled."""
     folder = tmp_path_factory.mktemp("scale") / "out"
     sizes, kinds = ["--sizes", "12", "24"], ["--layouts", "neighbors", "--links", "float"]
     code = main(["scale", *sizes, *kinds, "--degree", "4", "--features", "3", "--out", str(folder)])
@@ -61,7 +61,7 @@ def test_matrices_have_no_row_beyond_3000_nodes():
 
 def test_the_growth_of_time_is_its_slope_in_logarithms():
     rows = [scale.Row(nodes, "neighbors", "ideal", 0, 0.0, 3e-9 * nodes**1.5, 0.0) for nodes in (100, 1_000, 10_000)]
-    # Cubes of roundings in float64.
+    # Logarithms in float64.
     assert scale.growth(rows) == pytest.approx(1.5, abs=1e-12)
     said = scale.text(scale.Study(rows, [(100_000, "edges", "log")]))
     assert "n^1.50 from 100 to 10000 nodes" in said and "100000 edges log" in said
