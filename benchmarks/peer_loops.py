@@ -242,13 +242,17 @@ def cojax_allocate(job: Any) -> np.ndarray:
 
     jax.config.update("jax_enable_x64", True)
     problem = cojax.Problem(
-        lambda x, price: price * x.cpu**2,
+        _price,
         job["price"],
         budget=float(job["budget"]),
         lower=np.zeros_like(job["upper"]),
         upper=job["upper"],
     )
     return np.asarray(cojax.allocate(problem).cpu)
+
+
+def _price(x: Any, price: Any) -> Any:
+    return price * x.cpu**2
 
 
 def cvxpy_clarabel(job: Any) -> np.ndarray:

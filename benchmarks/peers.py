@@ -24,6 +24,8 @@ from timing import save, show, use_cores
 
 PACKAGES = ["networkx", "scipy", "numba", "cvxpy", "clarabel", "osqp", "decent-bench", "tvopt"]
 SIZES, SHARES = (20, 100, 1_000), (1_000, 100_000)
+# Beyond, these take minutes.
+LARGEST = {"NumPy": 100, "decent-bench": 100, "tvopt": 100}
 ACCURACY, STEP_SIZE = 1e-4, 0.2
 SAMPLES, FEATURES = 20, 10
 
@@ -86,6 +88,9 @@ def table(candidates: Any, jobs: dict[int, dict[str, Any]], pythons: list[str]) 
             file = Path(folder) / f"job{n}.npz"
             np.savez(file, **job)
             for name in candidates:
+                if n > LARGEST.get(name, n):
+                    missing.append(f"{name} at n = {n}: it would take minutes")
+                    continue
                 found = measured(name, file, pythons)
                 if "missing" in found:
                     missing.append(f"{name} at n = {n}: {found['missing']}")

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from timing import save, show, take_turns, use_cores
+from timing import RESULTS, save, show, take_turns, use_cores
 
 SECONDS = 0.05  # of one turn
 TURNS = 15
@@ -198,7 +198,7 @@ def _grown(n: int) -> dict[str, Any]:
     runs = {"sum": functools.partial(sums, count), "step": shares}
     for run in runs.values():
         run()
-    found = take_turns(runs, 7)
+    found = take_turns(runs, 5)
     return {
         "n": n,
         "neighbour sum us": min(found["sum"].processor) / count * 1e6,
@@ -323,6 +323,17 @@ def main() -> None:
         print(f"\n{PARTS[part].__doc__}\n")
         show(rows)
         save(f"targets_{part}", rows, unit="processor time of one core, float32")
+        if part == "growth":
+            _draw(rows)
+
+
+def _draw(rows: list[dict[str, Any]]) -> None:
+    """results/growth.png: both curves over n, beside what is proportional to n."""
+    from cojax import plots
+
+    kinds = {"shares, a step": "share step us", "neighbour sum, d = 10": "neighbour sum us"}
+    curves = {name: [row[key] * 1e-6 for row in rows] for name, key in kinds.items()}
+    plots.scaling([row["n"] for row in rows], curves).figure.savefig(RESULTS / "growth.png", dpi=150)
 
 
 if __name__ == "__main__":

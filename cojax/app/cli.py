@@ -150,6 +150,11 @@ def _scaled(command: Scale) -> int:
         say=lambda case: print(f"cojax: measuring {case}", file=sys.stderr),
     )
     print(scale.text(found))
+    busy = scale.machine()
+    if busy["load_average"] is not None and busy["load_average"] > 2 * busy["cores"]:
+        print(
+            f"cojax: note: load {busy['load_average']:g} on {busy['cores']} cores; times are too long", file=sys.stderr
+        )
     scale.write_files(command.out, found)
     print(f"\nWritten to {command.out}: scale.csv, scale.json with the machine, and the picture scale.png.")
     return CERTIFIED
