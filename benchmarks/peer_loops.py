@@ -132,17 +132,18 @@ def _rows(job: Any) -> tuple[np.ndarray, ...]:
 def cojax_run(job: Any) -> Run:
     """DIGing by `cojax.solve`."""
     import jax
-    import jax.numpy as jnp
 
     import cojax
 
     jax.config.update("jax_enable_x64", True)  # as the other candidates; the package never does this
 
-    def cost(x: cojax.Decision, data: Any) -> Any:
-        return jnp.mean(jnp.logaddexp(0.0, -data[1] * (data[0] @ x.params)))
+    loss = cojax.costs.Logistic()
 
-    n, _, d = job["features"].shape
-    problem = cojax.Problem(cost, (job["features"], job["labels"]))
+    def cost(x: cojax.Decision, data: cojax.costs.Samples) -> Any:
+        return loss(x.params, data)
+
+    n, m, d = job["features"].shape
+    problem = cojax.Problem(cost, cojax.costs.Samples(job["features"], job["labels"], np.full((n, m), 1 / m)))
     weights = job["weights"] - np.diag(np.diag(job["weights"]))
     network, method = cojax.network(weights), cojax.CoOpt(learn=cojax.DIGing(float(job["step_size"])))
     start = problem.start(params=np.zeros((n, d)))
