@@ -143,7 +143,8 @@ def cojax_run(job: Any) -> Run:
         return loss(x.params, data)
 
     n, m, d = job["features"].shape
-    problem = cojax.Problem(cost, cojax.costs.Samples(job["features"], job["labels"], np.full((n, m), 1 / m)))
+    arrays = (jax.numpy.asarray(array) for array in (job["features"], job["labels"], np.full((n, m), 1 / m)))
+    problem = cojax.Problem(cost, cojax.costs.Samples(*arrays))
     weights = job["weights"] - np.diag(np.diag(job["weights"]))
     network, method = cojax.network(weights), cojax.CoOpt(learn=cojax.DIGing(float(job["step_size"])))
     start = problem.start(params=np.zeros((n, d)))
