@@ -51,9 +51,9 @@ def _connected(graph: nx.Graph) -> nx.Graph:
 
 def layouts_for(name: str, n: int) -> list[str]:
     """The layouts that this graph fits in."""
-    table = [] if name == "star" and n > 1_000 else ["neighbors"]
+    table = [] if name == "star" and n > 300 else ["neighbors"]
     circulant = ["circulant"] if name in ("ring 4", "complete") else []
-    return (["dense"] if n <= DENSE_UP_TO else []) + table + ["edges"] + circulant
+    return (["dense"] if n <= DENSE_UP_TO else []) + table + ["split", "edges"] + circulant
 
 
 def flow_loop(graph: nx.Graph, layout: str, width: int) -> Callable[[int], Any]:
@@ -109,7 +109,7 @@ def main() -> None:
                     continue
                 found = measure(graph, name, width)
                 row: dict[str, Any] = {"n": n, "graph": name, "d": width}
-                row |= {layout: found.get(layout) for layout in ("dense", "neighbors", "edges", "circulant")}
+                row |= {layout: found.get(layout) for layout in ("dense", "neighbors", "split", "edges", "circulant")}
                 row |= {"auto": picked, "auto / best": found[picked] / min(found.values())}
                 rows.append(row)
     show(rows)

@@ -100,6 +100,7 @@ from .schedules import Scripted as Scripted
 from .sharding import Shards as Shards
 from .sharding import restored as restored
 from .sharding import shard as shard
+from .splits import Split as Split
 from .status import Status as Status
 from .sweeps import Sweep as Sweep
 from .sweeps import sweep as sweep

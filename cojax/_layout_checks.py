@@ -78,6 +78,34 @@ def check_table(weights: np.ndarray, index: np.ndarray, twin: np.ndarray) -> Non
         )
 
 
+def check_split(weights: np.ndarray, index: np.ndarray, twin: np.ndarray, owner: np.ndarray, size: int) -> None:
+    """Refuse a split table in which a column has no node, or an edge no second end or another weight there."""
+    check_entries("Split", weights)
+    for name, array, end in (("index", index, size), ("twin", twin, index.size), ("owner", owner, size)):
+        if array.size and (array.min() < 0 or array.max() >= end):
+            raise CojaxInputError(f"Split needs {name} from 0 to {end - 1}, got {array.min()} to {array.max()}.")
+    if owner.shape != index.shape[1:] or (owner[:size] != np.arange(size)).any():
+        raise CojaxInputError(
+            f"Split needs owner to name all {size} nodes in order first, one a column, got {owner[:size].tolist()[:5]} "
+            "...; use cojax.network(...), which builds the table."
+        )
+    used = (np.asarray(weights).reshape(-1, *index.shape) != 0).any(0)
+    column = twin % max(index.shape[1], 1)
+    astray = ((owner[column] != index) | (index.ravel()[twin] != owner)) & used
+    if astray.any():
+        slot, place = (int(part) for part in np.argwhere(astray)[0])
+        raise CojaxInputError(
+            f"Split needs twin to lead back, got slot {slot} of column {place} whose neighbour {index[slot, place]} "
+            "has another node there; use cojax.network(...), which builds the table."
+        )
+    uneven = (np.asarray(weights).reshape(-1, index.size)[:, twin] != weights.reshape(-1, *index.shape)) & used
+    if uneven.any():
+        slot, place = (int(part) for part in np.argwhere(uneven)[0][-2:])
+        raise CojaxInputError(
+            f"Split needs one weight per edge, got two for that of nodes {owner[place]} and {index[slot, place]}."
+        )
+
+
 def check_edges(weights: np.ndarray, pairs: np.ndarray, size: int) -> None:
     """Refuse edges that end outside of the graph or where they began."""
     check_entries("Edges", weights)

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import CojaxInputError, real_array
+from .columns import Columns, columns, split_cost
 from .layouts import Circulant, Edges, Layout, Neighbors
 from .links import Ideal, Link
 from .matrices import Dense, Digraph
+from .splits import Split
 from .weights import balanced, metropolis
 
 if TYPE_CHECKING:
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 MOST_OFFSETS = 8
 # Of weight matrices: more than any layout that keeps its edges would take, and than most machines have.
 MOST_BYTES = 2**35
-LAYOUTS = ("auto", "dense", "neighbors", "edges", "circulant")
+# Two tables and a scatter cost this much more than one table of as many slots.
+SPLIT_PRICE, SPLIT_SLOTS = 1.15, 100.0
+LAYOUTS = ("auto", "dense", "neighbors", "split", "edges", "circulant")
 Weights = Callable[[int, np.ndarray], np.ndarray]
 
 
@@ -41,7 +45,7 @@ def network(
         nodelist: the nodes in the order of the rows of the problem's data; by default the order of the first graph.
         weights: a rule from `cojax.weights`, (num_nodes, pairs (2, e)) -> (e,).
         link: the channel, `Ideal()` by default.
-        layout: "auto", "dense", "neighbors", "edges" or "circulant".
+        layout: "auto", "dense", "neighbors", "split", "edges" or "circulant".
 
     Raises `CojaxInputError` for graphs over different nodes, self-loops or parallel edges, negative, non-finite or
     unbalanced weights, and a union that is not connected: its nodes could never agree.
@@ -88,17 +92,19 @@ def build(num_nodes: int, pairs: np.ndarray, table: np.ndarray, *, link: Link, l
         return Edges(
             weights=jnp.asarray(_as_default(steps)), pairs=jnp.asarray(pairs, jnp.int32), size=num_nodes, link=link
         )
-    return _neighbors(num_nodes, pairs, steps, link)
+    return (_split if layout == "split" else _neighbors)(num_nodes, pairs, steps, link)
 
 
 def pick_layout(num_nodes: int, pairs: np.ndarray) -> str:
     """The layout with the fastest flow for a graph that is not circulant; thresholds from `benchmarks/layouts.py`."""
     degree = np.bincount(pairs.ravel(), minlength=num_nodes)
-    largest, mean = degree.max(initial=0), degree.mean()
-    # A table computes largest * n slots, a list of edges mean * n / 2 scattered ones at ten times the price.
-    if num_nodes >= 32 and largest > 4 * mean:
-        return "edges"
-    return "dense" if largest > num_nodes / 3 else "neighbors"
+    # In slots, what a step computes: every node's slots, padded; or its row of a matrix, at a third of the price.
+    prices = {
+        "neighbors": num_nodes * degree.max(initial=0),
+        "split": SPLIT_PRICE * split_cost(degree)[1] + SPLIT_SLOTS,
+        "dense": num_nodes**2 / 3,
+    }
+    return min(prices, key=lambda name: prices[name])
 
 
 def _weighed(rule: Weights, num_nodes: int, pairs: np.ndarray) -> np.ndarray:
@@ -262,26 +268,38 @@ def _dense(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link) -> 
 
 
 def _neighbors(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link) -> Neighbors:
-    num_edges = pairs.shape[1]
-    node = np.concatenate([pairs[0], pairs[1]])
-    other = np.concatenate([pairs[1], pairs[0]])
-    order = np.lexsort((other, node))
-    degree = np.bincount(node, minlength=num_nodes)
-    num_slots = int(degree.max(initial=0))
-    slot = np.empty(2 * num_edges, np.int64)
-    slot[order] = np.arange(2 * num_edges) - np.repeat(np.cumsum(degree) - degree, degree)
-    index = np.tile(np.arange(num_nodes), (num_slots, 1))
-    index[slot, node] = other
-    twin = np.tile(np.arange(num_slots)[:, None], (1, num_nodes))
-    twin[slot, node] = np.roll(slot, num_edges)
-    weights = np.zeros((*table.shape[:-1], num_slots, num_nodes), jnp.result_type(float))
-    weights[..., slot, node] = np.concatenate([table, table], axis=-1)
+    degree = np.bincount(pairs.ravel(), minlength=num_nodes)
+    place = columns(num_nodes, pairs, int(degree.max(initial=0)))
+    twin = np.tile(np.arange(place.other.shape[0])[:, None], (1, num_nodes))
+    twin[place.slot, place.column] = np.roll(place.slot, pairs.shape[1])
     return Neighbors(
-        weights=jnp.asarray(weights),
-        index=jnp.asarray(index, jnp.int32),
+        weights=jnp.asarray(_in_slots(place, table)),
+        index=jnp.asarray(place.other, jnp.int32),
         twin=jnp.asarray(twin, jnp.int32),
         link=link,
     )
+
+
+def _split(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link) -> Split:
+    degree = np.bincount(pairs.ravel(), minlength=num_nodes)
+    place = columns(num_nodes, pairs, split_cost(degree)[0])
+    twin = np.arange(place.other.size).reshape(place.other.shape)
+    twin[place.slot, place.column] = np.roll(twin[place.slot, place.column], pairs.shape[1])
+    return Split(
+        weights=jnp.asarray(_in_slots(place, table)),
+        index=jnp.asarray(place.other, jnp.int32),
+        twin=jnp.asarray(twin, jnp.int32),
+        owner=jnp.asarray(place.owner, jnp.int32),
+        size=num_nodes,
+        link=link,
+    )
+
+
+def _in_slots(place: Columns, table: np.ndarray) -> np.ndarray:
+    """Weights (T, e) or (e,) by slot: (T, k, c) or (k, c)."""
+    weights = np.zeros((*table.shape[:-1], *place.other.shape), jnp.result_type(float))
+    weights[..., place.slot, place.column] = np.concatenate([table, table], axis=-1)
+    return weights
 
 
 def _circulant_offsets(num_nodes: int, pairs: np.ndarray, table: np.ndarray) -> dict[int, np.ndarray] | None:

@@ -61,6 +61,9 @@ NETWORKS = {
     "a list of edges, with hubs, lost, with memory by edge": lambda: cojax.Lossy(
         network_of(nx.barabasi_albert_graph(NUM_NODES, 2, seed=0), layout="edges", link=EDGE_MEMORY), 0.3
     ),
+    "a split table, cut as a list of edges": lambda: network_of(
+        nx.barabasi_albert_graph(NUM_NODES, 2, seed=0), layout="split", link=EDGE_MEMORY
+    ),
     "shifts of 1, 6 and 16 nodes, lost, now and then, with memory by edge": lambda: cojax.Intermittent(
         cojax.Lossy(network_of(nx.circulant_graph(NUM_NODES, [1, 6, 16]), layout="circulant", link=EDGE_MEMORY), 0.3), 2
     ),
@@ -70,7 +73,10 @@ NETWORKS = {
     "a directed graph": lambda: network_of(directed_ring(), link=cojax.Innovation(COARSE)),
     "a graph drawn in every step": lambda: cojax.RandomGraph(NUM_NODES, 0.2, key=1, link=cojax.Quantized(COARSE)),
 }
-MARKS = {"a directed graph": pytest.mark.exhaustive}  # a matrix as the one above
+MARKS = {  # a matrix and a list of edges as those above
+    "a directed graph": pytest.mark.exhaustive,
+    "a split table, cut as a list of edges": pytest.mark.exhaustive,
+}
 
 
 @pytest.fixture(scope="module")

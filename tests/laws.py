@@ -40,7 +40,7 @@ ALLOCATORS = {
 }
 CHATTERING_ALLOCATORS = ("FiniteTime", "FixedTime", "SingleBit")  # they end in a cycle with a constant step
 APPROXIMATE_ALLOCATORS = ("MomentumFlow",)  # they keep the total to rounding, not to the last bit
-LAYOUTS = ("dense", "neighbors", "edges")
+LAYOUTS = ("dense", "neighbors", "split", "edges")
 QUANTIZERS = (cojax.LogQuantizer(0.25), cojax.UniformQuantizer(0.125), cojax.FloatQuantizer(3))
 
 

@@ -7,9 +7,20 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "cojax"
 LAYERS = [
-    {"_checks", "_files", "_layout_checks", "_tree", "_grid", "fingerprints", "quantizers", "signals", "sparse"},
+    {
+        "_checks",
+        "_files",
+        "_layout_checks",
+        "_tree",
+        "_grid",
+        "fingerprints",
+        "quantizers",
+        "signals",
+        "sparse",
+        "columns",
+    },
     {"edges", "links", "problems", "changing", "costs", "penalties", "weights"},
-    {"layouts", "matrices", "minibatches", "readers", "halos", "shards", "cutting"},
+    {"layouts", "splits", "matrices", "minibatches", "readers", "halos", "shards", "cutting"},
     {"lossy", "intermittent", "networks", "sharding", "checkpoints", "unions"},
     {"faults", "schedules", "checksums", "books", "ledger"},
     {"methods"},

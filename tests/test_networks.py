@@ -11,8 +11,15 @@ import scipy.sparse
 import cojax
 from cojax.edges import Transfer, Weigh
 from cojax.links import Wire
+from cojax.splits import as_edges
 
-LAYOUTS = {"dense": cojax.Dense, "neighbors": cojax.Neighbors, "edges": cojax.Edges, "circulant": cojax.Circulant}
+LAYOUTS = {
+    "dense": cojax.Dense,
+    "neighbors": cojax.Neighbors,
+    "split": cojax.Split,
+    "edges": cojax.Edges,
+    "circulant": cojax.Circulant,
+}
 
 
 def flow(network, message, law=None):
@@ -23,7 +30,7 @@ def message_of(num_nodes, dim=3, seed=0):
     return np.random.default_rng(seed).normal(size=(num_nodes, dim))
 
 
-@pytest.mark.parametrize("layout", ["dense", "neighbors", "edges"])
+@pytest.mark.parametrize("layout", laws.LAYOUTS)
 def test_the_flow_is_minus_the_laplacian_times_the_message(layout):
     graph = nx.erdos_renyi_graph(40, 0.2, seed=1)
     network = cojax.network(graph, layout=layout)
@@ -42,12 +49,56 @@ def test_a_star_of_40_leaves_scans_its_slots_and_agrees():
     np.testing.assert_allclose(table, edges, atol=1e-13)
 
 
+def test_a_hub_takes_columns_of_its_own_and_gives_what_its_neighbours_receive():
+    graph = nx.star_graph(40)
+    graph.add_edges_from([(1, 2), (39, 40)])
+    network = cojax.network(graph, layout="split")
+    assert network.weights.shape[1] > 41 and set(np.asarray(network.owner[41:])) == {0}
+    message = message_of(41)
+    np.testing.assert_allclose(flow(network, message), flow(cojax.network(graph, layout="dense"), message), atol=1e-13)
+
+
+def test_shares_over_a_split_table_are_bitwise_those_over_edges_where_links_fail_and_edges_remember():
+    problem, graph = laws.quadratic(32), nx.barabasi_albert_graph(32, 2, seed=0)
+    link = cojax.Innovation(cojax.LogQuantizer(0.5), memory="edge")
+    method = cojax.CoOpt(learn=cojax.DIGing(0.02), allocate=cojax.Laplacian(0.2))
+    runs = []
+    for layout in ("split", "edges"):
+        network = cojax.Lossy(cojax.network(graph, nodelist=range(32), link=link, layout=layout), 0.3, key=1)
+        assert type(network.network) is LAYOUTS[layout]
+        runs.append(cojax.solve(problem, network, method, laws.start_of(problem), num_steps=20, every=20))
+    assert runs[0].state.imbalance == 0.0
+    np.testing.assert_array_equal(runs[0].x.cpu, runs[1].x.cpu)
+    # Flows of params are summed in another order: a few roundings of numbers of size 1 in each of 20 steps.
+    np.testing.assert_allclose(runs[0].x.params, runs[1].x.params, atol=1e-12)
+
+
+def test_a_split_table_is_the_same_network_as_its_list_of_edges():
+    graphs = [nx.barabasi_albert_graph(20, 2, seed=seed) for seed in (0, 1)]
+    network = cojax.network(graphs, nodelist=range(20), layout="split")
+    listed = as_edges(network)
+    made = cojax.network(graphs, nodelist=range(20), layout="edges")
+    order = np.lexsort(np.asarray(listed.pairs)[::-1])
+    np.testing.assert_array_equal(listed.pairs[:, order], made.pairs)
+    np.testing.assert_array_equal(listed.weights[:, order], made.weights)
+
+
+def test_graphs_with_hubs_are_split_and_even_ones_are_not():
+    chosen = {
+        cojax.Split: [nx.star_graph(99), nx.barabasi_albert_graph(300, 3, seed=0)],
+        cojax.Neighbors: [nx.random_regular_graph(4, 100, seed=0), nx.grid_2d_graph(9, 9)],
+    }
+    for kind, graphs in chosen.items():
+        assert [type(cojax.network(graph)) for graph in graphs] == [kind] * len(graphs)
+
+
 @pytest.mark.parametrize("graph", [nx.cycle_graph(9), nx.complete_graph(6), nx.circulant_graph(16, [1, 2, 4, 8])])
 def test_circulant_graphs_are_seen_and_agree_with_their_matrix(graph):
     network = cojax.network(graph)
     assert isinstance(network, cojax.Circulant)
-    message = message_of(len(graph))
-    np.testing.assert_allclose(flow(network, message), flow(cojax.network(graph, layout="dense"), message), atol=1e-13)
+    for dim in (3, 30):  # short rows are shifted, long ones gathered
+        message, matrix = message_of(len(graph), dim), cojax.network(graph, layout="dense")
+        np.testing.assert_allclose(flow(network, message), flow(matrix, message), atol=1e-13)
 
 
 def test_what_one_node_gives_another_receives():
@@ -96,6 +147,12 @@ def test_a_directed_graph_is_balanced_and_its_flow_sums_to_zero():
     np.testing.assert_allclose(weights.sum(0), weights.sum(1), atol=1e-15)
     assert weights[1, 0] > 0 and weights[0, 1] == 0  # node 1 hears node 0
     np.testing.assert_allclose(np.asarray(flow(network, message_of(4))).sum(0), 0, atol=1e-15)
+
+
+def split(owner=(0, 1, 2, 1), twin=((1, 0, 3, 2),), weights=((0.5, 0.5, 0.2, 0.2),)):
+    """Node 1 between nodes 0 and 2, in a table of one slot."""
+    table = dict(index=jnp.asarray([[1, 0, 1, 2]]), twin=jnp.asarray(twin), owner=jnp.asarray(owner), size=3)
+    return cojax.Split(weights=jnp.asarray(weights), **table)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])
@@ -211,6 +268,13 @@ SKEWED = np.array([[0.0, 0.5, 0.0], [0.25, 0.0, 0.5], [0.0, 0.5, 0.0]])
         (lambda: cojax.Lossy(cojax.network(nx.path_graph(3)), 0.1, key="1"), "a whole number key >= 0, got '1'."),
         (lambda: edges([0.3], [[0], [7]]), "Edges needs pairs of nodes from 0 to 2, got 0 to 7."),
         (lambda: edges([0.3], [[1], [1]]), "Edges needs two ends per edge, got one from node 1 to itself."),
+        (lambda: split(twin=[[1, 0, 3, 7]]), "Split needs twin from 0 to 3, got 0 to 7."),
+        (lambda: split(owner=[0, 2, 1, 1]), "Split needs owner to name all 3 nodes in order first"),
+        (lambda: split(twin=[[1, 0, 1, 2]]), "Split needs twin to lead back, got slot 0 of column 2"),
+        (
+            lambda: split(weights=[[0.5, 0.4, 0.2, 0.2]]),
+            "Split needs one weight per edge, got two for that of nodes 0 and 1.",
+        ),
         (lambda: table([[9, 0]]), "Neighbors needs index from 0 to 1, got 0 to 9."),
         (lambda: table([[1, 1]]), "Neighbors needs twin to lead back"),
         (

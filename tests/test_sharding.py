@@ -60,6 +60,22 @@ def test_two_processes_do_what_one_does():
             process.kill()
 
 
+def test_on_one_device_neighbours_come_near_each_other_and_the_caller_does_not_notice():
+    names = np.random.default_rng(0).permutation(40)
+    graph = nx.relabel_nodes(nx.path_graph(40), dict(enumerate(names.tolist())))
+    problem, network = laws.quadratic(40), cojax.network(graph, nodelist=range(40), layout="neighbors")
+    method = cojax.CoOpt(cojax.DIGing(0.02), cojax.Laplacian(0.2))
+    mesh = jax.make_mesh((1,), ("nodes",), devices=jax.devices()[:1])
+    shards = cojax.shard(problem, network, laws.start_of(problem), mesh)
+    order = np.asarray(shards.network.names)
+    assert np.abs(np.diff(np.argsort(names)[order])).max() == 1  # along the path
+    ordered = cojax.solve(*shards[:2], method, shards.start, num_steps=20, every=20)
+    plain = cojax.solve(problem, network, method, laws.start_of(problem), num_steps=20, every=20)
+    np.testing.assert_array_equal(ordered.x.cpu, plain.x.cpu)
+    # The mean of all gradients is not taken: only sums over two neighbours, in another order.
+    np.testing.assert_allclose(ordered.x.params, plain.x.params, atol=1e-13)
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([1, 2, 4, 8]), st.integers(1, 6))
 def test_every_device_finds_the_rows_that_it_wants(seed, num_devices, num_slots):

@@ -52,13 +52,32 @@ class Compare:
     """Folder for the results; by default the name of the plan with -contest."""
 
 
+@dataclass(frozen=True)
+class Scale:
+    out: Path = Path("cojax-scale")
+    """Folder for the results."""
+    sizes: tuple[int, ...] = (100, 1_000, 10_000, 100_000)
+    """Numbers of nodes."""
+    layouts: tuple[str, ...] = ("neighbors", "edges", "dense")
+    """Of auto, neighbors, split, edges and dense."""
+    links: tuple[str, ...] = ("ideal", "log")
+    """Of ideal, log and float."""
+    degree: int = 10
+    """Neighbours of a node, even."""
+    features: int = 10
+    """Parameters of the model."""
+    seconds: float = 60.0
+    """After these nothing new is measured."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a node's name may not fit the terminal's encoding
     try:
-        return _carried_out(_asked(sys.argv[1:] if arguments is None else list(arguments)))
+        command = _asked(sys.argv[1:] if arguments is None else list(arguments))
+        return _scaled(command) if isinstance(command, Scale) else _carried_out(command)
     except SystemExit as end:  # of tyro: 0 after --help, 2 after arguments that it explained
         return end.code if isinstance(end.code, int) else BAD_INPUT
     except CojaxInputError as error:
@@ -81,15 +100,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _asked(arguments: list[str]) -> Demo | Plan | Compare:
+def _asked(arguments: list[str]) -> Demo | Plan | Compare | Scale:
     """The command that the arguments ask for."""
     import tyro
 
     # In the list of commands, one line each is enough.
-    texts = {"demo": help_texts.DEMO, "plan": help_texts.PLAN, "compare": help_texts.COMPARE}
+    texts = {
+        "demo": help_texts.DEMO,
+        "plan": help_texts.PLAN,
+        "compare": help_texts.COMPARE,
+        "scale": help_texts.SCALE,
+    }
     told = {name: text if name in arguments[:1] else text.partition("\n")[0] for name, text in texts.items()}
     named = {name: tyro.conf.subcommand(name, description=text, prefix_name=False) for name, text in told.items()}
-    commands = Annotated[Demo, named["demo"]] | Annotated[Plan, named["plan"]] | Annotated[Compare, named["compare"]]
+    commands = (
+        Annotated[Demo, named["demo"]]
+        | Annotated[Plan, named["plan"]]
+        | Annotated[Compare, named["compare"]]
+        | Annotated[Scale, named["scale"]]
+    )
     positional = tyro.conf.PositionalRequiredArgs
     config = (positional, tyro.conf.FlagCreatePairsOff)
     return tyro.cli(commands, prog="cojax", description=help_texts.COJAX, args=arguments, config=config)
@@ -123,6 +152,30 @@ def _folder(command: Plan | Compare, ending: str) -> Path:
 def _say_notes(case: Any) -> None:
     for note in case.wiring.notes:
         print(f"cojax: note: {note}", file=sys.stderr)
+
+
+def _scaled(command: Scale) -> int:
+    """Time steps at many sizes, in float32, and say and write down what they take."""
+    from . import scale
+
+    found = scale.study(
+        command.sizes,
+        command.layouts,
+        command.links,
+        degree=command.degree,
+        features=command.features,
+        seconds=command.seconds,
+        say=lambda case: print(f"cojax: measuring {case}", file=sys.stderr),
+    )
+    print(scale.text(found))
+    busy = scale.machine()
+    if busy["load_average"] is not None and busy["load_average"] > 2 * busy["cores"]:
+        print(
+            f"cojax: note: load {busy['load_average']:g} on {busy['cores']} cores; times are too long", file=sys.stderr
+        )
+    scale.write_files(command.out, found)
+    print(f"\nWritten to {command.out}: scale.csv, scale.json with the machine, and the picture scale.png.")
+    return CERTIFIED
 
 
 def _contest(case: Any, out: Path, asked: Compare) -> int:
