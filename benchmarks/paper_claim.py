@@ -8,6 +8,8 @@ links, and cojax's default, beside equal utilisation and every rival, at equal r
 """
 
 import csv
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -197,12 +199,13 @@ def _regional(prices: jax.Array, capacity: jax.Array, network: cojax.Network, me
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     saved, rows = savings(), []
-    parts = [real] if PRICES.is_file() else []
-    parts += [partial(against_equal_utilisation, "static", 1.0), against_every_rival]
+    parts = [partial(against_equal_utilisation, "static", spread) for spread in SPREADS]
     parts += [partial(against_equal_utilisation, setting, 1.0) for setting in ("switching", "lossy")]
-    parts += [partial(against_equal_utilisation, "static", spread) for spread in SPREADS[1:]]
+    parts += [*([real] if PRICES.is_file() else []), against_every_rival]
     for part in parts:
+        began = time.perf_counter()
         rows += part()
+        print(f"{part}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
         save("paper_claim", rows, savings=saved, nodes=NUM_NODES, instances=NUM_INSTANCES)
     show(rows)
     show(saved)
