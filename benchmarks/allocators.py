@@ -1,6 +1,6 @@
 """The default allocator beside every rival at equal bits, on every network of `families.py`.
 
-    python benchmarks/allocators.py [family ...]
+    python benchmarks/allocators.py [family | family/setting ...] && python benchmarks/tables.py allocators
 
 Instances of the paper's cost: twelve of the networks made here, ten of the real ones, five of the large. The bits are
 those after which the default has 1e-2, 1e-4 and 1e-8 of its first gap left, in the median; 1 - its gap / the rival's
@@ -18,7 +18,7 @@ import families
 import jax
 import numpy as np
 from contenders import Course, Instances
-from timing import RESULTS, save, show
+from timing import RESULTS, save
 
 import cojax
 
@@ -96,6 +96,8 @@ def judged(name: str, setting: str) -> list[dict]:
     """One row a rival and level."""
     instances, networks, own = defaults(name, setting)
     budgets = {level: bits for level in LEVELS if (bits := bits_to(own, level)) is not None}
+    if not budgets:  # no level is reached: what is left at the end
+        budgets = {float(np.median(own.gap[:, -1])): float(own.bits[-1])}
     rows = []
     for rival, courses in rivals_of(setting, instances, networks, max(budgets.values())).items():
         for level, bits in budgets.items():
@@ -109,46 +111,17 @@ def judged(name: str, setting: str) -> list[dict]:
     return rows
 
 
-def group(rival: str) -> str:
-    """What a rival was given."""
-    if rival == HINDSIGHT:
-        return "constants in hindsight"
-    return "the link of the default" if rival.endswith(", 1 bit") else "as published, or 2 bits"
-
-
-def summary(rows: list[dict]) -> list[dict]:
-    """For every network and group: the best rival at every level, and by how much the default improves on it."""
-    table = []
-    for name, setting in dict.fromkeys((row["network"], row["setting"]) for row in rows):
-        here = [row for row in rows if (row["network"], row["setting"]) == (name, setting)]
-        bits = "/".join(f"{bits:.0f}" for bits in dict.fromkeys(row["bits"] for row in here))
-        line = {"network": name, "setting": setting, "bits": bits}
-        for wanted in dict.fromkeys(group(row["rival"]) for row in rows):
-            cells = []
-            for level in dict.fromkeys(row["level"] for row in here):
-                at = [row for row in here if row["level"] == level and group(row["rival"]) == wanted]
-                best = min(at, key=lambda row: row["rival gap"])
-                percent = best["improvement %"]
-                cells.append((best["rival"], f"{percent:.3g} %" if percent > -100 else "worse"))
-            rivals = "; ".join(dict.fromkeys(rival for rival, _ in cells))
-            line[wanted] = ", ".join(verdict for _, verdict in cells) + (
-                "" if "hindsight" in wanted else f" ({rivals})"
-            )
-        table.append(line)
-    return table
-
-
 def main(only: list[str]) -> None:
     jax.config.update("jax_enable_x64", True)
-    for name in only or families.names():
-        for setting in families.SETTINGS:
-            began = time.perf_counter()
-            found = {(name, setting): judged(name, setting)}
-            print(f"{name} {setting}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-            cells = last_rows() | found
-            rows = [row for cell in families.cells() for row in cells.get(cell, [])]
-            save("allocators", rows, nodes=families.NUM_NODES, loss=families.LOSS)
-    show(summary([row for rows in last_rows().values() for row in rows]))
+    for name, setting in families.cells():
+        if only and not {name, f"{name}/{setting}"} & set(only):
+            continue
+        began = time.perf_counter()
+        found = {(name, setting): judged(name, setting)}
+        print(f"{name} {setting}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+        cells = last_rows() | found
+        rows = [row for cell in families.cells() for row in cells.get(cell, [])]
+        save("allocators", rows, nodes=families.NUM_NODES, loss=families.LOSS)
 
 
 def last_rows() -> dict[tuple[str, str], list[dict]]:

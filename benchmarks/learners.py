@@ -123,7 +123,7 @@ def contest(name: str, setting: str, seed: int) -> dict[str, list[float]]:
 
     def judged(label: str, kind: Any, over: cojax.Network, part: float = 1.0) -> None:
         try:
-            method = cojax.tuned(kind, problem, over, start)
+            method: Any = cojax.tuned(kind, problem, over, start)
             method = dataclasses.replace(method, step_size=part * method.step_size)
             found[label] = gaps_of_method(method, problem, over, start, best)
         except cojax.CojaxInputError:  # no step is stable with these weights
