@@ -7,7 +7,7 @@ learner takes the numbers of `cojax.tuned` over the link that its source has: pl
 Choco, LEAD and C-GT. Then the strongest of them again over the champion's own link, with the tuned step and, "in
 hindsight", with the best of SHARES of its limit at every budget. Push-DIGing and push-pull are not listed: where every
 link has one weight they are ATCTracking and DIGing (tests/test_rivals.py).
-`python benchmarks/learners.py [family ...]`
+`python benchmarks/learners.py [family | family/setting ...] && python benchmarks/tables.py learners`
 """
 
 import dataclasses
@@ -181,14 +181,15 @@ def smaller(mine: float, other: float) -> float | None:
 
 def main(only: list[str]) -> None:
     jax.config.update("jax_enable_x64", True)
-    for name in only or families.names():
-        for setting in families.SETTINGS:
-            began = time.perf_counter()
-            seeds = range(FIRST_SEED, FIRST_SEED + (5 if name in FEW else 10))
-            rows = {(name, setting): row(name, setting, [contest(name, setting, seed) for seed in seeds])}
-            print(f"{name} {setting}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-            rows = {(line["network"], line["setting"]): line for line in last_rows()} | rows
-            save("learners", [rows[cell] for cell in families.cells() if cell in rows], kilobits=KILOBITS)
+    for name, setting in families.cells():
+        if only and not {name, f"{name}/{setting}"} & set(only):
+            continue
+        began = time.perf_counter()
+        seeds = range(FIRST_SEED, FIRST_SEED + (5 if name in FEW else 10))
+        found = {(name, setting): row(name, setting, [contest(name, setting, seed) for seed in seeds])}
+        print(f"{name} {setting}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+        rows = {(line["network"], line["setting"]): line for line in last_rows()} | found
+        save("learners", [rows[cell] for cell in families.cells() if cell in rows], kilobits=KILOBITS)
 
 
 def last_rows() -> list[dict[str, Any]]:
