@@ -11,6 +11,7 @@ import numpy as np
 
 import cojax
 from cojax import rivals
+from cojax.rivals.token_averaging import TOKENS, UNITS
 from cojax.theory.limits import largest_scaled
 from cojax.theory.spectra import laplacians
 
@@ -134,7 +135,27 @@ def chosen_in_hindsight(instances: Instances, networks: list, num_steps: int) ->
 
 def _utilisation(constant: Any, instance: Instances, network: cojax.Network, rounds: int) -> jax.Array:
     problem = problem_of(*instance)
-    return rivals.equal_utilisation(problem, network, problem.start(), instance.capacity, rounds)
+    window = 4 * network.num_nodes  # rounds, after which all nodes stop that are within 1e-3
+    return rivals.equal_utilisation(problem, network, problem.start(), instance.capacity, rounds, 1e-3, window)
+
+
+def _tokens(constant: Any, instance: Instances, network: cojax.Network, rounds: int) -> jax.Array:
+    """As many tokens at every node as its capacity is of TOKENS a node, rounded so that none is missing."""
+    problem, num_tokens = problem_of(*instance), TOKENS * network.num_nodes
+    wanted = num_tokens * instance.capacity / instance.capacity.sum()
+    whole = jnp.floor(wanted)
+    rank = jnp.argsort(jnp.argsort(whole - wanted))
+    tokens = (whole + (rank < num_tokens - whole.sum())).astype(int)
+    unit = instance.budget / num_tokens / UNITS
+    key = jax.random.key(0)
+    return rivals.token_averaging(problem, network, problem.start(), tokens, num_tokens, rounds, unit, key)
+
+
+def token_bits(network: Any) -> float:
+    """Told on average by a node to a neighbour in a round: all but one token of every node travel."""
+    laplacian = laplacians(network)[0]
+    links = laplacian.nnz - network.num_nodes
+    return (TOKENS - 1) * network.num_nodes / links * np.log2(TOKENS * UNITS)
 
 
 def _tracking(constant: Any, instance: Instances, network: cojax.Network, rounds: int) -> jax.Array:
@@ -155,19 +176,23 @@ def _mirror(constant: Any, instance: Instances, network: cojax.Network, rounds: 
 
 def _barrier(constant: Any, instance: Instances, network: cojax.Network, rounds: int) -> jax.Array:
     problem = problem_of(*instance, lower=0.0, upper=instance.capacity)
+    # From the same utilisation everywhere, 55 %: the even split lies beyond the bound of some node.
+    level = instance.budget / instance.capacity.sum()
     epsilon = 1e-3 * constant
-    # Half of the limit for utilisations from 10 to 90 %, the Laplacian's largest eigenvalue taken at its bound of 2.
-    steepest = jnp.max(1 / instance.capacity + epsilon * 101.0 / instance.capacity**2)
-    return rivals.barrier_method(problem, network, problem.start(), 0.5 / steepest, rounds, epsilon)
+    steepest = jnp.max(1 / instance.capacity + epsilon * (level**-2 + (1 - level) ** -2) / instance.capacity**2)
+    # Half of the limit at the start, the Laplacian's largest eigenvalue taken at its bound of 2.
+    start = problem.start(cpu=level * instance.capacity)
+    return rivals.barrier_method(problem, network, start, 0.5 / steepest, rounds, epsilon)
 
 
-# Rule, bits a round, whether it needs a constant, and whether it needs one graph that stands.
+# Rule, bits a round (None: `token_bits`), whether it needs a constant, and whether it needs one graph that stands.
 OUTSIDERS = {
-    "ratio consensus": (_utilisation, 2 * FLOAT_BITS, False, False),
+    "ratio consensus": (_utilisation, 4 * FLOAT_BITS, False, False),
     "dual tracking": (_tracking, 2 * FLOAT_BITS, True, False),
     "barrier": (_barrier, FLOAT_BITS, True, False),
     "dual ADMM": (_admm, FLOAT_BITS, True, True),
     "mirror EXTRA": (_mirror, FLOAT_BITS, True, True),
+    "token averaging": (_tokens, None, False, True),
 }
 
 
@@ -181,14 +206,14 @@ def _traced(rule: Callable[..., jax.Array], constants: Any, instances: Instances
 
 
 def outsiders(instances: Instances, networks: list, rounds: int, *, fixed: bool) -> dict[str, list[Course]]:
-    """The rivals of `rivals.py`; where one needs a constant, a course for each of CONSTANTS."""
+    """The rivals of `cojax.rivals`; where one needs a constant, a course for each of CONSTANTS."""
     found = {}
     for name, (rule, bits, tunable, needs_fixed) in OUTSIDERS.items():
         if needs_fixed and not fixed:
             continue
         constants = jnp.asarray(CONSTANTS if tunable else CONSTANTS[:1])
         gaps = np.asarray(_traced(rule, constants, instances, stacked(networks), rounds))
-        told = bits * np.arange(1.0, rounds + 1)
+        told = (bits or token_bits(networks[0])) * np.arange(1.0, rounds + 1)
         found[name] = [Course(np.where(np.isfinite(gap), gap, np.inf), told) for gap in gaps]
     return found
 

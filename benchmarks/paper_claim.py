@@ -1,6 +1,6 @@
 """Where "over 50 % smaller cost-optimality gap than existing CPU scheduling" (arXiv 2510.25176) holds, and where not.
 
-    python benchmarks/paper_claim.py
+    python benchmarks/paper_claim.py [part ...] && python benchmarks/tables.py paper_claim
 
 100 random instances of the paper's cost (x - b_i)^2 / (2 kappa_i) over random graphs of 30 nodes, and, where
 ../shared/data is there, 100 hours of the power prices of 22 regions: the Laplacian flow over ideal, log and innovation
@@ -8,6 +8,10 @@ links, and cojax's default, beside equal utilisation and every rival, at equal r
 """
 
 import csv
+import json
+import sys
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from contenders import Course, Instances
-from timing import save, show
+from timing import RESULTS, save, show
 
 import cojax
 from cojax import theory
@@ -194,19 +198,41 @@ def _regional(prices: jax.Array, capacity: jax.Array, network: cojax.Network, me
     return jax.vmap(one)(prices)
 
 
-def main() -> None:
+def parts() -> dict[str, Callable[[], list[dict]]]:
+    """What can be measured by itself, by name."""
+    found: dict[str, Callable[[], list[dict]]] = {
+        f"static {spread:g}": partial(against_equal_utilisation, "static", spread) for spread in SPREADS
+    }
+    found |= {f"{each} 1": partial(against_equal_utilisation, each, 1.0) for each in ("switching", "lossy")}
+    return found | ({"22 regions": real} if PRICES.is_file() else {}) | {"every rival": against_every_rival}
+
+
+def part_of(row: dict) -> str:
+    """The part that measured a row."""
+    if row["rival"] != "equal utilisation":
+        return "every rival"
+    return row["setting"] if row["spread"] is None else f"{row['setting']} {row['spread']:g}"
+
+
+def last_rows() -> list[dict]:
+    """The rows so far."""
+    path = RESULTS / "paper_claim.json"
+    return json.loads(path.read_text())["rows"] if path.is_file() else []
+
+
+def main(only: list[str]) -> None:
     jax.config.update("jax_enable_x64", True)
-    saved, rows = savings(), []
-    parts = [real] if PRICES.is_file() else []
-    parts += [partial(against_equal_utilisation, "static", 1.0), against_every_rival]
-    parts += [partial(against_equal_utilisation, setting, 1.0) for setting in ("switching", "lossy")]
-    parts += [partial(against_equal_utilisation, "static", spread) for spread in SPREADS[1:]]
-    for part in parts:
-        rows += part()
+    saved, known = savings(), parts()
+    for name in only or known:
+        began = time.perf_counter()
+        found = known[name]()
+        print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+        rows = [row for row in last_rows() if part_of(row) != name] + found
+        order = [*known, "22 regions"]
+        rows.sort(key=lambda row: order.index(part_of(row)))
         save("paper_claim", rows, savings=saved, nodes=NUM_NODES, instances=NUM_INSTANCES)
-    show(rows)
     show(saved)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

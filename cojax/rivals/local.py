@@ -25,9 +25,9 @@ def fair(problem: Problem) -> Array:
     return problem.budget / problem.num_nodes
 
 
-def adjacency(network: Network) -> Array:
-    """Which nodes hear each other at step 0, (n, n)."""
-    flow = network.at(0).flow(Wire(jnp.eye(network.num_nodes)), Weigh())
+def adjacency(network: Network, k: Array | int = 0) -> Array:
+    """Which nodes hear each other at step k, (n, n)."""
+    flow = network.at(k).flow(Wire(jnp.eye(network.num_nodes)), Weigh())
     return (flow > 0) & ~jnp.eye(network.num_nodes, dtype=bool)
 
 

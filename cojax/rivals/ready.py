@@ -37,7 +37,7 @@ def rival(name: str, problem: Problem, network: Network, start: Decision) -> Riv
         contest = {"DIGing": cojax.CoOpt(learn=cojax.tuned(cojax.DIGing, problem, network, start)),
                    "d_admm": cojax.rivals.rival("d_admm", problem, network, start)}
 
-    All but the barrier method tell numbers of the dtype they compute in, or tokens, whatever the network's link is.
+    They tell numbers of the dtype they compute in, or tokens, whatever the network's link is.
     Computes on the host, not under jit. Raises `CojaxInputError` for another name, a half that the problem does not
     have or that is more than one array, missing bounds, and a network that changes where a fixed one is needed.
     """

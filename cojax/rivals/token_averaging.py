@@ -23,19 +23,21 @@ def token_averaging(
     network: Network,
     start: Decision,
     capacity: Int[np.ndarray, " n"] | Int[Array, " n"],
+    num_tokens: int,
     num_steps: int,
-    unit: float,
+    unit: Array | float,
     key: PRNGKeyArray,
 ) -> Float[Array, "steps n"]:
     """Equal utilisation in whole units: capacity_i tokens start at node i and carry its load of start.cpu_i / unit.
 
-    Tokens are passed as `tokens.pass_tokens` says; x_i = unit * capacity_i * (the token that i keeps) ends within
-    unit * capacity_i of its share. Shares do not sum to the budget on the way, nor exactly at the end. Fixed graphs.
+    The capacities sum to num_tokens. Tokens are passed as `tokens.pass_tokens` says; x_i = unit * capacity_i * (the
+    token that i keeps) ends within unit * capacity_i of its share. Shares do not sum to the budget on the way, nor
+    exactly at the end. Fixed graphs.
     Source: Rikos et al., arXiv 2104.03126; random neighbours stand in for its event-triggered rule.
     """
     del problem  # the costs are what this scheduler does not look at
     near = jnp.log(adjacency(network).astype(start.cpu.dtype))
-    at = jnp.repeat(jnp.arange(capacity.shape[0]), capacity, total_repeat_length=int(np.sum(capacity)))
+    at = jnp.repeat(jnp.arange(capacity.shape[0]), capacity, total_repeat_length=num_tokens)
     units = jnp.round(start.cpu / unit).astype(at.dtype)
 
     def step(state, key):
@@ -54,6 +56,6 @@ def ready(problem: Problem, network: Network, start: Decision) -> Rival:
     sent = float(tokens.sum() - tokens.size) / float(adjacency(network).sum())
 
     def run(problem, network, start, num_steps):
-        return token_averaging(problem, network, start, tokens, num_steps, unit, jax.random.key(0))
+        return token_averaging(problem, network, start, tokens, int(tokens.sum()), num_steps, unit, jax.random.key(0))
 
     return Rival("share", run, sent * math.ceil(math.log2(TOKENS * UNITS)))
