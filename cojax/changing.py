@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from . import _grid
 from ._checks import CojaxInputError, is_concrete, real_array, whole_number
 from ._tree import Tree
-from .problems import Decision, Problem
+from .problems import Decision, Problem, check_plain
 
 
 class Change(NamedTuple):
@@ -32,6 +32,8 @@ class Changing(Problem):
     method spreads it from there: the total is exact from that step on, bit for bit. Trackers follow the gradients of
     new data by themselves. Needs an allocator that adds its flow: all but `MomentumFlow`.
 
+    The problem itself is its first stage: `certificate(problem.at(k), x)` judges a decision after k steps.
+
     Args: problem, with the first budget and data; changes, in the order of their steps, which are whole numbers >= 1.
     Made on the host; the data and the budgets are differentiable afterwards, as fields.
     Raises `CojaxInputError` for steps out of order, data of another shape, and budgets outside of the summed bounds.
@@ -44,6 +46,7 @@ class Changing(Problem):
     jumps: Float[Array, "t n *r"] | None  # what arrives at every node with every change
 
     def __init__(self, problem: Problem, changes: Sequence[Change]):
+        check_plain("Changing", problem)
         changes = list(changes)
         self.cost, self.penalty = problem.cost, problem.penalty
         self.lower, self.upper = problem.lower, problem.upper
@@ -66,6 +69,10 @@ class Changing(Problem):
         if self.budgets is not None:
             now = eqx.tree_at(lambda p: p.budget, now, self.budgets[stage])
         return now
+
+    @property
+    def last_change(self):
+        return int(self.steps[-1]) if self.steps.size else 0
 
     def arrivals(self, k):
         if self.jumps is None:

@@ -16,7 +16,7 @@ from .layouts import Network
 from .loop import State, solve
 from .methods import Method
 from .optimum import Reference
-from .problems import Decision, Problem
+from .problems import Decision, Problem, check_plain
 from .records import disagreement, overload
 from .rivals import Rival
 
@@ -61,6 +61,7 @@ def compare(
     """
     if not methods:
         raise CojaxInputError("compare needs at least one method, got none.")
+    check_plain("compare", problem)
     if bits is not None:
         check_number("compare", "bits", bits, at_least=0.0)
     every = whole_number("compare", "every", every, at_least=1)

@@ -211,10 +211,6 @@ def check_faulty(owner: str, network: Any) -> None:
         )
 
 
-def _later(copies: list[Copy], by: list[Array]) -> list[Copy]:
-    return [copy._replace(late=copy.late + late.astype(jnp.int32)) for copy, late in zip(copies, by, strict=True)]
-
-
 def _salt(fault: Faulty, place: int) -> int:
     # Two faults with one key, and two copies of one message, must not meet the same fate.
     return 64 * (1 + len(faults_of(fault))) + 2 * place

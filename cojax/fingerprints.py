@@ -113,6 +113,8 @@ def _array(value: Any) -> str:
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return f"key {_array(jax.random.key_data(value))}"
     array = np.asarray(value)
+    if array.dtype.hasobject:  # the devices of a mesh, say: their bytes are addresses
+        return repr(array.tolist())
     if array.ndim == 0 and array.dtype.kind in "biuf":
         return repr(array.item())
     return f"{array.dtype}{list(array.shape)} {_hash(array.tobytes())}"

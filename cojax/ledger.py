@@ -24,9 +24,10 @@ class Ledger(Network):
     takes its own part of the flow and adds it to a counter of all it ever gave along the edge; the other end receives
     the difference between the newest counter that reached it and the one before. A counter says all that earlier ones
     said, so a message may be lost, late, doubled or overtaken: shares plus what is on its way are the budget, bit for
-    bit, and trackers plus what is on its way are the gradients, to rounding. Without faults the shares are those of
-    the network itself. Old news make no proof of a stable step; those tuned without faults were the best of their
-    fractions up to 20 steps of delay (`benchmarks/faults.py`), as an owner that hears nothing new does not move.
+    bit, and trackers plus what is on its way are the gradients, to rounding; `x.cpu` alone need not sum to the budget.
+    Without faults the shares are those of the network itself. Old news make no proof of a stable step; those tuned
+    without faults were the best of their fractions up to 20 steps of delay (`benchmarks/faults.py`), as an owner that
+    hears nothing new does not move.
 
     Args: network, undirected, with any of `LossyOneWay`, `Delayed`, `Reordered`, `Duplicated`, `Corrupted`,
     `Crashing`, `Scripted` around it, and with the link `Ideal` or `Quantized`. Where a plain network sends a message

@@ -15,11 +15,11 @@ from ._tree import Tree
 from .books import on_the_way
 from .layouts import Network
 from .links import Wire
-from .methods import Method
+from .methods import Method, Scheduled
 from .problems import Decision, Problem
 from .progress import Progress, begun, looked
 from .records import standard
-from .sharding import by_device, restored
+from .sharding import by_device, is_sharded, restored
 from .status import moves_on, status_of
 
 MOST_STEPS = 2**31 - 1  # are counted in 32 bits, in every precision
@@ -53,7 +53,7 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
     _check_kept(problem, network, method)
     _check_cost(problem, start)
     grad = problem.at(0).grad(start)
-    method = method.at(0)
+    method = by_device(network, method).at(0)
     inner = method.init(start, grad)
     net = network.at(0)
     wire = net.link.open(method.message(inner, grad), net)
@@ -72,7 +72,7 @@ def advance(problem: Problem, network: Network, method: Method, state: State, fl
     """The rest of a step, after hearing: all of it that a batch of runs maps over."""
     here, there = method.at(state.step), method.at(state.step + 1)
     inner = network.at(state.step).awake(state.method, here.update(state.method, state.grad, flow))
-    x = here.query(inner)
+    x = there.query(inner)
     now = problem.at(state.step + 1)
     grad = now.grad(x)
     # Told at the end and carried: computed here it runs once per node, inside the next gather once per neighbour.
@@ -132,10 +132,10 @@ def solve(
 
 @functools.partial(jax.jit, static_argnums=(4, 5, 6))
 def _solve(problem, network, method, start, num_chunks, every, record) -> Solution:
-    method = by_device(network, method)
     if isinstance(start, State):
         _check_state(problem, network, method, start)
     state = start if isinstance(start, State) else init(problem, network, method, start)
+    method = by_device(network, method)
 
     def one_step(state: State) -> State:
         return step(problem, network, method, state)
@@ -144,14 +144,14 @@ def _solve(problem, network, method, start, num_chunks, every, record) -> Soluti
         return seen(problem, method, state, record)
 
     state, trace = scan(one_step, look, state, num_chunks, every)
-    x = method.query(state.method)
+    x = method.at(state.step).query(state.method)
     moves = moves_on(network, method, x, state)
     return Solution(restored(network, x), trace, state, status_of(problem.at(state.step), x, state, moves))
 
 
 def seen(problem: Problem, method: Method, state: State, record: Callable) -> tuple[Progress, Any]:
     """What a look at a state sees: how far the run has come, and the record."""
-    now, x = problem.at(state.step), method.query(state.method)
+    now, x = problem.at(state.step), method.at(state.step).query(state.method)
     progress = looked(now, x, state)
     return progress, record(now, x, state._replace(progress=progress))
 
@@ -205,7 +205,7 @@ def _shown(value: Any) -> str:
 
 def _check_step_size(problem: Problem, method: Method) -> None:
     """Whether steps per node are as many as the nodes."""
-    shape = jnp.shape(getattr(getattr(method, "learn", method), "step_size", 0.0))
+    shape = jnp.shape(getattr(getattr(method.at(0), "learn", method.at(0)), "step_size", 0.0))
     if shape not in ((), (problem.num_nodes,)):
         raise CojaxInputError(
             f"solve needs one step_size, or one for each of the {problem.num_nodes} nodes, got shape {shape}."
@@ -267,6 +267,12 @@ def _check_cost(problem: Problem, start: Decision) -> None:
 
 def _check_kept(problem: Problem, network: Network, method: Method) -> None:
     """Whether the shares may be given a flow that does not sum to zero in every single step."""
+    halves = (method, getattr(method, "learn", None), getattr(method, "allocate", None))
+    if is_sharded(network) and any(isinstance(half, Scheduled) for half in halves):
+        raise CojaxInputError(
+            "solve needs a method of constant numbers on a network of cojax.shard, got a Scheduled: numbers by step "
+            "look like numbers by node there; solve in pieces, each with its own numbers."
+        )
     allocator = getattr(method.at(0), "allocate", method.at(0))
     if not allocator.adds_flow and (network.keeps_books or problem.arrivals(0) is not None):
         raise CojaxInputError(

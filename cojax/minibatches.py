@@ -11,7 +11,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from ._checks import CojaxInputError, as_key, whole_number
 from ._tree import Tree
 from .costs import Samples
-from .problems import Decision, Problem
+from .problems import Decision, Problem, check_plain
 
 
 class Minibatch(Problem):
@@ -41,8 +41,7 @@ class Minibatch(Problem):
     draws: tuple["Draw", ...]
 
     def __init__(self, problem: Any, batch_size: Any, key: Any = 0, *, samples: Callable[[Tree], Tree] | None = None):
-        if not isinstance(problem, Problem) or isinstance(problem, Minibatch):
-            raise CojaxInputError(f"Minibatch needs a problem of all samples, got {type(problem).__name__}.")
+        check_plain("Minibatch", problem)
         _copy_fields(problem, self)
         self.batch_size = whole_number("Minibatch", "batch_size", batch_size, at_least=1)
         if self.batch_size > MOST_SAMPLES:

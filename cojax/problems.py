@@ -90,6 +90,11 @@ class Problem(eqx.Module):
         """What reaches the share of every node in step `k` - 1, so that they sum to the budget after `k` steps."""
         return None
 
+    @property
+    def last_change(self) -> int:
+        """The step from which the problem stays as it is."""
+        return 0
+
     def costs(self, x: Decision) -> Float[Array, " n"]:
         """The cost of every node at its own decision, without the penalty."""
         return jax.vmap(self.cost)(x, self.data)
@@ -149,6 +154,14 @@ class Problem(eqx.Module):
             raise CojaxInputError(
                 f"Problem.start needs {self.num_nodes} nodes on the first axis of {name}, got shape {leaf.shape}."
             )
+
+
+def check_plain(owner: str, problem: Any) -> None:
+    """Refuse what is no problem, and one that samples its data or changes by step, where these would be lost."""
+    if type(problem) is not Problem:
+        raise CojaxInputError(
+            f"{owner} needs a plain Problem, one that stays as it is from step to step, got {type(problem).__name__}."
+        )
 
 
 class Softened(eqx.Module):

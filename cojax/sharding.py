@@ -14,10 +14,11 @@ from ._checks import CojaxInputError
 from ._tree import Tree
 from .cutting import cut_edges, cut_table, everywhere, placed
 from .halos import AXIS
+from .intermittent import Intermittent
 from .layouts import Circulant, Edges, Neighbors, Network
-from .lossy import RandomGraph
+from .lossy import Lossy, RandomGraph
 from .matrices import Dense, Digraph, Directed
-from .problems import Decision, Problem
+from .problems import Decision, Problem, check_plain
 from .shards import ROWS, WHOLE, ShardedCirculant, ShardedEdges, ShardedNeighbors
 from .splits import Split, as_edges
 
@@ -63,6 +64,7 @@ def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None
         )
     devices = np.asarray(jax.devices()) if mesh is None else mesh.devices.ravel()
     mesh = Mesh(devices, (AXIS,), axis_types=(AxisType.Auto,))
+    check_plain("shard", problem)
     for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("start", start, Decision)):
         if not isinstance(value, kind):
             raise CojaxInputError(f"shard needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
@@ -90,6 +92,11 @@ def restored(network: Network, tree: Tree) -> Tree:
     if not isinstance(inner, ShardedNeighbors | ShardedEdges) or inner.place is None:
         return tree
     return _reordered(inner, inner.place, tree)
+
+
+def is_sharded(network: Network) -> bool:
+    """Whether `shard` made a network, in an order of nodes that may be its own."""
+    return isinstance(_innermost(network), ShardedNeighbors | ShardedEdges | ShardedCirculant)
 
 
 def by_device(network: Network, tree: Tree) -> Tree:
@@ -133,8 +140,8 @@ def _check_sizes(problem: Problem, network: Network, start: Decision, num_device
 
 def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | None]:
     """The network over the mesh, and the caller's numbers of its nodes in its order; None where that is the same."""
-    if isinstance(getattr(network, "network", None), Network):
-        inner, order = _cut_network(network.network, mesh)  # pyright: ignore[reportAttributeAccessIssue]
+    if isinstance(network, Lossy | Intermittent):
+        inner, order = _cut_network(network.network, mesh)
         bare = eqx.tree_at(lambda outer: outer.network, network, None)
         whole = everywhere(mesh, bare)
         return eqx.tree_at(lambda outer: outer.network, whole, inner, is_leaf=_is_missing), order
@@ -157,7 +164,8 @@ def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | No
     if isinstance(network, RandomGraph):
         return everywhere(mesh, network), None
     raise CojaxInputError(
-        f"shard needs a network of cojax.network(...), or a RandomGraph, got a {type(network).__name__}."
+        f"shard needs a network of cojax.network(...), Lossy or Intermittent perhaps, or a RandomGraph, got a "
+        f"{type(network).__name__}."
     )
 
 

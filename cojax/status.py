@@ -59,9 +59,9 @@ def status_of(problem: Problem, x: Decision, state: Any, moves: Bool[Array, ""])
 def moves_on(network: Network, method: Method, x: Decision, state: Any) -> Bool[Array, ""]:
     """Whether one more step would move the decision by more than the rounding of what is heard explains."""
     network, method, x, state = lax.stop_gradient((network, method, x, state))
-    net, method = network.at(state.step), method.at(state.step)
+    net, later, method = network.at(state.step), method.at(state.step + 1), method.at(state.step)
     flow, _ = net.exchange(state.wire, method.along(state.method), None)
-    after = method.query(net.awake(state.method, method.update(state.method, state.grad, flow)))
+    after = later.query(net.awake(state.method, method.update(state.method, state.grad, flow)))
     motion = _relative(_tree.subtract(after, x), x)
     message, heard = method.message(state.method, state.grad), state.wire.heard
     if jax.tree.map(jnp.shape, message) == jax.tree.map(jnp.shape, heard):

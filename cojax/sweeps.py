@@ -18,6 +18,7 @@ from .loop import Solution, State, advance, init, scan, seen, solve
 from .problems import Decision
 from .progress import Progress
 from .records import Trace, standard
+from .sharding import is_sharded
 from .status import moves_on, status_of
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ def sweep(
     points = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
     runs = [_checked(build(**point), point) for point in points]
     jax.eval_shape(lambda run: solve(*run, num_steps=num_steps, every=every, record=record), runs[0])
+    if is_sharded(runs[0][1]):
+        raise CojaxInputError("sweep needs networks of one device, got one of cojax.shard; solve its runs in turn.")
     many, same = _stack(runs, points)
     one_graph = _only_link(many[1]) and isinstance(runs[0][3], Decision)
     # Books, and what arrives from outside, are kept run by run.
@@ -162,7 +165,7 @@ def _solve_side_by_side(many: Tree, same: Tree, num_runs: int, num_chunks: int, 
 
     def ended(many: Tree, state: State) -> Solution:
         problem, network, method, _ = eqx.combine(many, same)
-        x = method.query(state.method)
+        x = method.at(state.step).query(state.method)
         moves = moves_on(network, method, x, state)
         return Solution(x, None, state, status_of(problem.at(state.step), x, state, moves))
 

@@ -17,6 +17,7 @@ from .pieces import in_pieces
 from .problems import Decision, Problem, Softened
 from .progress import precision, stalled
 from .records import standard
+from .sharding import by_device
 from .status import Status, reduced
 from .unions import connects
 
@@ -38,7 +39,8 @@ def solve_to(
     """Steps from `start` until the certificate of the decision keeps `tolerance`, or `max_steps` are done.
 
     The certificate judges the problem that the run solves: with a penalty its softened form, whose bounds give way;
-    without one the problem itself, whose bounds the run does not see: it converges there only where none is active.
+    without one the problem itself, whose bounds the run does not see: it converges there only where none is active. A
+    `Changing` problem is not done before its last change.
 
     Args:
         problem, network, method, start, record: as in `solve`. On the host: not under jit, vmap or grad.
@@ -64,7 +66,9 @@ def solve_to(
     def done(solution: Solution) -> bool:
         if int(solution.status) == Status.NOT_FINITE:
             return True
-        return bool(_judged(problem, solution.x, solution.state.step, tolerance)[1])
+        if int(solution.state.step) < problem.last_change:
+            return False
+        return bool(_judged(problem, by_device(network, solution.x), solution.state.step, tolerance)[1])
 
     ran = in_pieces(
         problem,
@@ -79,7 +83,7 @@ def solve_to(
         checkpoint=checkpoint,
     )
     solution = ran.solution
-    judged, kept, nearly = _judged(problem, solution.x, solution.state.step, tolerance)
+    judged, kept, nearly = _judged(problem, by_device(network, solution.x), solution.state.step, tolerance)
     first = int(start.step) if isinstance(start, State) else 0
     status = _status(network, solution, bool(kept), bool(nearly), first)
     return solution._replace(status=jnp.asarray(status, jnp.int32), certificate=judged)

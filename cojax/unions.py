@@ -22,7 +22,7 @@ def connects(network: Network, first: int, last: int) -> bool:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    hears, says = (np.asarray(part).ravel() for part in _pairs(network.at(first)))
+    hears, says = (np.asarray(part).ravel() for part in _pairs(_layout(network.at(first))))
     up = np.zeros(hears.size, bool)
     for begin in range(first, last, STEPS_AT_ONCE):
         up |= np.asarray(_up(network, jnp.asarray(begin), jnp.asarray(last))).ravel()
@@ -36,10 +36,15 @@ def connects(network: Network, first: int, last: int) -> bool:
 @jax.jit
 def _up(network: Network, begin: Int[Array, ""], last: Int[Array, ""]) -> Bool[Array, "..."]:
     def unite(up: Array, k: Array) -> tuple[Array, None]:
-        return up | ((_weights(network.at(k)) > 0) & (k < last)), None
+        return up | ((_weights(_layout(network.at(k))) > 0) & (k < last)), None
 
-    none = jnp.zeros(jax.eval_shape(lambda: _weights(network.at(begin))).shape, bool)
+    none = jnp.zeros(jax.eval_shape(lambda: _weights(_layout(network.at(begin)))).shape, bool)
     return lax.scan(unite, none, begin + jnp.arange(STEPS_AT_ONCE))[0]
+
+
+def _layout(net: Any) -> Layout:
+    """The graph of a step; that of a `Ledger` is inside of what happens to its messages."""
+    return getattr(net, "layout", net)
 
 
 def _weights(net: Layout) -> Any:

@@ -147,7 +147,10 @@ def test_gradient_tracking_stops_at_the_variance_that_sgd_theory_gives():
         (lambda: cojax.Minibatch(PROBLEM, 0), "a whole number batch_size >= 1, got 0"),
         (lambda: cojax.Minibatch(PROBLEM, 2**20), "a batch_size <= 32768"),
         (lambda: cojax.Minibatch(PROBLEM, 2, "seed"), "a whole number key >= 0, got 'seed'"),
-        (lambda: cojax.Minibatch(cojax.Minibatch(PROBLEM, 2), 2), "a problem of all samples, got Minibatch"),
+        (
+            lambda: cojax.Minibatch(cojax.Minibatch(PROBLEM, 2), 2),
+            "plain Problem, one that stays as it is from step to step, got Minibatch",
+        ),
         (lambda: cojax.Minibatch(laws.quadratic(), 2), "needs data with cojax.costs.Samples, got none"),
         (lambda: cojax.Minibatch(laws.quadratic(), 2, samples=lambda data: data), "second axis of its data, got shape"),
         (lambda: cojax.Minibatch(laws.quadratic(), 2, samples=lambda data: 0.5), "to pick arrays of the data"),

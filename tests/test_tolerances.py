@@ -138,3 +138,22 @@ def test_no_steps_return_the_start_with_its_certificate():
     assert named(run) == "OUT_OF_STEPS" and run.trace.cost.shape == (0,)
     assert float(run.certificate.consensus) == float(judged(problem, run.x).consensus) > 0
     assert jax.tree.leaves(run.certificate)
+
+
+def test_a_run_over_a_ledger_that_does_not_make_it_says_so():
+    problem = laws.quadratic()
+    network = cojax.Ledger(cojax.LossyOneWay(cojax.network(laws.ring_with_chords()), 0.2))
+    method = cojax.CoOpt(cojax.DIGing(0.05), cojax.Laplacian(0.1))
+    run = cojax.solve_to(problem, network, method, laws.start_of(problem), tolerance=1e-9, max_steps=40, every=20)
+    assert int(run.status) == cojax.Status.OUT_OF_STEPS
+
+
+def test_a_problem_that_changes_is_not_done_before_its_last_change():
+    data = jnp.arange(8.0)
+    problem = cojax.Problem(lambda x, wanted: (x.cpu - wanted) ** 2, data, budget=16.0)
+    changing = cojax.Changing(problem, [cojax.Change(step=400, budget=20.0)])
+    network = cojax.network(nx.complete_graph(8))
+    method = cojax.CoOpt(allocate=cojax.Laplacian(0.2))
+    run = cojax.solve_to(changing, network, method, changing.start(), tolerance=1e-6, max_steps=1000, every=100)
+    assert int(run.state.step) >= 400 and int(run.status) == cojax.Status.CONVERGED
+    assert laws.exact_imbalance(run.x.cpu, 20.0) == 0

@@ -95,7 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         code, sentence = BAD_INPUT, NO_MEMORY
     except KeyboardInterrupt:
-        code, sentence = INTERRUPTED, "interrupted; nothing was written."
+        code, sentence = (
+            INTERRUPTED,
+            "interrupted; no results were written, a checkpoint of the steps is kept where there was one.",
+        )
     print(f"cojax: {sentence}", file=sys.stderr)
     return code
 

@@ -106,7 +106,7 @@ checkpoint could be written, 130 after Ctrl-C, 143 after SIGTERM.
 COMPARE = """Run every method on the problem and the network of a plan, and print who gets how far.
 
 All start alike, over the same graphs and the same failing links, with numbers computed from the theory (--methods
-picks some: cojax compare plan.toml --methods DIGing d_admm Laplacian Nesterov). Learners are judged by the gap of the
+picks some: cojax compare plan.toml --methods DIGing NIDS Laplacian Nesterov). Learners are judged by the gap of the
 mean model and allocators by the gap of the shares, each half by itself, with its own messages. A gap of 1e-6 is a
 millionth of that at the start, measured from the optimum of what the run minimises.
 

@@ -35,6 +35,12 @@ def check_decision(owner: str, problem: Any, x: Any) -> None:
     check_cost_of(owner, problem, x)
 
 
+def check_params(owner: str, problem: Any, x: Any) -> None:
+    """As `check_decision`, for those who take the params of a decision alone."""
+    check_problem(owner, problem)
+    check_decision(owner, problem, Decision(x.params, problem.lower) if isinstance(x, Decision) else x)
+
+
 def check_nodes(owner: str, problem: Problem, params: Tree) -> None:
     """Refuse params without one copy per node."""
     for leaf in jax.tree.leaves(params):

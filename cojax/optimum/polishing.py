@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from .._tree import Tree
 from ..problems import Decision, Problem
 from .allocations import Allocation, allocate
-from .fits import check_decision
+from .fits import check_params
 from .references import MOST_CG, MOST_DENSE, Point, newton_direction, total_and_slope
 from .soundness import stacked
 
@@ -42,7 +42,7 @@ def polish(problem: Problem, x: Any = Decision()) -> Decision:
 
 def polished(owner: str, problem: Any, x: Any) -> tuple[Tree, Allocation | None]:
     """The optimal params, a copy per node, and the optimal allocation."""
-    check_decision(owner, problem, Decision(x.params, problem.lower) if isinstance(x, Decision) else x)
+    check_params(owner, problem, x)
     return _polished(problem, x.params)
 
 

@@ -13,7 +13,7 @@ from .._tree import Tree
 from ..problems import Decision, Problem
 from . import prices
 from .allocations import Allocation, columns, marginals, with_curvatures
-from .fits import check_decision
+from .fits import check_params
 from .polishing import polished
 
 
@@ -117,7 +117,7 @@ def shift(
     if given and problem.budget is None:
         raise CojaxInputError(f"shift got a change of {' and '.join(given)}, but the problem has no budget to share.")
     moves = tuple(_move(name, value, getattr(problem, name)) for name, value in bounds.items())
-    check_decision("shift", problem, Decision(x.params, problem.lower) if isinstance(x, Decision) else x)
+    check_params("shift", problem, x)
     return _shifted(problem, x, moves, _data_move(problem.data, data))
 
 
