@@ -1,5 +1,7 @@
 """All tests run in float64, with strict promotion, with every annotated shape and every "converged" checked."""
 
+import signal
+
 import jax
 import pytest
 from jaxtyping import install_import_hook
@@ -9,6 +11,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 install_import_hook("cojax", "beartype.beartype")
+
+# Tests that a shell starts in the background have SIGINT ignored, and the programs that they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_are_forgotten():
+    """Thousands of compiled programs in one process are more mappings of memory than Linux allows it."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session", autouse=True)

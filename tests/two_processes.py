@@ -3,7 +3,6 @@
 import sys
 
 import jax
-import laws
 import networkx as nx
 import numpy as np
 from jax.experimental import multihost_utils
@@ -21,6 +20,8 @@ def main(port, process):
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=process)
+    import laws  # its methods hold arrays, and no array may be made before
+
     problem = laws.quadratic(24)
     start = laws.start_of(problem)
     method = cojax.CoOpt(cojax.DIGing(0.05), cojax.Laplacian(0.3))
