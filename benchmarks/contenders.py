@@ -1,6 +1,5 @@
 """Every allocator of the table with its constants, over the same instances: what it had left after so many bits."""
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 
 import cojax
 from cojax import rivals
+from cojax.layouts import rewrapped
 from cojax.rivals.token_averaging import TOKENS, UNITS
 from cojax.theory.limits import largest_scaled
 from cojax.theory.spectra import laplacians
@@ -72,23 +72,18 @@ def stacked(trees: list[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
-def relinked(network: Any, link: cojax.Link) -> Any:
-    """The same network over another link."""
-    if isinstance(network, cojax.Lossy):
-        return cojax.Lossy(relinked(network.network, link), network.rate, network.key)
-    return dataclasses.replace(network, link=link)
-
-
 def relaid(network: cojax.Network, layout: str) -> cojax.Network:
     """The same graphs, weights and link in one layout: networks that are stacked must be alike."""
-    if isinstance(network, cojax.Lossy):
-        return cojax.Lossy(relaid(network.network, layout), network.rate, network.key)
-    weights = []
-    for laplacian in laplacians(network):
-        matrix = -laplacian.toarray()
-        np.fill_diagonal(matrix, 0.0)
-        weights.append(matrix)
-    return cojax.network(weights, link=network.link, layout=layout)
+
+    def again(inner: cojax.Network) -> cojax.Network:
+        weights = []
+        for laplacian in laplacians(inner):
+            matrix = -laplacian.toarray()
+            np.fill_diagonal(matrix, 0.0)
+            weights.append(matrix)
+        return cojax.network(weights, link=inner.link, layout=layout)
+
+    return rewrapped(network, again)
 
 
 def _gap(instance: Instances, cpu: jax.Array) -> jax.Array:

@@ -1,6 +1,5 @@
 """The allocator that needs the fewest bits: weights, link, step and momentum from the problem and the network alone."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +8,10 @@ from jaxtyping import Float
 
 from . import weights
 from ._checks import CojaxInputError
-from .defaults import CAUTIOUS_MOMENTUM, SHARE, _price_spread, _share_curvature
-from .intermittent import Intermittent
-from .layouts import Network
+from .defaults import CAUTIOUS_MOMENTUM, SHARE, curvature_of_shares, price_spread
+from .layouts import Network, innermost, rewrapped
 from .links import Innovation, Link
-from .lossy import Lossy
+from .lossy import loss_rate
 from .methods import Nesterov
 from .networks import network as network_of
 from .problems import Decision, Problem
@@ -57,9 +55,9 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
             "default_allocator needs an undirected network, got a directed one, whose weights cannot be chosen link by "
             "link; use cojax.tuned(cojax.Nesterov, ...) with the network as it is."
         )
-    curvature = _share_curvature(Nesterov, problem, start)
+    curvature = curvature_of_shares(Nesterov, problem, start)
     high = np.maximum(curvature.high, FLAT * curvature.high.max())
-    first = FIRST * _price_spread(problem, start)
+    first = FIRST * price_spread(problem, start)
     if is_fixed(network):
         link = Innovation(OneBitQuantizer(first=first), "node")
     else:
@@ -72,15 +70,15 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
 
 def reweighed(network: Any, curvature: Float[np.ndarray, " n"], link: Link) -> Network:
     """The graphs of `network`, lossy or intermittent as it is, with weights that fit `curvature`, and another link."""
-    if isinstance(network, Lossy):
-        return Lossy(reweighed(network.network, curvature, link), network.rate, network.key)
-    if isinstance(network, Intermittent):
-        return dataclasses.replace(network, network=reweighed(network.network, curvature, link))
-    matrices = laplacians(network)
-    rule = weights.fastest if len(matrices) == 1 else weights.steepest
-    rows = [_weighed(matrix, curvature, rule) for matrix in matrices]
-    most = max(float(matrix.sum(axis=1).max()) for matrix in rows)
-    return network_of([matrix / most if most > 0 else matrix for matrix in rows], link=link)
+
+    def weighed(inner: Any) -> Network:
+        matrices = laplacians(inner)
+        rule = weights.fastest if len(matrices) == 1 else weights.steepest
+        rows = [_weighed(matrix, curvature, rule) for matrix in matrices]
+        most = max(float(matrix.sum(axis=1).max()) for matrix in rows)
+        return network_of([matrix / most if most > 0 else matrix for matrix in rows], link=link)
+
+    return rewrapped(network, weighed)
 
 
 def _weighed(laplacian: Any, curvature: Float[np.ndarray, " n"], rule: Callable[..., np.ndarray]) -> Any:
@@ -99,23 +97,18 @@ def _weighed(laplacian: Any, curvature: Float[np.ndarray, " n"], rule: Callable[
 
 def presence(network: Network) -> float:
     """The mean over the links of all graphs together of the part of the steps in which a link is up."""
-    if isinstance(network, Lossy):
-        return (1.0 - float(network.rate)) * presence(network.network)
-    if isinstance(network, Intermittent):
-        return presence(network.network)
-    matrices = [abs(matrix) > 0 for matrix in laplacians(network)]
+    matrices = [abs(matrix) > 0 for matrix in laplacians(innermost(network))]
     together = sum(matrices[1:], matrices[0])
     up = sum(matrix.nnz - np.count_nonzero(matrix.diagonal()) for matrix in matrices)
     ever = together.nnz - np.count_nonzero(together.diagonal())
-    return up / len(matrices) / ever if ever else 1.0
+    return (1.0 - loss_rate(network)) * (up / len(matrices) / ever if ever else 1.0)
 
 
 def _momentum(network: Network, low: np.ndarray, high: np.ndarray, step_size: float) -> float:
     """(sqrt(m) - sqrt(l)) / (sqrt(m) + sqrt(l)) of the mean graph, or the part of it that is best over a turn."""
     if not low.min() > 0:
         return CAUTIOUS_MOMENTUM
-    kept = 1.0 - float(network.rate) if isinstance(network, Lossy) else 1.0
-    matrices = [kept * matrix for matrix in laplacians(network)]
+    matrices = [(1.0 - loss_rate(network)) * matrix for matrix in laplacians(network)]
     most = largest_scaled(network, high)
     least = second_eigenvalue(scaled(sum(matrices[1:], matrices[0]) / len(matrices), low)) or most
     top, bottom = np.sqrt(most), np.sqrt(min(least, most))

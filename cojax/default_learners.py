@@ -8,10 +8,9 @@ import numpy as np
 
 from . import theory
 from .defaults import tuned
-from .intermittent import Intermittent
-from .layouts import Network
+from .layouts import Network, rewrapped
 from .links import Innovation, Link
-from .lossy import Lossy
+from .lossy import loss_rate
 from .methods import APAPC
 from .problems import Decision, Problem
 from .quantizers import AdaptiveQuantizer
@@ -37,7 +36,7 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
     under jit; raises as `cojax.tuned`.
     """
     memory = "node" if theory.is_fixed(network) else "edge"
-    waits = isinstance(network, Lossy) and len(theory.laplacians(network)) > 1
+    waits = loss_rate(network) > 0 and len(theory.laplacians(network)) > 1
     quantizer = FINER if waits else COARSE
     linked = relinked(network, Innovation(quantizer, memory=memory))
     method: Any = tuned(APAPC, problem, linked, start)
@@ -51,9 +50,4 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
 
 def relinked(network: Network, link: Link) -> Network:
     """`network` with another link."""
-    if isinstance(network, Lossy):
-        return Lossy(relinked(network.network, link), network.rate, network.key)
-    if isinstance(network, Intermittent):
-        return Intermittent(relinked(network.network, link), network.every)  # pyright: ignore[reportCallIssue]
-    layout: Any = network
-    return dataclasses.replace(layout, link=link)
+    return rewrapped(network, lambda inner: dataclasses.replace(inner, link=link))

@@ -14,7 +14,7 @@ from . import theory
 from ._checks import CojaxInputError
 from .layouts import Layout, Network
 from .links import Ideal
-from .lossy import Lossy
+from .lossy import loss_rate
 from .matrices import Directed
 from .methods import (
     APAPC,
@@ -125,7 +125,7 @@ def _smoothness(kind: Any, problem: Problem, start: Decision) -> float:
     raise CojaxInputError(f"tuned({kind.__name__}) needs costs that curve in params, got linear ones: no step is best.")
 
 
-def _share_curvature(kind: Any, problem: Problem, start: Decision) -> theory.ShareCurvature:
+def curvature_of_shares(kind: Any, problem: Problem, start: Decision) -> theory.ShareCurvature:
     curvature = theory.share_curvature(problem, start)
     if curvature.high.max() > 0:
         return curvature
@@ -158,8 +158,7 @@ def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision)
     curvature = theory.learn_curvature(problem, start)
     smoothness = _smoothness(kind, problem, start)
     spectrum = theory.spectrum(network)
-    there = 1.0 - float(network.rate) if isinstance(network, Lossy) else 1.0
-    chi = spectrum.lambda_n / max(there * spectrum.mean_lambda_2, 1e-12)
+    chi = spectrum.lambda_n / max((1.0 - loss_rate(network)) * spectrum.mean_lambda_2, 1e-12)
     kappa = smoothness / max(curvature.mean_low, smoothness / MOST_CONDITION)
     blend = min(math.sqrt(chi / kappa), 1.0)
     limit = theory.apapc_limit(network, smoothness, blend)
@@ -185,9 +184,9 @@ def _turns(network: Network) -> float:
 
 def _flow(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
     """Half of the limit divided by the steepest slope d -> odd(d)/d of the law over the differences that will occur."""
-    curvature = _share_curvature(kind, problem, start).high
+    curvature = curvature_of_shares(kind, problem, start).high
     limit = theory.allocation_limit(network, curvature)
-    spread = _price_spread(problem, start)
+    spread = price_spread(problem, start)
     # A limit at half of the first differences is felt at first and not near the optimum.
     law = kind(1.0, level=0.5 * spread) if kind is Saturated else kind(1.0)
     ends = np.asarray([FLOOR * spread, spread])
@@ -199,7 +198,7 @@ def _flow(kind: Any, problem: Problem, network: Network, start: Decision) -> Cho
     return _with_step(law, SHARE * limit.value), limit
 
 
-def _price_spread(problem: Problem, start: Decision) -> float:
+def price_spread(problem: Problem, start: Decision) -> float:
     """The largest difference of two marginal costs at the start; 1 where there is none."""
     slopes = np.asarray(problem.grad(start).cpu, np.float64)
     spread = float(np.ptp(slopes, axis=0).max())
@@ -214,7 +213,7 @@ def _accelerated(best: Callable[..., theory.Momentum], bound: Callable[..., Limi
     """The constants that are best on a fixed graph for costs that curve everywhere; cautious ones elsewhere."""
 
     def rule(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
-        curvature = _share_curvature(kind, problem, start)
+        curvature = curvature_of_shares(kind, problem, start)
         if theory.is_fixed(network) and curvature.low.min() > 0:
             constants = best(network, curvature.low, curvature.high)
             return kind(*constants), bound(network, curvature.high, constants.momentum)

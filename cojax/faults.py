@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, UInt32
 
 from ._checks import CojaxInputError, as_key, check_number, floating, whole_number
-from .layouts import Layout, Network
-from .links import Innovation, Link
+from .layouts import Layout, Network, Wrapper
+from .links import Innovation
 from .lossy import arc_bits, key_words, mix_bits
 
 
@@ -40,7 +40,7 @@ def _key(value: Any) -> Array:
     return as_key("A faulty network", value)
 
 
-class Faulty(Network):
+class Faulty(Wrapper):
     """A network whose messages fail in one direction at a time; it works inside a `Ledger` only.
 
     Faults wrap each other in any order around an undirected network; loss that both ends see, `Lossy`, goes innermost.
@@ -53,14 +53,6 @@ class Faulty(Network):
         rate: Any = getattr(self, "rate", 0.0)
         check_number(type(self).__name__, "rate", rate, at_least=0.0, below=1.0, shaped=())
         _ = self.most_late  # refuses lengths of time that are none
-
-    @property
-    def link(self) -> Link:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.network.link
-
-    @property
-    def num_nodes(self) -> int:
-        return self.network.num_nodes
 
     @property
     def most_late(self) -> int:

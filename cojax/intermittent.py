@@ -10,11 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from ._checks import CojaxInputError, whole_number
-from .layouts import Layout, Network
+from .layouts import Layout, Network, Wrapper
 from .links import Link, Wire
 
 
-class Intermittent(Network):
+class Intermittent(Wrapper):
     """A network that is there at the steps 0, every, 2 every, ... and silent in between: local steps for any method.
 
     In a silent step nothing is told, no memory moves and no bits are counted. Over it DGD-like methods drift towards
@@ -38,14 +38,6 @@ class Intermittent(Network):
 
         if self.network.keeps_books:
             raise CojaxInputError("Intermittent needs a network without a ledger; put the Ledger outermost.")
-
-    @property
-    def link(self) -> Link:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.network.link
-
-    @property
-    def num_nodes(self) -> int:
-        return self.network.num_nodes
 
     def at(self, k) -> Layout:
         now: Any = self.network.at(k)

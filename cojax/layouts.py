@@ -1,8 +1,9 @@
 """From what every node heard to its flow: the weighted sum of differences with its neighbours."""
 
 import abc
+import dataclasses
 from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
@@ -43,6 +44,34 @@ class Network(eqx.Module):
     @abc.abstractmethod
     def at(self, k: Int[Array, ""] | int) -> "Layout":
         """The graph in force at step `k`; weights that differ by step repeat after the last."""
+
+
+class Wrapper(Network):
+    """A network around another, the field `network`: the same nodes and link, with other fates of what they say."""
+
+    network: eqx.AbstractVar[Any]
+
+    @property
+    def link(self) -> Link:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.network.link
+
+    @property
+    def num_nodes(self) -> int:
+        return self.network.num_nodes
+
+
+def innermost(network: Network) -> Network:
+    """What all wrappers are around."""
+    while isinstance(network, Wrapper):
+        network = network.network
+    return network
+
+
+def rewrapped(network: Network, change: Callable[[Any], Network]) -> Network:
+    """The wrappers of `network`, made anew, and so checked, around `change` of what is inside."""
+    if isinstance(network, Wrapper):
+        return dataclasses.replace(network, network=rewrapped(network.network, change))
+    return change(network)
 
 
 class Layout(Network):

@@ -12,12 +12,12 @@ from .books import Books, choose_rows, wide, with_laws
 from .checksums import intact, spoil
 from .edges import Along, add_arrivals
 from .faults import Copy, Corrupted, Sending, check_faulty, fates, faults_of
-from .layouts import Layout, Network
+from .layouts import Layout, Network, Wrapper
 from .links import Link, Wire
 from .schedules import Crashing
 
 
-class Ledger(Network):
+class Ledger(Wrapper):
     """A network with one-directional faults on which, at every step, what nodes hold and what is on its way is kept.
 
     One end of every edge, the lower in number, owns it. In a step in which it hears something new from the other end it
@@ -42,14 +42,6 @@ class Ledger(Network):
 
     def __check_init__(self):
         check_faulty("Ledger", self.network)
-
-    @property
-    def link(self) -> Link:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.network.link
-
-    @property
-    def num_nodes(self) -> int:
-        return self.network.num_nodes
 
     def at(self, k) -> Any:
         inner = self.network

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from ._checks import CojaxInputError, as_key, check_number, floating, whole_number
-from .layouts import Network
+from .layouts import Network, Wrapper
 from .links import Ideal, Link
 from .matrices import Dense, Digraph
 
 
-class Lossy(Network):
+class Lossy(Wrapper):
     """A network whose links fail at random, each step anew, in both directions together.
 
     Both ends know of the failure (the message was not acknowledged) and neither moves anything, so node sums are kept.
@@ -44,14 +44,6 @@ class Lossy(Network):
         self.rate = floating(rate)
         self.key = as_key("A random network", key)
 
-    @property
-    def link(self) -> Link:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.network.link
-
-    @property
-    def num_nodes(self) -> int:
-        return self.network.num_nodes
-
     def at(self, k):
         low_word, high_word = key_words(self.key, k)
         # Compared as integers, so that the same links fail in float32 and in float64.
@@ -61,6 +53,15 @@ class Lossy(Network):
             return (pair_bits(low_word, high_word, i, j) >> 8) >= threshold
 
         return self.network.at(k).thin(keep)
+
+
+def loss_rate(network: Network) -> float:
+    """The probability that a link of the graph in force is down; 0 of a network that is not lossy. On the host."""
+    kept = 1.0
+    while isinstance(network, Wrapper):
+        kept *= 1.0 - float(network.rate) if isinstance(network, Lossy) else 1.0
+        network = network.network
+    return 1.0 - kept
 
 
 class RandomGraph(Network):

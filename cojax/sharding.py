@@ -15,7 +15,7 @@ from ._tree import Tree
 from .cutting import cut_edges, cut_table, everywhere, placed
 from .halos import AXIS
 from .intermittent import Intermittent
-from .layouts import Circulant, Edges, Neighbors, Network
+from .layouts import Circulant, Edges, Neighbors, Network, innermost
 from .lossy import Lossy, RandomGraph
 from .matrices import Dense, Digraph, Directed
 from .problems import Decision, Problem, check_plain
@@ -88,7 +88,7 @@ def restored(network: Network, tree: Tree) -> Tree:
 
     `solution.x` of `solve` is so already. What records hold is (chunks, n, ...): map over chunks with `jax.vmap`.
     """
-    inner = _innermost(network)
+    inner = innermost(network)
     if not isinstance(inner, ShardedNeighbors | ShardedEdges) or inner.place is None:
         return tree
     return _reordered(inner, inner.place, tree)
@@ -96,12 +96,12 @@ def restored(network: Network, tree: Tree) -> Tree:
 
 def is_sharded(network: Network) -> bool:
     """Whether `shard` made a network, in an order of nodes that may be its own."""
-    return isinstance(_innermost(network), ShardedNeighbors | ShardedEdges | ShardedCirculant)
+    return isinstance(innermost(network), ShardedNeighbors | ShardedEdges | ShardedCirculant)
 
 
 def by_device(network: Network, tree: Tree) -> Tree:
     """The inverse of `restored`: every leaf (n, ...) of `tree` in the order in which the network has its nodes."""
-    inner = _innermost(network)
+    inner = innermost(network)
     if not isinstance(inner, ShardedNeighbors | ShardedEdges) or inner.place is None:
         return tree
     return _reordered(inner, inner.names, tree)
@@ -114,12 +114,6 @@ def _reordered(layout: ShardedNeighbors | ShardedEdges, order: Array, tree: Tree
         return lax.with_sharding_constraint(jnp.asarray(leaf)[order], NamedSharding(layout.mesh, ROWS))
 
     return jax.tree.map(leaf_in_order, tree)
-
-
-def _innermost(network: Any) -> Any:
-    while isinstance(getattr(network, "network", None), Network):
-        network = network.network
-    return network
 
 
 def _check_sizes(problem: Problem, network: Network, start: Decision, num_devices: int) -> None:

@@ -8,7 +8,7 @@ from .. import theory
 from ..edges import Weigh
 from ..layouts import Network
 from ..links import Wire
-from ..lossy import Lossy
+from ..lossy import loss_rate
 from ..problems import Decision, Problem
 from .base import Rival, capacities, plain_bits
 from .local import adjacency
@@ -55,7 +55,7 @@ def ready(problem: Problem, network: Network, start: Decision) -> Rival:
     """Four numbers a step; capacities are the upper bounds, and every turn of the graphs brings news one node on."""
     capacity = jnp.asarray(capacities("equal_utilisation", problem), start.cpu.dtype)
     window = (network.num_nodes - 1) * len(theory.laplacians(network))
-    if isinstance(network, Lossy):
+    if loss_rate(network) > 0:
         window *= 4  # without a bound where messages are lost
 
     def run(problem, network, start, num_steps):

@@ -7,7 +7,7 @@ import numpy as np
 
 from .._checks import CojaxInputError, check_number
 from ..layouts import Network
-from ..lossy import Lossy
+from ..lossy import loss_rate
 from .spectra import is_fixed, is_undirected, laplacians, largest_eigenvalue, second_eigenvalue
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def switching_limit(
     assumptions = "smooth costs with a strongly convex mean; any switching among the graphs, all of them connected"
     low = math.exp(-rho / 2) * min(map(second_eigenvalue, laplacians(network)))
     high = math.exp(rho / 2) * _lambda_n(network)
-    if low <= 0 or _loses_links(network):
+    if low <= 0 or loss_rate(network) > 0:
         return Limit(0.0, assumptions, "sufficient", COMPARISON)
     if mixing > 2 / (low + high) * (1 + 1e-12):
         raise CojaxInputError(
@@ -222,10 +222,6 @@ def scaled(matrix: Any, curvature: Any) -> "sparse.csr_array":
 
 def _lambda_n(network: Network) -> float:
     return max(map(largest_eigenvalue, laplacians(network)))
-
-
-def _loses_links(network: Network) -> bool:
-    return isinstance(network, Lossy) and bool(np.asarray(network.rate) > 0)
 
 
 def _for_fixed(network: Network, limit: Limit) -> Limit:

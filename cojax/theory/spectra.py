@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from .._checks import CojaxInputError, is_concrete
 from ..intermittent import Intermittent
-from ..layouts import Layout, Network
+from ..layouts import Layout, Network, innermost
 from ..lossy import Lossy
 from ..matrices import Digraph, Directed
 
@@ -88,8 +88,7 @@ def is_fixed(network: Network) -> bool:
 
 def is_undirected(network: Network) -> bool:
     """Whether both ends of every link put the same weight on it."""
-    inner = getattr(network, "network", None)
-    return is_undirected(inner) if inner is not None else not isinstance(network, Digraph | Directed)
+    return not isinstance(innermost(network), Digraph | Directed)
 
 
 def spectrum(network: Network) -> Spectrum:

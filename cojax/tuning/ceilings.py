@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ..layouts import Layout, Network
+from ..layouts import Layout, Network, innermost
 from ..matrices import Digraph, Directed
 from ..methods import (
     DGD,
@@ -71,10 +71,9 @@ def laplacians(layout: Layout) -> Float[Array, "T n n"]:
     return jnp.stack(found)
 
 
-def _layout(network: Any) -> Layout | None:
-    while network is not None and not isinstance(network, Layout):
-        network = getattr(network, "network", None)
-    return None if isinstance(network, Digraph | Directed) else network
+def _layout(network: Network) -> Layout | None:
+    inner = innermost(network)
+    return inner if isinstance(inner, Layout) and not isinstance(inner, Digraph | Directed) else None
 
 
 def _top(matrices: Float[Array, "T n n"]) -> Float[Array, ""]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from .._checks import CojaxInputError, is_concrete
 from .._tree import Tree
-from ..layouts import Network
+from ..layouts import Network, Wrapper
 from ..loop import State, init, solve
 from ..methods import CoOpt, Hold, Method
 from ..optimum import reference
@@ -88,14 +88,12 @@ def _optimum(problem: Problem, start: Decision) -> Decision:
 
 def drawn(network: Network, draw: Array) -> Network:
     """`network` with random links of its own: a lossy one loses others in every instance."""
-    if hasattr(network, "key"):
-        random: Any = network
-        return eqx.tree_at(lambda net: net.key, random, jax.random.fold_in(random.key, draw))
-    inner = getattr(network, "network", None)
-    if inner is None:
-        return network
-    wrapper: Any = network
-    return eqx.tree_at(lambda net: net.network, wrapper, drawn(inner, draw))
+    net: Any = network
+    if hasattr(net, "key"):
+        net = eqx.tree_at(lambda net: net.key, net, jax.random.fold_in(net.key, draw))
+    if isinstance(net, Wrapper):
+        net = eqx.tree_at(lambda net: net.network, net, drawn(net.network, draw))
+    return net
 
 
 def course_of(plan: Plan, network: Network, method: Method, instance: Instance) -> Course:

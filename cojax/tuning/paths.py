@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._checks import CojaxInputError
-from ..layouts import Layout, Network
+from ..layouts import Layout, Network, Wrapper, innermost
 from ..methods import Method
 
 Pair = tuple[Method, Network]
@@ -15,23 +15,21 @@ Pair = tuple[Method, Network]
 
 def layout_of(network: Network) -> Layout:
     """The layout inside of what loses or silences its links."""
-    while not isinstance(network, Layout):
-        inner = getattr(network, "network", None)
-        if inner is None:
-            raise CojaxInputError(
-                f"tune needs a network whose graphs are known before the run, got a {type(network).__name__}: there "
-                "is nothing in it to tune; tune the method's numbers only."
-            )
-        network = inner
-    return network
+    inner = innermost(network)
+    if not isinstance(inner, Layout):
+        raise CojaxInputError(
+            f"tune needs a network whose graphs are known before the run, got a {type(inner).__name__}: there is "
+            "nothing in it to tune; tune the method's numbers only."
+        )
+    return inner
 
 
 def with_layout(network: Network, layout: Layout) -> Network:
     """`network` with another layout inside."""
-    if isinstance(network, Layout):
+    if not isinstance(network, Wrapper):
         return layout
-    inner: Any = network
-    return eqx.tree_at(lambda net: net.network, inner, with_layout(inner.network, layout))
+    # Not made anew: its numbers may be traced.
+    return eqx.tree_at(lambda net: net.network, network, with_layout(network.network, layout))
 
 
 def value_at(path: str, pair: Pair) -> Any:
