@@ -7,11 +7,13 @@ BIN := .venv/bin
 demo: .venv/ready
 	$(BIN)/cojax demo
 
+# Two workers that each start as many threads of linear algebra as there are cores wait for each other. A file stays
+# with one worker: its fixtures are made and its programs compiled once.
 test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/python -m pytest --numprocesses 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(MAKE) docs
 
 docs: .venv/ready

@@ -36,9 +36,10 @@ def names() -> list[str]:
     return [*SYNTHETIC, *EMBEDDED, *files, *([SNAPSHOTS] if garr_files() else [])]
 
 
-def cells() -> list[tuple[str, str]]:
-    """(family, setting) of every network in the table."""
-    return [(name, setting) for name in names() for setting in SETTINGS]
+def cells(only: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """(family, setting) of every network in the table, or of those whose family or family/setting is in `only`."""
+    found = [(name, setting) for name in names() for setting in SETTINGS]
+    return [(name, setting) for name, setting in found if not only or {name, f"{name}/{setting}"} & set(only)]
 
 
 def graphs_of(name: str, setting: str, seed: int) -> list[nx.Graph]:

@@ -4,14 +4,13 @@ import csv
 import math
 from pathlib import Path
 
-import clarabel
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from interior_point import program
 from jax.flatten_util import ravel_pytree
-from scipy import sparse
 from scipy.optimize import brentq
 
 import cojax
@@ -39,24 +38,6 @@ def coupled(x, data):
     return jnp.vdot(away, mixing @ away) / 2
 
 
-def program(matrix, vector, budget, lower, upper, num_resources=1):
-    """min x'Px/2 + q'x with the sums and bounds given, by an interior-point solver: shares and prices."""
-    size = len(vector)
-    sums = np.tile(np.eye(num_resources), size // num_resources)
-    settings = clarabel.DefaultSettings()
-    settings.verbose = False
-    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-13
-    found = clarabel.DefaultSolver(
-        sparse.csc_matrix(np.triu(matrix)),
-        vector,
-        sparse.csc_matrix(np.vstack([sums, -np.eye(size), np.eye(size)])),
-        np.concatenate([np.atleast_1d(budget), -lower, upper]),
-        [clarabel.ZeroConeT(num_resources), clarabel.NonnegativeConeT(2 * size)],
-        settings,
-    ).solve()
-    return np.array(found.x), -np.array(found.z)[:num_resources]
-
-
 def drawn(rng, num_instances):
     """Prices from negative to spiked, some nodes fixed, budgets from nearly nothing to nearly everything."""
     shape = (num_instances, NUM_NODES)
@@ -77,7 +58,7 @@ def test_shares_and_prices_are_those_of_an_interior_point_solver_on_200_instance
     found = jax.jit(jax.vmap(one))(*(jnp.asarray(array) for array in instances))
     active = 0
     for k, (price, curvature, lower, upper, budget) in enumerate(zip(*instances, strict=True)):
-        shares, prices = program(np.diag(curvature), price, budget, lower, upper)
+        shares, prices, *_ = program(np.diag(curvature), price, budget, lower, upper)
         # 1e-8: what the interior-point solver reaches; ours is at rounding.
         np.testing.assert_allclose(found.cpu[k], shares, atol=1e-8)
         inside = (found.cpu[k] > lower) & (found.cpu[k] < upper)
@@ -236,7 +217,7 @@ def test_two_resources_that_a_cost_couples_have_the_shares_prices_and_derivative
     matrix = np.zeros((10, 10))
     for i in range(5):
         matrix[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = mixing[i]
-    shares, prices = program(matrix, -(matrix @ target.ravel()), budget, np.zeros(10), np.ones(10), 2)
+    shares, prices, *_ = program(matrix, -(matrix @ target.ravel()), budget, np.zeros(10), np.ones(10), 2)
     assert ((found[:10] == 0) | (found[:10] == 1)).sum() >= 3
     # 1e-8: what the interior-point solver reaches.
     np.testing.assert_allclose(found, np.concatenate([shares, prices]), atol=1e-8)

@@ -4,10 +4,9 @@ import csv
 import json
 from pathlib import Path
 
-import clarabel
 import numpy as np
 import pytest
-from scipy import sparse
+from interior_point import program
 
 from cojax import CojaxInputError, tables
 from cojax.app import hourly_files, hours, plans, sheets
@@ -29,24 +28,6 @@ name = "ring"
 [hours]
 file = "prices.csv"
 """
-
-
-def clarabel_of(price, curvature, budget, lower, upper):
-    """Shares, the multiplier of the sum, and those of the upper bounds."""
-    settings = clarabel.DefaultSettings()
-    settings.verbose = False
-    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-12
-    size = len(price)
-    found = clarabel.DefaultSolver(
-        sparse.diags_array(curvature).tocsc(),
-        price,
-        sparse.csc_matrix(np.vstack([np.ones(size), -np.eye(size), np.eye(size)])),
-        np.concatenate([[budget], -lower, upper]),
-        [clarabel.ZeroConeT(1), clarabel.NonnegativeConeT(2 * size)],
-        settings,
-    ).solve()
-    multipliers = np.array(found.z)
-    return np.array(found.x), -multipliers[0], multipliers[size + 1 :]
 
 
 def written(folder, prices, plan=PLAN, names=NAMES):
@@ -84,11 +65,11 @@ def rows(path):
 def test_every_hour_is_that_of_an_interior_point_solver_with_its_price_and_rents(ran, prices):
     found, shares = rows(ran / "hours.csv"), rows(ran / "shares.csv")
     for row, own, price in zip(found, shares, prices * PUE, strict=True):
-        cpu, dual, rents = clarabel_of(price, CURVATURE, 45.0, np.zeros(3), CAPACITY)
+        best = program(np.diag(CURVATURE), price, 45.0, np.zeros(3), CAPACITY)
         scale = 1e-7 * max(1.0, np.abs(price).max())  # the interior-point solver's own precision
-        np.testing.assert_allclose([float(value) for value in list(own.values())[1:]], cpu, atol=1e-6)
-        np.testing.assert_allclose(float(row["price"]), dual, atol=scale)
-        np.testing.assert_allclose(float(row["upper_rents"]), rents.sum(), atol=scale)
+        np.testing.assert_allclose([float(value) for value in list(own.values())[1:]], best.shares, atol=1e-6)
+        np.testing.assert_allclose(float(row["price"]), best.prices[0], atol=scale)
+        np.testing.assert_allclose(float(row["upper_rents"]), best.capacity_rents.sum(), atol=scale)
         np.testing.assert_allclose(float(row["cost"]), price @ cpu + CURVATURE @ cpu**2 / 2, atol=100 * scale)
 
 
@@ -169,8 +150,8 @@ def test_a_year_of_22_regions_is_certified_hour_by_hour_and_a_sample_is_that_of_
     assert found.solved.certified.all(), hourly_files.text(found)
     spikes = np.argsort(found.prices.max(1))[-5:]
     for hour in [*spikes, *np.argsort(found.prices.min(1))[:5], *range(0, 8784, 900)]:
-        cpu, dual, rents = clarabel_of(found.prices[hour], curvature, 900.0, np.zeros(22), capacity)
+        best = program(np.diag(curvature), found.prices[hour], 900.0, np.zeros(22), capacity)
         # What the interior-point solver reaches beside prices of up to 15 000.
-        np.testing.assert_allclose(found.solved.cpu[hour], cpu, atol=1e-4)
-        np.testing.assert_allclose(found.solved.more.budget[hour], dual, atol=1e-3)
-        np.testing.assert_allclose(-found.solved.more.upper[hour], rents, atol=1e-3)
+        np.testing.assert_allclose(found.solved.cpu[hour], best.shares, atol=1e-4)
+        np.testing.assert_allclose(found.solved.more.budget[hour], best.prices[0], atol=1e-3)
+        np.testing.assert_allclose(-found.solved.more.upper[hour], best.capacity_rents, atol=1e-3)
