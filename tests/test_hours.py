@@ -70,7 +70,9 @@ def test_every_hour_is_that_of_an_interior_point_solver_with_its_price_and_rents
         np.testing.assert_allclose([float(value) for value in list(own.values())[1:]], best.shares, atol=1e-6)
         np.testing.assert_allclose(float(row["price"]), best.prices[0], atol=scale)
         np.testing.assert_allclose(float(row["upper_rents"]), best.capacity_rents.sum(), atol=scale)
-        np.testing.assert_allclose(float(row["cost"]), price @ cpu + CURVATURE @ cpu**2 / 2, atol=100 * scale)
+        np.testing.assert_allclose(
+            float(row["cost"]), price @ best.shares + CURVATURE @ best.shares**2 / 2, atol=100 * scale
+        )
 
 
 def test_every_hour_is_certified_and_the_summary_says_so(ran):
