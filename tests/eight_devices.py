@@ -224,6 +224,22 @@ def test_many_runs_at_once_on_eight_devices(problem, start):
     np.testing.assert_allclose(both.params[1], run(0.05).params, rtol=1e-12, atol=1e-13)
 
 
+def test_what_one_device_saved_goes_on_on_eight_to_the_same_certificate(problem, start, tmp_path):
+    network = network_of(scrambled_grid(), layout="neighbors", link=EDGE_MEMORY)
+    length = dict(tolerance=1e-7, every=500)
+    whole = cojax.solve_to(problem, network, METHOD, start, max_steps=20_000, **length)
+    saved = tmp_path / "run.npz"
+    cojax.solve_to(problem, network, METHOD, start, max_steps=500, checkpoint=saved, **length)
+    found = cojax.solve_to(problem, network, METHOD, start, max_steps=500, checkpoint=saved, **length)
+    assert int(found.state.step) == 500 < int(whole.state.step)
+    cut = cojax.shard(problem, network, found.x)
+    rest = cojax.solve_to(cut.problem, cut.network, METHOD, cut.start, max_steps=20_000, **length)
+    assert rest.x.cpu.sharding.num_devices == 8
+    for solution in (whole, rest):
+        assert int(solution.status) == cojax.Status.CONVERGED
+        assert cojax.is_certified(solution.certificate, 1e-7)
+
+
 def test_nodes_that_cannot_be_cut_evenly_are_refused_with_a_mesh_that_fits():
     problem = laws.quadratic(36)
     network = cojax.network(nx.cycle_graph(36))
