@@ -17,12 +17,18 @@ from .problems import Decision, Problem, check_plain
 
 
 class Change(NamedTuple):
-    """What is new after `step` steps; what is None stays."""
+    """What is new after `step` steps; what is None stays.
 
-    step: int
-    budget: Any = None  # () or (r,), the new total
+        cojax.Changing(problem, [cojax.Change(500, budget=420.0, node=3), cojax.Change(900, data=tomorrow)])
+
+    Of a budget that was 400, 20 units more reach node 3 in step 500, and the method spreads them from there; from step
+    900 on gradients are those of other data.
+    """
+
+    step: int  # >= 1, counted from the start of the run: in force from the decision after that many steps on
+    budget: Any = None  # () or (r,), the new total, in the unit of cpu; differentiable
     node: int | None = None  # where what was added to the budget, or taken from it, arrives; None: evenly, at all
-    data: Tree = None  # shaped as the data of the problem
+    data: Tree = None  # shaped as the data of the problem, (n, ...) in every leaf; differentiable
 
 
 class Changing(Problem):

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from . import _grid
 from ._checks import CojaxInputError, check_number, whole_number
+from ._shown import shown
 from .layouts import Network
 from .loop import State, solve
 from .methods import Method
@@ -24,9 +25,17 @@ GAPS = (1e-2, 1e-6, 1e-10)
 
 
 class Course(NamedTuple):
-    """How one method fared; row 0 is the start, row c the end of chunk c. Gaps are relative to those of the start."""
+    """How one method fared, by row: row 0 is the start, row c the end of chunk c. NumPy arrays, without derivatives.
 
-    step: Int[np.ndarray, " c"]
+        courses = cojax.compare(problem, network, methods, start, optimum=optimum, num_steps=2000, every=10)
+        course = courses["NIDS"]
+        course.step[course.learn_gap <= 1e-6][0]  # the first look at which the gap was a millionth of the first one
+
+    Gaps are relative to that of the start (row 0 is 1), so they have no unit, and are measured on the problem that the
+    methods solve, its penalty included. Imbalance and overload are in the unit of cpu.
+    """
+
+    step: Int[np.ndarray, " c"]  # steps done: 0, every, 2 every, ...
     bits: Float[np.ndarray, " c"]  # told so far by one node to one neighbour
     learn_gap: Float[np.ndarray, " c"]  # |cost of the mean params, with the best shares, - optimum|
     share_gap: Float[np.ndarray, " c"]  # |cost of the shares, with the best params, - optimum|
@@ -34,6 +43,8 @@ class Course(NamedTuple):
     imbalance: Float[np.ndarray, " c"]  # largest |sum of cpu - budget| over all steps so far
     overload: Float[np.ndarray, " c"]  # largest distance of a share from its bounds
     seconds_per_step: float  # compile time apart
+
+    __repr__ = shown
 
 
 def compare(

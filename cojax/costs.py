@@ -15,16 +15,28 @@ from .sparse import SparseFeatures as SparseFeatures
 
 
 class Samples(NamedTuple):
-    """The samples of one node; in a problem's data every array has the n nodes first.
+    """The samples of one node, m of them; in a problem's data every array has the n nodes first.
+
+        samples = cojax.datasets.split(features, targets, n, seed=0)       # dealt out, padded and weighed
+        samples = cojax.costs.Samples(features, targets, jnp.full((n, m), 1 / m))  # dealt out by yourself
 
     Losses are summed with the weights, never averaged: weights 1/N_i at a node with N_i samples give the paper's local
     mean; weights n/N, N the number of all samples, give a sum over nodes of n times the pooled mean. Nodes with fewer
     samples than m are padded with rows of weight 0 and any finite content.
+
+    Fields:
+        features: (m, d) at a node, (n, m, d) in a problem, one row a sample; or a `SparseFeatures` of that shape. A
+            column of ones gives a model an offset; `SmoothHinge` has one of its own.
+        targets: (m,) at a node, (n, m) in a problem: numbers for `LeastSquares`; labels -1 and 1 for `Logistic` and
+            `SmoothHinge`; class numbers 0 ... c-1, of any dtype, for `Softmax`.
+        weights: shaped as the targets, >= 0: how often a sample counts; 0 is padding, which `Minibatch` never draws.
+
+    All floats are differentiable. Costs raise `CojaxInputError` where shapes do not fit.
     """
 
-    features: Float[Array, "*n m d"] | SparseFeatures  # a column of ones gives a model an offset
-    targets: Float[Array, "*n m"]  # numbers, labels -1 and 1, or class numbers 0 ... c-1, as the cost wants them
-    weights: Float[Array, "*n m"]  # >= 0, differentiable
+    features: Float[Array, "*n m d"] | SparseFeatures
+    targets: Float[Array, "*n m"]
+    weights: Float[Array, "*n m"]
 
 
 class LeastSquares(eqx.Module):

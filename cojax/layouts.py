@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from ._checks import is_concrete
 from ._layout_checks import check_edges, check_offsets, check_table
+from ._shown import named
 from ._tree import Tree
 from .edges import Along, add_arrivals, is_law
 from .links import Ideal, Link, Wire
@@ -35,6 +36,9 @@ class Network(eqx.Module):
 
     link: eqx.AbstractVar[Link]
     keeps_books: ClassVar[bool] = False  # whether it is a `Ledger`, which no other network may wrap
+
+    def __repr__(self) -> str:
+        return named(self)
 
     @property
     @abc.abstractmethod
@@ -83,6 +87,25 @@ class Layout(Network):
 
     def __check_init__(self):
         self.link.check(fixed=self.num_graphs == 1, symmetric=self.symmetric)
+
+    def __repr__(self) -> str:
+        try:
+            facts = [f"{self.num_nodes} nodes", *self._size()]
+        except Exception:  # half made, or with other leaves
+            facts = []
+        if not facts or self.weights.ndim > self.turns_ndim:  # a batch of networks
+            return named(self)
+        return named(self, *facts, f"link={self.link}", leave_out=tuple(set(self.__dict__)))
+
+    def _size(self) -> list[str]:
+        """How many edges the union of the graphs has, where its weights are numbers now, and how many take turns."""
+        turns = [f"{self.num_graphs} graphs in turn"] if self.num_graphs > 1 else []
+        if not is_concrete(self.weights) or not self.weights.is_fully_addressable:
+            return turns
+        union = self.weights if self.weights.ndim < self.turns_ndim else jnp.abs(self.weights).max(0)
+        if not self.symmetric:
+            return [f"{jnp.count_nonzero(union)} directed edges", *turns]
+        return [f"{jnp.count_nonzero(self.reweighted(union).edge_weights()) // 2} edges", *turns]
 
     @property
     def num_graphs(self) -> int:

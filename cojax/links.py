@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from . import _tree
 from ._checks import CojaxInputError, check_number, floating, is_concrete
+from ._shown import named
 from ._tree import Tree
 from .quantizers import LogQuantizer, Quantizer
 
@@ -34,6 +35,9 @@ class Wire(NamedTuple):
 
 class Link(eqx.Module):
     """A channel between neighbours."""
+
+    def __repr__(self) -> str:
+        return named(self)
 
     @abc.abstractmethod
     def open(self, message: Tree, net: "Layout") -> Wire:

@@ -13,6 +13,7 @@ from . import _grid
 from ._checks import CojaxInputError, whole_number
 from ._tree import Tree
 from .books import on_the_way
+from .endings import ended
 from .layouts import Network
 from .links import Wire
 from .methods import Method, Scheduled
@@ -38,13 +39,26 @@ class State(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """What `solve` returns."""
+    """What `solve` returns; `print` says how the run ended, what it kept, and what to do next.
 
-    x: Decision  # the last decision
-    trace: Any  # the record of every chunk, stacked
-    state: State
-    status: Int[Array, ""]  # a `cojax.Status`
+        solution = cojax.solve(problem, network, method, start, num_steps=2000, every=20)
+        solution.x.cpu                           # (n,): who gets how much, in the unit of the budget
+        solution.trace.cost                      # (100,): the cost after 20, 40, ... steps
+        cojax.Status(int(solution.status)).name  # "CONVERGED", "OUT_OF_STEPS", ...
+        solution = cojax.solve(problem, network, method, solution.state, num_steps=2000)  # goes on, bit for bit
+
+    The decision, floats of the trace and of the state are differentiable in every array of problem, network, method and
+    start; under `jax.vmap`, and in a `Sweep`, every field has the axes of the runs first.
+    """
+
+    x: Decision  # the last decision: params (n, ...) in every leaf, cpu (n,) or (n, r); nodes in your order
+    trace: Any  # the record of every chunk, stacked: `cojax.records.Trace` with (num_steps // every,) in every field
+    state: State  # all that the next step needs: give it to `solve` as its start
+    status: Int[Array, ""]  # a `cojax.Status`: how the run ended; not differentiable
     certificate: Any = None  # of `solve_to`; of any other decision `cojax.certificate(problem, x)`
+
+    def __repr__(self) -> str:
+        return ended(self)
 
 
 def init(problem: Problem, network: Network, method: Method, start: Decision) -> State:

@@ -11,14 +11,26 @@ from jaxtyping import Array, Float, Int
 
 from . import _grid, _tree
 from ._checks import CojaxInputError, device_array, is_concrete, is_small_float, real_array
+from ._shown import named, shapes, shown
 from ._tree import Tree
 
 
 class Decision(NamedTuple):
-    """What is decided: at one node inside a cost, stacked over nodes everywhere else."""
+    """What is decided: at one node inside a cost, stacked over nodes everywhere else.
 
-    params: Tree = None  # the model copy: any pytree, (n, ...) in every leaf
-    cpu: Any = None  # the CPU share: (n,), or (n, r) for r kinds of resource
+        def cost(x, data):                             # of one node: x.params (d,), x.cpu ()
+            return jnp.sum((x.params - data) ** 2) + x.cpu**2
+
+        start = problem.start(params=jnp.zeros((n, d)))  # of all nodes: start.params (n, d), start.cpu (n,)
+
+    Make one by `Problem.start`, which puts the shares on the grid that keeps their sum exact. A pytree: both fields are
+    differentiable, and either may be None where there is nothing to decide.
+    """
+
+    params: Tree = None  # the model copy of every node: any pytree of floats, (n, ...) in every leaf
+    cpu: Any = None  # the CPU share: (n,), or (n, r) for r kinds of resource; in the unit of the budget
+
+    __repr__ = shown
 
 
 class Problem(eqx.Module):
@@ -76,6 +88,19 @@ class Problem(eqx.Module):
         self.upper = _bound("upper", upper, jnp.inf, nodes, budget)
         if is_concrete(budget, self.lower, self.upper):
             _check_bounds(np.asarray(budget), np.asarray(self.lower), np.asarray(self.upper))
+
+    def __repr__(self) -> str:
+        try:
+            facts = [f"{self.num_nodes} nodes", f"cost={shown(self.cost)}", f"data={shapes(self.data)}"]
+            ends = [self.lower, self.upper]
+            free = [
+                name
+                for name, end in zip(("lower", "upper"), ends, strict=True)
+                if is_concrete(end) and np.isinf(end).all()
+            ]
+        except Exception:  # half made, or a tree of a problem's shape with other leaves
+            return named(self)
+        return named(self, *facts, leave_out=("cost", "data", "stages", "draws", "batch", *free))
 
     @property
     def num_nodes(self) -> int:

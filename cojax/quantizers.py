@@ -11,10 +11,14 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from ._checks import CojaxInputError, check_number, floating, is_concrete, whole_number
+from ._shown import named
 
 
 class Quantizer(eqx.Module):
     """A map of every number of a message to a coarser one."""
+
+    def __repr__(self) -> str:
+        return named(self)
 
     @abc.abstractmethod
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from . import _tree
 from ._checks import CojaxInputError
+from ._shown import shown
 from .problems import Decision, Problem
 
 
@@ -22,6 +23,8 @@ class Trace(NamedTuple):
     gradient: Float[Array, "*c"]  # largest entry of the mean over nodes of the params gradient
     bits: Float[Array, "*c"]  # told so far by one node to one neighbour
     saturated: Int[Array, "*c"]  # numbers so far, of all nodes, beyond the outermost level of their quantizer
+
+    __repr__ = shown
 
 
 def standard(problem: Problem, x: Decision, state: Any) -> Trace:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Int
 from ._checks import CojaxInputError, is_concrete
 from ._tree import Tree
 from .edges import Along
+from .endings import tally
 from .loop import Solution, State, advance, init, scan, seen, solve
 from .problems import Decision
 from .progress import Progress
@@ -30,11 +31,26 @@ PARTS = ("problem", "network", "method", "start")
 
 
 class Sweep(NamedTuple):
-    """What `sweep` returns: the grid of runs, and their solutions with the axes of the grid first."""
+    """What `sweep` returns: the grid of runs, and their solutions with the axes of the grid first.
+
+        runs = cojax.sweep(build, step_size=[0.01, 0.03, 0.1], seed=range(5), num_steps=2000, every=20)
+        runs.solution.trace.cost         # (3, 5, 100): by step size, seed and look
+        runs.solution.x.cpu[2, 0]        # (n,): the shares of step size 0.1 and seed 0
+        runs.to_xarray().cost.mean("seed")  # the same with labels
+        numpy.savez("runs.npz", **runs.arrays())
+
+    The solution is differentiable in the arrays that `build` closes over, as that of `solve`; axes and step are not.
+    """
 
     axes: dict[str, np.ndarray]  # the values of every axis, or their positions where they are no numbers or names
-    solution: Solution  # every array has one leading axis per entry of `axes`
-    step: Int[Array, " c"]  # steps done at every row of the trace
+    solution: Solution  # as of `solve`; every array has one leading axis per entry of `axes`, in their order
+    step: Int[Array, " c"]  # steps done at every row of the trace, the last axis but those of a record itself
+
+    def __repr__(self) -> str:
+        grid = " x ".join(f"{len(values)} {name}" for name, values in self.axes.items())
+        return (
+            f"Sweep({grid}; {tally(self.solution.status)})" if is_concrete(self.solution.status) else f"Sweep({grid})"
+        )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Axes, decisions, status and trace by name, for `numpy.savez(path, **sweep.arrays())`."""

@@ -10,6 +10,7 @@ LAYERS = [
     {
         "_checks",
         "_files",
+        "_shown",
         "_layout_checks",
         "_tree",
         "_grid",
@@ -24,7 +25,7 @@ LAYERS = [
     {"lossy", "intermittent", "networks", "sharding", "checkpoints", "unions"},
     {"faults", "schedules", "checksums", "books", "ledger"},
     {"methods"},
-    {"records", "progress", "status", "theory", "transfers"},
+    {"records", "progress", "status", "endings", "theory", "transfers"},
     {"loop", "optimum", "defaults", "default_learners", "rivals"},
     {"pieces", "tolerances", "rejoining"},
     {"graphs", "tables", "datasets", "plots", "comparisons", "sweeps", "default_allocators", "tuning"},

@@ -6,10 +6,11 @@ import msgspec
 import numpy as np
 
 from .._checks import CojaxInputError
+from ..endings import ENDS
 from .outcome import Outcome
 from .plans import Plan, write_plan
 from .sheets import write_csv
-from .words import ENDS, at_bounds
+from .words import at_bounds
 
 MOST_ROWS = 60  # on a terminal; allocation.csv has all nodes
 

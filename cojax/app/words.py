@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
+from ..endings import ENDS as ENDS
 from ..plots.numerals import DASH, number, of_bytes
 from .outcome import Learned, Outcome
 
@@ -13,19 +14,6 @@ MODELS = {
     "logistic": "a logistic regression",
     "softmax": "a softmax classifier",
     "least_squares": "a linear regression",
-}
-# How a run ended, by the name of its `cojax.Status`, and what to do about it.
-ENDS = {
-    "CONVERGED": "settled to rounding",
-    "CONVERGED_REDUCED": "came close and was still coming closer: give it more steps",
-    "OUT_OF_STEPS": "took all its steps: give it more",
-    "STALLED": "came no closer for half of its steps: round less on the link, or take another method",
-    "LIMIT_CYCLE": "went up and down for half of its steps: take smaller step sizes, or another method",
-    "DIVERGED": "diverged: take smaller step sizes",
-    "NOT_FINITE": "diverged until numbers overflowed: take smaller step sizes",
-    "INFEASIBLE": "lost the budget: report it, for this should not happen",
-    "DISCONNECTED": "had links that never connected all nodes: give the network more of them, or fewer losses",
-    "INTERRUPTED": "was interrupted: --resume goes on",
 }
 
 

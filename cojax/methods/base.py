@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 
 from .._checks import check_number
+from .._shown import named
 from .._tree import Tree
 from ..edges import Along, Weigh
 
@@ -17,6 +18,9 @@ class Method(eqx.Module):
     """
 
     adds_flow: ClassVar[bool] = True  # whether shares change by the flow alone, so that it may sum to what arrives
+
+    def __repr__(self) -> str:
+        return named(self)
 
     def at(self, k: Any) -> "Method":
         """The method in force at step `k`: this one, unless its numbers change by step, as those of `Scheduled` do."""

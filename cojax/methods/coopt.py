@@ -15,8 +15,17 @@ class CoOptState(NamedTuple):
 class CoOpt(Method):
     """Any learner beside any allocator, both methods: one gradient and one exchange a step serve both.
 
+        method = cojax.CoOpt(learn=cojax.DIGing(0.05, mixing=0.5), allocate=cojax.Laplacian(0.1))
+        jax.grad(final_cost)(method).learn.step_size  # every number of both halves is differentiable
+
     Each half sees its own part of the joint gradient, so a cost that couples params and cpu is optimised jointly.
 
+    Fields:
+        learn: the method that moves `Decision.params` (n, ...): DIGing, NIDS, ...; `Hold()`, which moves nothing, by
+            default.
+        allocate: the method that moves `Decision.cpu` (n,) or (n, r): Laplacian, Nesterov, ...; `Hold()` by default.
+
+    `cojax.default` chooses both and the link between them. Raises `CojaxInputError` for a half that is no method.
     Source: arXiv 2510.25176 for the pair DIGing and Laplacian.
     """
 

@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from .._checks import CojaxInputError
+from .._shown import shown
 from .._tree import Tree
 from ..problems import Decision, Problem
 from . import prices
@@ -27,6 +28,8 @@ class Allocation(NamedTuple):
     price: Float[Array, "*r"]  # cost of one more unit of budget
     floor_rent: Float[Array, "n *r"]  # >= 0: cost of raising a lower bound by one unit; 0 off the bound
     capacity_rent: Float[Array, "n *r"]  # >= 0: saving from raising an upper bound by one unit; 0 off the bound
+
+    __repr__ = shown
 
 
 def allocate(problem: Problem, params: Tree = None) -> Allocation:

@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from .. import _grid, _tree
+from .._shown import shown
 from .._tree import Tree
 from ..problems import Decision, Problem
 from ..records import disagreement, overload
@@ -40,6 +41,8 @@ class Certificate(NamedTuple):
     gradient: Float[Array, ""]  # norm of the mean over nodes of the params gradient, at the mean params
     price: Float[Array, "*r"]  # of one unit of budget, as the marginal costs at this decision reveal it
     sizes: Sizes
+
+    __repr__ = shown
 
 
 def certificate(problem: Problem, x: Decision) -> Certificate:

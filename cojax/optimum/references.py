@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from .._checks import CojaxInputError, check_number, is_concrete
+from .._shown import shown
 from .._tree import Tree
 from ..problems import Decision, Problem
 from . import prices
@@ -34,6 +35,8 @@ class Reference(NamedTuple):
     price: Float[Array, "*r"] | None
     allocation: Allocation | None
     certificate: Certificate
+
+    __repr__ = shown
 
 
 class Point(NamedTuple):

@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from .._checks import CojaxInputError, check_number, whole_number
+from .._shown import shown
 from ..layouts import Network
 from ..links import Quantized
 from ..methods import Method
@@ -31,15 +32,28 @@ class History(NamedTuple):
     score: Float[np.ndarray, " u"]  # mean over the held-out instances, inflated or not; NaN where they were not run
     rejected: Bool[np.ndarray, " u"]  # not finite, or far above the least loss: undone, and later updates halved
 
+    __repr__ = shown
+
 
 class Tuning(NamedTuple):
-    """What `tune` returns."""
+    """What `tune` returns.
 
-    method: Method
-    network: Network
+        tuning = cojax.tune(problems, network, method, starts, what=["learn.step_size"], num_steps=500)
+        print(tuning)                             # the numbers found, and the scores before and after
+        solution = cojax.solve(problem, tuning.network, tuning.method, start, num_steps=500)
+
+    Scores are the objective's, the smaller the better: steps to its target for `Area`, the default, and for `Rounds`,
+    bits for `Bits`, log10 of the last gap for `Final`. Method and network are differentiable as any others; scores and
+    history are plain numbers.
+    """
+
+    method: Method  # what was given, with the numbers that scored best
+    network: Network  # the same, with its weights and its link where these were tuned
     before: float  # the objective's score of what was given, mean over the held-out instances
     after: float  # that of what is returned: never larger
-    history: History
+    history: History  # one row an update
+
+    __repr__ = shown
 
 
 def tune(
