@@ -44,7 +44,8 @@ class Course(NamedTuple):
     overload: Float[np.ndarray, " c"]  # largest distance of a share from its bounds
     seconds_per_step: float  # compile time apart
 
-    __repr__ = shown
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 def compare(

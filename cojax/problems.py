@@ -30,7 +30,8 @@ class Decision(NamedTuple):
     params: Tree = None  # the model copy of every node: any pytree of floats, (n, ...) in every leaf
     cpu: Any = None  # the CPU share: (n,), or (n, r) for r kinds of resource; in the unit of the budget
 
-    __repr__ = shown
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 class Problem(eqx.Module):
@@ -92,12 +93,8 @@ class Problem(eqx.Module):
     def __repr__(self) -> str:
         try:
             facts = [f"{self.num_nodes} nodes", f"cost={shown(self.cost)}", f"data={shapes(self.data)}"]
-            ends = [self.lower, self.upper]
-            free = [
-                name
-                for name, end in zip(("lower", "upper"), ends, strict=True)
-                if is_concrete(end) and np.isinf(end).all()
-            ]
+            ends = {"lower": self.lower, "upper": self.upper}
+            free = [name for name, end in ends.items() if is_concrete(end) and np.isinf(np.asarray(end, float)).all()]
         except Exception:  # half made, or a tree of a problem's shape with other leaves
             return named(self)
         return named(self, *facts, leave_out=("cost", "data", "stages", "draws", "batch", *free))

@@ -24,7 +24,8 @@ class Trace(NamedTuple):
     bits: Float[Array, "*c"]  # told so far by one node to one neighbour
     saturated: Int[Array, "*c"]  # numbers so far, of all nodes, beyond the outermost level of their quantizer
 
-    __repr__ = shown
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 def standard(problem: Problem, x: Decision, state: Any) -> Trace:

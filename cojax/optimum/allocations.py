@@ -29,7 +29,8 @@ class Allocation(NamedTuple):
     floor_rent: Float[Array, "n *r"]  # >= 0: cost of raising a lower bound by one unit; 0 off the bound
     capacity_rent: Float[Array, "n *r"]  # >= 0: saving from raising an upper bound by one unit; 0 off the bound
 
-    __repr__ = shown
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 def allocate(problem: Problem, params: Tree = None) -> Allocation:

@@ -42,7 +42,8 @@ class Certificate(NamedTuple):
     price: Float[Array, "*r"]  # of one unit of budget, as the marginal costs at this decision reveal it
     sizes: Sizes
 
-    __repr__ = shown
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 def certificate(problem: Problem, x: Decision) -> Certificate:

@@ -36,7 +36,8 @@ class Reference(NamedTuple):
     allocation: Allocation | None
     certificate: Certificate
 
-    __repr__ = shown
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 class Point(NamedTuple):

@@ -32,7 +32,8 @@ class History(NamedTuple):
     score: Float[np.ndarray, " u"]  # mean over the held-out instances, inflated or not; NaN where they were not run
     rejected: Bool[np.ndarray, " u"]  # not finite, or far above the least loss: undone, and later updates halved
 
-    __repr__ = shown
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 class Tuning(NamedTuple):
@@ -53,7 +54,8 @@ class Tuning(NamedTuple):
     after: float  # that of what is returned: never larger
     history: History  # one row an update
 
-    __repr__ = shown
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 def tune(
