@@ -13,7 +13,7 @@ from .status import Status
 
 # Of the run that ended so, and what to do about it.
 ENDS = {
-    "CONVERGED": "settled, to half of the digits that it computes in",
+    "CONVERGED": "settled to half of the digits that it computes in",
     "CONVERGED_REDUCED": "came close and was still coming closer: give it more steps",
     "OUT_OF_STEPS": "took all its steps: give it more",
     "STALLED": "came no closer for half of its steps: round less on the link, or take another method",

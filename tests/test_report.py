@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cojax._checks import CojaxInputError
-from cojax.app import meanings, words
+from cojax.app import meanings, report, words
 from cojax.app.outcome import Learned, Outcome
 from cojax.app.report import write_report
 from cojax.app.worth import Worth
@@ -183,6 +183,28 @@ def test_the_first_screen_says_what_was_decided_what_it_costs_and_whether_that_i
     assert all(text in page.text for text in ("What was decided", "What it costs", why))
 
 
+def test_the_cost_to_remember_is_that_of_the_shares_to_use_beside_the_least_possible():
+    def tile(**changes):
+        return next(tile for tile in words.key_numbers(outcome(**changes)) if tile.label == "Cost")
+
+    assert tile().value == "1.0001" and tile().note.endswith("0.01\u00a0% above the least possible within the bounds")
+    assert tile(exact_cost=1.0).note == "of the shares to use: the least possible within the bounds"
+
+
+def test_the_map_shows_the_shares_to_use(monkeypatch):
+    drawn, draw = [], report.plots.network
+    monkeypatch.setattr(report.plots, "network", lambda edges, cpu, **rest: drawn.append(cpu) or draw(edges, cpu))
+    report._pictures(outcome())
+    np.testing.assert_array_equal(drawn[0], outcome().exact_cpu)
+
+
+def test_the_bound_of_the_cost_and_the_tolerance_of_all_checks_have_names_of_their_own():
+    judged = outcome().exact_certificate | {"gap": 3e-9, "worst": 2e-5}
+    why = words.answers(outcome(exact_certificate=judged))[2][1]
+    assert "Cost gap: for convex costs no other shares within the bounds are cheaper by more than 3 \u00d7 10⁻⁹" in why
+    assert "Largest relative error of all checks: 2 \u00d7 10⁻⁵, of the 0.001 allowed" in why
+
+
 def test_what_soft_bounds_did_is_said_also_where_they_did_nothing():
     assert "1 of 4 shares ended beyond a bound, by 0.01 CPU units at most" in words.soft(outcome())
     assert "no share passed a bound" in words.soft(outcome(cpu=outcome().exact_cpu))
@@ -249,7 +271,9 @@ def test_the_model_is_held_against_the_centralised_one(changes, said):
 
 def test_a_cost_below_the_optimum_is_said_with_its_reason():
     text = " ".join(words.lead(outcome()))
-    assert "cost 0.99, 1\u00a0% below the optimum of 1; bounds are soft" in text
+    assert (
+        "cost 0.99, 1\u00a0% below the optimum of 1. Nothing within the bounds is that cheap: bounds are soft" in text
+    )
     assert "a share ended 0.01 CPU units beyond one" in text
     inside = outcome(cpu=outcome().exact_cpu, cost=1.01)
     assert "1\u00a0% above the optimum of 1, and every one is within its bounds" in " ".join(words.lead(inside))

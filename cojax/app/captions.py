@@ -24,20 +24,21 @@ def picture(name: str, outcome: Outcome) -> tuple[str, str, str]:
     return {
         "network": (
             "Who gets what",
-            f"The larger a node, the larger its share; the darker, the more of its upper bound is in use.{turns}",
-            f"Network of {size}, drawn with the shares of the run; {extremes}.",
+            "The exact shares, those to use. The larger a node, the larger its share; the darker, the more of its "
+            f"upper bound is in use.{turns}",
+            f"Network of {size}, drawn with the exact shares; {extremes}.",
         ),
         "convergence": (
             "How the run got there",
-            "Curves should fall; shares beyond soft bounds level off where the penalty holds them. The distance of the "
-            f"total from the budget {total}.",
+            "Curves should fall; shares beyond soft bounds level off where the penalty holds them, and the cost where "
+            f"these leave it. The distance of the total from the budget {total}.",
             f"Curves over {words.steps(outcome)} steps: models apart {ends}; cost ends "
             f"{words.beside_optimum(outcome.cost, outcome.reference_cost)}; total minus budget {total}.",
         ),
         "shares": (
             "Shares between their bounds",
-            f"Dots should sit on the marks of the optimum; no share is further than {number(outcome.overload, 2)} CPU "
-            "units beyond a bound.",
+            "Dots are the run's shares, marks the exact ones, on which they should sit; no dot is further than "
+            f"{number(outcome.overload, 2)} CPU units beyond a bound.",
             f"One row per node with its bounds, its share in the run and in the optimum; {extremes}.",
         ),
         "prices": (

@@ -88,7 +88,7 @@ def _pictures(outcome: Outcome) -> list[Picture]:
     places = np.array([known[name] for name in outcome.names]) if set(outcome.names) <= set(known) else None
     upper = outcome.upper if np.isfinite(outcome.upper).all() else None
     axes = {
-        "network": plots.network(outcome.edges, outcome.cpu, upper=upper, names=outcome.names, positions=places),
+        "network": plots.network(outcome.edges, outcome.exact_cpu, upper=upper, names=outcome.names, positions=places),
         "convergence": plots.convergence(outcome.trace, outcome.reference_cost),
         "shares": plots.shares(
             outcome.cpu[order],

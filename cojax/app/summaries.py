@@ -129,6 +129,7 @@ def _table(outcome: Outcome) -> list[str]:
 
 def _totals(outcome: Outcome, steps: int) -> list[tuple[str, str]]:
     worst, worst_run = outcome.exact_certificate["worst"], outcome.run_certificate["worst"]
+    gap = outcome.exact_certificate["gap"]
     more = outcome.exact_cost - outcome.reference_cost
     over = f"soft in the run, which ends up to {outcome.overload:.3g} beyond one; the column share keeps all of them"
     if outcome.overload == 0:
@@ -158,8 +159,12 @@ def _totals(outcome: Outcome, steps: int) -> list[tuple[str, str]]:
     ]
     return [
         *lines,
-        ("certificate", f"{verdict}: {worst:.1e} for the column share, {worst_run:.1e} for what the run minimises"),
-        ("", f"(largest relative error; {outcome.tolerance:g} allowed); the run {ENDS[outcome.status]}"),
+        ("cost gap", f"for convex costs no shares within the bounds are cheaper by more than {gap:.1e}"),
+        (
+            "certificate",
+            f"{verdict}: largest relative error of all checks {worst:.1e}, of {outcome.tolerance:g} allowed;",
+        ),
+        ("", f"{worst_run:.1e} for what the run minimises; the run {ENDS[outcome.status]}"),
     ]
 
 

@@ -17,6 +17,10 @@ MODELS = {
 }
 
 
+# Costs that differ by a smaller part are told as one.
+SAME = 1e-9
+
+
 class Tile(NamedTuple):
     """One number to remember, with what it is and what to hold it against."""
 
@@ -68,14 +72,15 @@ def _costs(outcome: Outcome) -> str:
 def _proof(outcome: Outcome) -> str:
     ended = f"The run of the nodes {ENDS[outcome.status]} ({outcome.status})."
     if outcome.certified:
-        gap = number(outcome.exact_certificate["gap"], 2)
+        gap, worst = (number(outcome.exact_certificate.get(name, np.nan), 2) for name in ("gap", "worst"))
         return (
-            "Checked from the data alone, whoever computed it: for convex costs no other shares within the bounds are "
-            f"cheaper by more than {gap}. {ended}"
+            "Checked from the data alone, whoever computed it. Cost gap: for convex costs no other shares within the "
+            f"bounds are cheaper by more than {gap}. Largest relative error of all checks: {worst}, of the "
+            f"{outcome.tolerance:g} allowed. {ended}"
         )
     exact = outcome.exact_certificate.get("worst", np.nan)
     part = "the shares to use pass, the run of the nodes does not" if exact <= outcome.tolerance else "see Certificate"
-    return f"At least one number is further off than the {number(outcome.tolerance)} allowed: {part}. {ended}"
+    return f"At least one number is further off than the {outcome.tolerance:g} allowed: {part}. {ended}"
 
 
 def lead(outcome: Outcome) -> list[str]:
@@ -120,6 +125,16 @@ def beside_optimum(cost: float, optimum: float) -> str:
     return f"{size} {'above' if gap > 0 else 'below'} the optimum of {number(optimum, 5)}"
 
 
+def over_least(outcome: Outcome) -> str:
+    """What the shares to use cost beyond the least there is within the bounds, relative to it where that is not 0."""
+    least = outcome.reference_cost
+    more = (outcome.exact_cost - least) / (abs(least) or 1.0)
+    if more <= SAME:
+        return "the least possible within the bounds"
+    above = f"{number(100 * more, 2)}\u00a0%" if least else number(more, 2)
+    return f"{above} above the least possible within the bounds"
+
+
 def steps(outcome: Outcome) -> str:
     return number(np.max(outcome.trace.step, initial=0), 9)
 
@@ -133,14 +148,17 @@ def _total(outcome: Outcome) -> str:
 
 
 def _cost(outcome: Outcome) -> str:
-    what = "Their shares cost" if outcome.learned is None else "Their shares and their model cost"
-    run = f"{what} {number(outcome.cost, 5)}, {beside_optimum(outcome.cost, outcome.reference_cost)}"
+    what = "their shares cost" if outcome.learned is None else "their shares and their model cost"
+    run = (
+        f"Where the run ended, {what} {number(outcome.cost, 5)}, {beside_optimum(outcome.cost, outcome.reference_cost)}"
+    )
     if outcome.overload == 0:
         return f"{run}, and every one is within its bounds."
+    why = ". Nothing within the bounds is that cheap" if outcome.cost < outcome.reference_cost else ""
     return (
-        f"{run}; bounds are soft while they negotiate, and a share ended {number(outcome.overload, 2)} CPU units "
-        f"beyond one{_softness(outcome)}. The exact allocation beside it keeps all bounds, costs "
-        f"{number(outcome.exact_cost, 5)}, and is the one to use."
+        f"{run}{why}: bounds are soft while the nodes negotiate, and a share ended {number(outcome.overload, 2)} CPU "
+        f"units beyond one{_softness(outcome)}. The exact shares keep all bounds, cost "
+        f"{number(outcome.exact_cost, 5)}, and are the ones to use."
     )
 
 
@@ -205,15 +223,15 @@ def _saturated(outcome: Outcome) -> list[str]:
 
 def key_numbers(outcome: Outcome) -> list[Tile]:
     """The numbers to remember."""
-    gap = outcome.cost - outcome.reference_cost
-    relative = 100 * gap / abs(outcome.reference_cost) if outcome.reference_cost else gap
-    sign = "+" if gap > 0 else ""
-    unit = "\u00a0%" if outcome.reference_cost else ""
     off, told = number(outcome.imbalance, 2), of_bytes(float(np.max(outcome.trace.bits, initial=0)))
     tiles = [
-        Tile("Cost vs optimum", f"{sign}{number(relative, 2)}{unit}", f"{number(outcome.cost, 5)} in the run"),
+        Tile("Cost", number(outcome.exact_cost, 5), f"of the shares to use: {over_least(outcome)}"),
         Tile("Total off budget", off, f"the most at any of {steps(outcome)} steps"),
-        Tile("Beyond a bound", number(outcome.overload, 2), "CPU units in the run; 0 in the exact allocation"),
+        Tile(
+            "Bounds passed",
+            number(outcome.overload, 2),
+            "CPU units at most where the run ended; 0 by the shares to use",
+        ),
         Tile("Price", number(outcome.price, 4), "cost of one more unit of budget"),
         Tile("Traffic", told, "from each node to each neighbour, in the whole run"),
         Tile("Time", f"{number(outcome.seconds.get('total', np.nan), 2)}\u00a0s", _seconds(outcome)),
