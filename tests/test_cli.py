@@ -364,10 +364,35 @@ def test_a_contest_prints_and_writes_a_row_per_method(command, tmp_path):
     assert ran.code == 0, ran.err
     rows = ran.rows("share.csv")
     assert [row["method"] for row in rows] == ["Laplacian", "Nesterov"]
-    assert all(float(row["final gap"]) < 1e-6 and row["all-time feasible"] == "yes" for row in rows)
+    assert all(float(row["final gap"]) < 1e-6 and row["all-time feasible (total)"] == "yes" for row in rows)
     assert not (ran.folder / "learn.csv").exists()  # there is no model to learn
     assert (ran.folder / "share-over-bits.png").stat().st_size > 5000
     assert "Nesterov" in ran.out
+
+
+def test_a_contest_says_what_its_methods_ran_with_and_why_momentum_gains_nothing_over_changing_graphs(
+    command, tmp_path
+):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(CONTEST)
+    still = command("compare", plan, "--methods", "Laplacian", "Nesterov")
+    assert "Ran with, computed from the theory:\n  Laplacian(step_size=" in still.out and "momentum" not in still.err
+    plan.write_text(CONTEST.replace("steps = 400", "steps = 80").replace("[graph]", "[graph]\nloss = 0.1"))
+    lossy = command("compare", plan, "--methods", "Laplacian", "Nesterov")
+    assert "Nesterov ran with momentum 0.5" in lossy.err and "about as fast as Laplacian" in lossy.err
+    long, short = (float(part.split(",")[0].split(")")[0]) for part in lossy.out.split("step_size=")[1:])
+    assert short == pytest.approx(long / 2, rel=1e-3)  # told to four digits
+
+
+def test_a_plan_says_where_its_results_go_before_and_after(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text(CONTEST.replace("steps = 400", "steps = 40\ntolerance = 1e-9"))
+    for begun in (f"starts anew, for there is no {tmp_path}", f"goes on from {tmp_path}"):
+        assert main(["plan", "mine.toml", "--resume"]) == 3
+        said = capsys.readouterr()
+        assert begun in said.err and f"results go to {tmp_path / 'mine-result'};" in said.err
+        assert f"Written to {tmp_path / 'mine-result'}:" in said.out
+        assert f"the run is kept in {tmp_path / 'mine-result' / 'checkpoint.npz'}" in said.err
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones(command, tmp_path):
@@ -384,7 +409,7 @@ def test_a_budget_of_messages_and_a_rival_in_a_contest(command, tmp_path):
     assert ran.code == 0, ran.err
     rows = ran.rows("share.csv")
     assert [row["method"] for row in rows] == ["HeavyBall", "mirror_extra"]
-    assert rows[0]["all-time feasible"] == "yes" and rows[1]["all-time feasible"] == "no"
+    assert rows[0]["all-time feasible (total)"] == "yes" and rows[1]["all-time feasible (total)"] == "no"
 
 
 def test_a_method_for_directed_graphs_is_refused_with_the_one_that_it_is(command, tmp_path):

@@ -149,7 +149,12 @@ def _carried_out(command: Demo | Plan | Compare) -> int:
 
 
 def _folder(command: Plan | Compare, ending: str) -> Path:
-    return Path(f"{command.file.stem}-{ending}") if command.out is None else command.out
+    """Where results go; said beforehand where nobody said it."""
+    if command.out is not None:
+        return command.out
+    out = Path(f"{command.file.stem}-{ending}").resolve()
+    print(f"cojax: note: results go to {out}; --out names another folder.", file=sys.stderr)
+    return out
 
 
 def _say_notes(case: Any) -> None:
@@ -177,7 +182,7 @@ def _scaled(command: Scale) -> int:
             f"cojax: note: load {busy['load_average']:g} on {busy['cores']} cores; times are too long", file=sys.stderr
         )
     scale.write_files(command.out, found)
-    print(f"\nWritten to {command.out}: scale.csv, scale.json with the machine, and the picture scale.png.")
+    print(f"\nWritten to {command.out.resolve()}: scale.csv, scale.json with the machine, and the picture scale.png.")
     return CERTIFIED
 
 
@@ -185,12 +190,12 @@ def _contest(case: Any, out: Path, asked: Compare) -> int:
     from . import contest
 
     _say_notes(case)
-    courses, notes = contest.contest(case, asked.methods, asked.kilobits)
-    for note in notes:
+    found = contest.contest(case, asked.methods, asked.kilobits)
+    for note in found.notes:
         print(f"cojax: note: {note}", file=sys.stderr)
-    print(contest.text(courses, case.plan.cpu.budget))
-    contest.write_files(out, courses, case.plan.cpu.budget)
-    print(f"\nWritten to {out}: a table (CSV) for each half, and pictures over steps and over bits.")
+    print(contest.text(found, case.plan.cpu.budget))
+    contest.write_files(out, found.courses, case.plan.cpu.budget)
+    print(f"\nWritten to {out.resolve()}: a table (CSV) for each half, and pictures over steps and over bits.")
     return CERTIFIED
 
 
@@ -198,9 +203,11 @@ def _run(case: Any, out: Path, progress: Any, resume: bool = False) -> int:
     from . import report, runs, summaries
 
     _say_notes(case)
+    out = out.resolve()
     checkpoint = out / CHECKPOINT
-    if resume and not checkpoint.exists():
-        print(f"cojax: note: {out} holds no checkpoint to resume: the run starts anew.", file=sys.stderr)
+    begun = f"goes on from {checkpoint}" if checkpoint.exists() else f"starts anew, for there is no {checkpoint}"
+    if resume:
+        print(f"cojax: note: the run {begun}.", file=sys.stderr)
     if not resume and checkpoint.exists():
         checkpoint.unlink()
     warnings.filterwarnings("ignore", "The checkpoint", RuntimeWarning)  # said below
@@ -226,6 +233,9 @@ def _code(outcome: Any, checkpoint: Path) -> int:
     if not outcome.saved:
         print(f"cojax: note: {checkpoint} could not be written while the run went on.", file=sys.stderr)
     if not outcome.certified:
+        if checkpoint.exists():
+            again = "cojax plan FILE.toml --resume, with more $.steps in the file, goes on from there"
+            print(f"cojax: note: not certified yet; the run is kept in {checkpoint}: {again}.", file=sys.stderr)
         return NOT_CERTIFIED
     checkpoint.unlink(missing_ok=True)
     return CERTIFIED if outcome.saved else NOT_SAVED
@@ -238,5 +248,5 @@ def _hourly(plan: Any, out: Path) -> int:
     found = hours.hourly(plan)
     print(hourly_files.text(found))
     hourly_files.write_files(out, found)
-    print(f"Written to {out}: hours.csv, nodes.csv, shares.csv, hours.json, hours.png, rents.png, plan.toml.")
+    print(f"Written to {out.resolve()}: hours.csv, nodes.csv, shares.csv, hours.json, hours.png, rents.png, plan.toml.")
     return CERTIFIED if found.solved.certified.all() else NOT_CERTIFIED

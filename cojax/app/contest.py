@@ -3,14 +3,15 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from .. import comparisons, plots, rivals
 from .._checks import CojaxInputError
 from ..comparisons import Course
-from ..defaults import tuned
-from ..methods import CoOpt, Method
+from ..defaults import CAUTIOUS_MOMENTUM, tuned
+from ..methods import CoOpt, Hold, Method
 from ..optimum import reference
 from .cases import Case
 from .rosters import ALLOCATORS, LEARNERS, found, known, shown
@@ -19,8 +20,16 @@ from .runs import as_run
 Field = dict[str, Method | rivals.Rival]
 
 
-def contest(case: Case, names: Sequence[str], kilobits: float | None) -> tuple[dict[str, dict[str, Course]], list[str]]:
-    """Every named method, or all, by the half that it decides, "learn" and "share"; and why some are left out.
+class Contest(NamedTuple):
+    """What every method came to, by the half that it decides, "learn" and "share"."""
+
+    courses: dict[str, dict[str, Course]]
+    fields: dict[str, Field]  # what ran, with its numbers
+    notes: list[str]  # what is left out, and what runs with cautious numbers
+
+
+def contest(case: Case, names: Sequence[str], kilobits: float | None) -> Contest:
+    """Every named method, or all.
 
     Each half runs alone, which changes nothing: the cost of a plan is a plain sum. Raises `CojaxInputError` for a name
     that is no method, and for a named method that cannot run here; of all methods those are left out with a note.
@@ -41,11 +50,24 @@ def contest(case: Case, names: Sequence[str], kilobits: float | None) -> tuple[d
     bits = None if kilobits is None else 1000.0 * kilobits
     settings = {"optimum": best, "num_steps": case.plan.steps, "every": case.plan.every, "bits": bits}
     problem, network = case.problem, case.wiring.network
-    return {
-        half: comparisons.compare(problem, network, field, case.start, **settings)
-        for half, field in fields.items()
-        if field
-    }, notes
+    fields = {half: field for half, field in fields.items() if field}
+    courses = {
+        half: comparisons.compare(problem, network, field, case.start, **settings) for half, field in fields.items()
+    }
+    return Contest(courses, fields, notes + _cautions(fields.get("share", {})))
+
+
+def _cautions(field: Field) -> list[str]:
+    """Why methods with momentum are no faster than the one without, where they are not."""
+    momenta = {name: getattr(getattr(method, "allocate", None), "momentum", None) for name, method in field.items()}
+    slowed = [name for name, momentum in momenta.items() if momentum == CAUTIOUS_MOMENTUM]
+    if not slowed:
+        return []
+    return [
+        f"{', '.join(slowed)} ran with momentum {CAUTIOUS_MOMENTUM:g} and a step shorter by what that adds, so about "
+        "as fast as Laplacian: where graphs change, or a cost does not curve, theory knows no better momentum. "
+        "cojax.default_allocator searches one over a turn of the graphs."
+    ]
 
 
 def _ready(case: Case, name: str) -> Method | rivals.Rival:
@@ -57,16 +79,23 @@ def _ready(case: Case, name: str) -> Method | rivals.Rival:
     return rivals.rival(name, problem, network, start)
 
 
-def text(courses: dict[str, dict[str, Course]], budget: float) -> str:
-    """Two tables for each half: how fast its methods are, and what they keep and leave."""
+def text(found: Contest, budget: float) -> str:
+    """For each half a table of how fast its methods are, one of what they keep and leave, and their numbers."""
     titles = {"learn": "Learners, by the gap of the mean model", "share": "Allocators, by the gap of the shares"}
     parts = []
-    for half, field in courses.items():
-        rows = comparisons.table(field, half, budget)
+    for half, courses in found.courses.items():
+        rows = comparisons.table(courses, half, budget)
         fast = 1 + 3 * len(comparisons.GAPS)
         kept = [row[:1] + row[fast:] for row in rows]
         parts += [f"{titles[half]}\n{comparisons.aligned([row[:fast] for row in rows])}", comparisons.aligned(kept)]
+        parts.append("\n".join(["Ran with, computed from the theory:", *_numbers(found.fields[half])]))
     return "\n\n".join(parts)
+
+
+def _numbers(field: Field) -> list[str]:
+    """Every method of cojax with its numbers; a rival keeps its own to itself."""
+    halves = [(method.learn, method.allocate) for method in field.values() if isinstance(method, CoOpt)]
+    return [f"  {half}" for pair in halves for half in pair if not isinstance(half, Hold)]
 
 
 def write_files(folder: Path, courses: dict[str, dict[str, Course]], budget: float) -> None:
