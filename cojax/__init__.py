@@ -20,6 +20,7 @@ from .comparisons import Course as Course
 from .comparisons import compare as compare
 from .default_allocators import default_allocator as default_allocator
 from .default_learners import default_learner as default_learner
+from .default_pairs import default as default
 from .defaults import tuned as tuned
 from .faults import Corrupted as Corrupted
 from .faults import Delayed as Delayed

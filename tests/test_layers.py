@@ -28,7 +28,7 @@ LAYERS = [
     {"records", "progress", "status", "endings", "theory", "transfers"},
     {"loop", "optimum", "defaults", "default_learners", "rivals"},
     {"pieces", "tolerances", "rejoining"},
-    {"graphs", "tables", "datasets", "plots", "comparisons", "sweeps", "default_allocators", "tuning"},
+    {"graphs", "tables", "datasets", "plots", "comparisons", "sweeps", "default_allocators", "default_pairs", "tuning"},
     {"app"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

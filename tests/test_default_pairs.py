@@ -1,0 +1,98 @@
+"""One call gives one network and both halves, and such runs end certified, with the total right at every step."""
+
+import jax
+import jax.numpy as jnp
+import networkx as nx
+import numpy as np
+import pytest
+
+import cojax
+from cojax import theory
+
+NODES, PARAMS = 12, 3
+GRAPH = nx.erdos_renyi_graph(NODES, 0.35, seed=1)
+NETWORKS = {
+    "fixed": lambda: cojax.network(GRAPH),
+    "lossy": lambda: cojax.Lossy(cojax.network(GRAPH), 0.3, key=3),
+    "switching": lambda: cojax.network(cojax.graphs.switching(GRAPH, 3, seed=0)),
+    "switching and lossy": lambda: cojax.Lossy(cojax.network(cojax.graphs.switching(GRAPH, 3, seed=0)), 0.3, key=3),
+}
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """Least squares, and shares whose costs curve up to ten times as much at one node as at another."""
+    random = np.random.default_rng(5)
+    features = jnp.asarray(random.normal(size=(NODES, 12, PARAMS)))
+    targets = features @ jnp.arange(1.0, PARAMS + 1) + jnp.asarray(random.normal(size=(NODES, 12)))
+    demand, capacity = jnp.asarray(random.uniform(1.0, 4.0, NODES)), jnp.asarray(random.uniform(1.0, 10.0, NODES))
+
+    def cost(x, data):
+        features, targets, demand, capacity = data
+        return jnp.mean((features @ x.params - targets) ** 2) / 2 + (x.cpu - demand) ** 2 / (2 * capacity)
+
+    return cojax.Problem(cost, (features, targets, demand, capacity), budget=30.0)
+
+
+@pytest.fixture(scope="module")
+def start(problem):
+    return problem.start(params=jnp.zeros((NODES, PARAMS)))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_both_halves_end_certified_and_the_total_is_right_at_every_step(problem, start, name):
+    network, method = cojax.default(problem, NETWORKS[name](), start)
+    solution = cojax.solve_to(problem, network, method, start, tolerance=1e-6, max_steps=4000, every=500)
+    assert cojax.Status(int(solution.status)) == cojax.Status.CONVERGED
+    assert bool(cojax.is_certified(cojax.certificate(problem, solution.x), 1e-6))
+    assert float(solution.state.imbalance) == 0.0
+    # Least squares by linear algebra: the sum over nodes of means of as many samples each.
+    features, targets = (np.concatenate(np.asarray(part)) for part in problem.data[:2])
+    best = np.linalg.lstsq(features, targets, rcond=None)[0]
+    # The certificate allows gradients of 1e-6 of the largest, whose Hessian is not below a tenth of its norm.
+    np.testing.assert_allclose(np.asarray(solution.x.params), np.broadcast_to(best, (NODES, PARAMS)), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["fixed", "lossy"])
+def test_one_link_rounds_each_half_by_its_own_quantizer(problem, start, name):
+    network, method = cojax.default(problem, NETWORKS[name](), start)
+    solution = cojax.solve(problem, network, method, start, num_steps=10)
+    # Before the first step and after each: three numbers of the model with 2 bits, one marginal cost with 1.
+    assert float(solution.trace.bits[-1]) == 11 * (PARAMS * 2 + 1)
+
+
+def test_weights_fit_the_shares_where_one_graph_stands_and_stay_where_graphs_take_turns(problem, start):
+    kept = NETWORKS["switching"]()
+    network, method = cojax.default(problem, kept, start)
+    np.testing.assert_array_equal(network.weights, kept.weights)
+    assert isinstance(method.allocate, cojax.Laplacian)
+    network, method = cojax.default(problem, NETWORKS["fixed"](), start)
+    alone, allocate = cojax.default_allocator(problem, NETWORKS["fixed"](), start)
+    assert theory.spectrum(network) == theory.spectrum(alone) and isinstance(method.allocate, cojax.Nesterov)
+    assert float(method.allocate.step_size) == float(allocate.step_size)
+
+
+def test_a_half_that_is_not_there_is_left_out(problem, start):
+    model = cojax.Problem(lambda x, data: jnp.sum((x.params - data) ** 2), jnp.arange(12.0).reshape(12, 1))
+    _, method = cojax.default(model, NETWORKS["fixed"](), model.start(params=jnp.zeros((12, 1))))
+    assert isinstance(method.learn, cojax.APAPC) and isinstance(method.allocate, cojax.Hold)
+    shares = cojax.Problem(lambda x, data: data * x.cpu**2, jnp.arange(1.0, 13.0), budget=12.0)
+    _, method = cojax.default(shares, NETWORKS["switching"](), shares.start())
+    assert isinstance(method.allocate, cojax.Nesterov) and isinstance(method.learn, cojax.Hold)
+
+
+def test_every_number_of_a_default_run_is_differentiable(problem, start):
+    network, method = cojax.default(problem, NETWORKS["lossy"](), start)
+
+    def final_cost(method):
+        return cojax.solve(problem, network, method, start, num_steps=20, every=20).trace.cost[-1]
+
+    slopes = jax.grad(final_cost)(method)
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(slopes))
+    assert float(slopes.learn.step_size) != 0 and float(slopes.allocate.step_size) != 0
+
+
+def test_a_directed_network_is_refused_with_a_way_out(problem, start):
+    network = cojax.network(nx.DiGraph([(node, (node + 1) % NODES) for node in range(NODES)]))
+    with pytest.raises(cojax.CojaxInputError, match="default_allocator needs an undirected network"):
+        cojax.default(problem, network, start)
