@@ -62,9 +62,9 @@ def _fields(module: Any) -> dict[str, Any]:
 
 
 def _is_default(field: Any, part: Any) -> bool:
-    """Whether a field is what it would have been unasked; numbers that are differentiable are always told."""
+    """Whether a field is what it would have been unasked; numbers are always told."""
     leaves, kind = jax.tree.flatten(part)
-    if field.default is dataclasses.MISSING or any(isinstance(leaf, float | jax.Array) for leaf in leaves):
+    if field.default is dataclasses.MISSING or any(isinstance(leaf, int | float | jax.Array) for leaf in leaves):
         return False
     return kind == jax.tree.structure(field.default) and leaves == jax.tree.leaves(field.default)
 

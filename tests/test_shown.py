@@ -31,6 +31,12 @@ def test_a_method_is_told_by_its_numbers_to_four_digits():
     assert repr(METHOD) == said
 
 
+def test_defaults_are_left_out_unless_they_are_numbers():
+    assert repr(cojax.Innovation(cojax.AdaptiveQuantizer())).startswith("Innovation(quantizer=AdaptiveQuantizer(bits=")
+    assert repr(cojax.DIGing(0.1)) == "DIGing(step_size=0.1, mixing=1)"
+    assert repr(cojax.Innovation(cojax.OneBitQuantizer(), memory="node")).count("memory") == 0
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_network_counts_the_edges_of_its_graphs_in_every_layout(layout):
     graphs = [RING, nx.circulant_graph(12, [5])]  # 12 edges each, none in common
