@@ -23,12 +23,18 @@ class Change(NamedTuple):
 
     Of a budget that was 400, 20 units more reach node 3 in step 500, and the method spreads them from there; from step
     900 on gradients are those of other data.
+
+    Fields:
+        step: >= 1, counted from the start of the run: in force from the decision after that many steps on.
+        budget: () or (r,), the new total, in the unit of cpu; differentiable afterwards, as a field of `Changing`.
+        node: where what was added to the budget, or taken from it, arrives, 0 ... n-1; None for equal parts, at all.
+        data: shaped as the data of the problem, (n, ...) in every leaf; differentiable afterwards.
     """
 
-    step: int  # >= 1, counted from the start of the run: in force from the decision after that many steps on
-    budget: Any = None  # () or (r,), the new total, in the unit of cpu; differentiable
-    node: int | None = None  # where what was added to the budget, or taken from it, arrives; None: evenly, at all
-    data: Tree = None  # shaped as the data of the problem, (n, ...) in every leaf; differentiable
+    step: int
+    budget: Any = None
+    node: int | None = None
+    data: Tree = None
 
 
 class Changing(Problem):

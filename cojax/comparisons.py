@@ -29,20 +29,30 @@ class Course(NamedTuple):
 
         courses = cojax.compare(problem, network, methods, start, optimum=optimum, num_steps=2000, every=10)
         course = courses["NIDS"]
-        course.step[course.learn_gap <= 1e-6][0]  # the first look at which the gap was a millionth of the first one
+        course.step[course.learn_gap <= 1e-6][0]  # when the gap was first a millionth of that at the start
 
-    Gaps are relative to that of the start (row 0 is 1), so they have no unit, and are measured on the problem that the
-    methods solve, its penalty included. Imbalance and overload are in the unit of cpu.
+    Gaps are relative to that of the start, so row 0 is 1 and they have no unit; they are measured on the problem that
+    the methods solve, its penalty included.
+
+    Fields:
+        step: (c,), steps done: 0, every, 2 every, ...
+        bits: (c,), told so far by one node to one neighbour.
+        learn_gap: (c,), |cost of the mean params, with the best shares, - optimum|, relative.
+        share_gap: (c,), |cost of the shares, with the best params, - optimum|, relative.
+        disagreement: (c,), the largest distance of a params entry from its mean over nodes.
+        imbalance: (c,), the largest |sum of cpu - budget| over all steps so far, in the unit of cpu.
+        overload: (c,), the largest distance of a share from its bounds at that row, in the unit of cpu.
+        seconds_per_step: compile time apart.
     """
 
-    step: Int[np.ndarray, " c"]  # steps done: 0, every, 2 every, ...
-    bits: Float[np.ndarray, " c"]  # told so far by one node to one neighbour
-    learn_gap: Float[np.ndarray, " c"]  # |cost of the mean params, with the best shares, - optimum|
-    share_gap: Float[np.ndarray, " c"]  # |cost of the shares, with the best params, - optimum|
-    disagreement: Float[np.ndarray, " c"]  # largest distance of a params entry from its mean over nodes
-    imbalance: Float[np.ndarray, " c"]  # largest |sum of cpu - budget| over all steps so far
-    overload: Float[np.ndarray, " c"]  # largest distance of a share from its bounds
-    seconds_per_step: float  # compile time apart
+    step: Int[np.ndarray, " c"]
+    bits: Float[np.ndarray, " c"]
+    learn_gap: Float[np.ndarray, " c"]
+    share_gap: Float[np.ndarray, " c"]
+    disagreement: Float[np.ndarray, " c"]
+    imbalance: Float[np.ndarray, " c"]
+    overload: Float[np.ndarray, " c"]
+    seconds_per_step: float
 
     def __repr__(self) -> str:
         return shown(self)

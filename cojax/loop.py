@@ -42,20 +42,28 @@ class Solution(NamedTuple):
     """What `solve` returns; `print` says how the run ended, what it kept, and what to do next.
 
         solution = cojax.solve(problem, network, method, start, num_steps=2000, every=20)
-        solution.x.cpu                           # (n,): who gets how much, in the unit of the budget
-        solution.trace.cost                      # (100,): the cost after 20, 40, ... steps
+        solution.x.cpu  # (n,): who gets how much
+        solution.trace.cost  # (100,): the cost after 20, 40, ... steps
         cojax.Status(int(solution.status)).name  # "CONVERGED", "OUT_OF_STEPS", ...
-        solution = cojax.solve(problem, network, method, solution.state, num_steps=2000)  # goes on, bit for bit
+        more = cojax.solve(problem, network, method, solution.state, num_steps=2000)  # goes on, bit for bit
 
-    The decision, floats of the trace and of the state are differentiable in every array of problem, network, method and
-    start; under `jax.vmap`, and in a `Sweep`, every field has the axes of the runs first.
+    The decision, and the floats of trace and state, are differentiable in every array of problem, network, method and
+    start. Under `jax.vmap`, and in a `Sweep`, every field has the axes of the runs first.
+
+    Fields:
+        x: the last `Decision`, params (n, ...) in every leaf and cpu (n,) or (n, r); nodes in your order.
+        trace: the record of every chunk, stacked: a `cojax.records.Trace` with (num_steps // every,) in every field, or
+            what `record` returned.
+        state: all that the next step needs: give it to `solve` as its start.
+        status: (), the number of a `cojax.Status`, which says how the run ended; not differentiable.
+        certificate: a `Certificate` from `solve_to`, None from `solve`; `cojax.certificate(problem, x)` makes one.
     """
 
-    x: Decision  # the last decision: params (n, ...) in every leaf, cpu (n,) or (n, r); nodes in your order
-    trace: Any  # the record of every chunk, stacked: `cojax.records.Trace` with (num_steps // every,) in every field
-    state: State  # all that the next step needs: give it to `solve` as its start
-    status: Int[Array, ""]  # a `cojax.Status`: how the run ended; not differentiable
-    certificate: Any = None  # of `solve_to`; of any other decision `cojax.certificate(problem, x)`
+    x: Decision
+    trace: Any
+    state: State
+    status: Int[Array, ""]
+    certificate: Any = None
 
     def __repr__(self) -> str:
         return ended(self)

@@ -18,17 +18,21 @@ from ._tree import Tree
 class Decision(NamedTuple):
     """What is decided: at one node inside a cost, stacked over nodes everywhere else.
 
-        def cost(x, data):                             # of one node: x.params (d,), x.cpu ()
+        def cost(x, data):  # of one node: x.params is (d,), x.cpu is ()
             return jnp.sum((x.params - data) ** 2) + x.cpu**2
 
-        start = problem.start(params=jnp.zeros((n, d)))  # of all nodes: start.params (n, d), start.cpu (n,)
+        start = problem.start(params=jnp.zeros((n, d)))  # start.cpu is (n,)
 
     Make one by `Problem.start`, which puts the shares on the grid that keeps their sum exact. A pytree: both fields are
     differentiable, and either may be None where there is nothing to decide.
+
+    Fields:
+        params: the model copy of every node, any pytree of floats, (n, ...) in every leaf.
+        cpu: the CPU share of every node, (n,), or (n, r) for r kinds of resource, in the unit of the budget.
     """
 
-    params: Tree = None  # the model copy of every node: any pytree of floats, (n, ...) in every leaf
-    cpu: Any = None  # the CPU share: (n,), or (n, r) for r kinds of resource; in the unit of the budget
+    params: Tree = None
+    cpu: Any = None
 
     def __repr__(self) -> str:
         return shown(self)

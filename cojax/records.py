@@ -13,16 +13,27 @@ from .problems import Decision, Problem
 
 
 class Trace(NamedTuple):
-    """The standard record; every field gets a leading axis of chunks."""
+    """The standard record: of one look every field is (), in a `Solution` (c,), one row a chunk.
 
-    step: Int[Array, "*c"]  # steps done
-    cost: Float[Array, "*c"]  # sum over nodes of the cost at each node's own decision, without penalty
-    imbalance: Float[Array, "*c"]  # largest |sum of cpu, and on its way, - budget| of ALL steps, exact: 0.0 = never off
-    overload: Float[Array, "*c"]  # largest distance of a share from its bounds
-    disagreement: Float[Array, "*c"]  # largest distance of a params entry from its mean over nodes
-    gradient: Float[Array, "*c"]  # largest entry of the mean over nodes of the params gradient
-    bits: Float[Array, "*c"]  # told so far by one node to one neighbour
-    saturated: Int[Array, "*c"]  # numbers so far, of all nodes, beyond the outermost level of their quantizer
+    Fields:
+        step: steps done.
+        cost: the sum over nodes of the cost at each node's own decision, without penalty; differentiable.
+        imbalance: the largest |sum of cpu, and on its way, - budget| of ALL steps so far, exact: 0.0 is never off.
+        overload: the largest distance of a share from its bounds, in the unit of cpu.
+        disagreement: the largest distance of a params entry from its mean over nodes.
+        gradient: the largest entry of the mean over nodes of the params gradient.
+        bits: told so far by one node to one neighbour.
+        saturated: numbers so far, of all nodes, beyond the outermost level of their quantizer.
+    """
+
+    step: Int[Array, "*c"]
+    cost: Float[Array, "*c"]
+    imbalance: Float[Array, "*c"]
+    overload: Float[Array, "*c"]
+    disagreement: Float[Array, "*c"]
+    gradient: Float[Array, "*c"]
+    bits: Float[Array, "*c"]
+    saturated: Int[Array, "*c"]
 
     def __repr__(self) -> str:
         return shown(self)

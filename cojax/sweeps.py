@@ -34,17 +34,22 @@ class Sweep(NamedTuple):
     """What `sweep` returns: the grid of runs, and their solutions with the axes of the grid first.
 
         runs = cojax.sweep(build, step_size=[0.01, 0.03, 0.1], seed=range(5), num_steps=2000, every=20)
-        runs.solution.trace.cost         # (3, 5, 100): by step size, seed and look
-        runs.solution.x.cpu[2, 0]        # (n,): the shares of step size 0.1 and seed 0
+        runs.solution.trace.cost  # (3, 5, 100): by step size, seed and look
+        runs.solution.x.cpu[2, 0]  # (n,): the shares of step size 0.1 and seed 0
         runs.to_xarray().cost.mean("seed")  # the same with labels
         numpy.savez("runs.npz", **runs.arrays())
 
     The solution is differentiable in the arrays that `build` closes over, as that of `solve`; axes and step are not.
+
+    Fields:
+        axes: by name, the values of every axis, or their positions where they are no numbers or names.
+        solution: a `Solution` whose arrays have one leading axis per entry of `axes`, in their order.
+        step: (c,), steps done at every row of the trace.
     """
 
-    axes: dict[str, np.ndarray]  # the values of every axis, or their positions where they are no numbers or names
-    solution: Solution  # as of `solve`; every array has one leading axis per entry of `axes`, in their order
-    step: Int[Array, " c"]  # steps done at every row of the trace, the last axis but those of a record itself
+    axes: dict[str, np.ndarray]
+    solution: Solution
+    step: Int[Array, " c"]
 
     def __repr__(self) -> str:
         grid = " x ".join(f"{len(values)} {name}" for name, values in self.axes.items())

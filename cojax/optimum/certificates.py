@@ -31,15 +31,26 @@ class Sizes(NamedTuple):
 
 
 class Certificate(NamedTuple):
-    """How far a decision is from feasible and optimal; every number but `price` is >= 0 and 0 at the optimum."""
+    """How far a decision is from feasible and optimal; every number but `price` is >= 0 and 0 at the optimum.
 
-    balance: Float[Array, ""]  # |sum of cpu - budget| / max(|budget|, 1), without rounding in the sum
-    box: Float[Array, ""]  # largest distance of a share from its bounds
-    stationarity: Float[Array, ""]  # half of what one unit saves that moves from the dearest to the cheapest node
-    gap: Float[Array, ""]  # cost minus a lower bound of the optimal cost, params held at their mean
-    consensus: Float[Array, ""]  # largest distance of a params entry from its mean over nodes
-    gradient: Float[Array, ""]  # norm of the mean over nodes of the params gradient, at the mean params
-    price: Float[Array, "*r"]  # of one unit of budget, as the marginal costs at this decision reveal it
+    Fields:
+        balance: (), |sum of cpu - budget| / max(|budget|, 1), without rounding in the sum.
+        box: (), the largest distance of a share from its bounds, in the unit of cpu.
+        stationarity: (), half of what one unit saves that moves from the dearest to the cheapest node.
+        gap: (), cost minus a lower bound of the optimal cost, params held at their mean, in the unit of the cost.
+        consensus: (), the largest distance of a params entry from its mean over nodes.
+        gradient: (), the norm of the mean over nodes of the params gradient, at the mean params.
+        price: () or (r,), of one unit of budget, as the marginal costs at this decision reveal it.
+        sizes: what these are small against, for `is_certified`.
+    """
+
+    balance: Float[Array, ""]
+    box: Float[Array, ""]
+    stationarity: Float[Array, ""]
+    gap: Float[Array, ""]
+    consensus: Float[Array, ""]
+    gradient: Float[Array, ""]
+    price: Float[Array, "*r"]
     sizes: Sizes
 
     def __repr__(self) -> str:

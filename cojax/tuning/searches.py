@@ -26,11 +26,17 @@ RISE = 0.3  # of the mean loss above its least: some runs have begun to diverge,
 
 
 class History(NamedTuple):
-    """What happened in every update."""
+    """What happened in every update.
 
-    loss: Float[np.ndarray, " u"]  # mean over the training instances, before the update
-    score: Float[np.ndarray, " u"]  # mean over the held-out instances, inflated or not; NaN where they were not run
-    rejected: Bool[np.ndarray, " u"]  # not finite, or far above the least loss: undone, and later updates halved
+    Fields:
+        loss: (u,), mean over the training instances, before the update.
+        score: (u,), mean over the held-out instances, inflated or not; NaN where they were not run.
+        rejected: (u,), whether the loss was not finite, or far above the least one: undone, and later updates halved.
+    """
+
+    loss: Float[np.ndarray, " u"]
+    score: Float[np.ndarray, " u"]
+    rejected: Bool[np.ndarray, " u"]
 
     def __repr__(self) -> str:
         return shown(self)
@@ -40,19 +46,26 @@ class Tuning(NamedTuple):
     """What `tune` returns.
 
         tuning = cojax.tune(problems, network, method, starts, what=["learn.step_size"], num_steps=500)
-        print(tuning)                             # the numbers found, and the scores before and after
+        print(tuning)  # the numbers found, and the scores before and after
         solution = cojax.solve(problem, tuning.network, tuning.method, start, num_steps=500)
 
     Scores are the objective's, the smaller the better: steps to its target for `Area`, the default, and for `Rounds`,
     bits for `Bits`, log10 of the last gap for `Final`. Method and network are differentiable as any others; scores and
     history are plain numbers.
+
+    Fields:
+        method: what was given, with the numbers that scored best.
+        network: the same, with its weights and its link where these were tuned.
+        before: the score of what was given, mean over the held-out instances.
+        after: that of what is returned, never larger.
+        history: a `History`, one row an update.
     """
 
-    method: Method  # what was given, with the numbers that scored best
-    network: Network  # the same, with its weights and its link where these were tuned
-    before: float  # the objective's score of what was given, mean over the held-out instances
-    after: float  # that of what is returned: never larger
-    history: History  # one row an update
+    method: Method
+    network: Network
+    before: float
+    after: float
+    history: History
 
     def __repr__(self) -> str:
         return shown(self)
