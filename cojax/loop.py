@@ -28,14 +28,23 @@ MANY_LOOKS, MOST_BYTES = 10**6, 2**35  # of fewer looks the trace is taken to fi
 
 
 class State(NamedTuple):
-    """All that the next step needs: feed it back into `solve` and the run goes on, bitwise as one long run."""
+    """All that the next step needs: feed it back into `solve` and the run goes on, bitwise as one long run.
 
-    step: Int[Array, ""]  # steps done
-    imbalance: Float[Array, ""]  # largest |sum of cpu, on its way too, - budget| over all steps so far
+    Fields:
+        step: (), steps done.
+        imbalance: (), the largest |sum of cpu, on its way too, - budget| over all steps so far.
+        method: what the method remembers, shaped as its `init` makes it.
+        grad: the gradient at the decision, shaped as it.
+        wire: what neighbours hear in the next step, and what the link remembers.
+        progress: of the looks of `solve` so far, by which a status is told.
+    """
+
+    step: Int[Array, ""]
+    imbalance: Float[Array, ""]
     method: Any
-    grad: Tree  # gradient at the decision
-    wire: Wire  # what neighbours hear in the next step
-    progress: Progress  # of the looks of `solve` so far
+    grad: Tree
+    wire: Wire
+    progress: Progress
 
 
 class Solution(NamedTuple):

@@ -24,7 +24,10 @@ from .splits import Split, as_edges
 
 
 class Shards(NamedTuple):
-    """A run ready for `solve`, its arrays cut over the devices of a mesh."""
+    """A run ready for `solve`, its arrays cut over the devices of a mesh.
+
+    Fields: problem, network and start, as they were given to `shard`, on the devices.
+    """
 
     problem: Problem
     network: Network

@@ -13,10 +13,15 @@ from .methods import Method
 
 
 class Transfers(NamedTuple):
-    """What the links of one graph carry; a link is in it once, from its smaller row to its larger one."""
+    """What the links of one graph carry; a link is in it once, from its smaller row to its larger one.
+
+    Fields:
+        pairs: (e, 2), the rows of the two ends of every link.
+        cpu: (e,) or (e, r), given by the first of the pair to the second, in units of cpu; negative backwards.
+    """
 
     pairs: Int[np.ndarray, "e 2"]
-    cpu: Float[np.ndarray, "e *r"]  # given by the first of the pair to the second, in units of cpu; negative backwards
+    cpu: Float[np.ndarray, "e *r"]
 
 
 def transfers(network: Network, method: Method, state: Any) -> Transfers:

@@ -22,12 +22,19 @@ Table = Float[Array, "n r"]
 
 
 class Allocation(NamedTuple):
-    """The optimal shares and what they say about prices; marginal cost = price + floor_rent - capacity_rent."""
+    """The optimal shares and what they say about prices; marginal cost = price + floor_rent - capacity_rent.
+
+    Fields:
+        cpu: (n,) or (n, r), the shares.
+        price: () or (r,), the cost of one more unit of budget.
+        floor_rent: shaped as cpu, >= 0: the cost of raising a lower bound by one unit; 0 off the bound.
+        capacity_rent: shaped as cpu, >= 0: the saving from raising an upper bound by one unit; 0 off the bound.
+    """
 
     cpu: Float[Array, "n *r"]
-    price: Float[Array, "*r"]  # cost of one more unit of budget
-    floor_rent: Float[Array, "n *r"]  # >= 0: cost of raising a lower bound by one unit; 0 off the bound
-    capacity_rent: Float[Array, "n *r"]  # >= 0: saving from raising an upper bound by one unit; 0 off the bound
+    price: Float[Array, "*r"]
+    floor_rent: Float[Array, "n *r"]
+    capacity_rent: Float[Array, "n *r"]
 
     def __repr__(self) -> str:
         return shown(self)

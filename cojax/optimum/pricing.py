@@ -31,24 +31,38 @@ class Sensitivities(NamedTuple):
     `more` and `less` are the derivatives when a number grows and when it shrinks. They are equal but where a price is
     an interval: every node stands on a bound, and the next unit of budget costs more than the last one saves. There a
     derivative is infinite where no shares would fit any more.
+
+    Fields:
+        x: the optimal `Decision`.
+        cost: (), the least cost, of all nodes.
+        allocation: with the price and the rents.
+        more, less: derivatives in cost per unit: budget () or (r,), lower >= 0 and upper <= 0 shaped as cpu.
+        data: shaped as the problem's data, None for leaves that are no floats.
+        own: shaped as the problem's cost: of arrays that the cost itself holds.
+        touching: shaped as cpu: on a bound without rent, so how shares move holds for changes in one direction.
+        tied: shaped as cpu: one of several without curvature at the price; which of them moves is open.
+        is_interval: () or (r,), of the price: `more` and `less` differ.
     """
 
     x: Decision
-    cost: Float[Array, ""]  # least cost, of all nodes
-    allocation: Allocation | None  # with the price and the rents
+    cost: Float[Array, ""]
+    allocation: Allocation | None
     more: Worth | None
     less: Worth | None
-    data: Tree  # shaped as the problem's data, None for leaves that are no floats
-    own: Any  # shaped as the problem's cost: of arrays that the cost itself holds
-    touching: Bool[Array, "n *r"] | None  # on a bound without rent: how shares move holds for changes in one direction
-    tied: Bool[Array, "n *r"] | None  # one of several without curvature at the price: which of them moves is open
-    is_interval: Bool[Array, "*r"] | None  # of the price: `more` and `less` differ
+    data: Tree
+    own: Any
+    touching: Bool[Array, "n *r"] | None
+    tied: Bool[Array, "n *r"] | None
+    is_interval: Bool[Array, "*r"] | None
 
 
 class Shift(NamedTuple):
-    """How the optimum moves, to first order; None for a half that the problem does not have."""
+    """How the optimum moves, to first order; None for a half that the problem does not have.
 
-    params: Tree  # one copy
+    Fields: params, one copy; cpu, (n,) or (n, r); price, () or (r,).
+    """
+
+    params: Tree
     cpu: Float[Array, "n *r"] | None
     price: Float[Array, "*r"] | None
 

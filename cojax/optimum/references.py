@@ -27,11 +27,20 @@ MOST_HALVINGS = 40
 
 
 class Reference(NamedTuple):
-    """The optimum of a problem, certified."""
+    """The optimum of a problem, certified.
 
-    x: Decision  # stacked over nodes: params n times the same, cpu (n, *r)
-    params: Tree  # one copy
-    cost: Float[Array, ""]  # sum over nodes, without the penalty
+    Fields:
+        x: the `Decision` over all nodes: params n times the same, cpu (n,) or (n, r).
+        params: one copy of the model; None for a problem without one.
+        cost: (), the sum over nodes, without the penalty.
+        price: () or (r,), of one more unit of budget; None without a budget.
+        allocation: the `Allocation` of the shares; None without a budget.
+        certificate: the `Certificate` of x.
+    """
+
+    x: Decision
+    params: Tree
+    cost: Float[Array, ""]
     price: Float[Array, "*r"] | None
     allocation: Allocation | None
     certificate: Certificate
