@@ -94,8 +94,11 @@ def text(found: Contest, budget: float) -> str:
 
 def _numbers(field: Field) -> list[str]:
     """Every method of cojax with its numbers; a rival keeps its own to itself."""
-    halves = [(method.learn, method.allocate) for method in field.values() if isinstance(method, CoOpt)]
-    return [f"  {half}" for pair in halves for half in pair if not isinstance(half, Hold)]
+    own = {name: method for name, method in field.items() if isinstance(method, CoOpt)}
+    said = {
+        name: str(method.allocate if isinstance(method.learn, Hold) else method.learn) for name, method in own.items()
+    }
+    return [f"  {text}" if text.startswith(f"{name}(") else f"  {name}: {text}" for name, text in said.items()]
 
 
 def write_files(folder: Path, courses: dict[str, dict[str, Course]], budget: float) -> None:
