@@ -44,8 +44,8 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     the momentum is the best for the mean of the graphs, losses included, or the part of it that is best over one turn
     of them. The total is exact at every step. `benchmarks/allocators.py` compares it with every rival.
 
-    One network carries both halves of a `CoOpt`: beside a learner take the one of `default_learner`, whose link has
-    bits enough for both; its weights then are those of the learner.
+    One network carries both halves of a `CoOpt`: beside a learner take `cojax.default`. Over other weights than its own
+    what is returned here may diverge.
 
     Args as for `tuned`. Computes on the host, not under jit. Raises `CojaxInputError` where `tuned(Nesterov, ...)`
     does, and for a directed network: weights that fit costs have one value for both ends of a link.

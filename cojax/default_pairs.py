@@ -24,7 +24,7 @@ def default(problem: Problem, network: Network, start: Decision) -> tuple[Networ
     allocator is `Laplacian`, tuned: weights that fit the costs of shares would slow the models down there. A half that
     the start lacks is left out.
 
-    Each default alone needs fewer bits than this pair: its link and its weights serve one half only.
+    For one half alone take its own default: it tells less, and has the weights and the link that suit it.
 
     Args:
         problem, start: as for `solve`.

@@ -19,19 +19,26 @@ NETWORKS = {
 }
 
 
-@pytest.fixture(scope="module")
-def problem():
-    """Least squares, and shares whose costs curve up to ten times as much at one node as at another."""
+def problem_of(spread):
+    """Least squares, and shares whose costs curve up to `spread` times as much at one node as at another."""
     random = np.random.default_rng(5)
     features = jnp.asarray(random.normal(size=(NODES, 12, PARAMS)))
     targets = features @ jnp.arange(1.0, PARAMS + 1) + jnp.asarray(random.normal(size=(NODES, 12)))
-    demand, capacity = jnp.asarray(random.uniform(1.0, 4.0, NODES)), jnp.asarray(random.uniform(1.0, 10.0, NODES))
+    demand, capacity = (
+        jnp.asarray(random.uniform(1.0, 4.0, NODES)),
+        jnp.asarray(spread ** random.uniform(0.0, 1.0, NODES)),
+    )
 
     def cost(x, data):
         features, targets, demand, capacity = data
         return jnp.mean((features @ x.params - targets) ** 2) / 2 + (x.cpu - demand) ** 2 / (2 * capacity)
 
     return cojax.Problem(cost, (features, targets, demand, capacity), budget=30.0)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return problem_of(10.0)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +77,17 @@ def test_weights_fit_the_shares_where_one_graph_stands_and_stay_where_graphs_tak
     alone, allocate = cojax.default_allocator(problem, NETWORKS["fixed"](), start)
     assert theory.spectrum(network) == theory.spectrum(alone) and isinstance(method.allocate, cojax.Nesterov)
     assert float(method.allocate.step_size) == float(allocate.step_size)
+
+
+def test_two_defaults_over_one_of_their_networks_may_diverge_where_the_pair_does_not(start):
+    problem = problem_of(1000.0)
+    network, method = cojax.default(problem, NETWORKS["fixed"](), start)
+    paired = cojax.solve_to(problem, network, method, start, tolerance=1e-4, max_steps=4000, every=500)
+    assert cojax.Status(int(paired.status)) == cojax.Status.CONVERGED
+    network, learn = cojax.default_learner(problem, NETWORKS["fixed"](), start)
+    _, allocate = cojax.default_allocator(problem, NETWORKS["fixed"](), start)
+    mixed = cojax.solve(problem, network, cojax.CoOpt(learn, allocate), start, num_steps=4000, every=500)
+    assert not bool(cojax.is_certified(cojax.certificate(problem, mixed.x), 1e-4))
 
 
 def test_a_half_that_is_not_there_is_left_out(problem, start):
