@@ -221,4 +221,3 @@ def test_any_numbers_in_a_plan_make_a_case_or_a_sentence(folder):
 @pytest.mark.exhaustive
 def test_very_many_plans_make_a_case_or_a_sentence(folder):
     fuzz_plans(folder, 3_000)
-    print("COUNT", len(COUNT), sum(bool(x) for x in COUNT))
