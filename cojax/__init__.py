@@ -14,8 +14,6 @@ from . import weights as weights
 from ._checks import CojaxInputError as CojaxInputError
 from .changing import Change as Change
 from .changing import Changing as Changing
-from .changing import joined as joined
-from .changing import left as left
 from .comparisons import Course as Course
 from .comparisons import compare as compare
 from .default_allocators import default_allocator as default_allocator
@@ -49,6 +47,7 @@ from .lossy import RandomGraph as RandomGraph
 from .matrices import Dense as Dense
 from .matrices import Digraph as Digraph
 from .matrices import Directed as Directed
+from .members import Members as Members
 from .methods import APAPC as APAPC
 from .methods import DGD as DGD
 from .methods import EXTRA as EXTRA

@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 from ._checks import CojaxInputError
 
@@ -49,6 +49,34 @@ def spread(factor: Any, leaf: Array) -> Array:
     return factor.reshape(factor.shape + (1,) * (leaf.ndim - factor.ndim)) if factor.ndim else factor
 
 
+def choose_rows(mask: Bool[Array, " n"], first: Tree, second: Tree) -> Tree:
+    """The rows of `first` where the mask says so and those of `second` elsewhere; what has no nodes, of `first`."""
+
+    def rows(one: Array, other: Array) -> Array:
+        by_node = jnp.ndim(one) > 0 and one.shape[0] == mask.shape[0]
+        return jnp.where(wide(mask, one), one, other) if by_node else one
+
+    return jax.tree.map(rows, first, second)
+
+
+def wide(mask: Array, leaf: Array) -> Array:
+    """A mask of leading axes, shaped to choose in `leaf`."""
+    return mask.reshape(mask.shape + (1,) * (leaf.ndim - mask.ndim))
+
+
+def filled(tree: Tree, members: Bool[Array, " n"] | None) -> Tree:
+    """`tree` with the rows of those who are no members set to the mean of the others; None: all are members."""
+    if members is None:
+        return tree
+
+    def fill(leaf: Array) -> Array:
+        there = wide(members, leaf)
+        mean = jnp.where(there, leaf, 0).sum(0, keepdims=True) / members.sum().astype(leaf.dtype)
+        return jnp.where(there, leaf, mean)
+
+    return jax.tree.map(fill, tree)
+
+
 def node_mean(tree: Tree) -> Tree:
     """The mean over nodes of every leaf, its node axis kept with length 1."""
     return jax.tree.map(lambda leaf: leaf.mean(0, keepdims=True), tree)
@@ -62,8 +90,8 @@ def largest(tree: Tree) -> Array:
 
 def norm(tree: Tree) -> Array:
     """The Euclidean norm of all entries of a tree, in the default float; 0 of an empty one."""
-    wide = jnp.result_type(float)
-    return jnp.sqrt(sum((jnp.sum(leaf.astype(wide) ** 2) for leaf in jax.tree.leaves(tree)), jnp.zeros((), wide)))
+    widest = jnp.result_type(float)
+    return jnp.sqrt(sum((jnp.sum(leaf.astype(widest) ** 2) for leaf in jax.tree.leaves(tree)), jnp.zeros((), widest)))
 
 
 def num_nodes(tree: Tree) -> int | None:

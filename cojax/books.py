@@ -3,8 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from ._tree import Tree
 from .edges import Along, Transfer, is_law
@@ -39,16 +38,6 @@ def on_the_way(books: Books | None, along: Tree) -> list[Float[Array, "m *r"]]:
     return found
 
 
-def choose_rows(mask: Bool[Array, " n"], first: Tree, second: Tree) -> Tree:
-    """The rows of `first` where the mask says so and those of `second` elsewhere; what has no nodes, of `first`."""
-
-    def rows(one: Array, other: Array) -> Array:
-        by_node = jnp.ndim(one) > 0 and one.shape[0] == mask.shape[0]
-        return jnp.where(wide(mask, one), one, other) if by_node else one
-
-    return jax.tree.map(rows, first, second)
-
-
 def with_laws(function: Any, along: Tree, *trees: Tree) -> Tree:
     """function(law, *leaves) for every leaf of trees shaped as the message; `along` is a prefix tree of it."""
 
@@ -56,8 +45,3 @@ def with_laws(function: Any, along: Tree, *trees: Tree) -> Tree:
         return jax.tree.map(lambda *leaves: function(law, *leaves), *parts)
 
     return jax.tree.map(part, along, *trees, is_leaf=is_law)
-
-
-def wide(mask: Array, leaf: Array) -> Array:
-    """A mask of leading axes, shaped to choose in `leaf`."""
-    return mask.reshape(mask.shape + (1,) * (leaf.ndim - mask.ndim))

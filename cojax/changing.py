@@ -1,19 +1,20 @@
-"""Problems whose budget and data change while a run is under way, and nodes that come and go between runs."""
+"""Problems whose budget, data and nodes change while a run is under way."""
 
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
 
 from . import _grid
 from ._checks import CojaxInputError, is_concrete, real_array, whole_number
-from ._tree import Tree
-from .problems import Decision, Problem, check_plain
+from ._tree import Tree, choose_rows, wide
+from .attendance import Attended, moves_of, node_number, roll_of
+from .problems import Decision, Problem, check_plain, remade, show
 
 
 class Change(NamedTuple):
@@ -29,26 +30,40 @@ class Change(NamedTuple):
         budget: () or (r,), the new total, in the unit of cpu; differentiable afterwards, as a field of `Changing`.
         node: where what was added to the budget, or taken from it, arrives, 0 ... n-1; None for equal parts, at all.
         data: shaped as the data of the problem, (n, ...) in every leaf; differentiable afterwards.
+        leaves, heir: the node that goes away, and the one that takes over what it holds.
+        joins: the node that comes; one that joins before it ever leaves is not there at the start.
     """
 
     step: int
     budget: Any = None
     node: int | None = None
     data: Tree = None
+    leaves: int | None = None
+    heir: int | None = None
+    joins: int | None = None
 
 
 class Changing(Problem):
-    """A problem of which budget and data change at given steps; shares sum to the budget in force at every step.
+    """A problem of which budget, data and nodes change at given steps; shares sum to the budget in force at every step.
 
     The jump of a budget goes to the share of one node, or in equal parts to all, in the step in which it comes, and the
     method spreads it from there: the total is exact from that step on, bit for bit. Trackers follow the gradients of
     new data by themselves. Needs an allocator that adds its flow: all but `MomentumFlow`.
 
-    The problem itself is its first stage: `certificate(problem.at(k), x)` judges a decision after k steps.
+    Nodes that come and go are rows of the problem from first to last: n counts all that are ever there. One that is
+    away has share 0, no cost, no gradient, and bounds 0 and 0. One that leaves hands its share over to its heir, to the
+    last bit, and with it its part of every sum that the method keeps: trackers sum to the gradients of those who are
+    left. One that joins begins with share 0, the params it had, at the start or when it left, and the rest of its state
+    as at a start. The network has to know: `solve` takes one wrapped in `Members`. `problem.at(k).members` says who is
+    there.
 
-    Args: problem, with the first budget and data; changes, in the order of their steps, which are whole numbers >= 1.
-    Made on the host; the data and the budgets are differentiable afterwards, as fields.
-    Raises `CojaxInputError` for steps out of order, data of another shape, and budgets outside of the summed bounds.
+    `problem.at(k)` is the problem after k steps: `certificate(problem.at(solution.state.step), solution.x)` judges a
+    run. The fields of the problem itself are those of its first stage, with all nodes.
+
+    Args: problem, with the first budget and data, of all nodes; changes, in the order of their steps, which are whole
+    numbers >= 1. Made on the host; the data and the budgets are differentiable afterwards, as fields.
+    Raises `CojaxInputError` for steps out of order, data of another shape, budgets outside of the summed bounds, and
+    nodes that leave or join when they cannot.
     `start` also refuses a jump so large beside the shares at the start that their grid could not hold it.
     """
 
@@ -56,6 +71,10 @@ class Changing(Problem):
     stages: Tree  # data of every stage, (t + 1, n, ...), or None where they stay
     budgets: Float[Array, "s *r"] | None  # t + 1 of them
     jumps: Float[Array, "t n *r"] | None  # what arrives at every node with every change
+    roll: Bool[Array, "s n"] | None  # who is there in every stage; None: all, always
+    movers: Int[Array, " t"] | None  # who leaves or joins with every change, -1: nobody
+    heirs: Int[Array, " t"] | None  # to whom it hands over; one that joins, which has nothing, to itself
+    harmless: Float[Array, "n *r"] | None  # as in `Roll`
 
     def __init__(self, problem: Problem, changes: Sequence[Change]):
         check_plain("Changing", problem)
@@ -66,25 +85,33 @@ class Changing(Problem):
         self.data, self.stages = problem.data, None
         if any(change.data is not None for change in changes):
             self.stages = _stacked([problem.data, *(change.data for change in changes)])
+        self.roll = self.movers = self.heirs = self.harmless = None
+        roll = roll_of(changes, problem.num_nodes)
+        if not roll.all():
+            self.roll = jnp.asarray(roll)
+            self.movers, self.heirs = moves_of(changes)
         self.budget = problem.budget
         self.budgets = self.jumps = None
-        if any(change.budget is not None for change in changes):
-            self.budgets = _rounded(problem, changes)
+        if any(change.budget is not None for change in changes) or not (roll.all() or problem.budget is None):
+            self.budgets = _rounded(problem, changes, roll)
             self.budget = self.budgets[0]
-            self.jumps = _jumps(self.budgets, changes, problem.num_nodes)
+            self.jumps = _jumps(self.budgets, changes, roll)
+        if self.roll is not None and problem.budget is not None:
+            self.harmless = problem.start().cpu
 
     def at(self, k):
         stage = jnp.searchsorted(self.steps, jnp.asarray(k, jnp.int32), side="right")
-        now = self
-        if self.stages is not None:
-            now = eqx.tree_at(lambda p: p.data, now, jax.tree.map(lambda leaf: leaf[stage], self.stages))
-        if self.budgets is not None:
-            now = eqx.tree_at(lambda p: p.budget, now, self.budgets[stage])
-        return now
+        data = self.data if self.stages is None else jax.tree.map(lambda leaf: leaf[stage], self.stages)
+        now = remade(self, data=data, budget=self.budget if self.budgets is None else self.budgets[stage])
+        return now if self.roll is None else Attended(now, self.roll[stage], self.harmless)
 
     @property
     def last_change(self):
         return int(self.steps[-1]) if self.steps.size else 0
+
+    @property
+    def members(self):
+        return None if self.roll is None else self.roll[0]
 
     def arrivals(self, k):
         if self.jumps is None:
@@ -92,9 +119,28 @@ class Changing(Problem):
         here = (self.steps == k).reshape(-1, *[1] * (self.jumps.ndim - 1))
         return jnp.where(here, self.jumps, 0).sum(0)
 
+    def handed_over(self, k, method, state):
+        movers, heirs = self.movers, self.heirs
+        if movers is None or heirs is None:
+            return state
+        moves = (self.steps == k) & (movers >= 0)
+
+        def hand_over(state: Any) -> Any:
+            place = jnp.argmax(moves)
+            handed = method.without(state, movers[place], heirs[place])
+            x = method.query(handed)
+            # Who leaves stays as it is from here on: without a gradient, what it remembers would still move its params.
+            fresh = method.init(x, self.at(k).grad(x))
+            return choose_rows(jnp.arange(self.num_nodes, dtype=movers.dtype) != movers[place], handed, fresh)
+
+        return lax.cond(jnp.any(moves), hand_over, lambda state: state, state)
+
     def start(self, params: Tree = None, cpu: Any = None) -> Decision:
-        """As `Problem.start`; raises `CojaxInputError` also where a jump is too large for the grid of the shares."""
-        decision = Problem.start(self, params, cpu)
+        """As `Problem.start`; raises `CojaxInputError` also where a jump is too large for the grid of the shares, and
+        for a share at a node that is not there yet."""
+        decision = Problem.start(self.at(0), params, cpu)
+        if self.roll is not None and self.budget is not None:
+            decision = decision._replace(cpu=_among_members(decision.cpu, cpu, self.roll[0]))
         if self.jumps is not None and is_concrete(decision.cpu, self.jumps):
             most = jnp.max(jnp.abs(decision.cpu)) + jnp.max(jnp.abs(jnp.cumsum(self.jumps, axis=0)))
             if float(most) > float(_grid.largest_share(decision.cpu)):
@@ -106,35 +152,19 @@ class Changing(Problem):
         return decision
 
 
-def left(x: Decision, node: int, heir: int) -> Decision:
-    """The decision without `node`, whose share is handed over to `heir`, exactly: to start a run without it.
-
-    The problem and the network of that run have one node less; trackers start from the gradients there. Both numbers
-    are of the old run. Raises `CojaxInputError` for a node that hands over to itself or does not exist.
-    """
-    count = jax.tree.leaves(x)[0].shape[0]
-    for name, value in (("node", node), ("heir", heir)):
-        if whole_number("left", name, value, at_least=0) >= count:
-            raise CojaxInputError(f"left needs {name} from 0 to {count - 1}, got {value}.")
-    if node == heir:
-        raise CojaxInputError(f"left needs an heir other than the node that leaves, got {node} for both.")
-    if x.cpu is not None:
-        x = x._replace(cpu=x.cpu.at[heir].add(x.cpu[node]))
-    return jax.tree.map(lambda leaf: jnp.delete(leaf, node, axis=0), x)
-
-
-def joined(x: Decision, friend: int) -> Decision:
-    """The decision with one node more, the last, without a share and with the params of node `friend`.
-
-    The problem and the network of the run that starts from it have one node more. Raises `CojaxInputError` for a friend
-    that does not exist.
-    """
-    count = jax.tree.leaves(x)[0].shape[0]
-    if whole_number("joined", "friend", friend, at_least=0) >= count:
-        raise CojaxInputError(f"joined needs friend from 0 to {count - 1}, got {friend}.")
-    params = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf[friend : friend + 1]]), x.params)
-    cpu = None if x.cpu is None else jnp.concatenate([x.cpu, jnp.zeros_like(x.cpu[:1])])
-    return Decision(params, cpu)
+def _among_members(settled: Array, given: Any, members: Bool[Array, " n"]) -> Array:
+    """`settled` with the last bits that it has at nodes that are away moved to the first one that is there."""
+    there = wide(members, settled)
+    if given is not None and is_concrete(given, there):
+        wrong = np.where(np.asarray(there), 0, np.asarray(given))
+        if wrong.any():
+            node = np.argwhere(wrong)[0, 0]
+            raise CojaxInputError(
+                f"Changing needs cpu 0 at nodes that are not there at first, got {show(wrong[node])} at node {node}; "
+                "give it to another node."
+            )
+    away = jnp.where(there, 0, settled).sum(0)
+    return jnp.where(there, settled, 0).at[jnp.argmax(members)].add(away)
 
 
 def _checked_steps(changes: list[Change]) -> list[int]:
@@ -154,7 +184,7 @@ def _stacked(given: list[Tree]) -> Tree:
         if jax.tree.structure(data) != jax.tree.structure(given[0]) or jax.tree.map(jnp.shape, data) != shapes:
             raise CojaxInputError(
                 f"Changing needs data shaped as those of the problem, {shapes}, got {jax.tree.map(jnp.shape, data)}; "
-                "a node with other data than the others is padded, one that leaves is a new run: cojax.left."
+                "a node with fewer samples than the others is padded."
             )
         for leaf in jax.tree.leaves(data):
             real_array("Changing", "data", leaf)
@@ -162,35 +192,39 @@ def _stacked(given: list[Tree]) -> Tree:
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf, leaves[0].dtype) for leaf in leaves]), *stages)
 
 
-def _rounded(problem: Problem, changes: list[Change]) -> Array:
-    """The budget of every stage, on one grid."""
+def _rounded(problem: Problem, changes: list[Change], roll: np.ndarray) -> Array:
+    """The budget of every stage, on one grid, each within the summed bounds of those who are there."""
     if problem.budget is None:
         raise CojaxInputError("Changing got a new budget, but the problem has none; give the problem one.")
-    budgets = [np.asarray(problem.budget)]
-    for change in changes:
-        budget = budgets[-1] if change.budget is None else real_array("Changing", "budget", change.budget)
+    budgets: list[np.ndarray] = []
+    for there, given in zip(roll, [problem.budget, *(change.budget for change in changes)], strict=True):
+        budget = budgets[-1] if given is None else real_array("Changing", "budget", given)
         if np.shape(budget) != np.shape(problem.budget):
             raise CojaxInputError(
                 f"Changing needs budgets of shape {np.shape(problem.budget)}, got shape {np.shape(budget)}."
             )
         # As a problem of its own, so that it is checked against the bounds.
-        like = Problem(problem.cost, problem.data, budget, lower=problem.lower, upper=problem.upper)
+        alone = Attended(problem, jnp.asarray(there), None)
+        like = Problem(problem.cost, problem.data, budget, lower=alone.lower, upper=alone.upper)
         budgets.append(np.asarray(like.budget))
     table = jnp.asarray(np.stack(budgets), problem.budget.dtype)
     return _grid.on_grid(table, _grid.common_grid(table))
 
 
-def _jumps(budgets: Array, changes: list[Change], num_nodes: int) -> Array:
+def _jumps(budgets: Array, changes: list[Change], roll: np.ndarray) -> Array:
     """(t, n, *r): the difference of every budget to that before, on the grid, at one node or in equal parts."""
     grid = float(_grid.common_grid(budgets))
     counts = np.round(np.diff(np.asarray(budgets, np.float64), axis=0) / grid).astype(np.int64)
-    jumps = np.zeros((len(changes), num_nodes, *budgets.shape[1:]), np.int64)
-    for row, count, change in zip(jumps, counts, changes, strict=True):
+    jumps = np.zeros((len(changes), roll.shape[1], *budgets.shape[1:]), np.int64)
+    for row, count, change, there in zip(jumps, counts, changes, roll[1:], strict=True):
         if change.node is None:
-            row += count // num_nodes
-            row += np.arange(num_nodes).reshape(-1, *[1] * count.ndim) < count % num_nodes
-        elif whole_number("Changing", "node", change.node, at_least=0) >= num_nodes:
-            raise CojaxInputError(f"Changing needs node from 0 to {num_nodes - 1}, got {change.node}.")
+            first = np.arange(there.sum()).reshape(-1, *[1] * count.ndim)
+            row[there] = count // there.sum() + (first < count % there.sum())
         else:
-            row[change.node] = count
+            node = node_number("node", change.node, roll.shape[1])
+            if not there[node]:
+                raise CojaxInputError(
+                    f"Changing needs a node that is there for a jump, got node {node}, which is away."
+                )
+            row[node] = count
     return jnp.asarray(jumps * grid, budgets.dtype)

@@ -157,8 +157,8 @@ def add_arrivals(flow: Tree, along: Tree, arrivals: Float[Array, "n *r"] | None)
     laws = jax.tree.leaves(along, is_leaf=is_law)
     if not any(isinstance(law, Transfer) for law in laws):
         raise CojaxInputError(
-            "A budget that changes needs an allocator whose shares move by Transfer, got a method without one; use "
-            "CoOpt(allocate=Laplacian(...))."
+            "A budget or nodes that change need an allocator whose shares move by Transfer, got a method without one; "
+            "use CoOpt(allocate=Laplacian(...))."
         )
 
     def part(law: Along, flow: Tree) -> Tree:

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from . import _tree
-from ._tree import Tree
-from .books import Books, choose_rows, wide, with_laws
+from ._tree import Tree, choose_rows, wide
+from .books import Books, with_laws
 from .checksums import intact, spoil
 from .edges import Along, add_arrivals
 from .faults import Copy, Corrupted, Sending, check_faulty, fates, faults_of

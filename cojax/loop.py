@@ -16,6 +16,7 @@ from .books import on_the_way
 from .endings import ended
 from .layouts import Network
 from .links import Wire
+from .members import check_members
 from .methods import Method, Scheduled
 from .problems import Decision, Problem
 from .progress import Progress, begun, looked
@@ -83,13 +84,14 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
     _check_sizes(problem, network, start)
     _check_kept(problem, network, method)
     _check_cost(problem, start)
-    grad = problem.at(0).grad(start)
+    first = problem.at(0)
+    grad = first.grad(start)
     method = by_device(network, method).at(0)
     inner = method.init(start, grad)
     net = network.at(0)
     wire = net.link.open(method.message(inner, grad), net)
-    off = total_off(problem.at(0), start, wire, method.along(inner))
-    return State(jnp.zeros((), jnp.int32), off, inner, grad, wire, begun(start, grad))
+    off = total_off(first, start, wire, method.along(inner))
+    return State(jnp.zeros((), jnp.int32), off, inner, grad, wire, begun(first, start, grad))
 
 
 def step(problem: Problem, network: Network, method: Method, state: State) -> State:
@@ -103,6 +105,7 @@ def advance(problem: Problem, network: Network, method: Method, state: State, fl
     """The rest of a step, after hearing: all of it that a batch of runs maps over."""
     here, there = method.at(state.step), method.at(state.step + 1)
     inner = network.at(state.step).awake(state.method, here.update(state.method, state.grad, flow))
+    inner = problem.handed_over(state.step + 1, there, inner)
     x = there.query(inner)
     now = problem.at(state.step + 1)
     grad = now.grad(x)
@@ -151,6 +154,7 @@ def solve(
             f"solve needs a function record(problem, x, state) that Python can hash, got {_shown(record)}."
         )
     _check_step_size(problem, method)
+    check_members(problem, network)  # here it knows their numbers, under jit it does not
     if num_steps > MOST_STEPS:
         raise CojaxInputError(
             f"solve needs num_steps <= {MOST_STEPS}, got {num_steps}: steps are counted in 32 bits; ask for fewer."
@@ -298,6 +302,7 @@ def _check_cost(problem: Problem, start: Decision) -> None:
 
 def _check_kept(problem: Problem, network: Network, method: Method) -> None:
     """Whether the shares may be given a flow that does not sum to zero in every single step."""
+    check_members(problem, network)
     halves = (method, getattr(method, "learn", None), getattr(method, "allocate", None))
     if is_sharded(network) and any(isinstance(half, Scheduled) for half in halves):
         raise CojaxInputError(
@@ -307,8 +312,8 @@ def _check_kept(problem: Problem, network: Network, method: Method) -> None:
     allocator = getattr(method.at(0), "allocate", method.at(0))
     if not allocator.adds_flow and (network.keeps_books or problem.arrivals(0) is not None):
         raise CojaxInputError(
-            f"{type(allocator).__name__} moves shares by more than the flow of a step, which a Ledger or a budget that "
-            "changes cannot account for; use HeavyBall or Nesterov."
+            f"{type(allocator).__name__} moves shares by more than the flow of a step, which a Ledger or a budget or "
+            "nodes that change cannot account for; use HeavyBall or Nesterov."
         )
 
 

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from . import _grid, _tree
 from ._checks import CojaxInputError, device_array, is_concrete, is_small_float, real_array
@@ -121,6 +121,15 @@ class Problem(eqx.Module):
         """The step from which the problem stays as it is."""
         return 0
 
+    @property
+    def members(self) -> Bool[Array, " n"] | None:
+        """Who is there, of a problem whose nodes come and go; None: all are."""
+        return None
+
+    def handed_over(self, k: Int[Array, ""] | int, method: Any, state: Any) -> Any:
+        """The state of `method` after `k` steps, once those who leave or join with the last of them have done so."""
+        return state
+
     def costs(self, x: Decision) -> Float[Array, " n"]:
         """The cost of every node at its own decision, without the penalty."""
         return jax.vmap(self.cost)(x, self.data)
@@ -170,8 +179,8 @@ class Problem(eqx.Module):
         settled, off = _settled(cpu, self.budget)
         if is_concrete(off) and float(off) > 0:
             raise CojaxInputError(
-                f"Problem.start needs shares of the size of the budget {_show(self.budget)}, got one of "
-                f"{_show(jnp.max(jnp.abs(cpu)))}: numbers that large cannot sum to it exactly in {cpu.dtype}."
+                f"Problem.start needs shares of the size of the budget {show(self.budget)}, got one of "
+                f"{show(jnp.max(jnp.abs(cpu)))}: numbers that large cannot sum to it exactly in {cpu.dtype}."
             )
         return Decision(params, settled)
 
@@ -180,6 +189,14 @@ class Problem(eqx.Module):
             raise CojaxInputError(
                 f"Problem.start needs {self.num_nodes} nodes on the first axis of {name}, got shape {leaf.shape}."
             )
+
+
+def remade(problem: Problem, **parts: Any) -> Problem:
+    """A plain problem with the fields of `problem`, some replaced; nothing is checked or rounded anew."""
+    plain = object.__new__(Problem)
+    for name in ("cost", "data", "budget", "lower", "upper", "penalty"):
+        object.__setattr__(plain, name, parts.get(name, getattr(problem, name)))
+    return plain
 
 
 def check_plain(owner: str, problem: Any) -> None:
@@ -279,13 +296,13 @@ def _check_bounds(budget: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> N
     slack = 8 * np.finfo(budget.dtype).eps * np.maximum(np.abs(budget), 1)
     if (budget > most + slack).any():
         raise CojaxInputError(
-            f"Problem needs budget <= sum of upper, got {_show(budget)} > {_show(most)}: "
-            f"{_show(budget - most)} too much; raise upper or lower the budget."
+            f"Problem needs budget <= sum of upper, got {show(budget)} > {show(most)}: "
+            f"{show(budget - most)} too much; raise upper or lower the budget."
         )
     if (budget < least - slack).any():
         raise CojaxInputError(
-            f"Problem needs budget >= sum of lower, got {_show(budget)} < {_show(least)}: "
-            f"{_show(least - budget)} missing; lower the lower bounds or raise the budget."
+            f"Problem needs budget >= sum of lower, got {show(budget)} < {show(least)}: "
+            f"{show(least - budget)} missing; lower the lower bounds or raise the budget."
         )
 
 
@@ -294,12 +311,12 @@ def _check_sum(cpu: np.ndarray, budget: np.ndarray) -> None:
     tolerance = 64 * np.finfo(cpu.dtype).eps * (np.abs(cpu).astype(np.float64).sum(0) + np.abs(budget))
     if (np.abs(total - budget) > tolerance).any():
         raise CojaxInputError(
-            f"Problem.start needs cpu that sums to the budget {_show(budget)}, got {_show(total)}: it would stay wrong "
+            f"Problem.start needs cpu that sums to the budget {show(budget)}, got {show(total)}: it would stay wrong "
             "for ever; rescale cpu, or leave it out for the even split."
         )
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
     return ", ".join(f"{number:.10g}" for number in np.ravel(value))
 
 

@@ -37,9 +37,9 @@ class Progress(NamedTuple):
     rose: Int[Array, ""]  # the last look at which none had fallen since the look before
 
 
-def begun(x: Decision, grad: Decision) -> Progress:
+def begun(problem: Problem, x: Decision, grad: Decision) -> Progress:
     """Before the first look."""
-    x, grad = lax.stop_gradient((x, grad))
+    x, grad = _tree.filled(lax.stop_gradient((x, grad)), problem.members)
     values, sizes = distances(x, grad)
     none, count = jnp.zeros_like(sizes), jnp.zeros((), jnp.int32)
     left, logs = residual(values, sizes, sizes), _logs(values, sizes, sizes, x)
@@ -49,6 +49,8 @@ def begun(x: Decision, grad: Decision) -> Progress:
 def looked(problem: Problem, x: Decision, state: Any) -> Progress:
     """The progress after one more look; nothing of it has a derivative."""
     old, x, grad = lax.stop_gradient((state.progress, x, state.grad))
+    outside = overload(problem, x)
+    x, grad = _tree.filled((x, grad), problem.members)
     values, sizes = distances(x, grad)
     looks = old.looks + 1
     logs = _logs(values, sizes, old.first, x)
@@ -61,7 +63,7 @@ def looked(problem: Problem, x: Decision, state: Any) -> Progress:
         looks=looks,
         first=old.first,
         residual=residual(values, sizes, old.first),
-        overload=jnp.maximum(old.overload, lax.stop_gradient(overload(problem, x)).astype(old.overload.dtype)),
+        overload=jnp.maximum(old.overload, lax.stop_gradient(outside).astype(old.overload.dtype)),
         last=logs,
         before=jnp.where(closes, mean, old.before),
         total=jnp.where(closes, 0, total),

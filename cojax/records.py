@@ -46,8 +46,8 @@ def standard(problem: Problem, x: Decision, state: Any) -> Trace:
         cost=problem.costs(x).sum(),
         imbalance=state.imbalance,
         overload=overload(problem, x),
-        disagreement=disagreement(x),
-        gradient=_tree.largest(_tree.node_mean(state.grad.params)),
+        disagreement=disagreement(_tree.filled(x, problem.members)),
+        gradient=_tree.largest(_tree.node_mean(_tree.filled(state.grad.params, problem.members))),
         bits=state.wire.bits,
         saturated=state.wire.saturated,
     )

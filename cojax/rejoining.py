@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from . import _tree
 from ._checks import CojaxInputError
-from .books import Books, choose_rows, wide, with_laws
+from ._tree import choose_rows, wide
+from .books import Books, with_laws
 from .layouts import Network
 from .loop import State, total_off
 from .methods import Method

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -14,7 +15,7 @@ from .methods import Method
 from .optimum import Certificate, certificate, is_certified
 from .penalties import BarrierPenalty
 from .pieces import in_pieces
-from .problems import Decision, Problem, Softened
+from .problems import Decision, Problem
 from .progress import precision, stalled
 from .records import standard
 from .sharding import by_device
@@ -118,8 +119,7 @@ def _as_run(problem: Problem) -> Problem:
     if not isinstance(problem.penalty, BarrierPenalty):
         return problem if problem.penalty is None else problem.softened()
     # Its bounds are never passed, and needed: outside of them the cost is infinite.
-    soft, data = Softened(problem.cost, problem.penalty), (problem.data, problem.lower, problem.upper)
-    return Problem(soft, data, problem.budget, lower=problem.lower, upper=problem.upper)
+    return eqx.tree_at(lambda p: (p.lower, p.upper), problem.softened(), (problem.lower, problem.upper))
 
 
 def _check_reachable(start: Decision | State, tolerance: float) -> None:

@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int
 
 from .layouts import Layout, Network
+from .members import members_of
 
 # So many graphs are united between two looks at what they connect; most networks are connected after the first look.
 STEPS_AT_ONCE = 64
@@ -18,17 +19,23 @@ def connects(network: Network, first: int, last: int) -> bool:
     """Whether every node could hear of every other, along the links that were up in the steps first <= k < last.
 
     In directed networks along the arcs. True of no steps. On the host; it looks no further once all are connected.
+    Where nodes come and go: those who are there in the last step, by the steps since the last change.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     hears, says = (np.asarray(part).ravel() for part in _pairs(_layout(network.at(first))))
-    up = np.zeros(hears.size, bool)
+    up, away = np.zeros(hears.size, bool), 0
+    members = members_of(network)
+    if members is not None and last > first:
+        before = np.asarray(members.steps)
+        first = max(first, int(before[before < last].max(initial=0)))
+        away = int((~np.asarray(members.there(last - 1))).sum())
     for begin in range(first, last, STEPS_AT_ONCE):
         up |= np.asarray(_up(network, jnp.asarray(begin), jnp.asarray(last))).ravel()
         shape = (network.num_nodes, network.num_nodes)
         graph = coo_array((np.ones(up.sum()), (hears[up], says[up])), shape=shape)
-        if connected_components(graph, directed=True, connection="strong")[0] == 1:
+        if connected_components(graph, directed=True, connection="strong")[0] == 1 + away:
             return True
     return last <= first
 

@@ -23,8 +23,10 @@ def broken(problem, x):
     """Which promise of CONVERGED the decision `x` breaks, in words; none is an empty list."""
     eps = max(float(np.finfo(np.float32 if leaf.dtype.itemsize < 4 else leaf.dtype).eps) for leaf in jax.tree.leaves(x))
     found, tolerance = [], MARGIN * eps**0.5
-    mean = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf.mean(0, keepdims=True), leaf.shape), x.params)
+    there = slice(None) if problem.members is None else np.asarray(problem.members)
+    mean = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[there].mean(0, keepdims=True), leaf.shape), x.params)
     slopes = problem.grad(cojax.Decision(mean, x.cpu))
+    x, mean, slopes = jax.tree.map(lambda leaf: leaf[there], (x, mean, slopes))
 
     def hold(name, value, size):
         if not value <= tolerance * max(float(size), 1.0):

@@ -88,7 +88,7 @@
    test_wrong_types::test_a_wrong_type_gets_one_sentence
 58 plug-ins by path: no key of a plan takes one ->
    test_hostile_files::test_a_hostile_file_is_refused_within_512_megabytes_and_5_seconds
-59 a crash -> test_changing::test_a_node_that_leaves_hands_its_share_over_exactly_and_one_that_joins_brings_none
+59 a crash -> test_members::test_the_total_is_the_budget_at_every_step_and_who_is_away_holds_nothing
 60 a rejoin -> test_rejoining::test_after_a_rejoin_every_sum_is_right_and_the_optimum_is_found
 61 messages late, twice, lost -> test_ledger::test_the_run_is_that_of_nodes_with_queues,
    test_bad_days::test_sums_are_kept_through_bad_days

@@ -1,6 +1,6 @@
 """APAPC: the exact primal-dual method with momentum."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 
@@ -37,6 +37,7 @@ class APAPC(Method):
     blend: Any = eqx.field(converter=floating)
     gain: Any = eqx.field(default=0.5, converter=floating)
     convexity: Any = eqx.field(default=0.0, converter=floating)
+    kept: ClassVar = ("dual",)
 
     def __check_init__(self):
         check_number("APAPC", "step_size", self.step_size, above=0.0, shaped=())

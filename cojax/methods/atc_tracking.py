@@ -1,6 +1,6 @@
 """Gradient tracking that adapts first and then combines."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 
@@ -33,6 +33,7 @@ class ATCTracking(Method):
     """
 
     step_size: Any = eqx.field(converter=floating)
+    kept: ClassVar = ("slack",)
 
     def __check_init__(self):
         check_number("ATCTracking", "step_size", self.step_size, above=0.0)

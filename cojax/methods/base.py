@@ -4,8 +4,10 @@ import abc
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
+from jaxtyping import Array
 
-from .._checks import check_number
+from .._checks import CojaxInputError, check_number
 from .._shown import named
 from .._tree import Tree
 from ..edges import Along, Weigh
@@ -18,6 +20,8 @@ class Method(eqx.Module):
     """
 
     adds_flow: ClassVar[bool] = True  # whether shares change by the flow alone, so that it may sum to what arrives
+    # The fields of the state whose sums over nodes make the method right; None where they are in no field of their own.
+    kept: ClassVar[tuple[str, ...] | None] = None
 
     def __repr__(self) -> str:
         return named(self)
@@ -25,6 +29,20 @@ class Method(eqx.Module):
     def at(self, k: Any) -> "Method":
         """The method in force at step `k`: this one, unless its numbers change by step, as those of `Scheduled` do."""
         return self
+
+    def without(self, state: Any, node: Any, heir: Any) -> Any:
+        """The state after `node` handed its part of every kept sum over to `heir`; both may be traced."""
+        if self.kept is None:
+            raise CojaxInputError(
+                f"{type(self).__name__} keeps its sums over nodes in no field of its state, so that nobody can hand its "
+                "part over and leave; use DIGing, ExactDiffusion, Laplacian, Nesterov or another one that does."
+            )
+
+        def hand(leaf: Array) -> Array:
+            return leaf.at[heir].add(leaf[node]).at[node].set(0)
+
+        parts = {name: jax.tree.map(hand, getattr(state, name)) for name in self.kept}
+        return state._replace(**parts) if parts else state
 
     @abc.abstractmethod
     def init(self, x: Tree, grad: Tree) -> Any:
@@ -49,6 +67,8 @@ class Method(eqx.Module):
 
 class Hold(Method):
     """x+ = x: this half of the decision stays where it started."""
+
+    kept: ClassVar = ()
 
     def init(self, x, grad):
         return x

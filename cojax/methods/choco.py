@@ -1,6 +1,6 @@
 """Choco-SGD: adapt, then gossip what compressed innovations say."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 
@@ -24,6 +24,7 @@ class Choco(Method):
 
     step_size: Any = eqx.field(converter=floating)
     gain: Any = eqx.field(default=1.0, converter=floating)
+    kept: ClassVar = ()
 
     def __check_init__(self):
         check_number("Choco", "step_size", self.step_size, above=0.0)

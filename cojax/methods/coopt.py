@@ -40,6 +40,11 @@ class CoOpt(Method):
     def at(self, k: Any) -> "CoOpt":
         return CoOpt(self.learn.at(k), self.allocate.at(k))
 
+    def without(self, state: CoOptState, node: Any, heir: Any) -> CoOptState:
+        return CoOptState(
+            self.learn.without(state.learn, node, heir), self.allocate.without(state.allocate, node, heir)
+        )
+
     def init(self, x: Decision, grad: Decision) -> CoOptState:
         return CoOptState(self.learn.init(x.params, grad.params), self.allocate.init(x.cpu, grad.cpu))
 

@@ -1,6 +1,6 @@
 """Decentralized gradient descent."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 
@@ -20,6 +20,7 @@ class DGD(Method):
     """
 
     step_size: Any = eqx.field(converter=floating)
+    kept: ClassVar = ()
 
     def __check_init__(self):
         check_number("DGD", "step_size", self.step_size, above=0.0)

@@ -1,6 +1,6 @@
 """Gradient tracking, the paper's learner."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -45,6 +45,7 @@ class DIGing(Method):
     step_size: Any = eqx.field(converter=floating)
     mixing: Any = eqx.field(default=1.0, converter=floating)
     transform: optax.GradientTransformation = eqx.field(static=True, default=optax.identity())
+    kept: ClassVar = ("slack",)
 
     def __check_init__(self):
         check_number("DIGing", "step_size", self.step_size, above=0.0)

@@ -1,6 +1,6 @@
 """Exact diffusion: adapt, correct, combine."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 
@@ -27,6 +27,7 @@ class ExactDiffusion(Method):
     """
 
     step_size: Any = eqx.field(converter=floating)
+    kept: ClassVar = ("correction",)
 
     def __check_init__(self):
         check_number("ExactDiffusion", "step_size", self.step_size, above=0.0, shaped=())

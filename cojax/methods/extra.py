@@ -1,6 +1,6 @@
 """EXTRA: an exact first-order method with one message a step."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 
@@ -26,6 +26,7 @@ class EXTRA(Method):
     """
 
     step_size: Any = eqx.field(converter=floating)
+    kept: ClassVar = ("correction",)
 
     def __check_init__(self):
         check_number("EXTRA", "step_size", self.step_size, above=0.0, shaped=())

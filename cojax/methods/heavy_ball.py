@@ -1,6 +1,6 @@
 """The Laplacian-gradient flow with momentum."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -32,6 +32,7 @@ class HeavyBall(Method):
 
     step_size: Any = eqx.field(converter=floating)
     momentum: Any = eqx.field(converter=floating)
+    kept: ClassVar = ("cpu",)
 
     def __check_init__(self):
         check_share_momentum("HeavyBall", self.step_size, self.momentum)

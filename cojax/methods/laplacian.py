@@ -1,6 +1,6 @@
 """The Laplacian-gradient flow, the paper's allocator."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -33,6 +33,7 @@ class Laplacian(Method):
 
     step_size: Any = eqx.field(converter=floating)
     odd: Odd = Same()
+    kept: ClassVar = ("cpu",)
 
     def __check_init__(self):
         check_share_step("Laplacian", self.step_size)

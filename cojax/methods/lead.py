@@ -1,6 +1,6 @@
 """LEAD: an exact primal-dual method made for compressed links."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 
@@ -28,6 +28,7 @@ class LEAD(Method):
 
     step_size: Any = eqx.field(converter=floating)
     gain: Any = eqx.field(default=1.0, converter=floating)
+    kept: ClassVar = ("dual",)
 
     def __check_init__(self):
         check_number("LEAD", "step_size", self.step_size, above=0.0, shaped=())

@@ -1,6 +1,6 @@
 """Gradient tracking with push-sum, for directed graphs that are not balanced."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -37,6 +37,7 @@ class PushDIGing(Method):
     """
 
     step_size: Any = eqx.field(converter=floating)
+    kept: ClassVar = ("slack",)
 
     def __check_init__(self):
         check_number("PushDIGing", "step_size", self.step_size, above=0.0, shaped=())

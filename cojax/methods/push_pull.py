@@ -1,6 +1,6 @@
 """Gradient tracking that pulls models and pushes gradients, for directed graphs that are not balanced."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 
@@ -34,6 +34,7 @@ class PushPull(Method):
     """
 
     step_size: Any = eqx.field(converter=floating)
+    kept: ClassVar = ("slack",)
 
     def __check_init__(self):
         check_number("PushPull", "step_size", self.step_size, above=0.0)

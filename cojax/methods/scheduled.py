@@ -64,6 +64,9 @@ class Scheduled(Method):
         where = functools.partial(_fields, names)
         return eqx.tree_at(where, self.method, tuple(turn(self.values[name]) for name in names))
 
+    def without(self, state: Any, node: Any, heir: Any) -> Any:
+        return self.at(0).without(state, node, heir)
+
     def init(self, x: Tree, grad: Tree) -> Any:
         return self.at(0).init(x, grad)
 

@@ -1,6 +1,6 @@
 """Gradient tracking with heavy-ball momentum."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 
@@ -33,6 +33,7 @@ class TrackingMomentum(Method):
 
     step_size: Any = eqx.field(converter=floating)
     momentum: Any = eqx.field(converter=floating)
+    kept: ClassVar = ("slack",)
 
     def __check_init__(self):
         check_number("TrackingMomentum", "step_size", self.step_size, above=0.0)

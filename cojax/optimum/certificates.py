@@ -72,6 +72,7 @@ def certificate(problem: Problem, x: Decision) -> Certificate:
     Raises `CojaxInputError` for a decision of other shapes than the problem's, or that its cost cannot be computed of.
     """
     check_decision("certificate", problem, x)
+    x = x._replace(params=_tree.filled(x.params, problem.members))
     params = jax.tree.map(lambda mean, leaf: jnp.broadcast_to(mean, leaf.shape), _tree.node_mean(x.params), x.params)
     costs = problem.costs(Decision(params, x.cpu))
     gradient, largest_gradient = _params_gradient(problem, Decision(params, x.cpu))
@@ -121,7 +122,7 @@ def _params_gradient(problem: Problem, x: Decision) -> tuple[Array, Array]:
     def cost(params, cpu, data):
         return problem.cost(Decision(params, cpu), data)
 
-    slopes = jax.vmap(jax.grad(cost))(x.params, x.cpu, problem.data)
+    slopes = _tree.filled(jax.vmap(jax.grad(cost))(x.params, x.cpu, problem.data), problem.members)
     return _tree.norm(_tree.node_mean(slopes)), jnp.max(jax.vmap(_tree.norm)(slopes))
 
 

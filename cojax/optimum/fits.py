@@ -7,13 +7,19 @@ import numpy as np
 
 from .._checks import CojaxInputError
 from .._tree import Tree
+from ..changing import Changing
 from ..problems import Decision, Problem
 
 
 def check_problem(owner: str, problem: Any) -> None:
-    """Refuse what is no problem."""
+    """Refuse what is no problem, and one that changes: which of its stages is meant?"""
     if not isinstance(problem, Problem):
         raise CojaxInputError(f"{owner} needs a cojax Problem, got {type(problem).__name__}.")
+    if isinstance(problem, Changing):
+        raise CojaxInputError(
+            f"{owner} needs the problem of one step, got one that changes; use problem.at(solution.state.step) for the "
+            "end of a run, problem.at(0) for the start."
+        )
 
 
 def check_decision(owner: str, problem: Any, x: Any) -> None:

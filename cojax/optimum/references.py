@@ -17,6 +17,7 @@ from ..problems import Decision, Problem
 from . import prices
 from .allocations import Allocation, allocate, columns, marginals, response, with_curvatures
 from .certificates import Certificate, certificate
+from .fits import check_problem
 from .soundness import check_cost, check_finite, stacked
 
 # A Hessian of this many rows is built and factorised; larger ones are only multiplied, in conjugate gradients.
@@ -74,6 +75,7 @@ def reference(problem: Problem, start_params: Tree = None, *, tolerance: float |
     Not for use under jit: it loops in Python around jitted pieces. Raises `CojaxInputError` where a cost is not finite
     or not convex inside of the bounds, naming node and share, and where no minimum is found.
     """
+    check_problem("reference", problem)
     if not is_concrete(problem, start_params):
         raise CojaxInputError("reference loops in Python, got traced arrays; call it outside of jit, or use allocate.")
     if tolerance is not None:

@@ -12,6 +12,7 @@ from ..intermittent import Intermittent
 from ..layouts import Layout, Network, innermost
 from ..lossy import Lossy
 from ..matrices import Digraph, Directed
+from ..members import Members
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -33,14 +34,14 @@ class Spectrum(NamedTuple):
 def laplacians(network: Network) -> "list[sparse.csr_array]":
     """The weighted Laplacian D - W of every graph that takes its turn, in order, as SciPy sparse matrices in float64.
 
-    Of a `Lossy` network those without loss: a lost link makes a Laplacian smaller, so bounds from above cover loss and
-    bounds from below do not. Of an `Intermittent` one, its silent steps are matrices of zeros. Of a `Digraph` the
-    symmetric part of D - W: its eigenvalues bound, and are not, those of the digraph.
+    Of a `Lossy` network those without loss, of `Members` those of all nodes: a lost link makes a Laplacian smaller, so
+    bounds from above cover loss and bounds from below do not. Of an `Intermittent` one, its silent steps are matrices
+    of zeros. Of a `Digraph` the symmetric part of D - W: its eigenvalues bound, and are not, those of the digraph.
 
     Raises `CojaxInputError` for a network whose graphs are not known before the run, for a `Directed` one, whose
     weights need not be balanced, and under jit.
     """
-    if isinstance(network, Lossy):
+    if isinstance(network, Lossy | Members):
         return laplacians(network.network)
     if isinstance(network, Intermittent):
         inner = laplacians(network.network)

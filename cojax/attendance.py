@@ -1,0 +1,129 @@
+"""A problem of which some nodes are away: they cost nothing, hold nothing, and have no gradient."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from . import _tree
+from ._checks import CojaxInputError, whole_number
+from ._tree import Tree, wide
+from .problems import Decision, Problem, Softened
+
+
+class Roll(NamedTuple):
+    """The data of all nodes, and who is there."""
+
+    data: Tree
+    there: Bool[Array, " *n"]
+    harmless: Any  # (n, *r), shares at which the cost of a node is finite, there or not; None without shares
+
+
+class IfThere(eqx.Module):
+    """`cost` where a node is there, else 0; its derivatives are then 0 even where `cost` has none at share 0."""
+
+    cost: Callable
+
+    def __call__(self, x: Decision, roll: Roll) -> Array:
+        cpu = x.cpu
+        if cpu is not None and roll.harmless is not None:
+            cpu = jnp.where(roll.there, cpu, roll.harmless.astype(cpu.dtype))
+        return jnp.where(roll.there, self.cost(Decision(x.params, cpu), roll.data), 0)
+
+
+class Attended(Problem):
+    """`problem` for those who are there: the others have the bounds 0 and 0, and no part in any cost or gradient.
+
+    Made by `Changing.at`. Args: problem, of all nodes; there, (n,); harmless, as in `Roll`.
+    """
+
+    whole: Problem
+
+    def __init__(self, problem: Problem, there: Bool[Array, " n"], harmless: Float[Array, "n *r"] | None):
+        self.whole = problem
+        self.cost = IfThere(problem.cost)
+        self.data = Roll(problem.data, there, harmless)
+        self.budget, self.penalty = problem.budget, problem.penalty
+        self.lower = self.upper = None
+        if problem.lower is not None and problem.upper is not None:
+            self.lower = jnp.where(wide(there, problem.lower), problem.lower, 0)
+            self.upper = jnp.where(wide(there, problem.upper), problem.upper, 0)
+
+    @property
+    def members(self):
+        return self.data.there
+
+    def grad_on(self, x, data):
+        soft = IfThere(Softened(self.whole.cost, self.whole.penalty))
+        inner = (data.data, self.whole.lower, self.whole.upper)
+        return _tree.cast_like(jax.vmap(jax.grad(soft))(x, data._replace(data=inner)), x)
+
+    def softened(self):
+        return Attended(self.whole.softened(), self.data.there, self.data.harmless)
+
+
+def roll_of(changes: Sequence[Any], num_nodes: int) -> Bool[np.ndarray, "s n"]:
+    """Who is there before and after each of `changes`; those whose first move is to join are not there at first."""
+    there = np.ones(num_nodes, bool)
+    for change in reversed(changes):
+        for name, value in (("leaves", True), ("joins", False)):
+            if getattr(change, name) is not None:
+                there[node_number(name, getattr(change, name), num_nodes)] = value
+    roll = [there]
+    for change in changes:
+        _check_move(change, there)
+        there = there.copy()
+        if change.leaves is not None:
+            there[change.leaves] = False
+        if change.joins is not None:
+            there[change.joins] = True
+        roll.append(there)
+    return np.stack(roll)
+
+
+def moves_of(changes: Sequence[Any]) -> tuple[Int[Array, " t"], Int[Array, " t"]]:
+    """Who leaves or joins with each of `changes`, -1 for nobody, and to whom it hands over, to itself if it joins."""
+    movers = [-1 if change.joins is None and change.leaves is None else _mover(change) for change in changes]
+    heirs = [mover if change.heir is None else change.heir for mover, change in zip(movers, changes, strict=True)]
+    return jnp.asarray(movers, jnp.int32), jnp.asarray(heirs, jnp.int32)
+
+
+def node_number(name: str, value: Any, num_nodes: int) -> int:
+    """The number of a node, checked."""
+    if whole_number("Changing", name, value, at_least=0) >= num_nodes:
+        raise CojaxInputError(f"Changing needs {name} from 0 to {num_nodes - 1}, got {value}.")
+    return int(value)
+
+
+def _mover(change: Any) -> int:
+    return change.joins if change.leaves is None else change.leaves
+
+
+def _check_move(change: Any, there: np.ndarray) -> None:
+    """Refuse a move that nobody could make."""
+    step, leaves, heir, joins = change.step, change.leaves, change.heir, change.joins
+    if not there.any():
+        raise CojaxInputError("Changing needs a node that is there at first, got changes in which all join later.")
+    if leaves is not None and joins is not None:
+        raise CojaxInputError(
+            f"Changing needs one move in a Change, got node {leaves} that leaves and node {joins} that joins at step "
+            f"{step}; give each a step of its own."
+        )
+    if (leaves is None) != (heir is None):
+        raise CojaxInputError(
+            f"Changing needs a node that leaves together with the heir of its share, got leaves={leaves} and "
+            f"heir={heir} at step {step}."
+        )
+    if joins is not None and there[joins]:
+        raise CojaxInputError(f"Changing needs a node that is away to join, got node {joins}, there at step {step}.")
+    if leaves is not None and not there[leaves]:
+        raise CojaxInputError(f"Changing needs a node that is there to leave, got node {leaves}, away at step {step}.")
+    if heir is not None and (not there[node_number("heir", heir, there.size)] or heir == leaves):
+        state = "who leaves itself" if heir == leaves else "which is away"
+        raise CojaxInputError(
+            f"Changing needs an heir that stays when node {leaves} leaves, got node {heir}, {state}, at step {step}."
+        )
