@@ -123,7 +123,7 @@ def _check_move(change: Any, there: np.ndarray) -> None:
     if leaves is not None and not there[leaves]:
         raise CojaxInputError(f"Changing needs a node that is there to leave, got node {leaves}, away at step {step}.")
     if heir is not None and (not there[node_number("heir", heir, there.size)] or heir == leaves):
-        state = "who leaves itself" if heir == leaves else "which is away"
+        state = "who leaves itself" if heir == leaves else "who is away"
         raise CojaxInputError(
             f"Changing needs an heir that stays when node {leaves} leaves, got node {heir}, {state}, at step {step}."
         )

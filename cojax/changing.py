@@ -224,7 +224,7 @@ def _jumps(budgets: Array, changes: list[Change], roll: np.ndarray) -> Array:
             node = node_number("node", change.node, roll.shape[1])
             if not there[node]:
                 raise CojaxInputError(
-                    f"Changing needs a node that is there for a jump, got node {node}, which is away."
+                    f"Changing needs a node that is there for a jump, got node {node}, who is away."
                 )
             row[node] = count
     return jnp.asarray(jumps * grid, budgets.dtype)
