@@ -223,8 +223,6 @@ def _jumps(budgets: Array, changes: list[Change], roll: np.ndarray) -> Array:
         else:
             node = node_number("node", change.node, roll.shape[1])
             if not there[node]:
-                raise CojaxInputError(
-                    f"Changing needs a node that is there for a jump, got node {node}, who is away."
-                )
+                raise CojaxInputError(f"Changing needs a node that is there for a jump, got node {node}, who is away.")
             row[node] = count
     return jnp.asarray(jumps * grid, budgets.dtype)

@@ -2,7 +2,6 @@
 
 from fractions import Fraction
 
-import jax
 import jax.numpy as jnp
 import laws
 import numpy as np

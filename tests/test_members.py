@@ -12,6 +12,7 @@ import optax
 import pytest
 
 import cojax
+from cojax.unions import connects
 
 METHOD = cojax.CoOpt(learn=cojax.DIGing(0.03, mixing=0.5), allocate=cojax.Laplacian(0.2))
 RING = cojax.network(laws.ring_with_chords(), layout="neighbors")
@@ -249,6 +250,32 @@ def test_a_run_to_a_tolerance_judges_those_who_are_there_and_says_where_they_are
     np.testing.assert_allclose(whole.certificate.price, price, rtol=1e-5)
     apart = run([cojax.Change(50, leaves=0, heir=1)])
     assert int(apart.status) == cojax.Status.DISCONNECTED and apart.x.cpu[0] == 0.0
+    for changes, last, connected in (
+        ([cojax.Change(50, leaves=1, heir=0)], 60, True),
+        ([cojax.Change(50, leaves=0, heir=1)], 50, True),
+        ([cojax.Change(50, leaves=0, heir=1)], 51, False),
+        ([cojax.Change(50, leaves=0, heir=1), cojax.Change(60, joins=0)], 61, True),
+    ):
+        assert connects(star(changes)[1], 0, last) == connected
+
+
+def test_a_problem_of_models_alone_is_differentiable_through_moves():
+    roots, targets, *_ = laws.quadratic().data
+    base = cojax.Problem(lambda x, data: 0.5 * jnp.sum((data[0] @ x.params - data[1]) ** 2), (roots, targets))
+    problem = cojax.Changing(base, [cojax.Change(5, leaves=2, heir=3), cojax.Change(12, joins=2)])
+    network = cojax.Members(RING, problem)
+    start = problem.start(jnp.asarray(np.random.default_rng(1).normal(size=(8, 3))))
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss(step_size):
+        method = cojax.CoOpt(cojax.DIGing(step_size, mixing=0.5))
+        run = cojax.solve(problem, network, method, start, num_steps=20, every=5, record=_none)
+        return problem.at(20).costs(run.x).sum()
+
+    (low, _), (_, slope), (high, _) = (loss(0.03 + shift) for shift in (-1e-5, 0.0, 1e-5))
+    # The error of a central difference is of order 1e-10, that of rounding 1e-16 * 10 / 1e-5.
+    np.testing.assert_allclose(slope, (high - low) / 2e-5, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

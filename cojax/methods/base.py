@@ -34,8 +34,8 @@ class Method(eqx.Module):
         """The state after `node` handed its part of every kept sum over to `heir`; both may be traced."""
         if self.kept is None:
             raise CojaxInputError(
-                f"{type(self).__name__} keeps its sums over nodes in no field of its state, so that nobody can hand its "
-                "part over and leave; use DIGing, ExactDiffusion, Laplacian, Nesterov or another one that does."
+                f"{type(self).__name__} keeps its sums over nodes in no field of its state, so that nobody can hand "
+                "its part over and leave; use DIGing, ExactDiffusion, Laplacian, Nesterov or another one that does."
             )
 
         def hand(leaf: Array) -> Array:
