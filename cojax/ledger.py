@@ -14,6 +14,7 @@ from .edges import Along, add_arrivals
 from .faults import Copy, Corrupted, Sending, check_faulty, fates, faults_of
 from .layouts import Layout, Network, Wrapper
 from .links import Link, Wire
+from .members import members_of
 from .schedules import Crashing
 
 
@@ -115,8 +116,11 @@ class _Round(Network):
         return here, self.layout.swap(here)
 
     def up(self, step: Array, nodes: Array) -> Array:
-        """Whether nodes are up."""
+        """Whether nodes are up, and there at all."""
         up = jnp.ones(jnp.broadcast_shapes(step.shape, nodes.shape), bool)
+        members = members_of(self.network)
+        if members is not None:
+            up = up & members.there(step, nodes)
         for fault in faults_of(self.network):
             up = up & fault.up(step, nodes) if isinstance(fault, Crashing) else up
         return up
@@ -129,9 +133,9 @@ class _Round(Network):
 
     def exchange(self, wire: Wire, along: Tree, arrivals: Array | None) -> tuple[Tree, Wire]:
         """Owners hear and give, the other ends hear what was given; what is owed is paid."""
-        books: Books = wire.books
         here, other = self.ends
         owned = here < other
+        books = self._settled(wire.books, along)
         age, fresh, spoiled = self._newest(here, other, books.news)
         history = jax.tree.map(lambda now, past: jnp.concatenate([now[None], past]), wire.heard, books.past)
         heard = jax.tree.map(lambda leaf: leaf.at[age, other].get(mode="promise_in_bounds"), history)
@@ -172,6 +176,27 @@ class _Round(Network):
             return jnp.where(wide(here < other, leaf), law.fold(leaf - self.layout.swap(leaf)), 0)
 
         return with_laws(missing, along, counter)
+
+    def _settled(self, books: Books, along: Tree) -> Books:
+        """Books in which nothing is on its way any more to or from a node that left: its heir and its neighbours are
+        owed it."""
+        members = members_of(self.network)
+        if members is None:
+            return books
+        node, heir = members.leaving(self.step)
+        here, other = self.ends
+        theirs = ((here == node) | (other == node)) & (here > other)
+        told = jax.tree.map(self.layout.swap, books.counter)
+        counter = jax.tree.map(lambda new, old: jnp.where(wide(theirs, new), new, old), told, books.counter)
+        due = with_laws(lambda law, new, old: law.fold(new - old), along, counter, books.counter)
+
+        def inherited(owed: Array, due: Array) -> Array:
+            owed = owed + self.layout.collect(due)
+            return owed.at[heir].add(owed[node]).at[node].set(0)
+
+        owed = jax.tree.map(inherited, books.owed, due)
+        owed = jax.tree.map(lambda new, old: jnp.where(node < 0, old, new), owed, books.owed)
+        return books._replace(counter=counter, owed=owed, pending=self.pending(counter, along))
 
     def _newest(self, here: Array, other: Array, news: Array) -> tuple[Int[Array, "*e"], Bool[Array, "*e"], Array]:
         """Of what arrives at this end now and is news: its age, whether there is any, and how it was spoiled."""

@@ -25,7 +25,8 @@ def rejoined(problem: Problem, network: Network, method: Method, state: State, s
     says all that was given, so the next one puts it right. Neighbours need to be up.
 
     Args: problem, network (a `Ledger`), method, state, as for `solve`; stale, a state of the same run, not after
-    `state`; node, its number, which may be traced. Exact for methods whose state changes by the flow times a constant.
+    `state`, and of a later step than that in which a node left last; node, its number, which may be traced. Exact for
+    methods whose state changes by the flow times a constant.
     Raises `CojaxInputError` for a network without a ledger.
     """
     net: Any = network.at(state.step)

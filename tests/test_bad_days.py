@@ -23,6 +23,8 @@ ARCS = [(a, b) for edge in GRAPH.edges for a, b in (edge, edge[::-1])]
 JUMPS = 6
 FIRST = laws.quadratic(NODES, DIM)
 LATER = laws.quadratic(NODES, DIM, seed=3)
+BASE = cojax.network(GRAPH, layout="neighbors")
+EVERYWHERE = BASE.ends(np.arange(NODES)), BASE.swap(BASE.ends(np.arange(NODES)))  # both ends of what books are kept of
 
 compiled = []
 
@@ -37,8 +39,8 @@ rejoined = jax.jit(cojax.rejoined)
 first_state = jax.jit(cojax.init)
 
 
-def network_of(late, first, until):
-    base = cojax.network(GRAPH, layout="neighbors")
+def network_of(problem, late, first, until):
+    base = cojax.Members(BASE, problem)
     return cojax.Ledger(cojax.Crashing(cojax.Scripted(base, late, MOST), np.arange(NODES), first, until))
 
 
@@ -46,20 +48,28 @@ class BadDays(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         changes = [cojax.Change(NEVER + place, budget=16.0, data=LATER.data) for place in range(JUMPS)]
+        changes[0] = changes[0]._replace(leaves=0, heir=1)
         problem = cojax.Changing(FIRST, changes)
         # As if every later stage were still the first: the rules below fill them in.
-        stages = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape), problem.stages)
-        self.problem = eqx.tree_at(lambda p: p.stages, problem, stages)
+        like_first = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape), (problem.stages, problem.roll))
+        nobody = jnp.full_like(problem.movers, -1)
+        self.problem = eqx.tree_at(
+            lambda p: (p.stages, p.roll, p.movers, p.heirs), problem, (*like_first, nobody, nobody)
+        )
         self.late = np.zeros((MOST + 1, 2, NODES, NODES), np.int32)
         self.first, self.until = np.full(NODES, NEVER, np.int32), np.full(NODES, NEVER, np.int32)
         start = laws.start_of(self.problem, DIM)
         self.state = first_state(self.problem, self.network, METHOD, start)
         self.remembered = self.state
-        self.now, self.jumped, self.budget = 0, 0, Fraction(16)
+        self.now, self.changed, self.budget = 0, 0, Fraction(16)
 
     @property
     def network(self):
-        return network_of(self.late, self.first, self.until)
+        return network_of(self.problem, self.late, self.first, self.until)
+
+    @property
+    def members(self):
+        return np.flatnonzero(self.problem.roll[-1])
 
     def is_up(self, node):
         return not self.first[node] <= self.now < self.until[node]
@@ -99,30 +109,78 @@ class BadDays(RuleBasedStateMachine):
     def come_back_with_an_old_state(self, node):
         down = [other for other in range(NODES) if not self.is_up(other)]
         node = down[0] if down else node
+        if node not in self.members:
+            return
         self.until[node] = min(self.until[node], self.now)
         self.state = rejoined(self.problem, self.network, METHOD, self.state, self.remembered, node)
 
-    @precondition(lambda self: self.jumped < JUMPS)
-    @rule(quarters=st.integers(20, 120), node=st.integers(0, NODES - 1), new_data=st.booleans())
-    def budget_and_data_change(self, quarters, node, new_data):
-        """In the next step; with the budget, all data of one seed or another."""
-        place, budget = self.jumped, Fraction(quarters, 4)
-        rows = jnp.arange(JUMPS + 1) > place
-        budgets = jnp.where(rows, float(budget), self.problem.budgets)
-        jumps = self.problem.jumps.at[place].set(0.0).at[place, node].set(float(budget - self.budget))
-        steps = self.problem.steps.at[place].set(self.now + 1)
+    def change(self, lost, **fields):
+        """In the next step, whose messages all arrive or none; after it the fields of the problem are these."""
+        fields["steps"] = self.problem.steps.at[self.changed].set(self.now + 1)
+        for name, value in fields.items():
+            self.problem = eqx.tree_at(lambda p: getattr(p, name), self.problem, value)  # noqa: B023
+        self.changed += 1
+        self.all_arrive_or_none(1, lost)
+
+    @property
+    def rows(self):
+        """The stages after the next change."""
+        return jnp.arange(JUMPS + 1) > self.changed
+
+    @precondition(lambda self: self.changed < JUMPS)
+    @rule(quarters=st.integers(20, 120), which=st.integers(0, 3), new_data=st.booleans(), lost=st.booleans())
+    def budget_and_data_change(self, quarters, which, new_data, lost):
+        """With the budget, all data of one seed or another."""
+        budget, node, rows = Fraction(quarters, 4), self.members[which % len(self.members)], self.rows
+        jump = float(budget - self.budget)
         chosen = LATER.data if new_data else FIRST.data
 
         def staged(leaf, new):
             return jnp.where(rows.reshape(-1, *[1] * (leaf.ndim - 1)), new[None], leaf)
 
-        stages = jax.tree.map(staged, self.problem.stages, chosen)
-        fields = (lambda p: p.budgets, lambda p: p.jumps, lambda p: p.steps, lambda p: p.stages)
-        for field, value in zip(fields, (budgets, jumps, steps, stages), strict=True):
-            self.problem = eqx.tree_at(field, self.problem, value)
-        self.jumped, self.budget = place + 1, budget
-        self.late[self.now % (MOST + 1)] = 0
-        self.advance()
+        self.budget = budget
+        self.change(
+            lost,
+            budgets=jnp.where(rows, float(budget), self.problem.budgets),
+            jumps=self.problem.jumps.at[self.changed].set(0.0).at[self.changed, node].set(jump),
+            stages=jax.tree.map(staged, self.problem.stages, chosen),
+        )
+
+    def move(self, node, heir, there, lost):
+        roll = self.problem.roll
+        self.change(
+            lost,
+            roll=jnp.where(self.rows[:, None], roll.at[:, node].set(there), roll),
+            movers=self.problem.movers.at[self.changed].set(node),
+            heirs=self.problem.heirs.at[self.changed].set(heir),
+        )
+        self.all_arrive_or_none(1, lost)  # what was on its way to it goes to its heir
+        self.remembered = self.state
+
+    @precondition(lambda self: self.changed < JUMPS and len(self.members) > 1)
+    @rule(which=st.integers(0, 3), other=st.integers(0, 2), lost=st.booleans())
+    def a_node_leaves(self, which, other, lost):
+        node = int(self.members[which % len(self.members)])
+        rest = [member for member in self.members if member != node]
+        self.move(node, int(rest[other % len(rest)]), False, lost)
+
+    @precondition(lambda self: self.changed < JUMPS and len(self.members) < NODES)
+    @rule(which=st.integers(0, 3), lost=st.booleans())
+    def a_node_joins(self, which, lost):
+        away = [node for node in range(NODES) if node not in self.members]
+        node = away[which % len(away)]
+        self.move(node, node, True, lost)
+
+    @invariant()
+    def who_is_away_holds_nothing_and_nothing_is_on_its_way_to_it(self):
+        away = ~np.asarray(self.problem.roll[-1])
+        books, learn = self.state.wire.books, self.state.method.learn
+        for leaf in (METHOD.query(self.state.method).cpu, learn.slack, self.state.grad.params, *books.owed):
+            for part in jax.tree.leaves(leaf):
+                assert not np.asarray(part)[away].any()
+        here, other = (np.asarray(end) for end in EVERYWHERE)
+        for part in jax.tree.leaves(books.pending):
+            assert not np.asarray(part)[away[here] | away[other]].any()
 
     @invariant()
     def shares_and_what_is_on_its_way_are_the_budget(self):

@@ -205,6 +205,29 @@ def test_methods_with_other_memories_find_the_optimum_too(name):
     assert float(run.state.imbalance) == 0.0
 
 
+def test_over_a_ledger_what_is_on_its_way_to_who_left_goes_to_its_heir():
+    problem = changing(changes=[cojax.Change(10, joins=7), cojax.Change(19, leaves=2, heir=3)])
+    network = cojax.Ledger(cojax.LossyOneWay(cojax.Delayed(cojax.Members(RING, problem), 2), 0.3))
+
+    def on_the_way(problem, x, state):
+        pending, owed = state.wire.books.pending, state.wire.books.owed
+        return pending[1], owed[1], x.cpu, state.imbalance
+
+    run = cojax.solve(problem, network, METHOD, start_of(problem), num_steps=5000, record=on_the_way)
+    pending, owed, cpu, imbalance = map(np.asarray, run.trace)
+    here, other = (np.asarray(end) for end in (RING.ends(np.arange(8)), RING.swap(RING.ends(np.arange(8)))))
+    mine = (here == 2) | (other == 2)
+    assert np.abs(pending[18][mine]).max() > 0 and not pending[19:, mine].any() and not cpu[18:, 2].any()
+    for k in (17, 18, 19, 20, 4999):
+        parts = (Fraction(float(part)) for part in [*cpu[k], *pending[k].ravel(), *owed[k].ravel()])
+        assert sum(parts) == 16
+    assert imbalance[-1] == 0.0
+    params, shares, _ = laws.optimum(without(problem.at(20), [2]))
+    there = np.delete(np.arange(8), 2)
+    np.testing.assert_allclose(np.asarray(run.x.params)[there], np.broadcast_to(params, (7, 3)), atol=1e-11)
+    np.testing.assert_allclose(np.asarray(run.x.cpu)[there], shares, atol=1e-11)
+
+
 def _none(problem, x, state):
     return None
 
@@ -351,13 +374,12 @@ LEFT = {"leaves": 2, "heir": 3}
             lambda: cojax.Members(cojax.network(nx.path_graph(3)), moves(LEFT)),
             "all nodes that are ever there, 8, got 3",
         ),
-        (lambda: cojax.Members(cojax.Ledger(RING), moves(LEFT)), "without a ledger, got a Ledger"),
-        (lambda: cojax.Members(_directed(), moves(LEFT)), "an undirected network without a ledger, got a Digraph"),
+        (lambda: cojax.Members(cojax.Ledger(RING), moves(LEFT)), "put the Ledger around it"),
+        (lambda: cojax.Members(_directed(), moves(LEFT)), "an undirected network, got a Digraph"),
         (lambda: cojax.Members(_remembering(), moves(LEFT)), 'use memory="edge"'),
         (lambda: tried(RING, moves(LEFT)), "use cojax.Members\\(network, problem\\)"),
         (lambda: tried(met(moves(LEFT)), laws.quadratic()), "got those of another"),
         (lambda: tried(met(moves(LEFT)), moves({"leaves": 1, "heir": 3})), "got those of another"),
-        (lambda: tried(cojax.Ledger(met(moves(LEFT))), moves(LEFT)), "cannot let nodes leave or join over a Ledger"),
         (lambda: _with(cojax.NIDS(0.1), cojax.Laplacian(0.1)), "NIDS keeps its sums over nodes in no field"),
         (lambda: _with(cojax.DIGing(0.1), cojax.MomentumFlow(0.1, 0.5)), "MomentumFlow moves shares by more"),
         (lambda: _with(cojax.DIGing(0.1), cojax.Hold()), "nodes that change need an allocator whose shares move"),
