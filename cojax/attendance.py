@@ -23,6 +23,25 @@ class Roll(NamedTuple):
     harmless: Any  # (n, *r), shares at which the cost of a node is finite, there or not; None without shares
 
 
+class Moves(eqx.Module):
+    """Who leaves and who joins, and so who is there after how many steps."""
+
+    steps: Int[Array, " t"]
+    movers: Int[Array, " t"]  # who leaves or joins with every change, -1: nobody
+    heirs: Int[Array, " t"]  # to whom it hands over; one that joins, which has nothing, to itself
+    roll: Bool[Array, "s n"]  # who is there before and after each of them
+
+    def there(self, k: Int[Array, "..."] | int, nodes: Int[Array, "..."] | slice = slice(None)) -> Bool[Array, "..."]:
+        """Whether `nodes`, or all, are there after `k` steps."""
+        return self.roll[jnp.searchsorted(self.steps, jnp.asarray(k, jnp.int32), side="right"), nodes]
+
+    def at(self, k: Int[Array, ""] | int) -> tuple[Int[Array, ""], Int[Array, ""]]:
+        """Who leaves or joins with step `k`, and its heir; -1 and -1: nobody."""
+        moves = (self.steps == k) & (self.movers >= 0)
+        place = jnp.argmax(moves)
+        return jnp.where(moves.any(), self.movers[place], -1), jnp.where(moves.any(), self.heirs[place], -1)
+
+
 class IfThere(eqx.Module):
     """`cost` where a node is there, else 0; its derivatives are then 0 even where `cost` has none at share 0."""
 
@@ -85,11 +104,13 @@ def roll_of(changes: Sequence[Any], num_nodes: int) -> Bool[np.ndarray, "s n"]:
     return np.stack(roll)
 
 
-def moves_of(changes: Sequence[Any]) -> tuple[Int[Array, " t"], Int[Array, " t"]]:
-    """Who leaves or joins with each of `changes`, -1 for nobody, and to whom it hands over, to itself if it joins."""
+def moves_of(changes: Sequence[Any], roll: Bool[np.ndarray, "s n"]) -> Moves:
+    """The moves among `changes`, with what `roll_of` says of them."""
     movers = [-1 if change.joins is None and change.leaves is None else _mover(change) for change in changes]
     heirs = [mover if change.heir is None else change.heir for mover, change in zip(movers, changes, strict=True)]
-    return jnp.asarray(movers, jnp.int32), jnp.asarray(heirs, jnp.int32)
+    steps = [change.step for change in changes]
+    steps, movers, heirs = (jnp.asarray(part, jnp.int32) for part in (steps, movers, heirs))
+    return Moves(steps=steps, movers=movers, heirs=heirs, roll=jnp.asarray(roll))
 
 
 def node_number(name: str, value: Any, num_nodes: int) -> int:

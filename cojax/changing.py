@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from . import _grid
 from ._checks import CojaxInputError, is_concrete, real_array, whole_number
 from ._tree import Tree, choose_rows, wide
-from .attendance import Attended, moves_of, node_number, roll_of
+from .attendance import Attended, Moves, moves_of, node_number, roll_of
 from .problems import Decision, Problem, check_plain, remade, show
 
 
@@ -71,9 +71,7 @@ class Changing(Problem):
     stages: Tree  # data of every stage, (t + 1, n, ...), or None where they stay
     budgets: Float[Array, "s *r"] | None  # t + 1 of them
     jumps: Float[Array, "t n *r"] | None  # what arrives at every node with every change
-    roll: Bool[Array, "s n"] | None  # who is there in every stage; None: all, always
-    movers: Int[Array, " t"] | None  # who leaves or joins with every change, -1: nobody
-    heirs: Int[Array, " t"] | None  # to whom it hands over; one that joins, which has nothing, to itself
+    moves: Moves | None  # None: all nodes are always there
     harmless: Float[Array, "n *r"] | None  # as in `Roll`
 
     def __init__(self, problem: Problem, changes: Sequence[Change]):
@@ -85,25 +83,21 @@ class Changing(Problem):
         self.data, self.stages = problem.data, None
         if any(change.data is not None for change in changes):
             self.stages = _stacked([problem.data, *(change.data for change in changes)])
-        self.roll = self.movers = self.heirs = self.harmless = None
         roll = roll_of(changes, problem.num_nodes)
-        if not roll.all():
-            self.roll = jnp.asarray(roll)
-            self.movers, self.heirs = moves_of(changes)
+        self.moves = None if roll.all() else moves_of(changes, roll)
         self.budget = problem.budget
         self.budgets = self.jumps = None
         if any(change.budget is not None for change in changes) or not (roll.all() or problem.budget is None):
             self.budgets = _rounded(problem, changes, roll)
             self.budget = self.budgets[0]
             self.jumps = _jumps(self.budgets, changes, roll)
-        if self.roll is not None and problem.budget is not None:
-            self.harmless = problem.start().cpu
+        self.harmless = None if self.moves is None or problem.budget is None else problem.start().cpu
 
     def at(self, k):
         stage = jnp.searchsorted(self.steps, jnp.asarray(k, jnp.int32), side="right")
         data = self.data if self.stages is None else jax.tree.map(lambda leaf: leaf[stage], self.stages)
         now = remade(self, data=data, budget=self.budget if self.budgets is None else self.budgets[stage])
-        return now if self.roll is None else Attended(now, self.roll[stage], self.harmless)
+        return now if self.moves is None else Attended(now, self.moves.there(k), self.harmless)
 
     @property
     def last_change(self):
@@ -111,7 +105,7 @@ class Changing(Problem):
 
     @property
     def members(self):
-        return None if self.roll is None else self.roll[0]
+        return None if self.moves is None else self.moves.there(0)
 
     def arrivals(self, k):
         if self.jumps is None:
@@ -120,27 +114,25 @@ class Changing(Problem):
         return jnp.where(here, self.jumps, 0).sum(0)
 
     def handed_over(self, k, method, state):
-        movers, heirs = self.movers, self.heirs
-        if movers is None or heirs is None:
+        if self.moves is None:
             return state
-        moves = (self.steps == k) & (movers >= 0)
+        node, heir = self.moves.at(k)
 
         def hand_over(state: Any) -> Any:
-            place = jnp.argmax(moves)
-            handed = method.without(state, movers[place], heirs[place])
+            handed = method.without(state, node, heir)
             x = method.query(handed)
             # Who leaves stays as it is from here on: without a gradient, what it remembers would still move its params.
             fresh = method.init(x, self.at(k).grad(x))
-            return choose_rows(jnp.arange(self.num_nodes, dtype=movers.dtype) != movers[place], handed, fresh)
+            return choose_rows(jnp.arange(self.num_nodes, dtype=node.dtype) != node, handed, fresh)
 
-        return lax.cond(jnp.any(moves), hand_over, lambda state: state, state)
+        return lax.cond(node >= 0, hand_over, lambda state: state, state)
 
     def start(self, params: Tree = None, cpu: Any = None) -> Decision:
         """As `Problem.start`; raises `CojaxInputError` also where a jump is too large for the grid of the shares, and
         for a share at a node that is not there yet."""
         decision = Problem.start(self.at(0), params, cpu)
-        if self.roll is not None and self.budget is not None:
-            decision = decision._replace(cpu=_among_members(decision.cpu, cpu, self.roll[0]))
+        if self.moves is not None and self.budget is not None:
+            decision = decision._replace(cpu=_among_members(decision.cpu, cpu, self.moves.there(0)))
         if self.jumps is not None and is_concrete(decision.cpu, self.jumps):
             most = jnp.max(jnp.abs(decision.cpu)) + jnp.max(jnp.abs(jnp.cumsum(self.jumps, axis=0)))
             if float(most) > float(_grid.largest_share(decision.cpu)):

@@ -120,7 +120,7 @@ class _Round(Network):
         up = jnp.ones(jnp.broadcast_shapes(step.shape, nodes.shape), bool)
         members = members_of(self.network)
         if members is not None:
-            up = up & members.there(step, nodes)
+            up = up & members.moves.there(step, nodes)
         for fault in faults_of(self.network):
             up = up & fault.up(step, nodes) if isinstance(fault, Crashing) else up
         return up
@@ -183,7 +183,7 @@ class _Round(Network):
         members = members_of(self.network)
         if members is None:
             return books
-        node, heir = members.leaving(self.step)
+        node, heir = members.moves.at(self.step)
         here, other = self.ends
         theirs = ((here == node) | (other == node)) & (here > other)
         told = jax.tree.map(self.layout.swap, books.counter)
@@ -192,7 +192,7 @@ class _Round(Network):
 
         def inherited(owed: Array, due: Array) -> Array:
             owed = owed + self.layout.collect(due)
-            return owed.at[heir].add(owed[node]).at[node].set(0)
+            return owed.at[node].set(0).at[heir].add(owed[node])
 
         owed = jax.tree.map(inherited, books.owed, due)
         owed = jax.tree.map(lambda new, old: jnp.where(node < 0, old, new), owed, books.owed)

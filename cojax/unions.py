@@ -28,9 +28,9 @@ def connects(network: Network, first: int, last: int) -> bool:
     up, away = np.zeros(hears.size, bool), 0
     members = members_of(network)
     if members is not None and last > first:
-        before = np.asarray(members.steps)
+        before = np.asarray(members.moves.steps)
         first = max(first, int(before[before < last].max(initial=0)))
-        away = int((~np.asarray(members.there(last - 1))).sum())
+        away = int((~np.asarray(members.moves.there(last - 1))).sum())
     for begin in range(first, last, STEPS_AT_ONCE):
         up |= np.asarray(_up(network, jnp.asarray(begin), jnp.asarray(last))).ravel()
         shape = (network.num_nodes, network.num_nodes)

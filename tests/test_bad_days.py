@@ -1,5 +1,6 @@
 """Whatever happens, in whatever order: the total is exact, the trackers are the gradients, and all is finite."""
 
+import dataclasses
 from fractions import Fraction
 
 import equinox as eqx
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 import cojax
+from cojax.attendance import Moves
 
 NODES, DIM, MOST, NEVER = 4, 2, 3, 2**30
 MIXING = 0.5
@@ -51,11 +53,12 @@ class BadDays(RuleBasedStateMachine):
         changes[0] = changes[0]._replace(leaves=0, heir=1)
         problem = cojax.Changing(FIRST, changes)
         # As if every later stage were still the first: the rules below fill them in.
-        like_first = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape), (problem.stages, problem.roll))
-        nobody = jnp.full_like(problem.movers, -1)
-        self.problem = eqx.tree_at(
-            lambda p: (p.stages, p.roll, p.movers, p.heirs), problem, (*like_first, nobody, nobody)
+        stages, roll = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape), (problem.stages, problem.moves.roll)
         )
+        nobody = jnp.full_like(problem.steps, -1)
+        moves = Moves(steps=problem.steps, movers=nobody, heirs=nobody, roll=roll)
+        self.problem = eqx.tree_at(lambda p: (p.stages, p.moves), problem, (stages, moves))
         self.late = np.zeros((MOST + 1, 2, NODES, NODES), np.int32)
         self.first, self.until = np.full(NODES, NEVER, np.int32), np.full(NODES, NEVER, np.int32)
         start = laws.start_of(self.problem, DIM)
@@ -69,7 +72,7 @@ class BadDays(RuleBasedStateMachine):
 
     @property
     def members(self):
-        return np.flatnonzero(self.problem.roll[-1])
+        return np.flatnonzero(self.problem.moves.roll[-1])
 
     def is_up(self, node):
         return not self.first[node] <= self.now < self.until[node]
@@ -117,6 +120,7 @@ class BadDays(RuleBasedStateMachine):
     def change(self, lost, **fields):
         """In the next step, whose messages all arrive or none; after it the fields of the problem are these."""
         fields["steps"] = self.problem.steps.at[self.changed].set(self.now + 1)
+        fields["moves"] = dataclasses.replace(fields.get("moves", self.problem.moves), steps=fields["steps"])
         for name, value in fields.items():
             self.problem = eqx.tree_at(lambda p: getattr(p, name), self.problem, value)  # noqa: B023
         self.changed += 1
@@ -147,13 +151,14 @@ class BadDays(RuleBasedStateMachine):
         )
 
     def move(self, node, heir, there, lost):
-        roll = self.problem.roll
-        self.change(
-            lost,
-            roll=jnp.where(self.rows[:, None], roll.at[:, node].set(there), roll),
-            movers=self.problem.movers.at[self.changed].set(node),
-            heirs=self.problem.heirs.at[self.changed].set(heir),
+        moves = self.problem.moves
+        moved = dataclasses.replace(
+            moves,
+            roll=jnp.where(self.rows[:, None], moves.roll.at[:, node].set(there), moves.roll),
+            movers=moves.movers.at[self.changed].set(node),
+            heirs=moves.heirs.at[self.changed].set(heir),
         )
+        self.change(lost, moves=moved)
         self.all_arrive_or_none(1, lost)  # what was on its way to it goes to its heir
         self.remembered = self.state
 
@@ -173,7 +178,7 @@ class BadDays(RuleBasedStateMachine):
 
     @invariant()
     def who_is_away_holds_nothing_and_nothing_is_on_its_way_to_it(self):
-        away = ~np.asarray(self.problem.roll[-1])
+        away = ~np.asarray(self.problem.moves.roll[-1])
         books, learn = self.state.wire.books, self.state.method.learn
         for leaf in (METHOD.query(self.state.method).cpu, learn.slack, self.state.grad.params, *books.owed):
             for part in jax.tree.leaves(leaf):

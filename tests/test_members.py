@@ -17,7 +17,7 @@ from cojax.unions import connects
 METHOD = cojax.CoOpt(learn=cojax.DIGing(0.03, mixing=0.5), allocate=cojax.Laplacian(0.2))
 RING = cojax.network(laws.ring_with_chords(), layout="neighbors")
 CHANGES = [
-    cojax.Change(10, joins=7),
+    cojax.Change(10, joins=7, budget=18.5, node=7),
     cojax.Change(20, leaves=2, heir=3, budget=13.0),
     cojax.Change(30, leaves=3, heir=7),
     cojax.Change(40, joins=2, data=laws.quadratic(seed=5).data),
@@ -84,7 +84,8 @@ def test_the_total_is_the_budget_at_every_step_and_who_is_away_holds_nothing(nam
     network, dtype = NETWORKS[name]
     problem = changing(dtype)
     run = cojax.solve(problem, cojax.Members(network, problem), METHOD, start_of(problem), num_steps=60, record=seen)
-    assert run.x.cpu.dtype == dtype
+    cpu, budget = run.trace[:2]
+    assert cpu.dtype == dtype and cpu[9, 7] == budget[9] - budget[8]  # it brought its own part
     check_history(problem, run, away_after)
 
 

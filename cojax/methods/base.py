@@ -39,7 +39,7 @@ class Method(eqx.Module):
             )
 
         def hand(leaf: Array) -> Array:
-            return leaf.at[heir].add(leaf[node]).at[node].set(0)
+            return leaf.at[node].set(0).at[heir].add(leaf[node])
 
         parts = {name: jax.tree.map(hand, getattr(state, name)) for name in self.kept}
         return state._replace(**parts) if parts else state

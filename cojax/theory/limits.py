@@ -8,6 +8,7 @@ import numpy as np
 from .._checks import CojaxInputError, check_number
 from ..layouts import Network
 from ..lossy import loss_rate
+from ..members import members_of
 from .spectra import is_fixed, is_undirected, laplacians, largest_eigenvalue, second_eigenvalue
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def switching_limit(
     assumptions = "smooth costs with a strongly convex mean; any switching among the graphs, all of them connected"
     low = math.exp(-rho / 2) * min(map(second_eigenvalue, laplacians(network)))
     high = math.exp(rho / 2) * _lambda_n(network)
-    if low <= 0 or loss_rate(network) > 0:
+    if low <= 0 or loss_rate(network) > 0 or members_of(network) is not None:
         return Limit(0.0, assumptions, "sufficient", COMPARISON)
     if mixing > 2 / (low + high) * (1 + 1e-12):
         raise CojaxInputError(
