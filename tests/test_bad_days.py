@@ -135,22 +135,22 @@ class BadDays(RuleBasedStateMachine):
     @rule(quarters=st.integers(20, 120), which=st.integers(0, 3), new_data=st.booleans(), lost=st.booleans())
     def budget_and_data_change(self, quarters, which, new_data, lost):
         """With the budget, all data of one seed or another."""
-        budget, node, rows = Fraction(quarters, 4), self.members[which % len(self.members)], self.rows
-        jump = float(budget - self.budget)
+        node, rows = self.members[which % len(self.members)], self.rows
         chosen = LATER.data if new_data else FIRST.data
 
         def staged(leaf, new):
             return jnp.where(rows.reshape(-1, *[1] * (leaf.ndim - 1)), new[None], leaf)
 
-        self.budget = budget
-        self.change(
-            lost,
-            budgets=jnp.where(rows, float(budget), self.problem.budgets),
-            jumps=self.problem.jumps.at[self.changed].set(0.0).at[self.changed, node].set(jump),
-            stages=jax.tree.map(staged, self.problem.stages, chosen),
-        )
+        stages = jax.tree.map(staged, self.problem.stages, chosen)
+        self.change(lost, **self.jump(Fraction(quarters, 4), node), stages=stages)
 
-    def move(self, node, heir, there, lost):
+    def jump(self, budget, node):
+        """The fields of a problem whose budget becomes `budget` with the next change, at `node`."""
+        more, self.budget = float(budget - self.budget), budget
+        jumps = self.problem.jumps.at[self.changed].set(0.0).at[self.changed, node].set(more)
+        return {"budgets": jnp.where(self.rows, float(budget), self.problem.budgets), "jumps": jumps}
+
+    def move(self, node, heir, there, lost, **fields):
         moves = self.problem.moves
         moved = dataclasses.replace(
             moves,
@@ -158,7 +158,7 @@ class BadDays(RuleBasedStateMachine):
             movers=moves.movers.at[self.changed].set(node),
             heirs=moves.heirs.at[self.changed].set(heir),
         )
-        self.change(lost, moves=moved)
+        self.change(lost, moves=moved, **fields)
         self.all_arrive_or_none(1, lost)  # what was on its way to it goes to its heir
         self.remembered = self.state
 
@@ -170,11 +170,12 @@ class BadDays(RuleBasedStateMachine):
         self.move(node, int(rest[other % len(rest)]), False, lost)
 
     @precondition(lambda self: self.changed < JUMPS and len(self.members) < NODES)
-    @rule(which=st.integers(0, 3), lost=st.booleans())
-    def a_node_joins(self, which, lost):
+    @rule(quarters=st.integers(20, 120), which=st.integers(0, 3), lost=st.booleans())
+    def a_node_joins(self, quarters, which, lost):
+        """And brings a part of the budget."""
         away = [node for node in range(NODES) if node not in self.members]
         node = away[which % len(away)]
-        self.move(node, node, True, lost)
+        self.move(node, node, True, lost, **self.jump(Fraction(quarters, 4), node))
 
     @invariant()
     def who_is_away_holds_nothing_and_nothing_is_on_its_way_to_it(self):
