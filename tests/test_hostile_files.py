@@ -62,6 +62,7 @@ CORPUS = {
     "index.libsvm": ("read_samples", lambda: b"1 2147483648:1\n", ":1 has index 2147483648, beyond the 1000000"),
     "digits.libsvm": ("read_samples", lambda: b"1 " + b"9" * 4_000_000 + b":1\n", ":1 has index 9999999999"),
     "target.libsvm": ("read_samples", lambda: b"9" * 4_000_000 + b" 1:1\n", "for the target, got '99999999999"),
+    "nearly.libsvm": ("read_samples", lambda: b"9" * 400_000 + b"x 1:1\n", "for the target, got '99999999999"),
     "packed.bz2": ("read_samples", lambda: bz2.compress(b"1 1:1\n" * (1 << 17)) * 100, "that this file may unpack to"),
     "endless.libsvm": ("read_samples", lambda: b"1" * (1 << 25), ":1 is longer than 16777216 bytes"),
     "columns.csv": ("read_samples", lambda: b"," * 5_000_000, ":1 has no name for column 1"),
