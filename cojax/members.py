@@ -27,8 +27,9 @@ def _moves(value: Any) -> Moves:
 class Members(Wrapper):
     """A network on which the links of nodes that are away are silent; its graphs are those of all nodes ever there.
 
-    Weights stay as they are: bounds of step sizes that hold for all nodes hold for any of them. Those who are left need
-    not be connected: each part then finds its own optimum, and `solve_to` says `DISCONNECTED`. `Lossy` and
+    Weights stay as they are: numbers that `tuned` and the defaults choose for the plain problem of all nodes serve any
+    of them. Those who are left need not be connected: each part then finds its own optimum, and `solve_to` says
+    `DISCONNECTED`. `Lossy` and
     `Intermittent` networks go inside or outside, faults in one direction and their `Ledger` outside: what is on its way
     to a node that leaves goes to its heir, and what it gave still reaches its neighbours.
 

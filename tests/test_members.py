@@ -206,6 +206,26 @@ def test_methods_with_other_memories_find_the_optimum_too(name):
     assert float(run.state.imbalance) == 0.0
 
 
+def test_the_default_learner_for_all_nodes_serves_those_who_are_there():
+    problem = changing(changes=[cojax.Change(10, joins=7), cojax.Change(20, leaves=2, heir=3)])
+    base = laws.quadratic()
+    network, learn = cojax.default_learner(base, cojax.Members(RING, problem), laws.start_of(base))
+    run = cojax.solve(
+        problem,
+        network,
+        cojax.CoOpt(learn, METHOD.allocate),
+        start_of(problem),
+        num_steps=3000,
+        every=3000,
+        record=_none,
+    )
+    # Two bits a number, remembered by edge.
+    assert isinstance(network, cojax.Members) and network.link.memory == "edge"
+    params, _, _ = laws.optimum(without(problem.at(3000), [2]))
+    there = np.delete(np.arange(8), 2)
+    np.testing.assert_allclose(np.asarray(run.x.params)[there], np.broadcast_to(params, (7, 3)), atol=1e-10)
+
+
 def test_over_a_ledger_what_is_on_its_way_to_who_left_goes_to_its_heir():
     problem = changing(changes=[cojax.Change(10, joins=7), cojax.Change(19, leaves=2, heir=3)])
     network = cojax.Ledger(cojax.LossyOneWay(cojax.Delayed(cojax.Members(RING, problem), 2), 0.3))
