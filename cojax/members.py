@@ -27,6 +27,9 @@ def _moves(value: Any) -> Moves:
 class Members(Wrapper):
     """A network on which the links of nodes that are away are silent; its graphs are those of all nodes ever there.
 
+        problem = cojax.Changing(problem, [cojax.Change(500, leaves=3, heir=4), cojax.Change(900, joins=3)])
+        solution = cojax.solve(problem, cojax.Members(network, problem), method, problem.start(params), num_steps=2000)
+
     Weights stay as they are: numbers that `tuned` and the defaults choose for the plain problem of all nodes serve any
     of them. Those who are left need not be connected: each part then finds its own optimum, and `solve_to` says
     `DISCONNECTED`. `Lossy` and
