@@ -20,7 +20,7 @@ LAYERS = [
         "columns",
     },
     {"edges", "links", "problems", "changing", "costs", "penalties", "weights"},
-    {"layouts", "splits", "matrices", "minibatches", "readers", "halos", "shards", "cutting"},
+    {"slots", "layouts", "splits", "matrices", "minibatches", "readers", "halos", "shards", "cutting"},
     {"lossy", "intermittent", "networks", "sharding", "checkpoints", "unions"},
     {"faults", "schedules", "checksums", "books", "ledger"},
     {"methods"},
