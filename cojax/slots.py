@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float, Int
@@ -87,14 +88,10 @@ def _on_cpu(weights: Array, heard: Array, index: Array, twin: Array, *, apart: b
     """`_summed`; with `apart`, XLA on CPU is kept from fusing what comes before and after it into every gather.
 
     Else a derivative computes what is heard once per neighbour instead of once per node, and rows number by number
-    where it wants their sums flat: 4 times the time (`benchmarks/README.md`). A branch is compiled by itself.
+    where it wants their sums flat: 5 times the time (`benchmarks/README.md`).
     """
-    if not apart:
+    with set_xla_metadata(inlineable="false" if apart else "true"):
         return _summed(weights, heard, index, twin, apart=apart)
-    always = ~(heard.reshape(-1)[0] > jnp.inf)  # of NaN too; the compiler does not know
-    return lax.cond(
-        always, functools.partial(_summed, apart=apart), lambda *_: jnp.zeros_like(heard), weights, heard, index, twin
-    )
 
 
 def _jvp(primals: tuple, tangents: tuple, *, apart: bool) -> tuple[Array, Any]:
