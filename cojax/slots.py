@@ -49,12 +49,12 @@ def table_flow(
 
 def swap(near: Array, index: Int[Array, "k n"], twin: Int[Array, "k n"]) -> Array:
     """(k, n, ...), the same from the other end of every edge."""
-    return near.at[twin, index].get(mode="promise_in_bounds")
+    return near.at[twin, index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def _rows(rows: Array, index: Array) -> Array:
     # The index is checked on construction; a bounds check per gather costs as much as the gather.
-    return rows.at[index].get(mode="promise_in_bounds")
+    return rows.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 @jax.custom_jvp

@@ -1,8 +1,8 @@
 """The flow over a table differentiates as its plain formula does, and reverse mode through it holds no scatter."""
 
 import jax
-import jax.test_util
 import jax.numpy as jnp
+import jax.test_util
 import networkx as nx
 import numpy as np
 import pytest

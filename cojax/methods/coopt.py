@@ -29,7 +29,8 @@ class CoOpt(Method):
                 raise CojaxInputError(f"CoOpt needs a method such as DIGing(0.05) for {name}, got {half!r}.")
 
     def at(self, k: Any) -> "CoOpt":
-        return CoOpt(self.learn.at(k), self.allocate.at(k))
+        learn, allocate = self.learn.at(k), self.allocate.at(k)
+        return self if learn is self.learn and allocate is self.allocate else CoOpt(learn, allocate)
 
     def init(self, x: Decision, grad: Decision) -> CoOptState:
         return CoOptState(self.learn.init(x.params, grad.params), self.allocate.init(x.cpu, grad.cpu))
