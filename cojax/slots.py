@@ -37,14 +37,13 @@ def table_flow(
     law: Along, weights: Float[Array, "k n"], index: Int[Array, "k n"], twin: Int[Array, "k n"], heard: Array
 ) -> Array:
     """`sum_slots` over a whole table, with the derivative of a law that is linear up to rounding computed as a flow."""
-    moves_linearly = isinstance(law, Transfer) and isinstance(law.odd, Same)
-    if not moves_linearly and not isinstance(law, Weigh | Pull | Push):
-        return sum_slots(law, weights, index, heard, heard)
-    linear = _flow.bind(weights.astype(heard.dtype), heard, index, twin, apart=False)
-    if not moves_linearly:
-        return linear
-    rounded = sum_slots(*lax.stop_gradient((law, weights, index, heard, heard)))
-    return _with_derivative(rounded, spread(law.step_size, heard) * linear)
+    linear = functools.partial(_flow.bind, weights.astype(heard.dtype), heard, index, twin, apart=False)
+    if isinstance(law, Weigh | Pull | Push):
+        return linear()
+    if isinstance(law, Transfer) and isinstance(law.odd, Same):
+        rounded = sum_slots(*lax.stop_gradient((law, weights, index, heard, heard)))
+        return _with_derivative(rounded, spread(law.step_size, heard) * linear())
+    return sum_slots(law, weights, index, heard, heard)
 
 
 def swap(near: Array, index: Int[Array, "k n"], twin: Int[Array, "k n"]) -> Array:
