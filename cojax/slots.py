@@ -36,14 +36,16 @@ def sum_slots(law: Along, weights: Array, index: Array, rows: Array, heard: Arra
 def table_flow(
     law: Along, weights: Float[Array, "k n"], index: Int[Array, "k n"], twin: Int[Array, "k n"], heard: Array
 ) -> Array:
-    """`sum_slots` over a whole table, with the derivative of a law that is linear up to rounding computed as a flow."""
-    linear = functools.partial(_flow.bind, weights.astype(heard.dtype), heard, index, twin, apart=False)
-    if isinstance(law, Weigh | Pull | Push):
-        return linear()
-    if isinstance(law, Transfer) and isinstance(law.odd, Same):
-        rounded = sum_slots(*lax.stop_gradient((law, weights, index, heard, heard)))
-        return _with_derivative(rounded, spread(law.step_size, heard) * linear())
-    return sum_slots(law, weights, index, heard, heard)
+    """`sum_slots` over a whole table; the derivative of a law that is linear up to rounding is computed as a flow."""
+    linear = isinstance(law, Weigh | Pull | Push)
+    if not linear and not (isinstance(law, Transfer) and isinstance(law.odd, Same)):
+        return sum_slots(law, weights, index, heard, heard)
+    nothing = jnp.zeros(heard.shape[0], heard.dtype)
+    flow = _flow.bind(weights.astype(heard.dtype), nothing, heard, index, twin, runs=0, apart=False)
+    if not isinstance(law, Transfer):
+        return flow
+    rounded = sum_slots(*lax.stop_gradient((law, weights, index, heard, heard)))
+    return _with_derivative(rounded, spread(law.step_size, heard) * flow)
 
 
 def swap(near: Array, index: Int[Array, "k n"], twin: Int[Array, "k n"]) -> Array:
@@ -67,64 +69,96 @@ def _with_derivative_jvp(primals, tangents):
     return primals[0], tangents[1]
 
 
-# (weights (k, n), heard (n, ...), index, twin) to (n, ...), linear in the first two. It is a primitive because JAX has
-# no other linear function with a transpose of its own that `vmap` and forward mode go through as well.
+# weights (k, n), excess (n,), heard (*runs, n, ...), index, twin to sum_j w_ij (heard_j - heard_i) + excess_i heard_i.
+# It is a primitive because JAX has no other linear function with a transpose of its own that `vmap` and forward mode go
+# through. Not `apart`, as values are computed, the excess is nothing; derivatives are `apart`.
 _flow = Primitive("cojax_flow")
 
 
-@_flow.def_impl
-@functools.partial(jax.jit, static_argnames="apart")
-def _summed(weights: Array, heard: Array, index: Array, twin: Array, *, apart: bool) -> Array:
-    return sum_slots(Weigh(), weights, index, heard, heard)
-
-
-@_flow.def_abstract_eval
-def _shape(weights: Any, heard: Any, index: Any, twin: Any, *, apart: bool) -> Any:
-    return heard
-
-
-def _on_cpu(weights: Array, heard: Array, index: Array, twin: Array, *, apart: bool) -> Array:
-    """`_summed`; with `apart`, XLA on CPU is kept from fusing what comes before and after it into every gather.
+def _lowered(
+    weights: Array,
+    excess: Array,
+    heard: Array,
+    index: Array,
+    twin: Array,
+    *,
+    runs: int,
+    apart: bool,
+    on_cpu: bool = False,
+) -> Array:
+    """What the primitive is; with `apart`, XLA on CPU is kept from fusing it with what comes before and after.
 
     Else a derivative computes what is heard once per neighbour instead of once per node, and rows number by number
     where it wants their sums flat: 5 times the time (`benchmarks/README.md`).
     """
-    with set_xla_metadata(inlineable="false" if apart else "true"):
-        return _summed(weights, heard, index, twin, apart=apart)
+    if not apart:
+
+        def one(heard: Array) -> Array:
+            return sum_slots(Weigh(), weights, index, heard, heard)
+
+        for _ in range(runs):
+            one = jax.vmap(one)
+        return one(heard)
+    rows = _runs_last(heard, runs)
+    with set_xla_metadata(inlineable="false" if on_cpu else "true"):
+        flow = _exceeding(weights, excess, rows, index)
+    return _runs_last(flow, flow.ndim - runs)
 
 
-def _jvp(primals: tuple, tangents: tuple, *, apart: bool) -> tuple[Array, Any]:
-    weights, heard, *table = primals
-    # Apart, because what reverse mode keeps of a step has other readers too.
-    parts = []
-    if type(tangents[0]) is not ad.Zero:
-        parts.append(_flow.bind(tangents[0], heard, *table, apart=True))
-    if type(tangents[1]) is not ad.Zero:
-        parts.append(_flow.bind(weights, tangents[1], *table, apart=True))
-    return _flow.bind(*primals, apart=True), sum(parts[1:], parts[0])
+@jax.jit
+def _exceeding(weights: Array, excess: Array, rows: Array, index: Array) -> Array:
+    return sum_slots(Weigh(), weights, index, rows, rows) + spread(excess, rows) * rows
 
 
-def _transpose(cotangent: Any, weights: Any, heard: Any, index: Array, twin: Array, *, apart: bool) -> tuple:
+def _runs_last(rows: Array, runs: int) -> Array:
+    return rows.transpose(*range(runs, rows.ndim), *range(runs))
+
+
+@_flow.def_abstract_eval
+def _shape(weights: Any, excess: Any, heard: Any, index: Any, twin: Any, *, runs: int, apart: bool) -> Any:
+    return heard
+
+
+def _jvp(primals: tuple, tangents: tuple, *, runs: int, apart: bool) -> tuple[Array, Any]:
+    weights, excess, heard, *table = primals
+    weights_dot, excess_dot, heard_dot, *_ = tangents
+    flow = functools.partial(_flow.bind, runs=runs, apart=True)
+    parts = [] if type(heard_dot) is ad.Zero else [flow(weights, excess, heard_dot, *table)]
+    if not (type(weights_dot) is ad.Zero and type(excess_dot) is ad.Zero):
+        parts.append(flow(ad.instantiate_zeros(weights_dot), ad.instantiate_zeros(excess_dot), heard, *table))
+    return flow(*primals), sum(parts[1:], parts[0])
+
+
+def _transpose(
+    cotangent: Any, weights: Any, excess: Any, heard: Any, index: Array, twin: Array, *, runs: int, apart: bool
+) -> tuple:
     if type(cotangent) is ad.Zero:
-        return None, None, None, None
+        return None, None, None, None, None
     if ad.is_undefined_primal(heard):
         others = swap(weights, index, twin)
-        flowed = _flow.bind(others, cotangent, index, twin, apart=True)
-        # Nothing, for the same weight at both ends of an edge.
-        return None, flowed + spread((others - weights).sum(0), cotangent) * cotangent, None, None
-    products = [cotangent * (_rows(heard, slot) - heard) for slot in index]
-    return jnp.stack([product.reshape(len(product), -1).sum(1) for product in products]), None, None, None
+        more = excess + (others - weights).sum(0)  # none, for the same weight at both ends of an edge
+        return None, None, _flow.bind(others, more, cotangent, index, twin, runs=runs, apart=True), None, None
+    cotangent, heard = _runs_last(cotangent, runs), _runs_last(heard, runs)
+
+    def by_node(rows: Array) -> Array:
+        return (cotangent * rows).reshape(len(rows), -1).sum(1)
+
+    slots = jnp.stack([by_node(_rows(heard, slot) - heard) for slot in index])
+    return slots, by_node(heard), None, None, None
 
 
-def _batch(args: tuple, axes: tuple, *, apart: bool) -> tuple[Array, int]:
-    weights, heard, *table = args
-    if axes[0] is None and axes[2] is None and axes[3] is None:  # one graph: longer rows, with the same derivatives
-        return _flow.bind(weights, jnp.moveaxis(heard, axes[1], -1), *table, apart=apart), heard.ndim - 1
-    return jax.vmap(functools.partial(_summed, apart=apart), axes)(*args), 0
+def _batch(args: tuple, axes: tuple, *, runs: int, apart: bool) -> tuple[Array, int]:
+    weights, excess, heard, *table = args
+    if [axis for axis in axes if axis is not None] == [axes[2]]:
+        return _flow.bind(weights, excess, jnp.moveaxis(heard, axes[2], 0), *table, runs=runs + 1, apart=apart), 0
+    return jax.vmap(functools.partial(_lowered, runs=runs, apart=apart), axes)(*args), 0
 
 
+_flow.def_impl(jax.jit(_lowered, static_argnames=("runs", "apart")))
 ad.primitive_jvps[_flow] = _jvp
 ad.primitive_transposes[_flow] = _transpose
 batching.primitive_batchers[_flow] = _batch
-mlir.register_lowering(_flow, mlir.lower_fun(_summed, multiple_results=False))
-mlir.register_lowering(_flow, mlir.lower_fun(_on_cpu, multiple_results=False), platform="cpu")
+mlir.register_lowering(_flow, mlir.lower_fun(_lowered, multiple_results=False))
+mlir.register_lowering(
+    _flow, mlir.lower_fun(functools.partial(_lowered, on_cpu=True), multiple_results=False), platform="cpu"
+)
