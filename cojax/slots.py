@@ -143,8 +143,9 @@ def _transpose(
     def by_node(rows: Array) -> Array:
         return (cotangent * rows).reshape(len(rows), -1).sum(1)
 
-    slots = jnp.stack([by_node(_rows(heard, slot) - heard) for slot in index])
-    return slots, by_node(heard), None, None, None
+    slots = [by_node(_rows(heard, slot) - heard) for slot in index]
+    by_slot = jnp.stack(slots) if slots else jnp.zeros(index.shape, heard.dtype)
+    return by_slot, by_node(heard) if ad.is_undefined_primal(excess) else None, None, None, None
 
 
 def _batch(args: tuple, axes: tuple, *, runs: int, apart: bool) -> tuple[Array, int]:

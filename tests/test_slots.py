@@ -116,3 +116,14 @@ def test_reverse_mode_through_a_run_holds_no_scatter():
 
     assert "scatter" not in programs("neighbors")
     assert "scatter" in programs("edges")  # so that the word is the right one
+
+
+def test_a_node_alone_differentiates_too():
+    network = cojax.network(nx.empty_graph(1), nodelist=[0], layout="neighbors")
+
+    def cost(weights, heard):
+        return table_flow(Weigh(), weights, network.index, network.twin, heard).sum()
+
+    by_weights, by_heard = jax.grad(cost, argnums=(0, 1))(network.weights, jnp.ones((1, 3)))
+    assert by_weights.shape == (0, 1)
+    np.testing.assert_array_equal(by_heard, np.zeros((1, 3)))
