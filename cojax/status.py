@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _tree
-from .layouts import Layout, Neighbors, Network
+from .layouts import Neighbors, Network
 from .methods import Method
 from .problems import Decision, Problem
 from .progress import grew, precision, stalled, wavers
@@ -70,7 +70,7 @@ def moves_on(network: Network, method: Method, x: Decision, state: Any) -> Bool[
     return motion > 16 * precision(x)
 
 
-def _flow_alone(net: Layout, state: Any, along: Any) -> Any:
+def _flow_alone(net: Any, state: Any, along: Any) -> Any:
     """What flows in the next step, nothing arriving from outside."""
 
     def flow() -> Any:
