@@ -96,12 +96,13 @@ def shortfall(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Ar
     """
     cpu, budget = lax.stop_gradient((cpu, budget))
     bits = jnp.iinfo(_count_dtype(cpu)).bits
-    _, exponent = jnp.frexp(jnp.max(jnp.abs(cpu)))
+    largest = jnp.max(jnp.abs(cpu))  # NaN where any is
+    _, exponent = jnp.frexp(largest)
     quantum = jnp.ldexp(jnp.ones((), cpu.dtype), exponent + 2 - bits)
     counts = jnp.round(cpu / quantum).astype(_count_dtype(cpu))
     difference = _wrapped(budget / quantum) - counts.sum(0, dtype=counts.dtype)
     missing = difference.astype(cpu.dtype) * quantum
-    return jnp.where(jnp.all(jnp.isfinite(cpu)), missing, jnp.nan)
+    return jnp.where(jnp.isfinite(largest), missing, jnp.nan)
 
 
 def _wrapped(value: Float[Array, "*r"]) -> Int[Array, "*r"]:

@@ -18,9 +18,8 @@ from ._shown import named
 from ._tree import Tree
 from .edges import Along, add_arrivals, is_law
 from .links import Ideal, Link, Wire
+from .slots import swap, table_flow
 
-# The slots of a table are summed in groups of this many, one Python loop each: more compile slowly, fewer run slowly.
-SLOTS_AT_ONCE = 16
 # Rows of this many numbers are gathered faster than they are shifted.
 LONG_ROW = 20
 
@@ -172,22 +171,6 @@ def _map_along(flow: Callable[[Along, Array], Array], along: Tree, message: Tree
     return jax.tree.map(part, along, message, is_leaf=is_law)
 
 
-def sum_slots(law: Along, weights: Array, index: Array, rows: Array, heard: Array) -> Array:
-    """What flows to every node over its slots: weights and index (k, n), index into `rows`; heard (n, ...)."""
-
-    def add_slots(total: Array, slots: tuple[Array, Array]) -> tuple[Array, None]:
-        for weights, index in zip(*slots, strict=True):
-            # The index is checked on construction; a bounds check per gather costs as much as the gather.
-            total = total + law(weights, rows.at[index].get(mode="promise_in_bounds") - heard)
-        return total, None
-
-    num_groups, first = divmod(index.shape[0], SLOTS_AT_ONCE)
-    total, _ = add_slots(jnp.zeros_like(heard), (weights[:first], index[:first]))
-    grouped = (num_groups, SLOTS_AT_ONCE, index.shape[1])
-    groups = (weights[first:].reshape(grouped), index[first:].reshape(grouped))
-    return lax.scan(add_slots, total, groups)[0]
-
-
 class Neighbors(Layout):
     """A padded table of neighbours, one row a slot: for sparse graphs of even degree, the fastest layout.
 
@@ -212,7 +195,7 @@ class Neighbors(Layout):
         return self.index.shape[-1]
 
     def hear(self, law, heard):
-        return sum_slots(law, self.weights, self.index, heard, heard)
+        return table_flow(law, self.weights, self.index, self.twin, heard)
 
     def edge_weights(self):
         return self.weights
@@ -221,7 +204,7 @@ class Neighbors(Layout):
         return jnp.broadcast_to(message[None], (*self.index.shape, *message.shape[1:]))
 
     def swap(self, near):
-        return near.at[self.twin, self.index].get(mode="promise_in_bounds")
+        return swap(near, self.index, self.twin)
 
     def collect(self, flux):
         return flux.sum(0)

@@ -153,7 +153,6 @@ def solve(
         raise CojaxInputError(
             f"solve needs a function record(problem, x, state) that Python can hash, got {_shown(record)}."
         )
-    _check_step_size(problem, method)
     check_members(problem, network)  # here it knows their numbers, under jit it does not
     if num_steps > MOST_STEPS:
         raise CojaxInputError(
@@ -167,6 +166,7 @@ def solve(
 
 @functools.partial(jax.jit, static_argnums=(4, 5, 6))
 def _solve(problem, network, method, start, num_chunks, every, record) -> Solution:
+    _check_step_size(problem, method)
     if isinstance(start, State):
         _check_state(problem, network, method, start)
     state = start if isinstance(start, State) else init(problem, network, method, start)
@@ -240,7 +240,8 @@ def _shown(value: Any) -> str:
 
 def _check_step_size(problem: Problem, method: Method) -> None:
     """Whether steps per node are as many as the nodes."""
-    shape = jnp.shape(getattr(getattr(method.at(0), "learn", method.at(0)), "step_size", 0.0))
+    first = method.at(0)
+    shape = jnp.shape(getattr(getattr(first, "learn", first), "step_size", 0.0))
     if shape not in ((), (problem.num_nodes,)):
         raise CojaxInputError(
             f"solve needs one step_size, or one for each of the {problem.num_nodes} nodes, got shape {shape}."
@@ -269,7 +270,8 @@ def _check_trace(
 def _check_state(problem: Problem, network: Network, method: Method, state: State) -> None:
     """Whether a run of this problem, network and method has states like `state`."""
     try:
-        like = jax.eval_shape(lambda: init(problem, network, method, method.query(state.method)))
+        # Jitted, because `init` often was before: then it need not be traced again.
+        like = jax.eval_shape(jax.jit(init), problem, network, method, method.query(state.method))
         fits = jax.tree.map(jnp.shape, like) == jax.tree.map(jnp.shape, state)
     except CojaxInputError:
         raise

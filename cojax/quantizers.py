@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float
 
 from ._checks import CojaxInputError, check_number, floating, is_concrete, whole_number
@@ -111,15 +112,25 @@ def _log_round(value: Array, rho: Array) -> Array:
     return jnp.where(value == 0, 0.0, jnp.copysign(rounded, value))
 
 
-@_log_round.defjvp
 def _log_round_jvp(primals, tangents):
     value, rho = primals
     value_dot, rho_dot = tangents
     out = _log_round(value, rho)
     safe = jnp.where(value == 0, 1.0, value)
     ratio = jnp.where(value == 0, 1.0, out / safe)
-    t = jnp.log(jnp.abs(safe)) / rho
-    return out, ratio * value_dot + out * (jnp.round(t) - t) * rho_dot
+    parts = [] if _is_zero(value_dot) else [ratio * value_dot]
+    if not _is_zero(rho_dot):
+        t = jnp.log(jnp.abs(safe)) / rho
+        parts.append(out * (jnp.round(t) - t) * rho_dot)
+    return out, sum(parts[1:], parts[0])
+
+
+# A level that is constant would else cost reverse mode a logarithm and a residual for nothing.
+_log_round.defjvp(_log_round_jvp, symbolic_zeros=True)
+
+
+def _is_zero(tangent: Any) -> bool:
+    return isinstance(tangent, SymbolicZero)
 
 
 class UniformQuantizer(Quantizer):
@@ -170,12 +181,17 @@ def _uniform_round(value: Array, delta: Array) -> Array:
     return delta * jnp.round(value / delta)
 
 
-@_uniform_round.defjvp
 def _uniform_round_jvp(primals, tangents):
     value, delta = primals
     value_dot, delta_dot = tangents
-    t = value / delta
-    return _uniform_round(value, delta), value_dot + (jnp.round(t) - t) * delta_dot
+    parts = [] if _is_zero(value_dot) else [value_dot]
+    if not _is_zero(delta_dot):
+        t = value / delta
+        parts.append((jnp.round(t) - t) * delta_dot)
+    return _uniform_round(value, delta), sum(parts[1:], parts[0])
+
+
+_uniform_round.defjvp(_uniform_round_jvp, symbolic_zeros=True)
 
 
 class FloatQuantizer(Quantizer):

@@ -11,8 +11,9 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from .halos import AXIS, Halo
-from .layouts import Layout, sum_slots
+from .layouts import Layout
 from .links import Ideal, Link
+from .slots import sum_slots
 
 WHOLE = PartitionSpec()  # the same on every device
 ROWS = PartitionSpec(AXIS)  # the first axis is cut

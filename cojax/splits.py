@@ -9,8 +9,9 @@ from jaxtyping import Array, Float, Int
 
 from ._checks import is_concrete
 from ._layout_checks import check_split
-from .layouts import Edges, Layout, sum_slots
+from .layouts import Edges, Layout
 from .links import Ideal, Link
+from .slots import sum_slots
 
 
 class Split(Layout):

@@ -9,10 +9,11 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _tree
-from .layouts import Network
+from .layouts import Neighbors, Network
 from .methods import Method
 from .problems import Decision, Problem
 from .progress import grew, precision, stalled, wavers
+from .splits import Split
 
 
 class Status(enum.IntEnum):
@@ -60,13 +61,26 @@ def moves_on(network: Network, method: Method, x: Decision, state: Any) -> Bool[
     """Whether one more step would move the decision by more than the rounding of what is heard explains."""
     network, method, x, state = lax.stop_gradient((network, method, x, state))
     net, later, method = network.at(state.step), method.at(state.step + 1), method.at(state.step)
-    flow, _ = net.exchange(state.wire, method.along(state.method), None)
+    flow = _flow_alone(net, state, method.along(state.method))
     after = later.query(net.awake(state.method, method.update(state.method, state.grad, flow)))
     motion = _relative(_tree.subtract(after, x), x)
     message, heard = method.message(state.method, state.grad), state.wire.heard
     if jax.tree.map(jnp.shape, message) == jax.tree.map(jnp.shape, heard):
         return motion > _relative(_tree.subtract(message, heard), message) + 16 * precision(x)
     return motion > 16 * precision(x)
+
+
+def _flow_alone(net: Any, state: Any, along: Any) -> Any:
+    """What flows in the next step, nothing arriving from outside."""
+
+    def flow() -> Any:
+        return net.exchange(state.wire, along, None)[0]
+
+    if not isinstance(net, Neighbors | Split):
+        return flow()
+    # XLA would fuse what follows into the gathers of a table, and hold all of them at once: 2 states in memory. A
+    # branch, always taken, is compiled by itself.
+    return lax.cond(state.step >= 0, flow, lambda: _tree.zeros_like(jax.eval_shape(flow)))
 
 
 def _infeasible(problem: Problem, state: Any) -> Bool[Array, ""]:

@@ -21,7 +21,7 @@ LAYERS = [
         "columns",
     },
     {"edges", "links", "problems", "attendance", "changing", "costs", "penalties", "weights"},
-    {"layouts", "splits", "matrices", "minibatches", "readers", "halos", "shards", "cutting"},
+    {"slots", "layouts", "splits", "matrices", "minibatches", "readers", "halos", "shards", "cutting"},
     {"lossy", "intermittent", "members", "networks", "sharding", "checkpoints", "unions"},
     {"faults", "schedules", "checksums", "books", "ledger"},
     {"methods"},

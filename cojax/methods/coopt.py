@@ -38,7 +38,8 @@ class CoOpt(Method):
                 raise CojaxInputError(f"CoOpt needs a method such as DIGing(0.05) for {name}, got {half!r}.")
 
     def at(self, k: Any) -> "CoOpt":
-        return CoOpt(self.learn.at(k), self.allocate.at(k))
+        learn, allocate = self.learn.at(k), self.allocate.at(k)
+        return self if learn is self.learn and allocate is self.allocate else CoOpt(learn, allocate)
 
     def without(self, state: CoOptState, node: Any, heir: Any) -> CoOptState:
         return CoOptState(
