@@ -17,11 +17,12 @@ from .endings import ended
 from .layouts import Network
 from .links import Wire
 from .members import check_members
-from .methods import Method, Scheduled
+from .methods import Method
 from .problems import Decision, Problem
 from .progress import Progress, begun, looked
 from .records import standard
-from .sharding import by_device, is_sharded, restored
+from .run_checks import check_cost, check_kept, check_sizes, check_step_size
+from .sharding import by_device, restored
 from .status import moves_on, status_of
 
 MOST_STEPS = 2**31 - 1  # are counted in 32 bits, in every precision
@@ -81,9 +82,9 @@ class Solution(NamedTuple):
 
 def init(problem: Problem, network: Network, method: Method, start: Decision) -> State:
     """The state before the first step: the gradient at `start`, told to the neighbours once."""
-    _check_sizes(problem, network, start)
-    _check_kept(problem, network, method)
-    _check_cost(problem, start)
+    check_sizes(problem, network, start)
+    check_kept(problem, network, method)
+    check_cost(problem, start)
     first = problem.at(0)
     grad = first.grad(start)
     method = by_device(network, method).at(0)
@@ -166,7 +167,7 @@ def solve(
 
 @functools.partial(jax.jit, static_argnums=(4, 5, 6))
 def _solve(problem, network, method, start, num_chunks, every, record) -> Solution:
-    _check_step_size(problem, method)
+    check_step_size(problem, method)
     if isinstance(start, State):
         _check_state(problem, network, method, start)
     state = start if isinstance(start, State) else init(problem, network, method, start)
@@ -238,16 +239,6 @@ def _shown(value: Any) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
 
 
-def _check_step_size(problem: Problem, method: Method) -> None:
-    """Whether steps per node are as many as the nodes."""
-    first = method.at(0)
-    shape = jnp.shape(getattr(getattr(first, "learn", first), "step_size", 0.0))
-    if shape not in ((), (problem.num_nodes,)):
-        raise CojaxInputError(
-            f"solve needs one step_size, or one for each of the {problem.num_nodes} nodes, got shape {shape}."
-        )
-
-
 def _check_trace(
     problem: Problem, network: Network, method: Method, start: Decision | State, num_looks: int, record: Callable
 ) -> None:
@@ -282,56 +273,3 @@ def _check_state(problem: Problem, network: Network, method: Method, state: Stat
             "solve needs a state of a run with this problem, network and method, got another's; start anew from its "
             "decision, problem.start(*solution.x)."
         )
-
-
-def _check_cost(problem: Problem, start: Decision) -> None:
-    """Whether the cost of a node is one real number, before a derivative of it is asked for."""
-    try:
-        costs = jax.eval_shape(jax.vmap(problem.cost), start, problem.data)
-    except CojaxInputError:
-        raise
-    except Exception as error:  # whatever a caller's function raises when it is traced
-        reason = str(error).partition("\n")[0]
-        raise CojaxInputError(
-            f"The cost of a node cannot be traced ({type(error).__name__}: {reason}); write cost(x, data) in "
-            "jax.numpy, without branches on values."
-        ) from error
-    shape, dtype = getattr(costs, "shape", None), getattr(costs, "dtype", bool)
-    if shape != (problem.num_nodes,) or not jnp.issubdtype(dtype, jnp.floating):
-        one = type(costs).__name__ if shape is None else f"shape {shape[1:]} and dtype {dtype}"
-        raise CojaxInputError(f"The cost of a node needs to be one real number, of shape (), got {one}.")
-
-
-def _check_kept(problem: Problem, network: Network, method: Method) -> None:
-    """Whether the shares may be given a flow that does not sum to zero in every single step."""
-    check_members(problem, network)
-    halves = (method, getattr(method, "learn", None), getattr(method, "allocate", None))
-    if is_sharded(network) and any(isinstance(half, Scheduled) for half in halves):
-        raise CojaxInputError(
-            "solve needs a method of constant numbers on a network of cojax.shard, got a Scheduled: numbers by step "
-            "look like numbers by node there; solve in pieces, each with its own numbers."
-        )
-    allocator = getattr(method.at(0), "allocate", method.at(0))
-    if not allocator.adds_flow and (network.keeps_books or problem.arrivals(0) is not None):
-        raise CojaxInputError(
-            f"{type(allocator).__name__} moves shares by more than the flow of a step, which a Ledger or a budget or "
-            "nodes that change cannot account for; use HeavyBall or Nesterov."
-        )
-
-
-def _check_sizes(problem: Problem, network: Network, start: Decision) -> None:
-    sizes = {"problem": problem.num_nodes, "network": network.num_nodes}
-    for leaf in jax.tree.leaves(start):
-        sizes["start"] = leaf.shape[0] if leaf.ndim else 0
-        if len(set(sizes.values())) > 1:
-            break
-    if len(set(sizes.values())) > 1:
-        got = ", ".join(f"{size} in {name}" for name, size in sizes.items())
-        raise CojaxInputError(f"solve needs one number of nodes everywhere, got {got}.")
-    if (start.cpu is None) != (problem.budget is None):
-        raise CojaxInputError("solve needs a start made by this problem's start(...): only one of them has cpu.")
-    if problem.lower is not None and start.cpu.shape != problem.lower.shape:
-        raise CojaxInputError(f"solve needs cpu of shape {problem.lower.shape} at the start, got {start.cpu.shape}.")
-    for leaf in jax.tree.leaves(start):
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise CojaxInputError(f"solve needs a start of floats, got {leaf.dtype}; make it by problem.start(...).")

@@ -25,7 +25,7 @@ LAYERS = [
     {"lossy", "intermittent", "members", "networks", "sharding", "checkpoints", "unions"},
     {"faults", "schedules", "checksums", "books", "ledger"},
     {"methods"},
-    {"records", "progress", "status", "endings", "theory", "transfers"},
+    {"records", "progress", "status", "endings", "run_checks", "theory", "transfers"},
     {"loop", "optimum", "defaults", "default_learners", "rivals"},
     {"pieces", "tolerances", "rejoining"},
     {"graphs", "tables", "datasets", "plots", "comparisons", "sweeps", "default_allocators", "default_pairs", "tuning"},
