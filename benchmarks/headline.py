@@ -54,10 +54,10 @@ def main() -> None:
         canvas.ticks(ax)
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         picture.savefig(RESULTS / "headline.png", dpi=200)
-    for each in (64, 128, 1024):
-        gaps = {name: left(courses, np.array([each]))[0] for name, courses in found.items()}
-        best = min((name for name in gaps if name in NAMED or name in others), key=lambda name: gaps[name])
-        print(f"{each} bits: default {left([own], np.array([each]))[0]:.2g}, best rival {best} {gaps[best]:.2g}")
+    print(f"{len(NAMED) + len(others)} rivals; bits until {LEAST:g} is left:")
+    for name, courses in {"the default": [own], **{name: found[name] for name in (*NAMED, *others)}}.items():
+        reached = left(courses, bits) <= LEAST
+        print(f"{name}: {bits[np.argmax(reached)] if reached.any() else f'not after {MOST_BITS}'}")
 
 
 if __name__ == "__main__":
