@@ -122,11 +122,11 @@ class Innovation(Link):
     def tell(self, message, wire, net):
         if self.memory == "node":
             told = _tree.subtract(message, wire.heard)
-            rounded, scale = _adapted(self.quantizer, told, wire.scale)
+            rounded, scale = _adapted(self.quantizer, told, wire.scale, wire.heard)
             after = wire._replace(heard=_tree.add(wire.heard, rounded), scale=scale)
             return _counted(self.quantizer, message, told, wire.scale, after, net)
         told = _tree.subtract(jax.tree.map(net.ends, message), wire.near)
-        rounded, scale = _adapted(self.quantizer, told, wire.scale)
+        rounded, scale = _adapted(self.quantizer, told, wire.scale, wire.near)
         there = net.edge_weights() > 0
 
         def where_there(new: Array, old: Array) -> Array:
@@ -235,13 +235,26 @@ def _map_parts(function: Any, quantizer: Any, message: Tree) -> Tree:
     return treedef.unflatten([function(one, leaf) for one, leaf in pairs])
 
 
-def _adapted(quantizer: Any, told: Tree, scale: Tree) -> tuple[Tree, Tree]:
+def _adapted(quantizer: Any, told: Tree, scale: Tree, held: Tree) -> tuple[Tree, Tree]:
     """What arrives of `told`, and the quantizer's next state."""
     leaves, treedef = jax.tree.flatten(told)
-    ones = quantizers_of(quantizer, told)
+    ones, memories = quantizers_of(quantizer, told), treedef.flatten_up_to(held)
     scales = treedef.flatten_up_to(scale)
     pairs = [one.adapt(leaf, size) for one, leaf, size in zip(ones, leaves, scales, strict=True)]
-    return treedef.unflatten([rounded for rounded, _ in pairs]), treedef.unflatten([size for _, size in pairs])
+    sizes = [_felt(size, memory) for (_, size), memory in zip(pairs, memories, strict=True)]
+    return treedef.unflatten([rounded for rounded, _ in pairs]), treedef.unflatten(sizes)
+
+
+def _felt(scale: Array | None, held: Array) -> Array | None:
+    """`scale`, no smaller than what is lost in the rounding of `held`.
+
+    Of a run at rest it would shrink as long as the rest lasts, and take as long to grow when a price changes.
+    """
+    if scale is None:
+        return None
+    # Half of it is less than half of a unit in the last place, so what is at rest stays at rest.
+    least = jnp.abs(jax.lax.stop_gradient(held)) * (jnp.finfo(held.dtype).eps / 8)
+    return jnp.copysign(jnp.maximum(jnp.abs(scale), least), scale)
 
 
 def _counted(quantizer: Any, message: Tree, told: Tree, scale: Tree, wire: Wire, net: "Layout") -> Wire:

@@ -157,3 +157,22 @@ def test_an_adaptive_scale_that_starts_too_small_saturates_first_and_then_no_mor
     run = cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=600, every=100)
     counts = np.diff(np.asarray(run.trace.saturated))
     assert run.trace.saturated[0] > 100 and counts[-1] < 0.2 * int(run.trace.saturated[0])
+
+
+@pytest.mark.parametrize("quantizer", [cojax.AdaptiveQuantizer(2), cojax.AdaptiveQuantizer(3), cojax.OneBitQuantizer()])
+@pytest.mark.parametrize("memory", ["node", "edge"])
+def test_a_link_that_was_at_rest_for_long_follows_a_jump_as_soon_as_any(quantizer, memory):
+    net = cojax.network(laws.ring_with_chords(), link=cojax.Innovation(quantizer, memory)).at(0)
+    before = jnp.linspace(-3.0, 5.0, net.num_nodes)  # no zero: beside one there is no rounding to stay above
+
+    def told(message, wire, times):
+        return jax.lax.fori_loop(0, times, lambda _, wire: net.link.tell(message, wire, net), wire)
+
+    wire = told(before, net.link.open(before, net), 2000)
+    rested, jumped = told(before, wire, 1), told(2 * before, wire, 300)
+    held = [one.heard if memory == "node" else one.near for one in (wire, rested, jumped)]
+    np.testing.assert_allclose(held[1], held[0], rtol=5e-16)  # one bit a number hunts by two units in the last place
+    ends = 2 * before if memory == "node" else 2 * net.ends(before)
+    # 55 halvings to the last bit; the slowest of the three takes three steps for each, and as many to find the way.
+    there = np.ones(np.shape(ends), bool) if memory == "node" else np.asarray(net.edge_weights() > 0)
+    np.testing.assert_allclose(np.asarray(held[2])[there], np.asarray(ends)[there], rtol=1e-10)
