@@ -121,3 +121,9 @@ def test_runs_of_a_sweep_are_counted_by_how_they_ended(start):
 
     runs = cojax.sweep(build, step_size=[0.01, 1e6], num_steps=20, every=10)
     assert repr(runs).startswith("Sweep(2 step_size; 1 ") and repr(runs.solution).startswith("Solution of 2 runs: 1 ")
+
+
+def test_what_more_would_be_worth_is_told_in_few_words(start):
+    said = repr(cojax.sensitivities(PROBLEM, start))
+    assert said.startswith("Sensitivities(x=Decision(") and "more=Worth(budget=" in said
+    assert len(said) < 1500  # beside it the data themselves are pages

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._checks import CojaxInputError
+from .._shown import shown
 from .._tree import Tree
 from ..problems import Decision, Problem
 from . import prices
@@ -23,6 +24,9 @@ class Worth(NamedTuple):
     budget: Float[Array, "*r"]  # of what there is to share out
     lower: Float[Array, "n *r"]  # of every node's lower bound: >= 0
     upper: Float[Array, "n *r"]  # of every node's upper bound: <= 0
+
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 class Sensitivities(NamedTuple):
@@ -55,6 +59,9 @@ class Sensitivities(NamedTuple):
     tied: Bool[Array, "n *r"] | None
     is_interval: Bool[Array, "*r"] | None
 
+    def __repr__(self) -> str:
+        return shown(self)
+
 
 class Shift(NamedTuple):
     """How the optimum moves, to first order; None for a half that the problem does not have.
@@ -65,6 +72,9 @@ class Shift(NamedTuple):
     params: Tree
     cpu: Float[Array, "n *r"] | None
     price: Float[Array, "*r"] | None
+
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 def sensitivities(problem: Problem, x: Any = Decision()) -> Sensitivities:
