@@ -234,7 +234,7 @@ def _code(outcome: Any, checkpoint: Path) -> int:
         print(f"cojax: note: {checkpoint} could not be written while the run went on.", file=sys.stderr)
     if not outcome.certified:
         if checkpoint.exists():
-            again = "cojax plan FILE.toml --resume, with more $.steps in the file, goes on from there"
+            again = "cojax plan FILE.toml --resume, with more `steps` in the file, goes on from there"
             print(f"cojax: note: not certified yet; the run is kept in {checkpoint}: {again}.", file=sys.stderr)
         return NOT_CERTIFIED
     checkpoint.unlink(missing_ok=True)

@@ -35,7 +35,7 @@ def contest(case: Case, names: Sequence[str], kilobits: float | None) -> Contest
     that is no method, and for a named method that cannot run here; of all methods those are left out with a note.
     """
     fields: dict[str, Field] = {"learn": {}, "share": {}}
-    notes = []
+    reasons: dict[str, list[str]] = {}
     for name in found(names) if names else known():
         half = "learn" if name in LEARNERS or name in rivals.LEARNERS else "share"
         if half == "learn" and case.dataset is None:
@@ -45,7 +45,7 @@ def contest(case: Case, names: Sequence[str], kilobits: float | None) -> Contest
         except CojaxInputError as error:
             if names:
                 raise
-            notes.append(f"{shown(name)} is left out: {error}")
+            reasons.setdefault(str(error).removeprefix(f"{name} "), []).append(shown(name))
     best = reference(as_run(case), None if case.dataset is None else jnp.asarray(case.start.params)[0])
     bits = None if kilobits is None else 1000.0 * kilobits
     settings = {"optimum": best, "num_steps": case.plan.steps, "every": case.plan.every, "bits": bits}
@@ -54,7 +54,11 @@ def contest(case: Case, names: Sequence[str], kilobits: float | None) -> Contest
     courses = {
         half: comparisons.compare(problem, network, field, case.start, **settings) for half, field in fields.items()
     }
-    return Contest(courses, fields, notes + _cautions(fields.get("share", {})))
+    return Contest(courses, fields, _left_out(reasons) + _cautions(fields.get("share", {})))
+
+
+def _left_out(reasons: dict[str, list[str]]) -> list[str]:
+    return [f"without {', '.join(names)}: each {reason}" for reason, names in reasons.items()]
 
 
 def _cautions(field: Field) -> list[str]:
@@ -87,7 +91,9 @@ def text(found: Contest, budget: float) -> str:
         rows = comparisons.table(courses, half, budget)
         fast = 1 + 3 * len(comparisons.GAPS)
         kept = [row[:1] + row[fast:] for row in rows]
-        parts += [f"{titles[half]}\n{comparisons.aligned([row[:fast] for row in rows])}", comparisons.aligned(kept)]
+        looks = next(iter(courses.values())).step
+        title = titles[half] if looks.size < 2 else f"{titles[half]}, looked at every {looks[1] - looks[0]:g} steps"
+        parts += [f"{title}\n{comparisons.aligned([row[:fast] for row in rows])}", comparisons.aligned(kept)]
         parts.append("\n".join(["Ran with, computed from the theory:", *_numbers(found.fields[half])]))
     return "\n\n".join(parts)
 
@@ -113,7 +119,8 @@ def write_files(folder: Path, courses: dict[str, dict[str, Course]], budget: flo
             along = {name: getattr(course, over) / unit for name, course in field.items()}
             ax = plots.contest(along, gaps, xlabel=xlabel)
             firsts = [told[1] for told in along.values() if told.size > 1]
-            if over == "bits" and firsts:  # one number of 64 bits beside one of 2
+            lasts = [told[-1] for told in along.values()]
+            if over == "bits" and firsts and min(firsts) < max(lasts):  # one number of 64 bits beside one of 2
                 ax.set_xscale("log")
                 ax.set_xlim(left=min(firsts))
             ax.figure.savefig(folder / f"{half}-over-{over}.png", dpi=300)

@@ -109,8 +109,8 @@ COMPARE = """Run every method on the problem and the network of a plan, and prin
 All start alike, over the same graphs and the same failing links, with numbers computed from the theory (--methods
 picks some: cojax compare plan.toml --methods DIGing NIDS Laplacian Nesterov). Learners are judged by the gap of the
 mean model and allocators by the gap of the shares, each half by itself, with its own messages. A gap of 1e-6 is a
-millionth of that at the start, measured from the optimum of what the run minimises. "All-time feasible (total)" is
-"yes" where the shares summed to the budget at every step; how far one ended beyond its bounds is in the column before.
+millionth of that at the start, measured from the optimum of what the run minimises. All-time feasible (total) says
+whether the shares summed to the budget at every step; how far one ended beyond its bounds is in the column before.
 
 With --kilobits every method stops where it has told that much to a neighbour, after the steps of the plan at most: let
 it have many. Methods that need more of a node than a gradient a step (d_admm, dual_consensus_admm, ...) tell plain

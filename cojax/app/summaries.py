@@ -7,6 +7,7 @@ import numpy as np
 
 from .._checks import CojaxInputError
 from ..endings import ENDS
+from ..plots.numerals import of_bytes
 from .outcome import Outcome
 from .plans import Plan, write_plan
 from .sheets import write_csv
@@ -188,7 +189,8 @@ def _worth(outcome: Outcome) -> list[tuple[str, str]]:
 
 def _told(outcome: Outcome, steps: int) -> str:
     bits, saturated = float(outcome.trace.bits[-1]), int(outcome.trace.saturated[-1])
-    said = f"{bits / steps:.4g} bits a step by a node to each neighbour, {bits / 8e6:.3g} MB in the run"
+    all_told = of_bytes(bits).replace("\u00a0", " ")
+    said = f"{bits / steps:.4g} bits a step by a node to each neighbour, {all_told} in the run"
     return said if saturated == 0 else f"{said}; {saturated} numbers were cut, being too large for the quantizer"
 
 

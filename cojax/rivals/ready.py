@@ -50,5 +50,7 @@ def rival(name: str, problem: Problem, network: Network, start: Decision) -> Riv
         got = "none" if not leaves else " and ".join(str(leaf.shape) for leaf in leaves)
         raise CojaxInputError(f"{name} needs {part} of shape {shape}, one array, got {got}: use a method of cojax.")
     if name in FOR_FIXED and not theory.is_fixed(network):
-        raise CojaxInputError(f"{name} needs a fixed network without loss, got one that changes: leave it out there.")
+        raise CojaxInputError(
+            f"{name} needs a fixed network without loss, got one that changes: use one graph, or a method of cojax."
+        )
     return ready(problem, network, start)
