@@ -56,7 +56,8 @@ def laplacians(network: Network) -> "list[sparse.csr_array]":
     if not isinstance(network, Layout):
         raise CojaxInputError(
             f"theory.laplacians needs graphs that are known before the run, got a {type(network).__name__}; pass "
-            "network.at(k) for the graph of step k, or give the method its numbers by hand."
+            "the network inside of it, or network.at(k) for the graph of step k, or give the method its numbers by "
+            "hand."
         )
     if not is_concrete(network):
         raise CojaxInputError("theory.laplacians computes on the host, got traced weights; call it outside of jit.")
