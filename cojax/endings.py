@@ -58,6 +58,8 @@ def _one(solution: Any) -> str:
         lines.append(f"  gap to the optimum at most {shown(judged.gap)}, for convex costs: .certificate has the rest")
     elif status not in (Status.NOT_FINITE, Status.DIVERGED):
         lines.append(f"  gap to the optimum: {JUDGE}.gap")
+    if isinstance(solution.trace, Trace) and np.size(solution.trace.step) and float(solution.trace.overload[-1]) > 0:
+        lines.append("  within the bounds: cojax.polish(problem, solution.x); a run feels them by a penalty= only")
     if status in MORE:
         lines.append("  to go on: cojax.solve(problem, network, method, solution.state, num_steps=...)")
     return "\n".join(lines)

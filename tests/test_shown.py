@@ -127,3 +127,9 @@ def test_what_more_would_be_worth_is_told_in_few_words(start):
     said = repr(cojax.sensitivities(PROBLEM, start))
     assert said.startswith("Sensitivities(x=Decision(") and "more=Worth(budget=" in said
     assert len(said) < 1500  # beside it the data themselves are pages
+
+
+def test_shares_beyond_their_bounds_are_told_with_the_way_back(solution):
+    said = repr(solution._replace(trace=solution.trace._replace(overload=solution.trace.overload + 0.5)))
+    assert "a share 0.5 beyond its bounds" in said and "cojax.polish(problem, solution.x)" in said
+    assert "polish" not in repr(solution)
