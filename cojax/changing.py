@@ -1,7 +1,7 @@
 """Problems whose budget, data and nodes change while a run is under way."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -162,13 +162,12 @@ def _among_members(settled: Array, given: Any, members: Bool[Array, " n"]) -> Ar
 
 
 def _listed(changes: Any) -> list[Change]:
-    found = list(changes) if isinstance(changes, Sequence) and not isinstance(changes, Change | str) else [changes]
-    if isinstance(changes, Change) or not all(isinstance(change, Change) for change in found):
-        odd = next((each for each in found if not isinstance(each, Change)), changes)
-        raise CojaxInputError(
-            f"Changing needs a list of cojax.Change(...), got {'one' if odd is changes else 'one with'} "
-            f"{type(odd).__name__}."
-        )
+    if isinstance(changes, Change) or not isinstance(changes, Iterable):
+        raise CojaxInputError(f"Changing needs a list of cojax.Change(...), got one {type(changes).__name__}.")
+    found: list[Any] = list(changes)
+    odd = [type(each).__name__ for each in found if not isinstance(each, Change)]
+    if odd:
+        raise CojaxInputError(f"Changing needs a list of cojax.Change(...), got one with {odd[0]}.")
     for change in found:
         if change.node is not None and change.budget is None:
             raise CojaxInputError(
