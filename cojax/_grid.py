@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
 from ._checks import CojaxInputError
+from ._straight import straight_through
 
 
 def _headroom(value: Float[Array, "..."]) -> int:
@@ -26,15 +26,9 @@ def grid_of(cpu: Any) -> Float[Array, ""]:
     return jnp.ldexp(jnp.ones((), cpu.dtype), exponent + _headroom(cpu) - _precision(cpu))
 
 
-@jax.custom_jvp
 def on_grid(value: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
     """`value` rounded to a multiple of `grid`; its derivative is that of `value`."""
-    return jnp.round(value / grid) * grid
-
-
-@on_grid.defjvp
-def _on_grid_jvp(primals, tangents):
-    return on_grid(*primals), tangents[0]
+    return straight_through(jnp.round(value / grid) * grid, value)
 
 
 def wrap(counter: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
@@ -64,9 +58,11 @@ def largest_share(cpu: Float[Array, "n *r"]) -> Float[Array, ""]:
     return jnp.ldexp(grid_of(cpu), _precision(cpu))
 
 
-@jax.custom_jvp
 def settle(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Array, "n *r"]:
-    """The shares on their grid, what is missing spread evenly over them in grid steps: they sum to `budget` exactly."""
+    """The shares on their grid, what is missing spread evenly over them in grid steps: they sum to `budget` exactly.
+
+    The derivative is that of `cpu`.
+    """
     grid = grid_of(cpu)
     counts = jnp.round(cpu / grid).astype(_count_dtype(cpu))
     missing = _wrapped(budget / grid) - counts.sum(0, dtype=counts.dtype)
@@ -75,12 +71,7 @@ def settle(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Array
         jnp.arange(num_nodes, dtype=counts.dtype).reshape(-1, *[1] * (cpu.ndim - 1)) < (missing % num_nodes)[None]
     )
     counts = counts + (missing // num_nodes)[None] + one_more.astype(counts.dtype)
-    return counts.astype(cpu.dtype) * grid
-
-
-@settle.defjvp
-def _settle_jvp(primals, tangents):
-    return settle(*primals), tangents[0]
+    return straight_through(counts.astype(cpu.dtype) * grid, cpu)
 
 
 def imbalance(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Array, ""]:

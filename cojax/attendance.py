@@ -37,9 +37,9 @@ class Moves(eqx.Module):
 
     def at(self, k: Int[Array, ""] | int) -> tuple[Int[Array, ""], Int[Array, ""]]:
         """Who leaves or joins with step `k`, and its heir; -1 and -1: nobody."""
-        moves = (self.steps == k) & (self.movers >= 0)
-        place = jnp.argmax(moves)
-        return jnp.where(moves.any(), self.movers[place], -1), jnp.where(moves.any(), self.heirs[place], -1)
+        now = self.steps == k
+        place = jnp.argmax(now)
+        return jnp.where(now.any(), self.movers[place], -1), jnp.where(now.any(), self.heirs[place], -1)
 
 
 class IfThere(eqx.Module):

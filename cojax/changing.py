@@ -1,7 +1,7 @@
 """Problems whose budget, data and nodes change while a run is under way."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,8 @@ from ._checks import CojaxInputError, is_concrete, real_array, whole_number
 from ._tree import Tree, choose_rows, wide
 from .attendance import Attended, Moves, moves_of, node_number, roll_of
 from .problems import Decision, Problem, check_plain, remade, show
+
+MOST_STEPS = 2**31 - 1  # are counted in 32 bits
 
 
 class Change(NamedTuple):
@@ -76,7 +78,7 @@ class Changing(Problem):
 
     def __init__(self, problem: Problem, changes: Sequence[Change]):
         check_plain("Changing", problem)
-        changes = list(changes)
+        changes = _listed(changes)
         self.cost, self.penalty = problem.cost, problem.penalty
         self.lower, self.upper = problem.lower, problem.upper
         self.steps = jnp.asarray(_checked_steps(changes), jnp.int32)
@@ -159,10 +161,26 @@ def _among_members(settled: Array, given: Any, members: Bool[Array, " n"]) -> Ar
     return jnp.where(there, settled, 0).at[jnp.argmax(members)].add(away)
 
 
+def _listed(changes: Any) -> list[Change]:
+    if isinstance(changes, Change) or not isinstance(changes, Iterable):
+        raise CojaxInputError(f"Changing needs a list of cojax.Change(...), got one {type(changes).__name__}.")
+    found: list[Any] = list(changes)
+    odd = [type(each).__name__ for each in found if not isinstance(each, Change)]
+    if odd:
+        raise CojaxInputError(f"Changing needs a list of cojax.Change(...), got one with {odd[0]}.")
+    for change in found:
+        if change.node is not None and change.budget is None:
+            raise CojaxInputError(
+                f"Changing needs a node only where a budget jumps, got node={change.node} without budget at step "
+                f"{change.step}; give that Change a budget."
+            )
+    return found
+
+
 def _checked_steps(changes: list[Change]) -> list[int]:
     if not changes:
         raise CojaxInputError("Changing needs at least one Change, got none; use the problem itself.")
-    steps = [whole_number("Changing", "step", change.step, at_least=1) for change in changes]
+    steps = [whole_number("Changing", "step", change.step, at_least=1, at_most=MOST_STEPS) for change in changes]
     if any(later <= earlier for earlier, later in itertools.pairwise(steps)):
         raise CojaxInputError(f"Changing needs steps in growing order, got {steps}; put what changes at once into one.")
     return steps
@@ -178,10 +196,27 @@ def _stacked(given: list[Tree]) -> Tree:
                 f"Changing needs data shaped as those of the problem, {shapes}, got {jax.tree.map(jnp.shape, data)}; "
                 "a node with fewer samples than the others is padded."
             )
-        for leaf in jax.tree.leaves(data):
-            real_array("Changing", "data", leaf)
+        for leaf, like in zip(jax.tree.leaves(data), jax.tree.leaves(given[0]), strict=True):
+            _check_data(leaf, like)
         stages.append(data)
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf, leaves[0].dtype) for leaf in leaves]), *stages)
+
+
+def _check_data(leaf: Any, like: Array) -> None:
+    """Refuse new data that those of the problem, `like`, could not hold."""
+    if not is_concrete(leaf, like) or np.asarray(leaf).dtype.kind == "b":
+        return
+    new = real_array("Changing", "data", leaf)
+    if np.isnan(new.astype(float)).any():
+        raise CojaxInputError("Changing needs data without NaN, got some; drop or fill those rows.")
+    with np.errstate(all="ignore"):
+        kept = new.astype(like.dtype)
+    whole = not jnp.issubdtype(like.dtype, jnp.floating)
+    if (kept != new).any() if whole else (np.isfinite(kept) != np.isfinite(new)).any():
+        raise CojaxInputError(
+            f"Changing needs data that fit the {like.dtype} of the problem's, got {new.dtype} that would become other "
+            "numbers; make the problem with data of that type."
+        )
 
 
 def _rounded(problem: Problem, changes: list[Change], roll: np.ndarray) -> Array:

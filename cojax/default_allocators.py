@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from . import weights
 from ._checks import CojaxInputError
-from .defaults import CAUTIOUS_MOMENTUM, SHARE, curvature_of_shares, price_spread
+from .defaults import CAUTIOUS_MOMENTUM, SHARE, check_run, curvature_of_shares, price_spread
 from .layouts import Network, innermost, rewrapped
 from .links import Innovation, Link
 from .lossy import loss_rate
@@ -50,6 +50,7 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     Args as for `tuned`. Computes on the host, not under jit. Raises `CojaxInputError` where `tuned(Nesterov, ...)`
     does, and for a directed network: weights that fit costs have one value for both ends of a link.
     """
+    check_run("default_allocator", problem, network, start)
     if not is_undirected(network):
         raise CojaxInputError(
             "default_allocator needs an undirected network, got a directed one, whose weights cannot be chosen link by "

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from . import theory
-from .defaults import tuned
+from .defaults import check_run, tuned
 from .layouts import Network, rewrapped
 from .links import Innovation, Link
 from .lossy import loss_rate
@@ -35,6 +35,7 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
     links fail too. Memory is one per node on a fixed network, else one per directed edge. Computes on the host, not
     under jit; raises as `cojax.tuned`.
     """
+    check_run("default_learner", problem, network, start)
     memory = "node" if theory.is_fixed(network) else "edge"
     waits = loss_rate(network) > 0 and len(theory.laplacians(network)) > 1
     quantizer = FINER if waits else COARSE

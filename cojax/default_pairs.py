@@ -3,9 +3,10 @@
 import jax
 
 from . import theory
+from ._checks import CojaxInputError
 from .default_allocators import default_allocator
 from .default_learners import default_learner, relinked
-from .defaults import tuned
+from .defaults import check_run, tuned
 from .layouts import Network
 from .links import Innovation, Link
 from .methods import CoOpt, Laplacian
@@ -30,9 +31,12 @@ def default(problem: Problem, network: Network, start: Decision) -> tuple[Networ
         problem, start: as for `solve`.
         network: undirected, with any link, which is replaced; switching and lossy too.
 
-    Computes on the host, not under jit. Raises `CojaxInputError` where `default_learner` and
-    `default_allocator` do.
+    Computes on the host, not under jit. Raises `CojaxInputError` for a start without either half, and where
+    `default_learner` and `default_allocator` do.
     """
+    check_run("default", problem, network, start)
+    if not jax.tree.leaves(start):
+        raise CojaxInputError("default needs a start with params or cpu, got one with neither: nothing is decided.")
     if start.cpu is None:
         linked, learn = default_learner(problem, network, start)
         return linked, CoOpt(learn=learn)

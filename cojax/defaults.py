@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import theory
-from ._checks import CojaxInputError
+from ._checks import CojaxInputError, is_concrete
 from .layouts import Layout, Network
 from .links import Ideal
 from .lossy import loss_rate
@@ -93,12 +93,28 @@ def limit(kind: Callable[..., Method], problem: Problem, network: Network, start
     return _chosen(kind, problem, network, start)[1]
 
 
+def check_run(owner: str, problem: Problem, network: Network, start: Decision) -> None:
+    """Refuse what is no run, or one that is traced, where numbers are chosen by looking at it."""
+    for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("start", start, Decision)):
+        if not isinstance(value, kind):
+            raise CojaxInputError(f"{owner} needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
+    sizes = {problem.num_nodes, network.num_nodes, *((*np.shape(leaf), 0)[0] for leaf in jax.tree.leaves(start))}
+    if len(sizes) > 1:
+        raise CojaxInputError(
+            f"{owner} needs one number of nodes everywhere, got {problem.num_nodes} in problem, {network.num_nodes} in "
+            f"network and arrays of shapes {[np.shape(leaf) for leaf in jax.tree.leaves(start)]} in start."
+        )
+    if not is_concrete(problem, network, start):
+        raise CojaxInputError(f"{owner} computes on the host, got traced values; call it outside of jit.")
+
+
 def _chosen(kind: Callable[..., Method], problem: Problem, network: Network, start: Decision) -> Chosen:
     name = getattr(kind, "__name__", type(kind).__name__)
     rule = LEARNERS.get(kind) or ALLOCATORS.get(kind)
     if rule is None:
         known = ", ".join(sorted(each.__name__ for each in (*LEARNERS, *ALLOCATORS)))
         raise CojaxInputError(f"tuned has no formulas for {name}: give it its numbers by hand, or use one of {known}.")
+    check_run(f"tuned({name})", problem, network, start)
     half = "params" if kind in LEARNERS else "cpu"
     if not jax.tree.leaves(getattr(start, half)):
         raise CojaxInputError(f"tuned({name}) needs a start with {half}, got None: {name} decides on nothing else.")
@@ -158,12 +174,13 @@ def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision)
     curvature = theory.learn_curvature(problem, start)
     smoothness = _smoothness(kind, problem, start)
     spectrum = theory.spectrum(network)
-    chi = spectrum.lambda_n / max((1.0 - loss_rate(network)) * spectrum.mean_lambda_2, 1e-12)
+    most = spectrum.lambda_n or 1.0  # a node alone has no links
+    chi = most / max((1.0 - loss_rate(network)) * spectrum.mean_lambda_2, 1e-12)
     kappa = smoothness / max(curvature.mean_low, smoothness / MOST_CONDITION)
     blend = min(math.sqrt(chi / kappa), 1.0)
     limit = theory.apapc_limit(network, smoothness, blend)
     gain = 1.0 if isinstance(network.link, Ideal) else COARSE_GAIN * math.sqrt(_turns(network))
-    step_size, gain = FAST_SHARE * limit.value, gain / spectrum.lambda_n
+    step_size, gain = FAST_SHARE * limit.value, gain / most
     if len(theory.laplacians(network)) > 1 and network.num_nodes <= theory.MOST_DENSE:
         while gain > LEAST_GAIN and _grows(network, smoothness / kappa, smoothness, (step_size, blend, gain)):
             gain /= 2
@@ -179,6 +196,8 @@ def _turns(network: Network) -> float:
     """The part of the steps in which a link of the union is there: one that waits has more to tell in its turn."""
     graphs: list[Any] = list(theory.laplacians(network))
     union: Any = sum(abs(graph) for graph in graphs)
+    if union.nnz == 0:  # a node alone
+        return 1.0
     return sum(graph.nnz - graph.shape[0] for graph in graphs) / (len(graphs) * max(union.nnz - union.shape[0], 1))
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Array
 from ._checks import CojaxInputError, is_concrete
 from .attendance import Moves
 from .changing import Changing
-from .layouts import Layout, Network, Wrapper
+from .layouts import Layout, Network, Wrapper, innermost
 
 
 def _moves(value: Any) -> Moves:
@@ -57,9 +57,10 @@ class Members(Wrapper):
             raise CojaxInputError(
                 "Members needs a network without a ledger, got one with it; put the Ledger around it."
             )
-        if isinstance(self.network, Layout) and not self.network.symmetric:
+        inside = innermost(self.network)
+        if isinstance(inside, Layout) and not inside.symmetric:
             raise CojaxInputError(
-                f"Members needs an undirected network, got a {type(self.network).__name__}: without a node that left "
+                f"Members needs an undirected network, got a {type(inside).__name__}: without a node that left "
                 "its weights would be balanced no more."
             )
         self.network.link.check(fixed=False, symmetric=True)

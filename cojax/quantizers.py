@@ -5,14 +5,13 @@ import functools
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float
 
 from ._checks import CojaxInputError, check_number, floating, is_concrete, whole_number
 from ._shown import named
+from ._straight import straight_through
 
 
 class Quantizer(eqx.Module):
@@ -104,33 +103,16 @@ def _checked_ends(owner: str, smallest: Any, largest: Any) -> tuple[Any, Any]:
     return floating(smallest), floating(largest)
 
 
-@jax.custom_jvp
 def _log_round(value: Array, rho: Array) -> Array:
     # The inner where keeps log away from 0, where its value and its derivative are not finite.
     size = jnp.where(value == 0, 1.0, jnp.abs(value))
-    rounded = jnp.exp(rho * jnp.round(jnp.log(size) / rho))
-    return jnp.where(value == 0, 0.0, jnp.copysign(rounded, value))
-
-
-def _log_round_jvp(primals, tangents):
-    value, rho = primals
-    value_dot, rho_dot = tangents
-    out = _log_round(value, rho)
-    safe = jnp.where(value == 0, 1.0, value)
-    ratio = jnp.where(value == 0, 1.0, out / safe)
-    parts = [] if _is_zero(value_dot) else [ratio * value_dot]
-    if not _is_zero(rho_dot):
-        t = jnp.log(jnp.abs(safe)) / rho
-        parts.append(out * (jnp.round(t) - t) * rho_dot)
-    return out, sum(parts[1:], parts[0])
-
-
-# A level that is constant would else cost reverse mode a logarithm and a residual for nothing.
-_log_round.defjvp(_log_round_jvp, symbolic_zeros=True)
-
-
-def _is_zero(tangent: Any) -> bool:
-    return isinstance(tangent, SymbolicZero)
+    place = jnp.log(size) / rho
+    level = jnp.round(place)
+    rounded = jnp.where(value == 0, 0.0, jnp.copysign(jnp.exp(rho * level), value))
+    # q(u) = u exp(rho off), where off, how far u is from its level, stays as it is. A division is cheaper than an exp.
+    off = lax.stop_gradient(level - place)
+    ratio = jnp.where(value == 0, 1.0, rounded / jnp.where(value == 0, 1.0, value))
+    return straight_through(rounded, value * straight_through(ratio, jnp.exp(rho * off)))
 
 
 class UniformQuantizer(Quantizer):
@@ -176,22 +158,10 @@ class UniformQuantizer(Quantizer):
         return jnp.abs(value) > jnp.asarray(self.largest + self.delta / 2, value.dtype)
 
 
-@jax.custom_jvp
 def _uniform_round(value: Array, delta: Array) -> Array:
-    return delta * jnp.round(value / delta)
-
-
-def _uniform_round_jvp(primals, tangents):
-    value, delta = primals
-    value_dot, delta_dot = tangents
-    parts = [] if _is_zero(value_dot) else [value_dot]
-    if not _is_zero(delta_dot):
-        t = value / delta
-        parts.append((jnp.round(t) - t) * delta_dot)
-    return _uniform_round(value, delta), sum(parts[1:], parts[0])
-
-
-_uniform_round.defjvp(_uniform_round_jvp, symbolic_zeros=True)
+    place = value / delta
+    level = jnp.round(place)
+    return straight_through(delta * level, value + delta * lax.stop_gradient(level - place))
 
 
 class FloatQuantizer(Quantizer):
@@ -216,7 +186,7 @@ class FloatQuantizer(Quantizer):
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         info = jnp.finfo(value.dtype)
         rounded = lax.reduce_precision(value, info.nexp, min(self.mantissa_bits, info.nmant))
-        return _straight_through(value, rounded)
+        return straight_through(rounded, value)
 
     def num_bits(self, dtype: Any) -> Float[Array, ""]:
         info = jnp.finfo(dtype)
@@ -281,7 +251,7 @@ class AdaptiveQuantizer(Quantizer):
         rounded = jnp.copysign((level + 0.5) * scale, still)
         low, high = (jnp.log(jnp.asarray(factor, scale.dtype)) for factor in (self.shrink, self.grow))
         after = _kept_away(scale * jnp.exp(low + (high - low) * level / top))
-        return _straight_through(value, rounded), after
+        return straight_through(rounded, value), after
 
 
 class OneBitQuantizer(Quantizer):
@@ -329,7 +299,7 @@ class OneBitQuantizer(Quantizer):
         rounded = jnp.where(still < 0, -jnp.abs(scale), jnp.abs(scale))
         shrink, grow = (jnp.asarray(factor, scale.dtype) for factor in (self.shrink, self.grow))
         after = rounded * jnp.where((rounded < 0) == (scale < 0), grow, shrink)
-        return _straight_through(value, rounded), jnp.copysign(_kept_away(jnp.abs(after)), after)
+        return straight_through(rounded, value), jnp.copysign(_kept_away(jnp.abs(after)), after)
 
 
 def _check_factors(owner: str, shrink: Any, grow: Any, why: str) -> None:
@@ -343,13 +313,3 @@ def _kept_away(scale: Array) -> Array:
     """`scale` away from 0 and infinity, from which no factor leads back."""
     info = jnp.finfo(scale.dtype)
     return jnp.clip(scale, info.tiny / info.eps, info.max * info.eps)
-
-
-@jax.custom_jvp
-def _straight_through(value: Array, rounded: Array) -> Array:
-    return rounded
-
-
-@_straight_through.defjvp
-def _straight_through_jvp(primals, tangents):
-    return primals[1], tangents[0]

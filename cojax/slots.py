@@ -11,6 +11,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float, Int
 
+from ._straight import straight_through
 from ._tree import spread
 from .edges import Along, Pull, Push, Same, Transfer, Weigh
 
@@ -45,7 +46,7 @@ def table_flow(
     if not isinstance(law, Transfer):
         return flow
     rounded = sum_slots(*lax.stop_gradient((law, weights, index, heard, heard)))
-    return _with_derivative(rounded, spread(law.step_size, heard) * flow)
+    return straight_through(rounded, spread(law.step_size, heard) * flow)
 
 
 def swap(near: Array, index: Int[Array, "k n"], twin: Int[Array, "k n"]) -> Array:
@@ -56,17 +57,6 @@ def swap(near: Array, index: Int[Array, "k n"], twin: Int[Array, "k n"]) -> Arra
 def _rows(rows: Array, index: Array) -> Array:
     # The index is checked on construction; a bounds check per gather costs as much as the gather.
     return rows.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
-
-
-@jax.custom_jvp
-def _with_derivative(rounded: Array, exact: Array) -> Array:
-    """`rounded`, with the derivative of `exact`."""
-    return rounded
-
-
-@_with_derivative.defjvp
-def _with_derivative_jvp(primals, tangents):
-    return primals[0], tangents[1]
 
 
 # weights (k, n), excess (n,), heard (*runs, n, ...), index, twin to sum_j w_ij (heard_j - heard_i) + excess_i heard_i.

@@ -84,7 +84,12 @@ def changed(*changes, **bounds):
     ("build", "message"),
     [
         (lambda: changed(), "at least one Change, got none"),
-        (lambda: changed(cojax.Change(0, 3.0)), "step >= 1, got 0"),
+        (lambda: changed(cojax.Change(0, 3.0)), "step from 1 to 2147483647, got 0"),
+        (lambda: changed(cojax.Change(2**31, 3.0)), "step from 1 to 2147483647, got 2147483648"),
+        (lambda: changed(cojax.Change(5, node=3)), "node=3 without budget at step 5"),
+        (lambda: counted([1.0, np.nan, 3.0]), "data without NaN"),
+        (lambda: counted([1.0, 2.5, 3.0]), "fit the int64 of the problem's, got float64"),
+        (lambda: counted([None] * 3), "real numbers for data, got object"),
         (lambda: changed(cojax.Change(5, 3.0), cojax.Change(5, 4.0)), "steps in growing order"),
         (lambda: changed(cojax.Change(5, [3.0, 1.0])), "budgets of shape"),
         (lambda: changed(cojax.Change(5, 3.0, node=8)), "node from 0 to 7, got 8"),
@@ -101,6 +106,16 @@ def changed(*changes, **bounds):
 def test_a_change_that_cannot_be_is_refused_with_the_way_out(build, message):
     with pytest.raises(cojax.CojaxInputError, match=message):
         build()
+
+
+def counted(data):
+    """A problem of whole numbers, with others from step 5 on."""
+    problem = cojax.Problem(lambda x, data: jnp.sum((x.params - data) ** 2), np.arange(3))
+    return cojax.Changing(problem, [cojax.Change(5, data=np.asarray(data))])
+
+
+def test_new_whole_numbers_may_be_told_as_floats():
+    assert counted([4.0, 5.0, 6.0]).at(5).data.dtype == jnp.int64
 
 
 def _without_budget():

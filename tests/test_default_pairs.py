@@ -114,3 +114,27 @@ def test_a_directed_network_is_refused_with_a_way_out(problem, start):
     network = cojax.network(nx.DiGraph([(node, (node + 1) % NODES) for node in range(NODES)]))
     with pytest.raises(cojax.CojaxInputError, match="default_allocator needs an undirected network"):
         cojax.default(problem, network, start)
+
+
+def test_a_node_alone_gets_its_default_too():
+    alone = cojax.Problem(lambda x, want: jnp.sum((x.params - want) ** 2) + (x.cpu - want) ** 2, np.ones(1), budget=2.0)
+    start = alone.start(params=jnp.zeros(1))
+    network, method = cojax.default(alone, cojax.network(nx.empty_graph(1)), start)
+    solution = cojax.solve_to(alone, network, method, start, tolerance=1e-6, max_steps=200, every=20)
+    assert cojax.Status(int(solution.status)) == cojax.Status.CONVERGED
+    np.testing.assert_allclose(solution.x.params, [1.0], atol=1e-6)
+    assert float(solution.x.cpu[0]) == 2.0
+
+
+@pytest.mark.parametrize("choose", [cojax.default, cojax.default_learner, cojax.default_allocator])
+def test_what_does_not_fit_or_is_traced_is_refused_in_one_sentence(problem, start, choose):
+    name = choose.__name__
+    with pytest.raises(cojax.CojaxInputError, match=f"{name} needs one number of nodes .* 12 in problem, 5 in network"):
+        choose(problem, cojax.network(nx.cycle_graph(5)), start)
+    with pytest.raises(cojax.CojaxInputError, match=f"{name} computes on the host, got traced"):
+        jax.eval_shape(lambda start: choose(problem, NETWORKS["fixed"](), start)[0].weights, start)
+
+
+def test_a_start_that_decides_nothing_is_refused(problem):
+    with pytest.raises(cojax.CojaxInputError, match="params or cpu, got one with neither"):
+        cojax.default(problem, NETWORKS["fixed"](), cojax.Decision())

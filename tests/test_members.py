@@ -397,6 +397,10 @@ LEFT = {"leaves": 2, "heir": 3}
         ),
         (lambda: cojax.Members(cojax.Ledger(RING), moves(LEFT)), "put the Ledger around it"),
         (lambda: cojax.Members(_directed(), moves(LEFT)), "an undirected network, got a Digraph"),
+        (
+            lambda: cojax.Members(cojax.Intermittent(_directed(), 2), moves(LEFT)),
+            "an undirected network, got a Digraph",
+        ),
         (lambda: cojax.Members(_remembering(), moves(LEFT)), 'use memory="edge"'),
         (lambda: tried(RING, moves(LEFT)), "use cojax.Members\\(network, problem\\)"),
         (lambda: tried(met(moves(LEFT)), laws.quadratic()), "got those of another"),

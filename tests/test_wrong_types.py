@@ -40,6 +40,13 @@ CALLS = {
     "cojax.Circulant(weights=jnp.ones((2, 1)), offsets=(1, 4), size=5.0)": "a whole number size >= 1, got 5.0.",
     "cojax.datasets.split(np.ones((4, 2)), np.ones(4), '2', seed=0)": "a whole number num_nodes >= 1, got '2'.",
     "cojax.datasets.split(np.ones((4, 2)), np.ones(4), 2, seed=-1)": "split needs a whole number seed >= 0, got -1.",
+    "cojax.default(None, network, start)": "default needs a cojax Problem for problem, got NoneType.",
+    "cojax.default_learner(problem, nx.cycle_graph(4), start)": "needs a cojax Network for network, got Graph.",
+    "cojax.default_allocator(problem, network, np.ones(4))": "needs a cojax Decision for start, got ndarray.",
+    "cojax.tuned(cojax.Laplacian, problem, network, None)": "tuned(Laplacian) needs a cojax Decision for start, got",
+    "cojax.Changing(problem, None)": "Changing needs a list of cojax.Change(...), got one NoneType.",
+    "cojax.Changing(problem, cojax.Change(5, 3.0))": "a list of cojax.Change(...), got one Change.",
+    "cojax.Changing(problem, [(5, 3.0)])": "Changing needs a list of cojax.Change(...), got one with tuple.",
     "cojax.tables.read_nodes(None)": "A file needs a path to be read from, got an object of type NoneType.",
     "cojax.tables.read_nodes('a', max_bytes='1')": "a needs real numbers for max_bytes, got <U1.",
 }
