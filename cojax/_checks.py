@@ -8,6 +8,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
+MOST_STEPS = 2**31 - 1  # are counted in 32 bits, in every precision
+
 
 class CojaxInputError(ValueError):
     """An argument cannot be used; the message names it, says what was got and what to do."""

@@ -11,12 +11,10 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _grid
-from ._checks import CojaxInputError, is_concrete, real_array, whole_number
+from ._checks import MOST_STEPS, CojaxInputError, is_concrete, real_array, whole_number
 from ._tree import Tree, choose_rows, wide
 from .attendance import Attended, Moves, moves_of, node_number, roll_of
 from .problems import Decision, Problem, check_plain, remade, show
-
-MOST_STEPS = 2**31 - 1  # are counted in 32 bits
 
 
 class Change(NamedTuple):

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from . import weights
 from ._checks import CojaxInputError
-from .defaults import CAUTIOUS_MOMENTUM, SHARE, check_run, curvature_of_shares, price_spread
+from .defaults import CAUTIOUS_MOMENTUM, SHARE, curvature_of_shares, price_spread
 from .layouts import Network, innermost, rewrapped
 from .links import Innovation, Link
 from .lossy import loss_rate
@@ -16,6 +16,7 @@ from .methods import Nesterov
 from .networks import network as network_of
 from .problems import Decision, Problem
 from .quantizers import OneBitQuantizer
+from .run_checks import check_run
 from .theory.limits import largest_scaled, scaled
 from .theory.spectra import is_fixed, is_undirected, laplacians, second_eigenvalue
 

@@ -7,13 +7,14 @@ import jax
 import numpy as np
 
 from . import theory
-from .defaults import check_run, tuned
+from .defaults import tuned
 from .layouts import Network, rewrapped
 from .links import Innovation, Link
 from .lossy import loss_rate
 from .methods import APAPC
 from .problems import Decision, Problem
 from .quantizers import AdaptiveQuantizer
+from .run_checks import check_run
 
 # A level that narrows by 0.7 follows innovations that shrink to half in two messages, as the fastest runs do.
 COARSE = AdaptiveQuantizer(2, 0.7, 1.6)

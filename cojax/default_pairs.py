@@ -6,11 +6,12 @@ from . import theory
 from ._checks import CojaxInputError
 from .default_allocators import default_allocator
 from .default_learners import default_learner, relinked
-from .defaults import check_run, tuned
+from .defaults import tuned
 from .layouts import Network
 from .links import Innovation, Link
 from .methods import CoOpt, Laplacian
 from .problems import Decision, Problem
+from .run_checks import check_run
 
 
 def default(problem: Problem, network: Network, start: Decision) -> tuple[Network, CoOpt]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import theory
-from ._checks import CojaxInputError, is_concrete
+from ._checks import CojaxInputError
 from .layouts import Layout, Network
 from .links import Ideal
 from .lossy import loss_rate
@@ -40,6 +40,7 @@ from .methods import (
     TrackingMomentum,
 )
 from .problems import Decision, Problem
+from .run_checks import check_run
 from .theory import Limit
 
 # The share of its limit that a step takes: the curvature found is one from below where costs are not quadratic.
@@ -91,21 +92,6 @@ def tuned(kind: Callable[..., Method], problem: Problem, network: Network, start
 def limit(kind: Callable[..., Method], problem: Problem, network: Network, start: Decision) -> Limit:
     """The largest step size of `kind` that is known to be stable, with its assumptions; arguments as for `tuned`."""
     return _chosen(kind, problem, network, start)[1]
-
-
-def check_run(owner: str, problem: Problem, network: Network, start: Decision) -> None:
-    """Refuse what is no run, or one that is traced, where numbers are chosen by looking at it."""
-    for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("start", start, Decision)):
-        if not isinstance(value, kind):
-            raise CojaxInputError(f"{owner} needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
-    sizes = {problem.num_nodes, network.num_nodes, *((*np.shape(leaf), 0)[0] for leaf in jax.tree.leaves(start))}
-    if len(sizes) > 1:
-        raise CojaxInputError(
-            f"{owner} needs one number of nodes everywhere, got {problem.num_nodes} in problem, {network.num_nodes} in "
-            f"network and arrays of shapes {[np.shape(leaf) for leaf in jax.tree.leaves(start)]} in start."
-        )
-    if not is_concrete(problem, network, start):
-        raise CojaxInputError(f"{owner} computes on the host, got traced values; call it outside of jit.")
 
 
 def _chosen(kind: Callable[..., Method], problem: Problem, network: Network, start: Decision) -> Chosen:

@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from . import _grid
-from ._checks import CojaxInputError, whole_number
+from ._checks import MOST_STEPS, CojaxInputError, whole_number
 from ._tree import Tree
 from .books import on_the_way
 from .endings import ended
@@ -25,7 +25,6 @@ from .run_checks import check_cost, check_kept, check_sizes, check_step_size
 from .sharding import by_device, restored
 from .status import moves_on, status_of
 
-MOST_STEPS = 2**31 - 1  # are counted in 32 bits, in every precision
 MANY_LOOKS, MOST_BYTES = 10**6, 2**35  # of fewer looks the trace is taken to fit
 
 

@@ -2,8 +2,9 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ._checks import CojaxInputError
+from ._checks import CojaxInputError, is_concrete
 from .layouts import Network
 from .members import check_members
 from .methods import Method, Scheduled
@@ -73,3 +74,18 @@ def check_sizes(problem: Problem, network: Network, start: Decision) -> None:
     for leaf in jax.tree.leaves(start):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise CojaxInputError(f"solve needs a start of floats, got {leaf.dtype}; make it by problem.start(...).")
+
+
+def check_run(owner: str, problem: Problem, network: Network, start: Decision) -> None:
+    """Refuse what is no run, or one that is traced, where numbers are chosen by looking at it."""
+    for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("start", start, Decision)):
+        if not isinstance(value, kind):
+            raise CojaxInputError(f"{owner} needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
+    sizes = {problem.num_nodes, network.num_nodes, *((*np.shape(leaf), 0)[0] for leaf in jax.tree.leaves(start))}
+    if len(sizes) > 1:
+        raise CojaxInputError(
+            f"{owner} needs one number of nodes everywhere, got {problem.num_nodes} in problem, {network.num_nodes} in "
+            f"network and arrays of shapes {[np.shape(leaf) for leaf in jax.tree.leaves(start)]} in start."
+        )
+    if not is_concrete(problem, network, start):
+        raise CojaxInputError(f"{owner} computes on the host, got traced values; call it outside of jit.")
