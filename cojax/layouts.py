@@ -63,6 +63,11 @@ class Wrapper(Network):
         return self.network.num_nodes
 
 
+def wrappers(network: Network) -> "list[Wrapper]":
+    """The wrappers of `network`, the outermost first."""
+    return [network, *wrappers(network.network)] if isinstance(network, Wrapper) else []
+
+
 def innermost(network: Network) -> Network:
     """What all wrappers are around."""
     while isinstance(network, Wrapper):

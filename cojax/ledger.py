@@ -45,9 +45,8 @@ class Ledger(Wrapper):
         check_faulty("Ledger", self.network)
 
     def at(self, k) -> Any:
-        inner = self.network
-        while faults_of(inner):
-            inner = faults_of(inner)[0].network
+        faults = faults_of(self.network)
+        inner = faults[-1].network if faults else self.network
         return _Round(layout=inner.at(k), network=self.network, step=jnp.asarray(k, jnp.int32))  # pyright: ignore
 
 

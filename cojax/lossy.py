@@ -1,5 +1,6 @@
 """Graphs that are drawn at random at every step, inside the loop."""
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from ._checks import CojaxInputError, as_key, check_number, floating, whole_number
-from .layouts import Network, Wrapper
+from .layouts import Network, Wrapper, wrappers
 from .links import Ideal, Link
 from .matrices import Dense, Digraph
 
@@ -57,11 +58,7 @@ class Lossy(Wrapper):
 
 def loss_rate(network: Network) -> float:
     """The probability that a link of the graph in force is down; 0 of a network that is not lossy. On the host."""
-    kept = 1.0
-    while isinstance(network, Wrapper):
-        kept *= 1.0 - float(network.rate) if isinstance(network, Lossy) else 1.0
-        network = network.network
-    return 1.0 - kept
+    return 1.0 - math.prod(1.0 - float(each.rate) for each in wrappers(network) if isinstance(each, Lossy))
 
 
 class RandomGraph(Network):

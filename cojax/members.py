@@ -10,7 +10,7 @@ from jaxtyping import Array
 from ._checks import CojaxInputError, is_concrete
 from .attendance import Moves
 from .changing import Changing
-from .layouts import Layout, Network, Wrapper, innermost
+from .layouts import Layout, Network, Wrapper, innermost, wrappers
 
 
 def _moves(value: Any) -> Moves:
@@ -76,9 +76,7 @@ class Members(Wrapper):
 
 def members_of(network: Any) -> Members | None:
     """The `Members` among a network and those that it is around."""
-    while isinstance(network, Wrapper) and not isinstance(network, Members):
-        network = network.network
-    return network if isinstance(network, Members) else None
+    return next((each for each in wrappers(network) if isinstance(each, Members)), None)
 
 
 def check_members(problem: Any, network: Any) -> None:
