@@ -1,6 +1,7 @@
 """The command `cojax`: every bad input ends in one sentence and an exit code, never in a traceback."""
 
 import io
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from . import help_texts
 CERTIFIED, BAD_INPUT, NOT_CERTIFIED, INFEASIBLE, NOT_SAVED, SIGNAL, INTERRUPTED = 0, 2, 3, 4, 5, 128, 130
 CHECKPOINT = "checkpoint.npz"  # in the folder for the results, until these are certified
 NO_MEMORY = "the plan needs more memory than there is: use fewer samples or nodes, or fewer looks ($.steps / $.every)."
+# XLA compiles the loop of up to a few thousand nodes as one kernel: read when the first program is compiled.
+ONE_KERNEL = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=4000000"
 # What brings the packages that a plain install lacks.
 EXTRAS = {"sklearn": "data", "matplotlib": "plots", "jinja2": "plots"}
 
@@ -75,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a node's name may not fit the terminal's encoding
+    os.environ.setdefault("XLA_FLAGS", ONE_KERNEL)
     try:
         command = _asked(sys.argv[1:] if arguments is None else list(arguments))
         return _scaled(command) if isinstance(command, Scale) else _carried_out(command)
