@@ -63,6 +63,11 @@ def allocate(problem: Problem, params: Tree = None) -> Allocation:
     cannot be computed from.
     """
     _check(problem, params)
+    return _allocation(problem, params)
+
+
+@jax.jit
+def _allocation(problem: Problem, params: Tree) -> Allocation:
     assert problem.lower is not None
     cpu, price = _optimum(problem, params)
     lower, upper, _ = columns(problem)

@@ -72,6 +72,11 @@ def certificate(problem: Problem, x: Decision) -> Certificate:
     Raises `CojaxInputError` for a decision of other shapes than the problem's, or that its cost cannot be computed of.
     """
     check_decision("certificate", problem, x)
+    return _judged(problem, x)
+
+
+@jax.jit
+def _judged(problem: Problem, x: Decision) -> Certificate:
     x = x._replace(params=_tree.filled(x.params, problem.members))
     params = jax.tree.map(lambda mean, leaf: jnp.broadcast_to(mean, leaf.shape), _tree.node_mean(x.params), x.params)
     costs = problem.costs(Decision(params, x.cpu))
