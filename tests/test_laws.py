@@ -35,6 +35,10 @@ def state_and_decision(problem, x, state):
     return state, x
 
 
+def nothing(problem, x, state):
+    return None
+
+
 def method_of(name):
     if name in laws.LEARNERS:
         return cojax.CoOpt(learn=laws.LEARNERS[name])
@@ -138,7 +142,7 @@ def test_permuting_the_nodes_permutes_the_run(name):
 def test_layouts_agree(name):
     # test_networks.py and test_acceptance.py compare them all.
     dense = jax.tree.map(lambda leaf: leaf[1], lossy_run(name).trace[1])  # after 40 steps
-    neighbors = lossy_run(name, "neighbors", 40, 40, lambda *_: None).x
+    neighbors = lossy_run(name, "neighbors", 40, 40, nothing).x
     roundoff = 1e-13 if name in laws.APPROXIMATE_ALLOCATORS else 0
     np.testing.assert_allclose(neighbors.cpu, dense.cpu, rtol=0, atol=roundoff)
     # A quantizer may send a last-bit difference to the next level, so only a few steps are compared so closely.
@@ -221,7 +225,7 @@ def test_a_batch_of_methods_is_the_runs_one_by_one(name):
     factors = jnp.asarray([1.0, 0.5])
 
     def run(factor):
-        return cojax.solve(problem, network, scaled(name, factor), start, num_steps=40, every=40).x
+        return cojax.solve(problem, network, scaled(name, factor), start, num_steps=40, every=40, record=nothing).x
 
     batch = jax.vmap(run)(factors)
     for row, factor in enumerate(factors):
