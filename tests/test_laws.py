@@ -22,23 +22,63 @@ each_state = pytest.mark.parametrize(
 )
 
 
+TRACED = []
+
+
+def decided(problem, x, state):
+    """The decision as the record, noted in TRACED whenever it is traced."""
+    TRACED.append(1)
+    return x
+
+
+def state_and_decision(problem, x, state):
+    return state, x
+
+
+def nothing(problem, x, state):
+    return None
+
+
 def method_of(name):
     if name in laws.LEARNERS:
         return cojax.CoOpt(learn=laws.LEARNERS[name])
     return cojax.CoOpt(allocate=laws.ALLOCATORS[name])
 
 
+def scaled(name, factor):
+    """The method with all its numbers times a factor, as arrays: of all factors one program."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, float) * factor, method_of(name))
+
+
 @functools.cache
 def setting():
     problem = laws.quadratic()
-    return problem, cojax.network(laws.ring_with_chords()), laws.start_of(problem)
+    return problem, cojax.network(laws.ring_with_chords(), nodelist=range(8)), laws.start_of(problem)
+
+
+def long_run(name, factor=1.0, at=setting):
+    """4 000 steps and the decision after every 40: what several laws look at, compiled once for all of them."""
+    problem, network, start = at()
+    return cojax.solve(problem, network, scaled(name, factor), start, num_steps=4000, every=40, record=decided)
+
+
+@functools.cache
+def lossy_network(layout):
+    link = cojax.Quantized(cojax.LogQuantizer(0.125))
+    return cojax.Lossy(cojax.network(laws.switching_graphs(), layout=layout, link=link), 0.3, key=5)
+
+
+def lossy_run(name, layout="dense", num_steps=60, every=20, record=state_and_decision):
+    """A run over a network that changes, loses and quantizes."""
+    problem, _, start = setting()
+    length = dict(num_steps=num_steps, every=every, record=record)
+    return cojax.solve(problem, lossy_network(layout), method_of(name), start, **length)
 
 
 @each_method
 def test_the_fixed_point_is_the_centralised_optimum(name):
-    problem, network, start = setting()
-    solution = cojax.solve(problem, network, method_of(name), start, num_steps=4000, every=4000)
-    params, cpu, _ = laws.optimum(problem)
+    solution = long_run(name)
+    params, cpu, _ = laws.optimum(setting()[0])
     if name in laws.ALLOCATORS:
         # Transfers below half a grid step vanish: the shares stop within grid / (2 * step * weight) of the optimum. The
         # cycles of the others are a few transfers wide.
@@ -81,50 +121,41 @@ def test_node_sums_are_conserved_for_random_gradients_and_graphs(name, seed, qua
 
 @each_method
 def test_permuting_the_nodes_permutes_the_run(name):
-    problem, _, start = setting()
     order = np.random.default_rng(3).permutation(laws.NUM_NODES)
-    graph = laws.ring_with_chords()
-    method = method_of(name)
-    plain = cojax.solve(problem, cojax.network(graph, nodelist=range(8)), method, start, num_steps=30, every=30)
-    moved_problem = cojax.Problem(laws.cost, laws.permuted(problem.data, order), budget=16.0)
-    network = cojax.network(graph, nodelist=[int(node) for node in order])
-    moved = cojax.solve(moved_problem, network, method, laws.permuted(start, order), num_steps=30, every=30)
+
+    def moved_setting():
+        problem, _, start = setting()
+        network = cojax.network(laws.ring_with_chords(), nodelist=[int(node) for node in order])
+        problem = cojax.Problem(laws.cost, laws.permuted(problem.data, order), problem.budget)
+        return problem, network, laws.permuted(start, order)
+
+    runs = long_run(name), long_run(name, at=moved_setting)
+    plain, moved = (jax.tree.map(lambda leaf: leaf[0], run.trace) for run in runs)  # after 40 steps
     # Momentum on the shares is rounded in another order too.
     roundoff = 1e-13 if name in laws.APPROXIMATE_ALLOCATORS else 0
-    np.testing.assert_allclose(moved.x.cpu, plain.x.cpu[order], rtol=0, atol=roundoff)
+    np.testing.assert_allclose(moved.cpu, plain.cpu[order], rtol=0, atol=roundoff)
     # Sums over neighbours run in another order: rounding, nothing more.
-    np.testing.assert_allclose(moved.x.params, plain.x.params[order], rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(moved.params, plain.params[order], rtol=1e-12, atol=1e-13)
 
 
 @each_method
 def test_layouts_agree(name):
-    problem, _, start = setting()
-    link = cojax.Quantized(cojax.LogQuantizer(0.125))
-    runs = []
-    for layout in ("dense", "neighbors"):  # test_networks.py and test_acceptance.py compare them all
-        network = cojax.Lossy(cojax.network(laws.switching_graphs(), layout=layout, link=link), 0.3, key=5)
-        runs.append(cojax.solve(problem, network, method_of(name), start, num_steps=40, every=40).x)
+    # test_networks.py and test_acceptance.py compare them all.
+    dense = jax.tree.map(lambda leaf: leaf[1], lossy_run(name).trace[1])  # after 40 steps
+    neighbors = lossy_run(name, "neighbors", 40, 40, nothing).x
     roundoff = 1e-13 if name in laws.APPROXIMATE_ALLOCATORS else 0
-    np.testing.assert_allclose(runs[1].cpu, runs[0].cpu, rtol=0, atol=roundoff)
+    np.testing.assert_allclose(neighbors.cpu, dense.cpu, rtol=0, atol=roundoff)
     # A quantizer may send a last-bit difference to the next level, so only a few steps are compared so closely.
-    np.testing.assert_allclose(runs[1].params, runs[0].params, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(neighbors.params, dense.params, rtol=1e-10, atol=1e-12)
 
 
 @each_method
 def test_three_step_sizes_trace_once(name):
-    problem, network, start = setting()
-    method = method_of(name)
-    traces, first = [], 0
-
-    def counting(problem, x, state):
-        traces.append(1)
-        return x.cpu[0]
-
-    for factor in (1.0, 0.5, 0.25):
-        scaled = jax.tree.map(lambda leaf, factor=factor: leaf * factor, method)
-        cojax.solve(problem, network, scaled, start, num_steps=4, every=2, record=counting)
-        first = first if factor < 1.0 else len(traces)
-    assert len(traces) == first > 0
+    long_run(name)  # traced here or in a law before
+    first = len(TRACED)
+    for factor in (0.5, 0.25):
+        long_run(name, factor)
+    assert len(TRACED) == first > 0
 
 
 @each_method
@@ -156,8 +187,11 @@ def test_gradients_are_finite_differences(name):
     def final_cost(inputs):
         method, weights, data, budget, params = inputs
         problem = cojax.Problem(laws.cost, data, budget)
-        run = cojax.solve(problem, rebuild(weights), method, problem.start(params), num_steps=12, every=4)
-        return run.trace.cost.sum()
+        start = problem.start(params)
+        return cojax.solve(problem, rebuild(weights), method, start, num_steps=12, every=4, record=cost).trace.sum()
+
+    def cost(problem, x, state):
+        return problem.costs(x).sum()
 
     inputs = (method_of(name), weights, problem.data, problem.budget, start.params)
     flat, unravel = jax.flatten_util.ravel_pytree(inputs)
@@ -166,7 +200,7 @@ def test_gradients_are_finite_differences(name):
     # Large enough for the grid (2**-43) to be invisible: error h**2 + grid / h.
     h = 1e-5
     slope = (run(h)[0] - run(-h)[0]) / (2 * h)
-    reverse = jnp.vdot(jax.grad(lambda flat: final_cost(unravel(flat)))(flat), direction)
+    reverse = jnp.vdot(jax.jit(jax.grad(lambda flat: final_cost(unravel(flat))))(flat), direction)
     forward = run(0.0)[1]
     np.testing.assert_allclose(reverse, slope, rtol=1e-6)
     np.testing.assert_allclose(forward, slope, rtol=1e-6)
@@ -174,32 +208,29 @@ def test_gradients_are_finite_differences(name):
 
 @each_state
 def test_a_resumed_run_is_the_whole_run_bit_for_bit(name):
-    problem, _, start = setting()
-    link = cojax.Quantized(cojax.LogQuantizer(0.1))
-    network = cojax.Lossy(cojax.network(laws.switching_graphs(), link=link), 0.2, key=1)
-    method = method_of(name)
-    begin = cojax.init(problem, network, method, start)
-    whole = cojax.solve(problem, network, method, begin, num_steps=20, every=5)
-    first = cojax.solve(problem, network, method, begin, num_steps=10, every=5)
-    rest = cojax.solve(problem, network, method, first.state, num_steps=10, every=5)
-    jax.tree.map(np.testing.assert_array_equal, rest.state, whole.state)
-    np.testing.assert_array_equal(jnp.concatenate([first.trace.cost, rest.trace.cost]), whole.trace.cost)
+    problem, network, method = setting()[0], lossy_network("dense"), method_of(name)
+    whole = lossy_run(name)
+    state = jax.tree.map(lambda leaf: leaf[0], whole.trace[0])
+    for chunk in (1, 2):  # from a state that was recorded, then from that of a solution
+        part = cojax.solve(problem, network, method, state, num_steps=20, every=20, record=state_and_decision)
+        rows = jax.tree.map(lambda leaf, chunk=chunk: leaf[chunk : chunk + 1], whole.trace)
+        jax.tree.map(np.testing.assert_array_equal, part.trace, rows)
+        state = part.state
+    jax.tree.map(np.testing.assert_array_equal, state, whole.state)
 
 
 @each_state
 def test_a_batch_of_methods_is_the_runs_one_by_one(name):
     problem, network, start = setting()
-    method = method_of(name)
     factors = jnp.asarray([1.0, 0.5])
 
     def run(factor):
-        scaled = jax.tree.map(lambda leaf: leaf * factor, method)
-        return cojax.solve(problem, network, scaled, start, num_steps=30, every=30).x
+        return cojax.solve(problem, network, scaled(name, factor), start, num_steps=40, every=40, record=nothing).x
 
     batch = jax.vmap(run)(factors)
     for row, factor in enumerate(factors):
         jax.tree.map(
-            lambda many, one, row=row: np.testing.assert_allclose(many[row], one, rtol=1e-12, atol=1e-13),
+            lambda many, one, row=row: np.testing.assert_allclose(many[row], one[0], rtol=1e-12, atol=1e-13),
             batch,
-            run(factor),
+            long_run(name, factor).trace,
         )
