@@ -1,8 +1,6 @@
 """All tests run in float64, with strict promotion, with every annotated shape and every "converged" checked."""
 
-import math
 import signal
-from pathlib import Path
 
 import jax
 import pytest
@@ -20,18 +18,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(scope="module", autouse=True)
 def programs_are_forgotten():
-    """Thousands of compiled programs in one process are more mappings of memory than the 65 530 Linux allows it.
-
-    Forgotten only where there are many, for the small ones are those of the next module too.
-    """
+    """Thousands of compiled programs in one process are more mappings of memory than Linux allows it."""
     yield
-    if num_mappings() > 20_000:
-        jax.clear_caches()
-
-
-def num_mappings():
-    maps = Path("/proc/self/maps")
-    return maps.read_text().count("\n") if maps.exists() else math.inf
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session", autouse=True)
