@@ -349,7 +349,7 @@ def _draw(rows: list[dict[str, Any]]) -> None:
     """results/growth.png: the curves over n, beside what is proportional to n."""
     from cojax import plots
 
-    kinds = {"shares, a step": "share step us", "neighbour sum, d = 10": "neighbour sum us"}
+    kinds = {"shares": "share step us", "sum": "neighbour sum us"}
     graphs = dict.fromkeys(row["graph"] for row in rows)
     curves = {
         f"{kind}, {graph}": [row[key] * 1e-6 for row in rows if row["graph"] == graph]

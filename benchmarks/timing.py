@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "equinox")
 # As the README of the project advises, unless told otherwise; XLA reads it when it first compiles.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=4000000")
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000")
 
 
 class Times(NamedTuple):

@@ -15,8 +15,8 @@ from . import help_texts
 CERTIFIED, BAD_INPUT, NOT_CERTIFIED, INFEASIBLE, NOT_SAVED, SIGNAL, INTERRUPTED = 0, 2, 3, 4, 5, 128, 130
 CHECKPOINT = "checkpoint.npz"  # in the folder for the results, until these are certified
 NO_MEMORY = "the plan needs more memory than there is: use fewer samples or nodes, or fewer looks ($.steps / $.every)."
-# XLA compiles the loop of up to a few thousand nodes as one kernel: read when the first program is compiled.
-ONE_KERNEL = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=4000000"
+# XLA compiles the loop of up to some hundred nodes as one kernel: read when the first program is compiled.
+ONE_KERNEL = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000"
 # What brings the packages that a plain install lacks.
 EXTRAS = {"sklearn": "data", "matplotlib": "plots", "jinja2": "plots"}
 
