@@ -1,5 +1,6 @@
 """The command `cojax`: every bad input ends in one sentence and an exit code, never in a traceback."""
 
+import importlib.metadata
 import io
 import os
 import sys
@@ -79,8 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a node's name may not fit the terminal's encoding
     os.environ.setdefault("XLA_FLAGS", ONE_KERNEL)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        command = _asked(sys.argv[1:] if arguments is None else list(arguments))
+        if arguments == ["--version"]:
+            print("cojax", importlib.metadata.version("cojax"))
+            return CERTIFIED
+        command = _asked(arguments)
         return _scaled(command) if isinstance(command, Scale) else _carried_out(command)
     except SystemExit as end:  # of tyro: 0 after --help, 2 after arguments that it explained
         return end.code if isinstance(end.code, int) else BAD_INPUT

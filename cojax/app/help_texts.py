@@ -6,6 +6,7 @@ Examples:
   cojax demo                          a real data set over a real backbone network, in under a minute
   cojax plan my-plan.toml --out july  your own case; `cojax plan --help` explains the file
   cojax scale                         how long a step takes on this machine, from 100 to 100 000 nodes
+  cojax --version
 
 Exit codes: 0 certified, 2 bad input, 3 not certified within the steps, 4 no plan is possible, 5 certified but no
 checkpoint could be written, 130 after Ctrl-C, 143 after SIGTERM.
