@@ -1,6 +1,5 @@
 """The command `cojax`: every bad input ends in one sentence and an exit code, never in a traceback."""
 
-import importlib.metadata
 import io
 import os
 import sys
@@ -83,7 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         if arguments == ["--version"]:
-            print("cojax", importlib.metadata.version("cojax"))
+            from .runs import versions
+
+            print(", ".join(f"{name} {version}" for name, version in versions().items()))
             return CERTIFIED
         command = _asked(arguments)
         return _scaled(command) if isinstance(command, Scale) else _carried_out(command)

@@ -215,7 +215,7 @@ def _settings(plan: plans.Plan, steps: int) -> dict[str, Any]:
         "cost of a share": str(plan.cpu.cost),
         "penalty": said(plan.penalty) if plan.penalty else "none",
     }
-    return parts | {"steps": steps, "seed": plan.seed, "device": jax.devices()[0].device_kind} | _versions()
+    return parts | {"steps": steps, "seed": plan.seed, "device": jax.devices()[0].device_kind} | versions()
 
 
 def _proofs(case: Case) -> dict[str, str]:
@@ -223,7 +223,8 @@ def _proofs(case: Case) -> dict[str, str]:
     return {f"{half}: stable below": str(limit) for half, limit in case.limits.items()}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of what a run depends on."""
     found = {"python": platform.python_version(), "cojax": "from a source tree"}
     for name in PACKAGES:
         try:
