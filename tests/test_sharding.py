@@ -29,6 +29,10 @@ def environment(num_devices):
     return kept | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(paths)}
 
 
+def nothing(problem, x, state):
+    return ()
+
+
 def both_ways(graph):
     ends = np.array(graph.edges).T
     return np.hstack([ends, ends[::-1]])
@@ -69,8 +73,9 @@ def test_on_one_device_neighbours_come_near_each_other_and_the_caller_does_not_n
     shards = cojax.shard(problem, network, laws.start_of(problem), mesh)
     order = np.asarray(shards.network.names)
     assert np.abs(np.diff(np.argsort(names)[order])).max() == 1  # along the path
-    ordered = cojax.solve(*shards[:2], method, shards.start, num_steps=20, every=20)
-    plain = cojax.solve(problem, network, method, laws.start_of(problem), num_steps=20, every=20)
+    length = dict(num_steps=20, every=20, record=nothing)
+    ordered = cojax.solve(*shards[:2], method, shards.start, **length)
+    plain = cojax.solve(problem, network, method, laws.start_of(problem), **length)
     np.testing.assert_array_equal(ordered.x.cpu, plain.x.cpu)
     # The mean of all gradients is not taken: only sums over two neighbours, in another order.
     np.testing.assert_allclose(ordered.x.params, plain.x.params, atol=1e-13)
@@ -129,9 +134,9 @@ def test_one_device_is_a_mesh_too():
     start = laws.start_of(problem)
     network = cojax.network(laws.ring_with_chords(), layout="neighbors")
     method = cojax.CoOpt(cojax.DIGing(0.05), cojax.Laplacian(0.3))
-    alone = cojax.solve(problem, network, method, start, num_steps=10)
+    alone = cojax.solve(problem, network, method, start, num_steps=10, every=10, record=nothing)
     problem, network, start = cojax.shard(problem, network, start, jax.make_mesh((1,), ("any",)))
-    shared = cojax.solve(problem, network, method, start, num_steps=10)
+    shared = cojax.solve(problem, network, method, start, num_steps=10, every=10, record=nothing)
     np.testing.assert_array_equal(shared.x.cpu, alone.x.cpu)
     np.testing.assert_allclose(shared.x.params, alone.x.params, rtol=1e-12)
 
