@@ -180,12 +180,9 @@ def test_where_every_node_is_on_a_bound_the_next_unit_and_the_last_differ():
     found = cojax.sensitivities(flat_problem(price, 2.0, upper))
     assert found.is_interval
     unit = 2.0**-10  # exact in the budget's grid
-    costs = jax.jit(jax.vmap(least))
-    budgets, bounds = jnp.array([2.0, 2 + unit, 2 - unit]), jnp.broadcast_to(upper, (3, 3))
-    here, above, below = costs(budgets, bounds)
+    here, above, below = least(2.0, upper), least(2 + unit, upper), least(2 - unit, upper)
     np.testing.assert_allclose([found.more.budget, found.less.budget], [(above - here) / unit, (here - below) / unit])
-    wider = jnp.stack([upper, upper + unit * np.eye(3)[0], upper - unit * np.eye(3)[0]])
-    here, above, below = costs(jnp.full(3, 2.0), wider)
+    above, below = least(2.0, upper + unit * np.eye(3)[0]), least(2.0, upper - unit * np.eye(3)[0])
     np.testing.assert_allclose(
         [found.more.upper[0], found.less.upper[0]], [(above - here) / unit, (here - below) / unit]
     )
