@@ -232,17 +232,17 @@ def test_many_runs_at_once_on_eight_devices(problem, start):
 
 def test_what_one_device_saved_goes_on_on_eight_until_it_is_certified(problem, start, tmp_path):
     network = network_of(scrambled_grid(), layout="neighbors", link=EDGE_MEMORY)
-    saved, short = tmp_path / "run.npz", dict(tolerance=1e-7, max_steps=500, every=500)
+    saved, short = tmp_path / "run.npz", dict(tolerance=1e-4, max_steps=500, every=500)
     cojax.solve_to(problem, network, METHOD, start, checkpoint=saved, **short)
     found = cojax.solve_to(problem, network, METHOD, start, checkpoint=saved, **short)
-    assert int(found.state.step) == 500 and not cojax.is_certified(found.certificate, 1e-7)
+    assert int(found.state.step) == 500 and not cojax.is_certified(found.certificate, 1e-4)
     cut = cojax.shard(problem, network, found.x)
     rest = cojax.solve_to(
-        cut.problem, cut.network, METHOD, cut.start, tolerance=1e-7, max_steps=10_000, every=10_000, record=nothing
+        cut.problem, cut.network, METHOD, cut.start, tolerance=1e-4, max_steps=1000, every=1000, record=nothing
     )
     assert rest.x.cpu.sharding.num_devices == 8
     assert int(rest.status) == cojax.Status.CONVERGED
-    assert cojax.is_certified(rest.certificate, 1e-7)
+    assert cojax.is_certified(rest.certificate, 1e-4)
 
 
 def test_nodes_that_cannot_be_cut_evenly_are_refused_with_a_mesh_that_fits():

@@ -59,7 +59,8 @@ def gap_after(network, method, number):
     """The squared distance from the optimum over that at the start, larger half, by plain NumPy; after 120 steps."""
     learn, allocate = method.learn, method.allocate
     # As arrays, and the step of every node its own: one program for what is tuned and for what was given.
-    learn = cojax.DIGing(jnp.broadcast_to(learn.step_size, 8), jnp.asarray(learn.mixing, float))
+    steps = jnp.broadcast_to(jnp.asarray(learn.step_size, float), 8)
+    learn = cojax.DIGing(steps, jnp.asarray(learn.mixing, float))
     method = cojax.CoOpt(learn, cojax.Laplacian(jnp.asarray(allocate.step_size, float)))
     length = dict(num_steps=120, every=120, record=nothing)
     run = cojax.solve(PROBLEMS[number], network, method, STARTS[number], **length)
