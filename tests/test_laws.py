@@ -185,8 +185,6 @@ def test_the_dtypes_of_both_halves_are_kept(pair):
 
 @each_pair
 def test_gradients_are_finite_differences(pair):
-    # Chunks are the loop's, not a method's, and cost half as much again to compile: one has several.
-    every = 4 if pair == next(iter(PAIRS)) else 12
     problem, network, start = setting()
     weights, rebuild = network.weights, lambda weights: eqx.tree_at(lambda net: net.weights, network, weights)
 
@@ -194,8 +192,7 @@ def test_gradients_are_finite_differences(pair):
         method, weights, data, budget, params = inputs
         problem = cojax.Problem(laws.cost, data, budget)
         start = problem.start(params)
-        length = dict(num_steps=12, every=every, record=cost)
-        return cojax.solve(problem, rebuild(weights), method, start, **length).trace.sum()
+        return cojax.solve(problem, rebuild(weights), method, start, num_steps=12, every=4, record=cost).trace.sum()
 
     def cost(problem, x, state):
         return problem.costs(x).sum()
