@@ -73,7 +73,8 @@ NETWORKS = {
     "a directed graph": lambda: network_of(directed_ring(), link=cojax.Innovation(COARSE)),
     "a graph drawn in every step": lambda: cojax.RandomGraph(NUM_NODES, 0.2, key=1, link=cojax.Quantized(COARSE)),
 }
-MARKS = {  # matrices and a list of edges as those above
+MARKS = {  # matrices and a list of edges as those above; rows are gathered in the flux over random graphs too
+    "a random graph, where all rows are gathered": pytest.mark.exhaustive,
     "a directed graph": pytest.mark.exhaustive,
     "a graph drawn in every step": pytest.mark.exhaustive,
     "a split table, cut as a list of edges": pytest.mark.exhaustive,

@@ -143,6 +143,17 @@ def test_an_unknown_memory_is_refused():
         cojax.Innovation(COARSE, memory="both")
 
 
+@pytest.mark.parametrize(
+    ("quantizer", "bits"),
+    [
+        (cojax.UniformQuantizer(0.5, largest=3.75), 4),  # 2 * 7.5 + 1 levels
+        (cojax.FloatQuantizer(3), 1 + 11 + 3),
+    ],
+)
+def test_a_number_takes_as_many_bits_as_tell_its_levels_apart(quantizer, bits):
+    assert float(quantizer.num_bits(jnp.float64)) == bits
+
+
 def bits_sent(problem, x, state):
     return cojax.records.standard(problem, x, state).bits
 
@@ -152,8 +163,6 @@ def bits_sent(problem, x, state):
     [
         (cojax.Ideal(), 64),
         (cojax.Quantized(cojax.LogQuantizer(1.0, smallest=1e-3, largest=1e3)), 5),  # 13 levels a sign, and 0
-        (cojax.Quantized(cojax.UniformQuantizer(0.5, largest=3.75)), 4),  # 2 * 7.5 + 1 levels
-        (cojax.Quantized(cojax.FloatQuantizer(3)), 1 + 11 + 3),
         (cojax.Innovation(cojax.AdaptiveQuantizer(2), memory="edge"), 2),
     ],
 )

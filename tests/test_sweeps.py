@@ -74,7 +74,6 @@ STEP_SIZES = [0.02, 0.05]
     ("build", "axes"),
     [
         (by_step_and_seed, {"step_size": STEP_SIZES, "seed": [0, 1, 2]}),
-        (by_layout("neighbors", cojax.Innovation(cojax.UniformQuantizer(1 / 64))), {"step_size": STEP_SIZES}),
         (by_layout("edges", cojax.Innovation(cojax.LogQuantizer(0.5), memory="edge")), {"step_size": STEP_SIZES}),
         (by_graph, {"seed": [0, 1], "rate": [0.0, 0.3]}),
         (by_key, {"key": [0, 1]}),
