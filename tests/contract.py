@@ -13,6 +13,7 @@ import numpy as np
 import cojax
 from cojax import loop
 from cojax._checks import is_concrete
+from cojax.sharding import by_device
 
 # Gradients are taken at the mean of the params here and at each node's own in the status: they differ by the curvature
 # times the disagreement, each within its own tolerance.
@@ -57,7 +58,8 @@ def watched():
     def checked(problem, *arguments):
         solution = real(problem, *arguments)
         if is_concrete(solution) and int(solution.status) == cojax.Status.CONVERGED:
-            promises = broken(problem.at(solution.state.step), solution.x)
+            x = by_device(arguments[0], solution.x)  # in the order of the problem's nodes
+            promises = broken(problem.at(solution.state.step), x)
             assert not promises, f"called converged, but {', '.join(promises)}"
         return solution
 

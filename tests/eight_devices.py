@@ -73,8 +73,10 @@ NETWORKS = {
     "a directed graph": lambda: network_of(directed_ring(), link=cojax.Innovation(COARSE)),
     "a graph drawn in every step": lambda: cojax.RandomGraph(NUM_NODES, 0.2, key=1, link=cojax.Quantized(COARSE)),
 }
-MARKS = {  # a matrix and a list of edges as those above
+MARKS = {  # matrices and a list of edges as those above; rows are gathered in the flux over random graphs too
+    "a random graph, where all rows are gathered": pytest.mark.exhaustive,
     "a directed graph": pytest.mark.exhaustive,
+    "a graph drawn in every step": pytest.mark.exhaustive,
     "a split table, cut as a list of edges": pytest.mark.exhaustive,
 }
 
@@ -89,6 +91,10 @@ def start(problem):
     return laws.start_of(problem)
 
 
+def nothing(problem, x, state):
+    return ()
+
+
 def sharded_run(problem, network, start, method=METHOD, **options):
     problem, network, start = cojax.shard(problem, network, start)
     return cojax.solve(problem, network, method, start, **options)
@@ -96,7 +102,7 @@ def sharded_run(problem, network, start, method=METHOD, **options):
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=MARKS.get(kind, ())) for kind in NETWORKS])
 def test_a_run_on_eight_devices_is_the_run_on_one(problem, start, kind):
-    network, length = NETWORKS[kind](), dict(num_steps=20, every=10)
+    network, length = NETWORKS[kind](), dict(num_steps=20, every=20)
     alone = cojax.solve(problem, network, METHOD, start, **length)
     shared = sharded_run(problem, network, start, **length)
     np.testing.assert_array_equal(shared.x.cpu, alone.x.cpu)
@@ -122,16 +128,16 @@ def collectives(program):
     return found
 
 
-def program_of(problem, network, start, method=ALLOCATOR):
+def program_of(problem, network, start, method=ALLOCATOR, record=nothing):
     problem, network, start = cojax.shard(problem, network, start)
-    return _solve.lower(problem, network, method, start, 2, 10, standard).compile().as_text()
+    return _solve.lower(problem, network, method, start, 2, 10, record).compile().as_text()
 
 
 @pytest.mark.parametrize("link", [cojax.Ideal(), EDGE_MEMORY])
 def test_only_border_rows_travel_over_a_grid(problem, start, link):
     graph = scrambled_grid(2, 16)
     network = network_of(graph, layout="neighbors", link=link)
-    loops, _ = collectives(program_of(problem, network, start, METHOD))
+    loops, _ = collectives(program_of(problem, network, start, METHOD, standard))
     assert {kind for kind, _ in loops} == {"collective-permute"}
     expected = rows_that_must_travel(graph, 8, by_edge=link is EDGE_MEMORY)
     assert sum(expected) < NUM_NODES / 4
@@ -200,7 +206,8 @@ def test_derivatives_pass_through_the_cut(problem, start):
     def loss(run, step_size, weights, demand):
         posed = cojax.Problem(laws.cost, (*problem.data[:3], demand), budget=problem.budget)
         method = cojax.CoOpt(allocate=cojax.Laplacian(step_size))
-        x = run(posed, network.reweighted(weights), start, method=method, num_steps=10, every=5).x
+        length = dict(num_steps=10, every=5, record=nothing)
+        x = run(posed, network.reweighted(weights), start, method=method, **length).x
         return jnp.sum(x.cpu**3)
 
     def alone(problem, network, start, method, **length):
@@ -224,20 +231,19 @@ def test_many_runs_at_once_on_eight_devices(problem, start):
     np.testing.assert_allclose(both.params[1], run(0.05).params, rtol=1e-12, atol=1e-13)
 
 
-def test_what_one_device_saved_goes_on_on_eight_to_the_same_certificate(problem, start, tmp_path):
+def test_what_one_device_saved_goes_on_on_eight_until_it_is_certified(problem, start, tmp_path):
     network = network_of(scrambled_grid(), layout="neighbors", link=EDGE_MEMORY)
-    length = dict(tolerance=1e-7, every=500)
-    whole = cojax.solve_to(problem, network, METHOD, start, max_steps=20_000, **length)
-    saved = tmp_path / "run.npz"
-    cojax.solve_to(problem, network, METHOD, start, max_steps=500, checkpoint=saved, **length)
-    found = cojax.solve_to(problem, network, METHOD, start, max_steps=500, checkpoint=saved, **length)
-    assert int(found.state.step) == 500 < int(whole.state.step)
+    saved, short = tmp_path / "run.npz", dict(tolerance=1e-4, max_steps=500, every=500)
+    cojax.solve_to(problem, network, METHOD, start, checkpoint=saved, **short)
+    found = cojax.solve_to(problem, network, METHOD, start, checkpoint=saved, **short)
+    assert int(found.state.step) == 500 and not cojax.is_certified(found.certificate, 1e-4)
     cut = cojax.shard(problem, network, found.x)
-    rest = cojax.solve_to(cut.problem, cut.network, METHOD, cut.start, max_steps=20_000, **length)
+    rest = cojax.solve_to(
+        cut.problem, cut.network, METHOD, cut.start, tolerance=1e-4, max_steps=1000, every=1000, record=nothing
+    )
     assert rest.x.cpu.sharding.num_devices == 8
-    for solution in (whole, rest):
-        assert int(solution.status) == cojax.Status.CONVERGED
-        assert cojax.is_certified(solution.certificate, 1e-7)
+    assert int(rest.status) == cojax.Status.CONVERGED
+    assert cojax.is_certified(rest.certificate, 1e-4)
 
 
 def test_nodes_that_cannot_be_cut_evenly_are_refused_with_a_mesh_that_fits():

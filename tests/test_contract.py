@@ -20,9 +20,13 @@ LINKS = {
 }
 
 
-def ended(method, link="ideal", num_steps=4000):
+def nothing(problem, x, state):
+    return ()
+
+
+def ended(method, link="ideal"):
     network = cojax.network(GRAPH, link=LINKS[link])
-    return cojax.solve(PROBLEM, network, method, laws.start_of(PROBLEM), num_steps=num_steps, every=20)
+    return cojax.solve(PROBLEM, network, method, laws.start_of(PROBLEM), num_steps=4000, every=20, record=nothing)
 
 
 def check(run):
@@ -53,16 +57,16 @@ def test_an_allocator_is_called_converged_where_it_is_certified_and_only_there(n
 
 
 @pytest.mark.parametrize(
-    ("link", "num_steps", "status"),
+    ("link", "step_size", "status"),
     [
-        ("ideal", 400, "CONVERGED_REDUCED"),
-        ("innovation", 4000, "CONVERGED"),
-        ("quantized", 4000, "STALLED"),
-        ("events", 4000, "CONVERGED"),
+        ("ideal", 0.0055, "CONVERGED_REDUCED"),  # slow: it is not there yet
+        ("innovation", 0.05, "CONVERGED"),
+        ("quantized", 0.05, "STALLED"),
+        ("events", 0.05, "CONVERGED"),
     ],
 )
-def test_whatever_the_link_the_status_claims_no_more_than_the_certificate(link, num_steps, status):
-    assert check(ended(cojax.CoOpt(learn=cojax.DIGing(0.05), allocate=cojax.Laplacian(0.3)), link, num_steps)) == status
+def test_whatever_the_link_the_status_claims_no_more_than_the_certificate(link, step_size, status):
+    assert check(ended(cojax.CoOpt(learn=cojax.DIGing(step_size), allocate=cojax.Laplacian(0.3)), link)) == status
 
 
 def _optimum():
@@ -97,4 +101,4 @@ def test_a_solver_that_lies_about_its_status_fails_the_test_that_asked(monkeypat
 
     monkeypatch.setattr(loop, "_solve", lying)
     with contract.watched(), pytest.raises(AssertionError, match="called converged, but consensus"):
-        ended(cojax.CoOpt(learn=cojax.DIGing(0.05), allocate=cojax.Laplacian(0.3)), num_steps=20)
+        ended(cojax.CoOpt(learn=cojax.DIGing(0.2), allocate=cojax.Laplacian(0.3)))  # which diverges

@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 
 import cojax
 
-# Each by itself: halves never meet inside of CoOpt, so pairs add nothing but time.
-each_method = pytest.mark.parametrize("name", [*laws.LEARNERS, *laws.ALLOCATORS])
-# Of methods that differ by the law along an edge alone, one: they have one state.
-each_state = pytest.mark.parametrize(
-    "name", [*laws.LEARNERS, "Laplacian", "HeavyBall", "Nesterov", "MomentumFlow", "Scheduled"]
-)
+# Halves never meet inside of CoOpt: a learner and an allocator share a run, and all of them are in as many programs as
+# there are learners.
+PAIRS = {" with ".join(filter(None, pair)): pair for pair in itertools.zip_longest(laws.LEARNERS, laws.ALLOCATORS)}
+each_pair = pytest.mark.parametrize("pair", PAIRS)
 
 
 TRACED = []
@@ -39,15 +37,19 @@ def nothing(problem, x, state):
     return None
 
 
-def method_of(name):
-    if name in laws.LEARNERS:
-        return cojax.CoOpt(learn=laws.LEARNERS[name])
-    return cojax.CoOpt(allocate=laws.ALLOCATORS[name])
+def method_of(pair):
+    learner, allocator = PAIRS[pair]
+    return cojax.CoOpt(**({"allocate": laws.ALLOCATORS[allocator]} if allocator else {}), learn=laws.LEARNERS[learner])
 
 
-def scaled(name, factor):
+def approximate(pair, size):
+    """`size` where the allocator keeps the total to rounding alone, else 0."""
+    return size if PAIRS[pair][1] in laws.APPROXIMATE_ALLOCATORS else 0
+
+
+def scaled(pair, factor):
     """The method with all its numbers times a factor, as arrays: of all factors one program."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, float) * factor, method_of(name))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, float) * factor, method_of(pair))
 
 
 @functools.cache
@@ -56,10 +58,10 @@ def setting():
     return problem, cojax.network(laws.ring_with_chords(), nodelist=range(8)), laws.start_of(problem)
 
 
-def long_run(name, factor=1.0, at=setting):
+def long_run(pair, factor=1.0, at=setting):
     """4 000 steps and the decision after every 40: what several laws look at, compiled once for all of them."""
     problem, network, start = at()
-    return cojax.solve(problem, network, scaled(name, factor), start, num_steps=4000, every=40, record=decided)
+    return cojax.solve(problem, network, scaled(pair, factor), start, num_steps=4000, every=40, record=decided)
 
 
 @functools.cache
@@ -68,39 +70,41 @@ def lossy_network(layout):
     return cojax.Lossy(cojax.network(laws.switching_graphs(), layout=layout, link=link), 0.3, key=5)
 
 
-def lossy_run(name, layout="dense", num_steps=60, every=20, record=state_and_decision):
+def lossy_run(pair, layout="dense", num_steps=60, every=20, record=state_and_decision):
     """A run over a network that changes, loses and quantizes."""
     problem, _, start = setting()
     length = dict(num_steps=num_steps, every=every, record=record)
-    return cojax.solve(problem, lossy_network(layout), method_of(name), start, **length)
+    return cojax.solve(problem, lossy_network(layout), method_of(pair), start, **length)
 
 
-@each_method
-def test_the_fixed_point_is_the_centralised_optimum(name):
-    solution = long_run(name)
+@each_pair
+def test_the_fixed_point_is_the_centralised_optimum(pair):
+    solution = long_run(pair)
     params, cpu, _ = laws.optimum(setting()[0])
-    if name in laws.ALLOCATORS:
+    learner, allocator = PAIRS[pair]
+    if allocator:
         # Transfers below half a grid step vanish: the shares stop within grid / (2 * step * weight) of the optimum. The
         # cycles of the others are a few transfers wide.
-        np.testing.assert_allclose(solution.x.cpu, cpu, atol=0.05 if name in laws.CHATTERING_ALLOCATORS else 1e-12)
-    elif name not in laws.BIASED_LEARNERS:
+        atol = 0.05 if allocator in laws.CHATTERING_ALLOCATORS else 1e-12
+        np.testing.assert_allclose(solution.x.cpu, cpu, atol=atol)
+    if learner not in laws.BIASED_LEARNERS:
         np.testing.assert_allclose(solution.x.params, np.broadcast_to(params, (8, 3)), atol=1e-11)
     else:
         # The bias of DGD is proportional to its step.
         assert 1e-4 < np.abs(np.asarray(solution.x.params) - params).max() < 0.5
 
 
-@each_method
+@each_pair
 @given(seed=st.integers(0, 2**31 - 1), quantizer=st.sampled_from(laws.QUANTIZERS))
 @settings(max_examples=10, deadline=None)
-def test_node_sums_are_conserved_for_random_gradients_and_graphs(name, seed, quantizer):
+def test_node_sums_are_conserved_for_random_gradients_and_graphs(pair, seed, quantizer):
     random = np.random.default_rng(seed)
     num_nodes = 9
     weights = np.triu(
         random.uniform(size=(num_nodes, num_nodes)) * (random.uniform(size=(num_nodes, num_nodes)) < 0.4), 1
     )
     network = cojax.Dense(weights=jnp.asarray((weights + weights.T) / 8), link=cojax.Quantized(quantizer))
-    method = method_of(name)
+    method = method_of(pair)
     x = cojax.Decision(jnp.asarray(random.normal(size=(num_nodes, 2))), jnp.ones(num_nodes))
     grads = [
         cojax.Decision(jnp.asarray(random.normal(size=(num_nodes, 2))), jnp.asarray(random.normal(size=num_nodes)))
@@ -114,13 +118,13 @@ def test_node_sums_are_conserved_for_random_gradients_and_graphs(name, seed, qua
             np.testing.assert_allclose(leaf.sum(0), 0, atol=1e-14)
         state = method.update(state, before, flow)
         # Nine additions to shares of size one, three times.
-        allowed = 3 * num_nodes * 2.0**-52 if name in laws.APPROXIMATE_ALLOCATORS else 0
+        allowed = approximate(pair, 3 * num_nodes * 2.0**-52)
         assert laws.exact_imbalance(method.query(state).cpu, float(num_nodes)) <= allowed
         wire = network.link.tell(method.message(state, after), wire, network)
 
 
-@each_method
-def test_permuting_the_nodes_permutes_the_run(name):
+@each_pair
+def test_permuting_the_nodes_permutes_the_run(pair):
     order = np.random.default_rng(3).permutation(laws.NUM_NODES)
 
     def moved_setting():
@@ -129,37 +133,37 @@ def test_permuting_the_nodes_permutes_the_run(name):
         problem = cojax.Problem(laws.cost, laws.permuted(problem.data, order), problem.budget)
         return problem, network, laws.permuted(start, order)
 
-    runs = long_run(name), long_run(name, at=moved_setting)
+    runs = long_run(pair), long_run(pair, at=moved_setting)
     plain, moved = (jax.tree.map(lambda leaf: leaf[0], run.trace) for run in runs)  # after 40 steps
     # Momentum on the shares is rounded in another order too.
-    roundoff = 1e-13 if name in laws.APPROXIMATE_ALLOCATORS else 0
+    roundoff = approximate(pair, 1e-13)
     np.testing.assert_allclose(moved.cpu, plain.cpu[order], rtol=0, atol=roundoff)
     # Sums over neighbours run in another order: rounding, nothing more.
     np.testing.assert_allclose(moved.params, plain.params[order], rtol=1e-12, atol=1e-13)
 
 
-@each_method
-def test_layouts_agree(name):
+@each_pair
+def test_layouts_agree(pair):
     # test_networks.py and test_acceptance.py compare them all.
-    dense = jax.tree.map(lambda leaf: leaf[1], lossy_run(name).trace[1])  # after 40 steps
-    neighbors = lossy_run(name, "neighbors", 40, 40, nothing).x
-    roundoff = 1e-13 if name in laws.APPROXIMATE_ALLOCATORS else 0
+    dense = jax.tree.map(lambda leaf: leaf[1], lossy_run(pair).trace[1])  # after 40 steps
+    neighbors = lossy_run(pair, "neighbors", 40, 40, nothing).x
+    roundoff = approximate(pair, 1e-13)
     np.testing.assert_allclose(neighbors.cpu, dense.cpu, rtol=0, atol=roundoff)
     # A quantizer may send a last-bit difference to the next level, so only a few steps are compared so closely.
     np.testing.assert_allclose(neighbors.params, dense.params, rtol=1e-10, atol=1e-12)
 
 
-@each_method
-def test_three_step_sizes_trace_once(name):
-    long_run(name)  # traced here or in a law before
+@each_pair
+def test_three_step_sizes_trace_once(pair):
+    long_run(pair)  # traced here or in a law before
     first = len(TRACED)
     for factor in (0.5, 0.25):
-        long_run(name, factor)
+        long_run(pair, factor)
     assert len(TRACED) == first > 0
 
 
-@each_method
-def test_the_dtypes_of_both_halves_are_kept(name):
+@each_pair
+def test_the_dtypes_of_both_halves_are_kept(pair):
     problem = laws.quadratic(dtype=np.float32)
     start = laws.start_of(problem)
 
@@ -170,7 +174,7 @@ def test_the_dtypes_of_both_halves_are_kept(name):
     network = cojax.network(laws.ring_with_chords(), link=cojax.Quantized(cojax.LogQuantizer(0.1)))
 
     def end(start):
-        return cojax.solve(problem, network, method_of(name), start, num_steps=2, every=2).x
+        return cojax.solve(problem, network, method_of(pair), start, num_steps=2, every=2).x
 
     # A dtype that neither shares nor data have. Traced only: dtypes need no run, and the scan refuses a state that
     # changes its own.
@@ -179,8 +183,8 @@ def test_the_dtypes_of_both_halves_are_kept(name):
     assert x.cpu.dtype == jnp.float32 and x.cpu.shape == start.cpu.shape
 
 
-@each_method
-def test_gradients_are_finite_differences(name):
+@each_pair
+def test_gradients_are_finite_differences(pair):
     problem, network, start = setting()
     weights, rebuild = network.weights, lambda weights: eqx.tree_at(lambda net: net.weights, network, weights)
 
@@ -193,7 +197,7 @@ def test_gradients_are_finite_differences(name):
     def cost(problem, x, state):
         return problem.costs(x).sum()
 
-    inputs = (method_of(name), weights, problem.data, problem.budget, start.params)
+    inputs = (method_of(pair), weights, problem.data, problem.budget, start.params)
     flat, unravel = jax.flatten_util.ravel_pytree(inputs)
     direction = jnp.asarray(np.random.default_rng(0).normal(size=flat.shape))
     run = jax.jit(lambda step: jax.jvp(lambda step: final_cost(unravel(flat + step * direction)), (step,), (1.0,)))
@@ -206,10 +210,10 @@ def test_gradients_are_finite_differences(name):
     np.testing.assert_allclose(forward, slope, rtol=1e-6)
 
 
-@each_state
-def test_a_resumed_run_is_the_whole_run_bit_for_bit(name):
-    problem, network, method = setting()[0], lossy_network("dense"), method_of(name)
-    whole = lossy_run(name)
+@each_pair
+def test_a_resumed_run_is_the_whole_run_bit_for_bit(pair):
+    problem, network, method = setting()[0], lossy_network("dense"), method_of(pair)
+    whole = lossy_run(pair)
     state = jax.tree.map(lambda leaf: leaf[0], whole.trace[0])
     for chunk in (1, 2):  # from a state that was recorded, then from that of a solution
         part = cojax.solve(problem, network, method, state, num_steps=20, every=20, record=state_and_decision)
@@ -219,18 +223,18 @@ def test_a_resumed_run_is_the_whole_run_bit_for_bit(name):
     jax.tree.map(np.testing.assert_array_equal, state, whole.state)
 
 
-@each_state
-def test_a_batch_of_methods_is_the_runs_one_by_one(name):
+@each_pair
+def test_a_batch_of_methods_is_the_runs_one_by_one(pair):
     problem, network, start = setting()
     factors = jnp.asarray([1.0, 0.5])
 
     def run(factor):
-        return cojax.solve(problem, network, scaled(name, factor), start, num_steps=40, every=40, record=nothing).x
+        return cojax.solve(problem, network, scaled(pair, factor), start, num_steps=40, every=40, record=nothing).x
 
     batch = jax.vmap(run)(factors)
     for row, factor in enumerate(factors):
         jax.tree.map(
             lambda many, one, row=row: np.testing.assert_allclose(many[row], one[0], rtol=1e-12, atol=1e-13),
             batch,
-            long_run(name, factor).trace,
+            long_run(pair, factor).trace,
         )

@@ -38,6 +38,10 @@ def held(problem, x, state):
     return x.cpu, books.pending[1], books.owed[1], state.method.learn.slack, books.pending[0].tracker
 
 
+def nothing(problem, x, state):
+    return ()
+
+
 def exact_total(cpu, pending, owed):
     shares = [*np.ravel(cpu), *np.ravel(pending), *np.ravel(owed)]
     return sum((Fraction(float(share)) for share in shares), Fraction(0))
@@ -69,7 +73,8 @@ def test_without_faults_a_ledger_changes_no_share_by_a_bit():
     problem = laws.quadratic()
     runs = []
     for network in (cojax.network(RING), cojax.Ledger(cojax.network(RING))):
-        runs.append(cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=100, every=100).x)
+        length = dict(num_steps=100, every=100, record=nothing)
+        runs.append(cojax.solve(problem, network, METHOD, laws.start_of(problem), **length).x)
     np.testing.assert_array_equal(runs[0].cpu, runs[1].cpu)
     np.testing.assert_allclose(runs[0].params, runs[1].params, atol=1e-14)
 
@@ -80,7 +85,8 @@ def test_layouts_meet_the_same_faults():
     for layout in ("edges", "circulant"):
         network = cojax.LossyOneWay(cojax.Delayed(cojax.network(nx.cycle_graph(8), layout=layout), 1), 0.2)
         network = cojax.Ledger(cojax.Crashing(network, [3], [5], [9]))
-        ends.append(cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=100, every=100).x)
+        length = dict(num_steps=100, every=100, record=nothing)
+        ends.append(cojax.solve(problem, network, METHOD, laws.start_of(problem), **length).x)
     np.testing.assert_allclose(ends[0].cpu, ends[1].cpu, atol=1e-12)
     np.testing.assert_allclose(ends[0].params, ends[1].params, atol=1e-12)
 
@@ -89,7 +95,8 @@ def test_in_float32_over_switching_lossy_quantized_links_the_total_is_exact():
     problem = laws.quadratic(dtype=np.float32)
     base = cojax.network(laws.switching_graphs(), link=cojax.Quantized(cojax.LogQuantizer(0.25)))
     network = cojax.Ledger(cojax.LossyOneWay(cojax.Delayed(cojax.Lossy(base, 0.2), 2), 0.2))
-    run = cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=2000, every=2000)
+    length = dict(num_steps=2000, every=2000, record=nothing)
+    run = cojax.solve(problem, network, METHOD, laws.start_of(problem), **length)
     assert run.x.cpu.dtype == jnp.float32
     assert float(run.state.imbalance) == 0.0 and np.isfinite(run.x.params).all()
 
@@ -161,28 +168,30 @@ def simulated(problem, graph, late, num_steps):
     return [np.stack(column) for column in zip(*rows, strict=True)]
 
 
+def seen(problem, x, state):
+    return x.cpu, x.params, cojax.records.in_flight(problem, x, state)[1]
+
+
+def scripted(late):
+    """Shares, params and what is on its way after each of 60 steps; `late` of one shape, for one program."""
+    problem = laws.quadratic()
+    network = cojax.Ledger(cojax.Scripted(cojax.network(RING), late, 3))
+    return cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=60, record=seen).trace
+
+
 def test_the_run_is_that_of_nodes_with_queues():
     random = np.random.default_rng(0)
     late = random.integers(-1, 4, (50, 2, 8, 8))  # two copies of every message: lost, doubled, late, overtaken
-    problem = laws.quadratic()
-    network = cojax.Ledger(cojax.Scripted(cojax.network(RING), late, 3))
-
-    def seen(problem, x, state):
-        return x.cpu, x.params, cojax.records.in_flight(problem, x, state)[1]
-
-    run = cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=60, record=seen)
-    for ours, theirs in zip(run.trace, simulated(problem, RING, late, 60), strict=True):
+    for ours, theirs in zip(scripted(late), simulated(laws.quadratic(), RING, late, 60), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
 def test_nothing_moves_while_no_message_arrives():
-    problem = laws.quadratic()
-    late = np.full((2, 1, 8, 8), 0)
-    late[1] = -1  # every second message is lost, in both directions
-    network = cojax.Ledger(cojax.Scripted(cojax.network(RING), late, 0))
-    shares = cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=6, record=held).trace[0]
+    late = np.full((50, 2, 8, 8), 0)
+    late[1::2] = -1  # every second message is lost, in both directions
+    shares = np.asarray(scripted(late)[0])
     np.testing.assert_array_equal(shares[1::2], shares[::2])
-    assert (np.asarray(shares[2]) != np.asarray(shares[1])).any()
+    assert (shares[2] != shares[1]).any()
 
 
 def test_a_counter_that_wraps_still_tells_what_came_since():
@@ -219,8 +228,9 @@ def test_what_travels_is_counted_a_message_one_way_and_a_counter_back():
     problem = laws.quadratic()
     link = cojax.Quantized(cojax.FloatQuantizer(6))
     plain, booked = (cojax.network(RING, link=link), cojax.Ledger(cojax.network(RING, link=link)))
+    length = dict(num_steps=3, every=3, record=nothing)
     bits = [
-        float(cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=3, every=3).state.wire.bits)
+        float(cojax.solve(problem, network, METHOD, laws.start_of(problem), **length).state.wire.bits)
         for network in (plain, booked)
     ]
     full = 4 * 64 * (2 * laws.DIM + 1)  # once at the start and once a step

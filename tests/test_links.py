@@ -1,5 +1,7 @@
 """Links with memory are exact; what one end holds of the other, the other knows."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import laws
@@ -9,7 +11,7 @@ import pytest
 import cojax
 
 METHOD = cojax.CoOpt(learn=cojax.DIGing(0.03, mixing=0.5), allocate=cojax.Laplacian(0.2))
-COARSE = cojax.LogQuantizer(1.0)
+COARSE, ADAPTIVE = cojax.LogQuantizer(1.0), cojax.AdaptiveQuantizer(2)
 
 
 def lossy(link, layout="auto"):
@@ -18,55 +20,73 @@ def lossy(link, layout="auto"):
 
 def sums(problem, x, state):
     trackers = state.method.learn.slack
-    return state.imbalance, jnp.max(jnp.abs(trackers.sum(0)))
+    return state.imbalance, jnp.max(jnp.abs(trackers.sum(0))), x
 
 
-@pytest.mark.parametrize("layout", laws.LAYOUTS)
-@pytest.mark.parametrize("quantizer", [COARSE, cojax.AdaptiveQuantizer(2)])
-def test_edge_memory_is_exact_over_switching_graphs_that_lose_30_percent(layout, quantizer):
+def nothing(problem, x, state):
+    return ()
+
+
+def ended(network, num_steps):
+    """The decision after so many steps, of a program that compiles fast: one chunk, and nothing recorded."""
+    problem = laws.quadratic()
+    length = dict(num_steps=num_steps, every=num_steps, record=nothing)
+    return cojax.solve(problem, network, METHOD, laws.start_of(problem), **length).x
+
+
+@functools.cache
+def lossy_run(layout, quantizer):
+    """A run whose every step is recorded, for two laws."""
     problem = laws.quadratic()
     network = lossy(cojax.Innovation(quantizer, memory="edge"), layout)
-    run = cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=8000, every=1, record=sums)
-    params, cpu, _ = laws.optimum(problem)
-    np.testing.assert_allclose(run.x.params, np.broadcast_to(params, (8, 3)), atol=1e-12)
-    np.testing.assert_allclose(run.x.cpu, cpu, atol=1e-12)
-    imbalance, slack = run.trace
+    return cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=8000, every=1, record=sums)
+
+
+def is_optimal(x):
+    params, cpu, _ = laws.optimum(laws.quadratic())
+    np.testing.assert_allclose(x.params, np.broadcast_to(params, (8, 3)), atol=1e-12)
+    np.testing.assert_allclose(x.cpu, cpu, atol=1e-12)
+
+
+# A quantizer knows of no layout, so one with memory of its own is tried in one of them.
+@pytest.mark.parametrize(("layout", "quantizer"), [*((layout, COARSE) for layout in laws.LAYOUTS), ("split", ADAPTIVE)])
+def test_edge_memory_is_exact_over_switching_graphs_that_lose_30_percent(layout, quantizer):
+    run = lossy_run(layout, quantizer)
+    is_optimal(run.x)
+    imbalance, slack, _ = run.trace
     assert np.asarray(imbalance).max() == 0.0
     assert np.asarray(slack).max() < 1e-12
 
 
-@pytest.mark.parametrize("quantizer", [COARSE, cojax.AdaptiveQuantizer(2), cojax.FloatQuantizer(0)])
-@pytest.mark.parametrize("memory", ["node", "edge"])
+# COARSE by edge is held against COARSE by node below.
+@pytest.mark.parametrize(
+    ("quantizer", "memory"),
+    [(COARSE, "node"), (ADAPTIVE, "node"), (ADAPTIVE, "edge"), (cojax.FloatQuantizer(0), "node")],
+)
 def test_memory_is_exact_on_a_fixed_graph(quantizer, memory):
-    problem = laws.quadratic()
-    network = cojax.network(laws.ring_with_chords(), link=cojax.Innovation(quantizer, memory))
-    run = cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=8000, every=8000)
-    params, cpu, _ = laws.optimum(problem)
-    np.testing.assert_allclose(run.x.params, np.broadcast_to(params, (8, 3)), atol=1e-12)
-    np.testing.assert_allclose(run.x.cpu, cpu, atol=1e-12)
+    is_optimal(ended(cojax.network(laws.ring_with_chords(), link=cojax.Innovation(quantizer, memory)), 8000))
 
 
 def test_edge_memory_on_a_fixed_graph_is_node_memory():
-    problem = laws.quadratic()
     runs = []
     for memory in ("node", "edge"):
         network = cojax.network(laws.ring_with_chords(), link=cojax.Innovation(COARSE, memory), layout="neighbors")
-        runs.append(cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=50, every=50).x)
+        runs.append(ended(network, 50))
     np.testing.assert_array_equal(runs[0].cpu, runs[1].cpu)
     np.testing.assert_allclose(runs[0].params, runs[1].params, atol=1e-13)
 
 
 def test_edge_memory_agrees_in_every_layout():
-    problem = laws.quadratic()
-    ring = laws.nx.cycle_graph(8)
     link = cojax.Innovation(COARSE, memory="edge")
-    runs = []
-    for layout in (*laws.LAYOUTS, "circulant"):
-        network = cojax.Lossy(cojax.network(ring, link=link, layout=layout), 0.3, key=1)
-        runs.append(cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=40, every=40).x)
-    for run in runs[1:]:
-        np.testing.assert_array_equal(run.cpu, runs[0].cpu)
-        np.testing.assert_allclose(run.params, runs[0].params, atol=1e-12)
+    rings = [
+        cojax.Lossy(cojax.network(laws.nx.cycle_graph(8), link=link, layout=layout), 0.3, key=1)
+        for layout in ("neighbors", "circulant")
+    ]
+    switching = [jax.tree.map(lambda leaf: leaf[39], lossy_run(layout, COARSE).trace[2]) for layout in laws.LAYOUTS]
+    for runs in (switching, [ended(network, 40) for network in rings]):
+        for run in runs[1:]:
+            np.testing.assert_array_equal(run.cpu, runs[0].cpu)
+            np.testing.assert_allclose(run.params, runs[0].params, atol=1e-12)
 
 
 def test_a_memory_moves_only_where_its_link_is_up():
@@ -93,10 +113,10 @@ def test_gradients_through_innovations_agree_with_finite_differences_in_directio
         return jnp.log10(gap).mean()
 
     point = jnp.log(jnp.asarray([0.03, 0.5, 0.1]))
-    reverse = jax.grad(error)(point)
     # Steps far wider than one cell of the quantizer: the landscape below is a staircase.
-    offsets = 0.05 * jnp.concatenate([jnp.eye(3), -jnp.eye(3)])
-    values = jax.vmap(error)(point[None] + offsets)
+    offsets = 0.05 * jnp.concatenate([jnp.zeros((1, 3)), jnp.eye(3), -jnp.eye(3)])
+    values, slopes = jax.jit(jax.vmap(jax.value_and_grad(error)))(point[None] + offsets)
+    reverse, values = slopes[0], values[1:]
     slope = (values[:3] - values[3:]) / 0.1
     cosine = jnp.vdot(reverse, slope) / jnp.linalg.norm(reverse) / jnp.linalg.norm(slope)
     assert cosine > 0.99
@@ -124,21 +144,35 @@ def test_an_unknown_memory_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("quantizer", "bits"),
+    [
+        (cojax.UniformQuantizer(0.5, largest=3.75), 4),  # 2 * 7.5 + 1 levels
+        (cojax.FloatQuantizer(3), 1 + 11 + 3),
+    ],
+)
+def test_a_number_takes_as_many_bits_as_tell_its_levels_apart(quantizer, bits):
+    assert float(quantizer.num_bits(jnp.float64)) == bits
+
+
+def bits_sent(problem, x, state):
+    return cojax.records.standard(problem, x, state).bits
+
+
+@pytest.mark.parametrize(
     ("link", "bits"),
     [
         (cojax.Ideal(), 64),
         (cojax.Quantized(cojax.LogQuantizer(1.0, smallest=1e-3, largest=1e3)), 5),  # 13 levels a sign, and 0
-        (cojax.Quantized(cojax.UniformQuantizer(0.5, largest=3.75)), 4),  # 2 * 7.5 + 1 levels
-        (cojax.Quantized(cojax.FloatQuantizer(3)), 1 + 11 + 3),
         (cojax.Innovation(cojax.AdaptiveQuantizer(2), memory="edge"), 2),
     ],
 )
 def test_bits_are_counted_per_neighbour_and_step(link, bits):
     problem = laws.quadratic()
     network = cojax.network(laws.ring_with_chords(), link=link)
-    run = cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=10, every=5)
+    length = dict(num_steps=10, every=5, record=bits_sent)
+    run = cojax.solve(problem, network, METHOD, laws.start_of(problem), **length)
     # Params and tracker of 3 numbers each and one marginal cost, told once before the first step.
-    np.testing.assert_array_equal(run.trace.bits, [6 * 7 * bits, 11 * 7 * bits])
+    np.testing.assert_array_equal(run.trace, [6 * 7 * bits, 11 * 7 * bits])
 
 
 def test_saturations_are_counted_and_a_saturated_run_still_keeps_its_total():
@@ -165,6 +199,7 @@ def test_a_link_that_was_at_rest_for_long_follows_a_jump_as_soon_as_any(quantize
     net = cojax.network(laws.ring_with_chords(), link=cojax.Innovation(quantizer, memory)).at(0)
     before = jnp.linspace(-3.0, 5.0, net.num_nodes)  # no zero: beside one there is no rounding to stay above
 
+    @jax.jit
     def told(message, wire, times):
         return jax.lax.fori_loop(0, times, lambda _, wire: net.link.tell(message, wire, net), wire)
 

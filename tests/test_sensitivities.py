@@ -14,13 +14,6 @@ import cojax
 STEP = 1e-5  # balances the error of central differences against rounding
 
 
-def differences(function, theta):
-    """Central differences of a function of a vector, one column per entry."""
-    moves = STEP * jnp.concatenate([jnp.eye(theta.size), -jnp.eye(theta.size)])
-    ahead, behind = jnp.split(jax.jit(jax.vmap(lambda move: function(theta + move)))(moves), 2)
-    return (ahead - behind).T / (2 * STEP)
-
-
 class Joint(eqx.Module):
     """A model and shares that need each other, in a cost with an array of its own."""
 
@@ -65,8 +58,12 @@ def optimum(theta):
 
 @pytest.fixture(scope="module")
 def joint():
-    """The sensitivities of the joint problem, and the differences of its optimum."""
-    return jax.jit(cojax.sensitivities)(joint_problem(THETA), START), np.asarray(differences(optimum, THETA))
+    """The sensitivities of the joint problem, and central differences of its optimum, a column per entry of THETA."""
+    moves = STEP * jnp.concatenate([jnp.zeros((1, THETA.size)), jnp.eye(THETA.size), -jnp.eye(THETA.size)])
+    many = jax.jit(jax.vmap(lambda move: cojax.sensitivities(joint_problem(THETA + move), START)))(moves)
+    optima = np.column_stack([many.x.params[:, 0], many.x.cpu, many.cost])
+    ahead, behind = np.split(optima[1:], 2)
+    return jax.tree.map(lambda leaf: leaf[0], many), (ahead - behind).T / (2 * STEP)
 
 
 def test_polish_finds_the_optimum_of_a_model_and_shares_that_need_each_other(joint):
@@ -167,40 +164,43 @@ def test_prices_and_rents_are_the_duals_of_an_interior_point_solver_on_60_scenar
     np.testing.assert_allclose(found.data[0], found.x.cpu, atol=1e-14)  # of a price, the share; read off its bounds
 
 
+def flat_problem(price, budget, upper):
+    """Costs without curvature, in the program of those with."""
+    return cojax.Problem(energy, (price, np.zeros(3)), budget, lower=0.0, upper=upper)
+
+
 def test_where_every_node_is_on_a_bound_the_next_unit_and_the_last_differ():
     price = np.array([1.0, 2.0, 5.0])
     upper = np.array([1.0, 1.0, 1.0])
 
     def least(budget, upper):
-        problem = cojax.Problem(lambda x, data: data * x.cpu, price, budget, lower=0.0, upper=upper)
+        problem = flat_problem(price, budget, upper)
         return problem.costs(cojax.polish(problem)).sum()
 
-    found = cojax.sensitivities(cojax.Problem(lambda x, data: data * x.cpu, price, 2.0, lower=0.0, upper=upper))
+    found = cojax.sensitivities(flat_problem(price, 2.0, upper))
     assert found.is_interval
     unit = 2.0**-10  # exact in the budget's grid
-    costs = jax.jit(jax.vmap(least))
-    budgets, bounds = jnp.array([2.0, 2 + unit, 2 - unit]), jnp.broadcast_to(upper, (3, 3))
-    here, above, below = costs(budgets, bounds)
+    here, above, below = least(2.0, upper), least(2 + unit, upper), least(2 - unit, upper)
     np.testing.assert_allclose([found.more.budget, found.less.budget], [(above - here) / unit, (here - below) / unit])
-    wider = jnp.stack([upper, upper + unit * np.eye(3)[0], upper - unit * np.eye(3)[0]])
-    here, above, below = costs(jnp.full(3, 2.0), wider)
+    above, below = least(2.0, upper + unit * np.eye(3)[0]), least(2.0, upper - unit * np.eye(3)[0])
     np.testing.assert_allclose(
         [found.more.upper[0], found.less.upper[0]], [(above - here) / unit, (here - below) / unit]
     )
-    full = cojax.sensitivities(cojax.Problem(lambda x, data: data * x.cpu, price, 3.0, lower=0.0, upper=upper))
+    full = cojax.sensitivities(flat_problem(price, 3.0, upper))
     assert full.more.budget == np.inf and full.less.budget == 5
 
 
 def test_a_node_that_just_touches_its_bound_is_flagged_and_moves_one_way():
-    # At the price 1 both would hold 1, which for the second is all it can.
-    problem = cojax.Problem(energy, (np.zeros(2), np.ones(2)), 2.0, lower=0.0, upper=np.array([3.0, 1.0]))
+    # At the price 1 two would hold 1, which for the second is all it can; the third would give more than all it has.
+    upper = np.array([3.0, 1.0, 1.0])
+    problem = cojax.Problem(energy, (np.array([0.0, 0.0, 2.0]), np.ones(3)), 2.0, lower=0.0, upper=upper)
     found = cojax.sensitivities(problem)
-    np.testing.assert_array_equal(found.touching, [False, True])
-    np.testing.assert_array_equal(cojax.shift(problem, budget=1.0).cpu, [1.0, 0.0])  # of more budget, not of less
+    np.testing.assert_array_equal(found.touching, [False, True, False])
+    np.testing.assert_array_equal(cojax.shift(problem, budget=1.0).cpu, [1.0, 0.0, 0.0])  # of more budget, not of less
 
 
 def test_nodes_that_cost_the_same_without_curvature_are_flagged():
-    problem = cojax.Problem(lambda x, data: data * x.cpu, np.array([1.0, 1.0, 3.0]), 1.0, lower=0.0, upper=1.0)
+    problem = flat_problem(np.array([1.0, 1.0, 3.0]), 1.0, 1.0)
     np.testing.assert_array_equal(cojax.sensitivities(problem).tied, [True, True, False])
 
 

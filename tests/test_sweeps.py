@@ -53,12 +53,16 @@ def learn(x, samples):
     return LeastSquares()(x.params, samples)
 
 
+def nothing(problem, x, state):
+    return ()
+
+
 def check(sweep, build, axes):
     """Every run of the sweep beside the same run alone."""
     for place in np.ndindex(*(len(axis) for axis in axes.values())):
         point = {name: axis[at] for at, (name, axis) in zip(place, axes.items(), strict=True)}
         alone = cojax.solve(*build(**point), **STEPS)
-        ours = jax.tree.map(lambda leaf, place=place: leaf[place], sweep.solution)
+        ours = jax.tree.map(lambda leaf, place=place: np.asarray(leaf)[place], sweep.solution)
         # Gradients are rounded differently, so shares may differ by a few steps of their grid.
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11), ours, alone)
 
@@ -70,8 +74,6 @@ STEP_SIZES = [0.02, 0.05]
     ("build", "axes"),
     [
         (by_step_and_seed, {"step_size": STEP_SIZES, "seed": [0, 1, 2]}),
-        (by_layout("dense", cojax.Ideal()), {"step_size": STEP_SIZES}),
-        (by_layout("neighbors", cojax.Innovation(cojax.UniformQuantizer(1 / 64))), {"step_size": STEP_SIZES}),
         (by_layout("edges", cojax.Innovation(cojax.LogQuantizer(0.5), memory="edge")), {"step_size": STEP_SIZES}),
         (by_graph, {"seed": [0, 1], "rate": [0.0, 0.3]}),
         (by_key, {"key": [0, 1]}),
@@ -88,7 +90,7 @@ def test_a_run_of_a_sweep_can_be_continued():
     swept = cojax.sweep(build, step_size=STEP_SIZES, **STEPS)
     problem, network, method, start = build(STEP_SIZES[1])
     more = cojax.solve(problem, network, method, jax.tree.map(lambda leaf: leaf[1], swept.solution.state), **STEPS)
-    whole = cojax.solve(problem, network, method, start, num_steps=24, every=24)
+    whole = cojax.solve(problem, network, method, start, num_steps=24, every=24, record=nothing)
     np.testing.assert_allclose(more.x.params, whole.x.params, rtol=1e-11)  # the first half was rounded differently
     again = cojax.sweep(
         lambda run: (problem, network, method, jax.tree.map(lambda leaf: leaf[run], swept.solution.state)),

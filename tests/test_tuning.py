@@ -1,5 +1,7 @@
 """Tuning: gradients are those of runs, whatever the coordinates the sums hold, and nothing gets worse."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import laws
@@ -49,9 +51,19 @@ def tuning():
     return tuned()
 
 
-def gap_after(network, method, number, num_steps):
-    """The squared distance from the optimum over that at the start, larger half, by plain NumPy."""
-    run = cojax.solve(PROBLEMS[number], network, method, STARTS[number], num_steps=num_steps, every=num_steps)
+def nothing(problem, x, state):
+    return ()
+
+
+def gap_after(network, method, number):
+    """The squared distance from the optimum over that at the start, larger half, by plain NumPy; after 120 steps."""
+    learn, allocate = method.learn, method.allocate
+    # As arrays, and the step of every node its own: one program for what is tuned and for what was given.
+    steps = jnp.broadcast_to(jnp.asarray(learn.step_size, float), 8)
+    learn = cojax.DIGing(steps, jnp.asarray(learn.mixing, float))
+    method = cojax.CoOpt(learn, cojax.Laplacian(jnp.asarray(allocate.step_size, float)))
+    length = dict(num_steps=120, every=120, record=nothing)
+    run = cojax.solve(PROBLEMS[number], network, method, STARTS[number], **length)
     halves = []
     for x, start, goal in zip(run.x, STARTS[number], OPTIMA[number], strict=True):
         x, start, goal = np.asarray(x), np.asarray(start), np.asarray(goal)
@@ -62,8 +74,8 @@ def gap_after(network, method, number, num_steps):
 def test_what_is_tuned_is_nearer_to_the_optimum_of_problems_it_never_saw(tuning):
     assert tuning.after < tuning.before
     for number in (4, 5):  # a third of six is held out
-        before, _ = gap_after(NETWORK, METHOD, number, 120)
-        after, run = gap_after(tuning.network, tuning.method, number, 120)
+        before, _ = gap_after(NETWORK, METHOD, number)
+        after, run = gap_after(tuning.network, tuning.method, number)
         assert after < 0.1 * before
         assert laws.exact_imbalance(run.x.cpu, PROBLEMS[number].budget) == 0
 
@@ -114,9 +126,11 @@ SHAPES = {
 }
 
 
-def turned(network, theta):
-    knob, setting = EdgeWeights(), Setting(Curvatures(None, None), 1.0, 1.0, network.num_nodes, None)
-    return knob.turn(theta, (METHOD, network), (METHOD, network), setting)[1]
+@functools.cache
+def turned(name):
+    """The network of that name with the weights of a theta: one program, where its operations one by one are many."""
+    pair, setting = (METHOD, SHAPES[name]), Setting(Curvatures(None, None), 1.0, 1.0, laws.NUM_NODES, None)
+    return jax.jit(lambda theta: EdgeWeights().turn(theta, pair, pair, setting)[1])
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -125,7 +139,7 @@ def test_tuned_weights_are_symmetric_not_negative_and_bounded_at_every_node(name
     shape = EdgeWeights().first((METHOD, network), Setting(Curvatures(None, None), 1.0, 1.0, 8, None)).shape
     for size in (0.0, 1.0, 30.0):
         theta = size * jnp.asarray(np.random.default_rng(0).standard_normal(shape))
-        for matrix in theory.laplacians(turned(network, theta)):
+        for matrix in theory.laplacians(turned(name)(theta)):
             matrix = matrix.toarray()
             np.testing.assert_array_equal(matrix, matrix.T)
             assert (matrix - np.diag(matrix.diagonal()) <= 0).all() and matrix.diagonal().max() < 1.0
@@ -144,7 +158,7 @@ def test_node_sums_stay_below_the_cap_for_any_coordinates(theta):
 def test_the_first_coordinates_are_those_of_the_weights_that_were_given(name):
     network = SHAPES[name]
     theta = EdgeWeights().first((METHOD, network), Setting(Curvatures(None, None), 1.0, 1.0, 8, None))
-    after = theory.laplacians(turned(network, theta))
+    after = theory.laplacians(turned(name)(theta))
     for one, other in zip(theory.laplacians(network), after, strict=True):
         # Sixty rounds of the inverse come this near where sums stay off the cap, as those of Metropolis do.
         np.testing.assert_allclose(one.toarray(), other.toarray(), atol=1e-3)
@@ -153,9 +167,8 @@ def test_the_first_coordinates_are_those_of_the_weights_that_were_given(name):
 @settings(deadline=None, max_examples=10)
 @given(st.integers(0, 10**6), st.floats(0.0, 3.0))
 def test_the_total_is_exact_for_any_coordinates(seed, size):
-    network = SHAPES["lossy"]
     theta = size * jnp.asarray(np.random.default_rng(seed).standard_normal((2, 11)))
-    run = cojax.solve(PROBLEMS[0], turned(network, theta), METHOD, STARTS[0], num_steps=20, every=20)
+    run = cojax.solve(PROBLEMS[0], turned("lossy")(theta), METHOD, STARTS[0], num_steps=20, every=20, record=nothing)
     assert laws.exact_imbalance(run.x.cpu, PROBLEMS[0].budget) == 0 and float(run.state.imbalance) == 0.0
 
 
@@ -253,7 +266,7 @@ def test_what_cannot_be_tuned_is_refused_by_name():
 def bench_of(network=NETWORK, what=("learn.step_size", "allocate.step_size", "weights"), window=None):
     """A workbench for short runs, and the instances."""
     return workbench(
-        PROBLEMS, network, METHOD, STARTS, what=what, objective=cojax.tuning.Area(), num_steps=60, every=20,
+        PROBLEMS, network, METHOD, STARTS, what=what, objective=cojax.tuning.Area(), num_steps=120, every=20,
         optima=OPTIMA, margin=1.0, inflation=1.0, window=window, gap=cojax.tuning.distances,
     )  # fmt: skip
 
@@ -275,8 +288,8 @@ def test_a_bad_optimizer_makes_nothing_worse(bench):
         search.look()
     wild = search.result()
     assert wild.after <= wild.before and wild.history.rejected.any()
-    before, _ = gap_after(NETWORK, METHOD, 5, 60)
-    after, _ = gap_after(wild.network, wild.method, 5, 60)
+    before, _ = gap_after(NETWORK, METHOD, 5)
+    after, _ = gap_after(wild.network, wild.method, 5)
     assert after <= before * (1 + 1e-12)
 
 
@@ -292,9 +305,10 @@ def test_an_update_that_is_not_finite_is_undone(bench):
 
 def test_truncated_windows_point_where_the_whole_gradient_points(bench):
     whole, instances = bench
-    cut, _ = bench_of(window=20)
+    cut, _ = bench_of(window=40)
+    training, _ = split(instances, 2)  # of the shapes that the searches above compiled for
     slopes = [
-        np.concatenate([np.asarray(leaf).mean(0).ravel() for leaf in each.gradients(whole.first, instances)[1]])
+        np.concatenate([np.asarray(leaf).mean(0).ravel() for leaf in each.gradients(whole.first, training)[1]])
         for each in (whole, cut)
     ]
     cosine = slopes[0] @ slopes[1] / np.linalg.norm(slopes[0]) / np.linalg.norm(slopes[1])
@@ -338,10 +352,10 @@ def test_a_schedule_is_its_methods_one_after_the_other():
     network = cojax.network(GRAPH)
     steps = [0.3, 0.1]
     scheduled = cojax.CoOpt(METHOD.learn, cojax.Scheduled(cojax.HeavyBall(0.2, 0.5), {"step_size": steps}, every=3))
-    whole = cojax.solve(PROBLEMS[0], network, scheduled, STARTS[0], num_steps=9, every=9)
+    whole = cojax.solve(PROBLEMS[0], network, scheduled, STARTS[0], num_steps=9, every=9, record=nothing)
     first, second = (cojax.CoOpt(METHOD.learn, cojax.HeavyBall(step, 0.5)) for step in steps)
-    half = cojax.solve(PROBLEMS[0], network, first, STARTS[0], num_steps=3, every=3)
-    rest = cojax.solve(PROBLEMS[0], network, second, half.state, num_steps=6, every=6)
+    half = cojax.solve(PROBLEMS[0], network, first, STARTS[0], num_steps=3, every=3, record=nothing)
+    rest = cojax.solve(PROBLEMS[0], network, second, half.state, num_steps=6, every=6, record=nothing)
     np.testing.assert_array_equal(whole.x.cpu, rest.x.cpu)
 
 

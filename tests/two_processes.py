@@ -27,13 +27,14 @@ def main(port, process):
     method = cojax.CoOpt(cojax.DIGing(0.05), cojax.Laplacian(0.3))
     link = cojax.Innovation(cojax.LogQuantizer(0.5), memory="edge")
     network = cojax.Lossy(cojax.network(scrambled_grid(), nodelist=range(24), link=link), 0.2)
-    alone = cojax.solve(problem, network, method, start, num_steps=10, every=5)
-    problem, network, start = cojax.shard(problem, network, start)
-    shared = cojax.solve(problem, network, method, start, num_steps=10, every=5)
+    shards = cojax.shard(problem, network, start)
+    shared = cojax.solve(shards.problem, shards.network, method, shards.start, num_steps=10, every=10)
     x = multihost_utils.process_allgather(shared.x, tiled=True)
-    np.testing.assert_array_equal(x.cpu, alone.x.cpu)
-    np.testing.assert_allclose(x.params, alone.x.params, rtol=1e-12)
     assert float(shared.trace.imbalance[-1]) == 0
+    if process == 0:  # what is gathered, both have
+        alone = cojax.solve(problem, network, method, start, num_steps=10, every=10)
+        np.testing.assert_array_equal(x.cpu, alone.x.cpu)
+        np.testing.assert_allclose(x.params, alone.x.params, rtol=1e-12)
     print(f"the same on {jax.device_count()} devices of {jax.process_count()} processes", flush=True)
 
 
