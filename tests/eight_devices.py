@@ -91,10 +91,6 @@ def start(problem):
     return laws.start_of(problem)
 
 
-def nothing(problem, x, state):
-    return ()
-
-
 def sharded_run(problem, network, start, method=METHOD, **options):
     problem, network, start = cojax.shard(problem, network, start)
     return cojax.solve(problem, network, method, start, **options)
@@ -128,7 +124,7 @@ def collectives(program):
     return found
 
 
-def program_of(problem, network, start, method=ALLOCATOR, record=nothing):
+def program_of(problem, network, start, method=ALLOCATOR, record=laws.nothing):
     problem, network, start = cojax.shard(problem, network, start)
     return _solve.lower(problem, network, method, start, 2, 10, record).compile().as_text()
 
@@ -206,7 +202,7 @@ def test_derivatives_pass_through_the_cut(problem, start):
     def loss(run, step_size, weights, demand):
         posed = cojax.Problem(laws.cost, (*problem.data[:3], demand), budget=problem.budget)
         method = cojax.CoOpt(allocate=cojax.Laplacian(step_size))
-        length = dict(num_steps=10, every=5, record=nothing)
+        length = dict(num_steps=10, every=5, record=laws.nothing)
         x = run(posed, network.reweighted(weights), start, method=method, **length).x
         return jnp.sum(x.cpu**3)
 
@@ -239,7 +235,7 @@ def test_what_one_device_saved_goes_on_on_eight_until_it_is_certified(problem, s
     assert int(found.state.step) == 500 and not cojax.is_certified(found.certificate, 1e-4)
     cut = cojax.shard(problem, network, found.x)
     rest = cojax.solve_to(
-        cut.problem, cut.network, METHOD, cut.start, tolerance=1e-4, max_steps=1000, every=1000, record=nothing
+        cut.problem, cut.network, METHOD, cut.start, tolerance=1e-4, max_steps=1000, every=1000, record=laws.nothing
     )
     assert rest.x.cpu.sharding.num_devices == 8
     assert int(rest.status) == cojax.Status.CONVERGED

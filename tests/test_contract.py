@@ -20,13 +20,9 @@ LINKS = {
 }
 
 
-def nothing(problem, x, state):
-    return ()
-
-
 def ended(method, link="ideal"):
     network = cojax.network(GRAPH, link=LINKS[link])
-    return cojax.solve(PROBLEM, network, method, laws.start_of(PROBLEM), num_steps=4000, every=20, record=nothing)
+    return cojax.solve(PROBLEM, network, method, laws.start_of(PROBLEM), num_steps=4000, every=20, record=laws.nothing)
 
 
 def check(run):

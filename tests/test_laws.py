@@ -33,13 +33,9 @@ def state_and_decision(problem, x, state):
     return state, x
 
 
-def nothing(problem, x, state):
-    return None
-
-
 def method_of(pair):
     learner, allocator = PAIRS[pair]
-    return cojax.CoOpt(**({"allocate": laws.ALLOCATORS[allocator]} if allocator else {}), learn=laws.LEARNERS[learner])
+    return cojax.CoOpt(laws.LEARNERS[learner], laws.ALLOCATORS.get(allocator, cojax.Hold()))
 
 
 def approximate(pair, size):
@@ -146,7 +142,7 @@ def test_permuting_the_nodes_permutes_the_run(pair):
 def test_layouts_agree(pair):
     # test_networks.py and test_acceptance.py compare them all.
     dense = jax.tree.map(lambda leaf: leaf[1], lossy_run(pair).trace[1])  # after 40 steps
-    neighbors = lossy_run(pair, "neighbors", 40, 40, nothing).x
+    neighbors = lossy_run(pair, "neighbors", 40, 40, laws.nothing).x
     roundoff = approximate(pair, 1e-13)
     np.testing.assert_allclose(neighbors.cpu, dense.cpu, rtol=0, atol=roundoff)
     # A quantizer may send a last-bit difference to the next level, so only a few steps are compared so closely.
@@ -229,7 +225,7 @@ def test_a_batch_of_methods_is_the_runs_one_by_one(pair):
     factors = jnp.asarray([1.0, 0.5])
 
     def run(factor):
-        return cojax.solve(problem, network, scaled(pair, factor), start, num_steps=40, every=40, record=nothing).x
+        return cojax.solve(problem, network, scaled(pair, factor), start, num_steps=40, every=40, record=laws.nothing).x
 
     batch = jax.vmap(run)(factors)
     for row, factor in enumerate(factors):

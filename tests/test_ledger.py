@@ -38,10 +38,6 @@ def held(problem, x, state):
     return x.cpu, books.pending[1], books.owed[1], state.method.learn.slack, books.pending[0].tracker
 
 
-def nothing(problem, x, state):
-    return ()
-
-
 def exact_total(cpu, pending, owed):
     shares = [*np.ravel(cpu), *np.ravel(pending), *np.ravel(owed)]
     return sum((Fraction(float(share)) for share in shares), Fraction(0))
@@ -73,7 +69,7 @@ def test_without_faults_a_ledger_changes_no_share_by_a_bit():
     problem = laws.quadratic()
     runs = []
     for network in (cojax.network(RING), cojax.Ledger(cojax.network(RING))):
-        length = dict(num_steps=100, every=100, record=nothing)
+        length = dict(num_steps=100, every=100, record=laws.nothing)
         runs.append(cojax.solve(problem, network, METHOD, laws.start_of(problem), **length).x)
     np.testing.assert_array_equal(runs[0].cpu, runs[1].cpu)
     np.testing.assert_allclose(runs[0].params, runs[1].params, atol=1e-14)
@@ -85,7 +81,7 @@ def test_layouts_meet_the_same_faults():
     for layout in ("edges", "circulant"):
         network = cojax.LossyOneWay(cojax.Delayed(cojax.network(nx.cycle_graph(8), layout=layout), 1), 0.2)
         network = cojax.Ledger(cojax.Crashing(network, [3], [5], [9]))
-        length = dict(num_steps=100, every=100, record=nothing)
+        length = dict(num_steps=100, every=100, record=laws.nothing)
         ends.append(cojax.solve(problem, network, METHOD, laws.start_of(problem), **length).x)
     np.testing.assert_allclose(ends[0].cpu, ends[1].cpu, atol=1e-12)
     np.testing.assert_allclose(ends[0].params, ends[1].params, atol=1e-12)
@@ -95,7 +91,7 @@ def test_in_float32_over_switching_lossy_quantized_links_the_total_is_exact():
     problem = laws.quadratic(dtype=np.float32)
     base = cojax.network(laws.switching_graphs(), link=cojax.Quantized(cojax.LogQuantizer(0.25)))
     network = cojax.Ledger(cojax.LossyOneWay(cojax.Delayed(cojax.Lossy(base, 0.2), 2), 0.2))
-    length = dict(num_steps=2000, every=2000, record=nothing)
+    length = dict(num_steps=2000, every=2000, record=laws.nothing)
     run = cojax.solve(problem, network, METHOD, laws.start_of(problem), **length)
     assert run.x.cpu.dtype == jnp.float32
     assert float(run.state.imbalance) == 0.0 and np.isfinite(run.x.params).all()
@@ -228,7 +224,7 @@ def test_what_travels_is_counted_a_message_one_way_and_a_counter_back():
     problem = laws.quadratic()
     link = cojax.Quantized(cojax.FloatQuantizer(6))
     plain, booked = (cojax.network(RING, link=link), cojax.Ledger(cojax.network(RING, link=link)))
-    length = dict(num_steps=3, every=3, record=nothing)
+    length = dict(num_steps=3, every=3, record=laws.nothing)
     bits = [
         float(cojax.solve(problem, network, METHOD, laws.start_of(problem), **length).state.wire.bits)
         for network in (plain, booked)

@@ -23,14 +23,10 @@ def sums(problem, x, state):
     return state.imbalance, jnp.max(jnp.abs(trackers.sum(0))), x
 
 
-def nothing(problem, x, state):
-    return ()
-
-
 def ended(network, num_steps):
     """The decision after so many steps, of a program that compiles fast: one chunk, and nothing recorded."""
     problem = laws.quadratic()
-    length = dict(num_steps=num_steps, every=num_steps, record=nothing)
+    length = dict(num_steps=num_steps, every=num_steps, record=laws.nothing)
     return cojax.solve(problem, network, METHOD, laws.start_of(problem), **length).x
 
 

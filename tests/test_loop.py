@@ -64,14 +64,10 @@ def test_no_steps_return_the_start():
     assert run.trace.cost.shape == (0,)
 
 
-def nothing(problem, x, state):
-    return ()
-
-
 def _ended(method, num_steps, every, link=cojax.Ideal(), dtype=np.float64):
     problem = laws.quadratic(dtype=dtype)
     network, length = cojax.network(laws.ring_with_chords(), link=link), dict(num_steps=num_steps, every=every)
-    run = cojax.solve(problem, network, method, laws.start_of(problem), **length, record=nothing)
+    run = cojax.solve(problem, network, method, laws.start_of(problem), **length, record=laws.nothing)
     return cojax.Status(int(run.status))
 
 
@@ -142,7 +138,7 @@ def test_a_continued_run_remembers_its_looks():
     problem, method = laws.quadratic(), _pair(cojax.DGD(0.05))
     state = jax.jit(cojax.init)(problem, NETWORK, method, laws.start_of(problem))
     for _ in range(10):
-        part = cojax.solve(problem, NETWORK, method, state, num_steps=400, every=20, record=nothing)
+        part = cojax.solve(problem, NETWORK, method, state, num_steps=400, every=20, record=laws.nothing)
         state = part.state
     # 20 looks are too few for this method to be known to have stopped, 200 are enough.
     assert int(state.progress.looks) == 200 and cojax.Status(int(part.status)) is cojax.Status.STALLED
@@ -154,7 +150,7 @@ def test_every_run_of_a_batch_has_its_own_status():
 
     def ended(step_size):
         method = cojax.CoOpt(learn=cojax.DIGing(step_size), allocate=cojax.Laplacian(0.3))
-        return cojax.solve(problem, NETWORK, method, start, num_steps=1000, every=20, record=nothing).status
+        return cojax.solve(problem, NETWORK, method, start, num_steps=1000, every=20, record=laws.nothing).status
 
     found = jax.vmap(ended)(jnp.asarray([0.05, 1e-7, 5.0]))
     assert [cojax.Status(int(one)).name for one in found] == ["CONVERGED", "STALLED", "NOT_FINITE"]
@@ -166,7 +162,7 @@ def test_a_budget_that_no_shares_within_the_bounds_meet_is_infeasible_even_where
     def ended(upper):
         problem = laws.quadratic()
         problem = cojax.Problem(problem.cost, problem.data, problem.budget, upper=upper)
-        return cojax.solve(problem, NETWORK, METHOD, start, num_steps=5, every=5, record=nothing).status
+        return cojax.solve(problem, NETWORK, METHOD, start, num_steps=5, every=5, record=laws.nothing).status
 
     found = jax.vmap(ended)(jnp.asarray([2.0, 1.9]))  # 8 nodes share 16
     assert [cojax.Status(int(one)).name for one in found] == ["OUT_OF_STEPS", "INFEASIBLE"]
@@ -188,7 +184,7 @@ def test_vmap_maps_over_problems_and_starts():
     start = jax.tree.map(lambda *leaves: jnp.stack(leaves), starts[0], *starts[1:])
 
     def run(problem, start):
-        return cojax.solve(problem, NETWORK, METHOD, start, num_steps=30, every=30, record=nothing).x
+        return cojax.solve(problem, NETWORK, METHOD, start, num_steps=30, every=30, record=laws.nothing).x
 
     many = jax.vmap(run)(problem, start)
     for row in range(3):
@@ -201,7 +197,7 @@ def test_several_resources_are_shared_out_each_exactly():
     demand = np.random.default_rng(0).uniform(0.0, 2.0, (8, 2))
     problem = cojax.Problem(lambda x, want: 0.5 * jnp.sum((x.cpu - want) ** 2), demand, [6.0, 10.0])
     method = cojax.CoOpt(allocate=cojax.Laplacian(0.5))
-    run = cojax.solve(problem, NETWORK, method, problem.start(), num_steps=2000, every=2000, record=nothing)
+    run = cojax.solve(problem, NETWORK, method, problem.start(), num_steps=2000, every=2000, record=laws.nothing)
     wanted = demand + (np.asarray([6.0, 10.0]) - demand.sum(0)) / 8
     np.testing.assert_allclose(run.x.cpu, wanted, atol=1e-12)
     assert run.state.imbalance == 0.0
@@ -214,7 +210,7 @@ def test_a_learner_alone_and_an_optax_transformation_work():
     alone = cojax.Problem(lambda x, data: laws.cost(x._replace(cpu=data[3]), data), problem.data)
     learner = cojax.DIGing(0.02, mixing=0.5, transform=optax.trace(decay=0.5))
     start = alone.start(params=jnp.zeros((8, 3)))
-    length = dict(num_steps=4000, every=4000, record=nothing)
+    length = dict(num_steps=4000, every=4000, record=laws.nothing)
     run = cojax.solve(alone, NETWORK, cojax.CoOpt(learn=learner), start, **length)
     params, _, _ = laws.optimum(problem)
     np.testing.assert_allclose(run.x.params, np.broadcast_to(params, (8, 3)), atol=1e-10)
@@ -288,7 +284,7 @@ def test_a_share_may_grow_sixteenfold_in_float32_without_losing_a_bit_of_the_tot
     problem = cojax.Problem(lambda x, want: 0.5 * (x.cpu - want) ** 2, demand, np.float32(8.0))
     network = cojax.network(nx.path_graph(4))
     method = cojax.CoOpt(allocate=cojax.Laplacian(0.5))
-    run = cojax.solve(problem, network, method, problem.start(), num_steps=500, every=500, record=nothing)
+    run = cojax.solve(problem, network, method, problem.start(), num_steps=500, every=500, record=laws.nothing)
     assert run.x.cpu[0] > 24.0  # from 2.0
     assert laws.exact_imbalance(run.x.cpu, 8.0) == 0 and run.state.imbalance == 0.0
 

@@ -31,12 +31,8 @@ def slope(y):
 
 
 def learned(method, num_steps, network=NETWORK):
-    length = dict(num_steps=num_steps, every=num_steps, record=nothing)
+    length = dict(num_steps=num_steps, every=num_steps, record=laws.nothing)
     return np.asarray(cojax.solve(PROBLEM, network, cojax.CoOpt(learn=method), START, **length).x.params)
-
-
-def nothing(problem, x, state):
-    return None
 
 
 def dgd(y, num_steps):
@@ -469,7 +465,7 @@ def test_single_bit_ends_within_one_transfer_and_half_the_step_halves_it():
 )
 def test_the_total_is_exact_at_each_of_4_000_steps(method, dtype, layouts):
     problem = laws.quadratic(dtype=dtype)
-    start, shares, length = laws.start_of(problem), [], dict(num_steps=4_000, every=4_000, record=nothing)
+    start, shares, length = laws.start_of(problem), [], dict(num_steps=4_000, every=4_000, record=laws.nothing)
     for layout in layouts:
         network = cojax.Lossy(cojax.network(laws.switching_graphs(), layout=layout), 0.3, key=4)
         run = cojax.solve(problem, network, cojax.CoOpt(allocate=method), start, **length)

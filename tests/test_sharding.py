@@ -29,10 +29,6 @@ def environment(num_devices):
     return kept | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def nothing(problem, x, state):
-    return ()
-
-
 def both_ways(graph):
     ends = np.array(graph.edges).T
     return np.hstack([ends, ends[::-1]])
@@ -73,7 +69,7 @@ def test_on_one_device_neighbours_come_near_each_other_and_the_caller_does_not_n
     shards = cojax.shard(problem, network, laws.start_of(problem), mesh)
     order = np.asarray(shards.network.names)
     assert np.abs(np.diff(np.argsort(names)[order])).max() == 1  # along the path
-    length = dict(num_steps=20, every=20, record=nothing)
+    length = dict(num_steps=20, every=20, record=laws.nothing)
     ordered = cojax.solve(*shards[:2], method, shards.start, **length)
     plain = cojax.solve(problem, network, method, laws.start_of(problem), **length)
     np.testing.assert_array_equal(ordered.x.cpu, plain.x.cpu)

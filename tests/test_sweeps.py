@@ -53,10 +53,6 @@ def learn(x, samples):
     return LeastSquares()(x.params, samples)
 
 
-def nothing(problem, x, state):
-    return ()
-
-
 def check(sweep, build, axes):
     """Every run of the sweep beside the same run alone."""
     for place in np.ndindex(*(len(axis) for axis in axes.values())):
@@ -90,7 +86,7 @@ def test_a_run_of_a_sweep_can_be_continued():
     swept = cojax.sweep(build, step_size=STEP_SIZES, **STEPS)
     problem, network, method, start = build(STEP_SIZES[1])
     more = cojax.solve(problem, network, method, jax.tree.map(lambda leaf: leaf[1], swept.solution.state), **STEPS)
-    whole = cojax.solve(problem, network, method, start, num_steps=24, every=24, record=nothing)
+    whole = cojax.solve(problem, network, method, start, num_steps=24, every=24, record=laws.nothing)
     np.testing.assert_allclose(more.x.params, whole.x.params, rtol=1e-11)  # the first half was rounded differently
     again = cojax.sweep(
         lambda run: (problem, network, method, jax.tree.map(lambda leaf: leaf[run], swept.solution.state)),

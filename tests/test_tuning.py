@@ -51,10 +51,6 @@ def tuning():
     return tuned()
 
 
-def nothing(problem, x, state):
-    return ()
-
-
 def gap_after(network, method, number):
     """The squared distance from the optimum over that at the start, larger half, by plain NumPy; after 120 steps."""
     learn, allocate = method.learn, method.allocate
@@ -62,7 +58,7 @@ def gap_after(network, method, number):
     steps = jnp.broadcast_to(jnp.asarray(learn.step_size, float), 8)
     learn = cojax.DIGing(steps, jnp.asarray(learn.mixing, float))
     method = cojax.CoOpt(learn, cojax.Laplacian(jnp.asarray(allocate.step_size, float)))
-    length = dict(num_steps=120, every=120, record=nothing)
+    length = dict(num_steps=120, every=120, record=laws.nothing)
     run = cojax.solve(PROBLEMS[number], network, method, STARTS[number], **length)
     halves = []
     for x, start, goal in zip(run.x, STARTS[number], OPTIMA[number], strict=True):
@@ -168,7 +164,9 @@ def test_the_first_coordinates_are_those_of_the_weights_that_were_given(name):
 @given(st.integers(0, 10**6), st.floats(0.0, 3.0))
 def test_the_total_is_exact_for_any_coordinates(seed, size):
     theta = size * jnp.asarray(np.random.default_rng(seed).standard_normal((2, 11)))
-    run = cojax.solve(PROBLEMS[0], turned("lossy")(theta), METHOD, STARTS[0], num_steps=20, every=20, record=nothing)
+    run = cojax.solve(
+        PROBLEMS[0], turned("lossy")(theta), METHOD, STARTS[0], num_steps=20, every=20, record=laws.nothing
+    )
     assert laws.exact_imbalance(run.x.cpu, PROBLEMS[0].budget) == 0 and float(run.state.imbalance) == 0.0
 
 
@@ -352,10 +350,10 @@ def test_a_schedule_is_its_methods_one_after_the_other():
     network = cojax.network(GRAPH)
     steps = [0.3, 0.1]
     scheduled = cojax.CoOpt(METHOD.learn, cojax.Scheduled(cojax.HeavyBall(0.2, 0.5), {"step_size": steps}, every=3))
-    whole = cojax.solve(PROBLEMS[0], network, scheduled, STARTS[0], num_steps=9, every=9, record=nothing)
+    whole = cojax.solve(PROBLEMS[0], network, scheduled, STARTS[0], num_steps=9, every=9, record=laws.nothing)
     first, second = (cojax.CoOpt(METHOD.learn, cojax.HeavyBall(step, 0.5)) for step in steps)
-    half = cojax.solve(PROBLEMS[0], network, first, STARTS[0], num_steps=3, every=3, record=nothing)
-    rest = cojax.solve(PROBLEMS[0], network, second, half.state, num_steps=6, every=6, record=nothing)
+    half = cojax.solve(PROBLEMS[0], network, first, STARTS[0], num_steps=3, every=3, record=laws.nothing)
+    rest = cojax.solve(PROBLEMS[0], network, second, half.state, num_steps=6, every=6, record=laws.nothing)
     np.testing.assert_array_equal(whole.x.cpu, rest.x.cpu)
 
 
