@@ -1,5 +1,6 @@
 """Networks stored as weight matrices: small, really dense, or directed ones."""
 
+import functools
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -147,5 +148,13 @@ def _matrix_flow(weights: Array, given: Array, heard: Array) -> Array:
     # Centring makes equal messages cancel exactly; otherwise rounding leaks what should be conserved.
     centred = heard - heard[:1]
     weights, given = weights.astype(heard.dtype), given.astype(heard.dtype)
-    received = jnp.tensordot(weights, centred, axes=1, precision=lax.Precision.HIGHEST)
-    return received - spread(given, heard) * centred
+    return _product(weights, centred) - spread(given, heard) * centred
+
+
+def _product(weights: Array, rows: Array) -> Array:
+    """weights @ rows; of few short rows column by column, because calling a product takes 0.3 us on a CPU."""
+    num_nodes, width = weights.shape[0], rows.size // rows.shape[0]
+    if width > 1 and num_nodes <= 32 and num_nodes**3 * width <= 420_000:
+        parts = (spread(weights[:, node], rows) * rows[None, node] for node in range(num_nodes))
+        return functools.reduce(jnp.add, parts)
+    return jnp.tensordot(weights, rows, axes=1, precision=lax.Precision.HIGHEST)

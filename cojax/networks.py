@@ -17,8 +17,8 @@ from .weights import balanced, metropolis
 if TYPE_CHECKING:
     from scipy import sparse
 
-# With more, a complete graph say, a matrix or a table is as fast, and compiles in a moment.
-MOST_OFFSETS = 8
+# With more, a matrix or a table is as fast, and compiles in a moment; with one for every few nodes a matrix is.
+MOST_OFFSETS, NODES_PER_OFFSET = 8, 6
 # Of weight matrices: more than any layout that keeps its edges would take, and than most machines have.
 MOST_BYTES = 2**35
 # Two tables and a scatter cost this much more than one table of as many slots.
@@ -81,7 +81,7 @@ def build(num_nodes: int, pairs: np.ndarray, table: np.ndarray, *, link: Link, l
     if layout == "dense":
         _check_room(num_nodes, table.shape[0], 'layout="dense"', 'use layout="neighbors" or "edges"')
     if layout == "auto":
-        few = offsets is not None and len(offsets) <= MOST_OFFSETS
+        few = offsets is not None and len(offsets) <= min(MOST_OFFSETS, num_nodes / NODES_PER_OFFSET)
         layout = "circulant" if few else pick_layout(num_nodes, pairs)
     steps = table[0] if table.shape[0] == 1 else table
     if layout == "circulant":
