@@ -18,6 +18,7 @@ from .intermittent import Intermittent
 from .layouts import Circulant, Edges, Neighbors, Network, innermost
 from .lossy import Lossy, RandomGraph
 from .matrices import Dense, Digraph, Directed
+from .minibatches import Minibatch
 from .problems import Decision, Problem, check_plain
 from .shards import ROWS, WHOLE, ShardedCirculant, ShardedEdges, ShardedNeighbors
 from .splits import Split, as_edges
@@ -49,6 +50,9 @@ def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None
     Inside, nodes are in the order of the devices: what a record or `solution.state` holds by node, and what
     `cojax.step` takes and gives, is brought back by `cojax.restored(network, tree)`.
 
+    Minibatches are drawn where the data are: shard the problem of all samples, then `cojax.Minibatch(shards.problem, 8)`.
+    Nodes in another order draw other samples.
+
     A `Split` table is cut as a list of edges. On a mesh of one device nothing is cut, but the order of nodes stays: at
     100 000 nodes numbered at random, steps over lattices and geometric graphs are 1.3 to 1.4 times as fast
     (`benchmarks/ordering.py`).
@@ -67,6 +71,11 @@ def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None
         )
     devices = np.asarray(jax.devices()) if mesh is None else mesh.devices.ravel()
     mesh = Mesh(devices, (AXIS,), axis_types=(AxisType.Auto,))
+    if isinstance(problem, Minibatch):
+        raise CojaxInputError(
+            "shard needs the problem of all samples, got a Minibatch of it: shard that problem, then take "
+            "cojax.Minibatch(shards.problem, ...)."
+        )
     check_plain("shard", problem)
     for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("start", start, Decision)):
         if not isinstance(value, kind):

@@ -215,6 +215,24 @@ def test_derivatives_pass_through_the_cut(problem, start):
         np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)  # sums over nodes in another order
 
 
+def test_minibatches_are_drawn_where_the_data_are():
+    rng = np.random.default_rng(0)
+    features, targets = rng.normal(size=(NUM_NODES, 6, 2)), rng.normal(size=(NUM_NODES, 6))
+    samples = cojax.costs.Samples(features, targets, np.where(np.arange(6) < 5, 1 / 5, 0.0) * np.ones((NUM_NODES, 1)))
+    whole = cojax.Problem(lambda x, samples: cojax.costs.LeastSquares()(x.params, samples), samples)
+    network, start = network_of(nx.cycle_graph(NUM_NODES)), cojax.Decision(params=jnp.zeros((NUM_NODES, 2)))
+    method, length = cojax.CoOpt(learn=cojax.DIGing(0.05)), dict(num_steps=20, every=20, record=laws.nothing)
+    cut = cojax.shard(whole, network, start)
+    alone = cojax.solve(cojax.Minibatch(whole, 2), network, method, start, **length)
+    shared = cojax.solve(cojax.Minibatch(cut.problem, 2), cut.network, method, cut.start, **length)
+    np.testing.assert_allclose(shared.x.params, alone.x.params, rtol=1e-12, atol=1e-13)
+    run = (cut.network, method, cut.start, 1, 20, laws.nothing)
+    program = _solve.lower(cojax.Minibatch(cut.problem, 2), *run).compile().as_text()
+    assert [kind for kind, _ in collectives(program)[0]] == ["collective-permute"] * 4  # two messages, each both ways
+    with pytest.raises(cojax.CojaxInputError, match="shard that problem, then take"):
+        cojax.shard(cojax.Minibatch(whole, 2), network, start)
+
+
 @pytest.mark.exhaustive
 def test_many_runs_at_once_on_eight_devices(problem, start):
     problem_, network, start_ = cojax.shard(problem, network_of(scrambled_grid(), layout="neighbors"), start)
