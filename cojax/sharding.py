@@ -50,8 +50,8 @@ def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None
     Inside, nodes are in the order of the devices: what a record or `solution.state` holds by node, and what
     `cojax.step` takes and gives, is brought back by `cojax.restored(network, tree)`.
 
-    Minibatches are drawn where the data are: shard the problem of all samples, then `cojax.Minibatch(shards.problem, 8)`.
-    Nodes in another order draw other samples.
+    Minibatches are drawn where the data are: shard the problem of all samples, then take
+    `cojax.Minibatch(shards.problem, 8)`. Nodes in another order draw other samples.
 
     A `Split` table is cut as a list of edges. On a mesh of one device nothing is cut, but the order of nodes stays: at
     100 000 nodes numbered at random, steps over lattices and geometric graphs are 1.3 to 1.4 times as fast
