@@ -6,11 +6,15 @@ Prints one line of JSON. All seconds are processor time of this process, from it
 """
 
 # pyright: reportMissingImports=false
+import importlib.util
 import json
 import os
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -232,6 +236,21 @@ def learning(build: Callable[[Any], Run], job: Any) -> dict[str, Any]:
     }
 
 
+def disropt(job: Any, file: str) -> dict[str, Any]:
+    """GradientTracking of disropt, a process a node under MPI: `peer_agent.py`. Its steps alone, of all processes."""
+    for name, there in (("disropt", importlib.util.find_spec("disropt")), ("mpirun", shutil.which("mpirun"))):
+        if there is None:
+            raise ModuleNotFoundError(f"{name} is not there", name=name)
+    start = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle"]
+    agent = [sys.executable, str(Path(__file__).with_name("peer_agent.py")), file, str(FIRST_STEPS)]
+    done = subprocess.run(
+        [*start, "1", "-n", str(len(job["weights"])), *agent], capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    error = _error(np.asarray(found["params"]), job)
+    return {"steps": None, "to accuracy s": None, "us a step": found["seconds"] / FIRST_STEPS * 1e6, "error": error}
+
+
 def _error(params: np.ndarray, job: Any) -> float:
     return float(np.abs(params - job["optimum"]).max() / np.abs(job["optimum"]).max())
 
@@ -323,8 +342,11 @@ ALLOCATORS = {
 def main() -> None:
     name, job = sys.argv[1], dict(np.load(sys.argv[2], allow_pickle=False))
     try:
-        learns = "features" in job
-        print(json.dumps(learning(LEARNERS[name], job) if learns else allocating(ALLOCATORS[name], job)))
+        if name == "disropt":
+            found = disropt(job, sys.argv[2])
+        else:
+            found = learning(LEARNERS[name], job) if name in LEARNERS else allocating(ALLOCATORS[name], job)
+        print(json.dumps(found))
     except ImportError as error:
         print(json.dumps({"missing": str(error)}))
 
