@@ -102,19 +102,33 @@ def step(problem: Problem, network: Network, method: Method, state: State) -> St
 
 
 def advance(problem: Problem, network: Network, method: Method, state: State, flow: Tree) -> State:
-    """The rest of a step, after hearing: all of it that a batch of runs maps over."""
+    """The rest of a step, after hearing."""
+    inner = moved(problem, network, method, state, flow)
+    grad = gradient(problem, method, state, inner)
+    return told(problem, network, method, state, inner, grad)
+
+
+def moved(problem: Problem, network: Network, method: Method, state: State, flow: Tree) -> Tree:
+    """What the method remembers after a step that heard `flow`."""
     here, there = method.at(state.step), method.at(state.step + 1)
     inner = network.at(state.step).awake(state.method, here.update(state.method, state.grad, flow))
-    inner = problem.handed_over(state.step + 1, there, inner)
-    x = there.query(inner)
-    now = problem.at(state.step + 1)
-    grad = now.grad(x)
+    return problem.handed_over(state.step + 1, there, inner)
+
+
+def gradient(problem: Problem, method: Method, state: State, inner: Tree) -> Tree:
+    """The gradient where the step from `state` has led."""
+    return problem.at(state.step + 1).grad(method.at(state.step + 1).query(inner))
+
+
+def told(problem: Problem, network: Network, method: Method, state: State, inner: Tree, grad: Tree) -> State:
+    """The state after a step, in which its neighbours have been told."""
+    now, there = problem.at(state.step + 1), method.at(state.step + 1)
     # Told at the end and carried: computed here it runs once per node, inside the next gather once per neighbour.
     after = network.at(state.step + 1)
     # By the numbers of the next step, whose update completes what is told here.
     wire = after.link.tell(there.message(inner, grad), state.wire, after)
-    imbalance = jnp.maximum(state.imbalance, total_off(now, x, wire, there.along(inner)))
-    return State(state.step + 1, imbalance, inner, grad, wire, state.progress)
+    off = total_off(now, there.query(inner), wire, there.along(inner))
+    return State(state.step + 1, jnp.maximum(state.imbalance, off), inner, grad, wire, state.progress)
 
 
 def solve(

@@ -10,10 +10,12 @@ from jaxtyping import Array, Float
 
 from ._checks import CojaxInputError, is_concrete
 from ._layout_checks import check_matrix, check_square
+from ._straight import straight_through
 from ._tree import spread
-from .edges import Pull, Push, Weigh, check_linear
+from .edges import Along, Pull, Push, Same, Transfer, Weigh, check_linear
 from .layouts import Layout
 from .links import Ideal, Link
+from .slots import SLOTS_AT_ONCE
 
 
 class Dense(Layout):
@@ -38,7 +40,11 @@ class Dense(Layout):
     def hear(self, law, heard):
         if isinstance(law, Weigh):
             return _matrix_flow(self.weights, self.weights.sum(1), heard)
-        return law(self.weights, heard[None] - heard[:, None]).sum(1)
+        if not (isinstance(law, Transfer) and isinstance(law.odd, Same)):
+            return _law_flow(law, self.weights, heard)
+        rounded = _law_flow(*lax.stop_gradient((law, self.weights, heard)))
+        exact = spread(law.step_size, heard) * _matrix_flow(self.weights, self.weights.sum(1), heard)
+        return straight_through(rounded, exact)
 
     def edge_weights(self):
         return self.weights
@@ -142,6 +148,21 @@ class Directed(_Arcs):
             f"A Directed network needs a method that pushes or pulls, got the law {type(law).__name__}, which needs "
             "balanced weights; use PushDIGing or PushPull, or a Digraph of cojax.network, which balances them."
         )
+
+
+def _law_flow(law: Along, weights: Array, heard: Array) -> Array:
+    """sum_j law(w_ij, heard_j - heard_i), some j at a time: XLA on CPU sums a block (n, n, ...) number by number."""
+
+    def add_nodes(total: Array, nodes: tuple[Array, Array]) -> tuple[Array, None]:
+        for column, other in zip(*nodes, strict=True):
+            total = total + law(column, other[None] - heard)
+        return total, None
+
+    num_groups, first = divmod(len(heard), SLOTS_AT_ONCE)
+    columns = weights.T
+    total, _ = add_nodes(jnp.zeros_like(heard), (columns[:first], heard[:first]))
+    groups = [nodes[first:].reshape(num_groups, SLOTS_AT_ONCE, *nodes.shape[1:]) for nodes in (columns, heard)]
+    return lax.scan(add_nodes, total, tuple(groups))[0]
 
 
 def _matrix_flow(weights: Array, given: Array, heard: Array) -> Array:

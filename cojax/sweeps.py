@@ -15,7 +15,7 @@ from ._checks import CojaxInputError, is_concrete
 from ._tree import Tree
 from .edges import Along
 from .endings import tally
-from .loop import Solution, State, advance, init, scan, seen, solve
+from .loop import Solution, State, gradient, init, moved, scan, seen, solve, told
 from .problems import Decision
 from .progress import Progress
 from .records import Trace, standard
@@ -170,15 +170,26 @@ def _solve_side_by_side(many: Tree, same: Tree, num_runs: int, num_chunks: int, 
     def laws_of(many: Tree, step: Any, inner: Any) -> Tree:
         return eqx.combine(many, same)[2].at(step).along(inner)
 
-    def rest(many: Tree, state: State, flow: Tree) -> State:
+    def after(many: Tree, state: State, flow: Tree) -> Tree:
         problem, network, method, _ = eqx.combine(many, same)
-        return advance(problem, network, method, state, flow)
+        return moved(problem, network, method, state, flow)
+
+    def slope(many: Tree, state: State, inner: Tree) -> Tree:
+        problem, _, method, _ = eqx.combine(many, same)
+        return gradient(problem, method, state, inner)
+
+    def rest(many: Tree, state: State, inner: Tree, grad: Tree) -> State:
+        problem, network, method, _ = eqx.combine(many, same)
+        return told(problem, network, method, state, inner, grad)
 
     def one_step(state: State) -> State:
         graph = eqx.combine(many, same)[1].at(state.step)  # its link is of all runs, and no part of a flow
         laws = lanes(laws_of, in_axes=(0, None, -1))(many, state.step, state.method)
         flow = graph.flow(state.wire, jax.tree.map(_lane, laws, is_leaf=_is_law))
-        return lanes(rest, in_axes=(0, LAST, -1), out_axes=LAST)(many, state, flow)
+        inner = lanes(after, in_axes=(0, LAST, -1), out_axes=-1)(many, state, flow)
+        # Mapped by itself: what reads a gradient of matrix products where JAX puts the runs would read it by columns.
+        grad = lanes(slope, in_axes=(0, LAST, -1), out_axes=-1)(many, state, inner)
+        return lanes(rest, in_axes=(0, LAST, -1, -1), out_axes=LAST)(many, state, inner, grad)
 
     def looked(many: Tree, state: State) -> tuple[Progress, Any]:
         problem, _, method, _ = eqx.combine(many, same)
