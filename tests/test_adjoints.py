@@ -9,14 +9,13 @@ import pytest
 
 import cojax
 from cojax.edges import Transfer, Weigh
-from cojax.slots import table_flow
 
 NETWORK = cojax.network(nx.star_graph(5), nodelist=range(6), layout="neighbors")  # a hub: most slots are empty
 RANDOM = np.random.default_rng(0)
 
 
 def flow(weights, heard):
-    return table_flow(Weigh(), weights, NETWORK.index, NETWORK.twin, heard)
+    return NETWORK.reweighted(weights).hear(Weigh(), heard)
 
 
 def plain(weights, heard):
@@ -90,7 +89,7 @@ def test_shares_move_on_the_grid_and_differentiate_off_it():
     grid = jnp.asarray(2.0**-4)
 
     def moved(step_size, weights, heard):
-        return table_flow(Transfer(step_size, grid), weights, NETWORK.index, NETWORK.twin, heard)
+        return NETWORK.reweighted(weights).hear(Transfer(step_size, grid), heard)
 
     flux = moved(0.3, weights, heard)
     np.testing.assert_array_equal(flux / grid, np.round(flux / grid))
@@ -122,7 +121,7 @@ def test_a_node_alone_differentiates_too():
     network = cojax.network(nx.empty_graph(1), nodelist=[0], layout="neighbors")
 
     def cost(weights, heard):
-        return table_flow(Weigh(), weights, network.index, network.twin, heard).sum()
+        return network.reweighted(weights).hear(Weigh(), heard).sum()
 
     by_weights, by_heard = jax.grad(cost, argnums=(0, 1))(network.weights, jnp.ones((1, 3)))
     assert by_weights.shape == (0, 1)
