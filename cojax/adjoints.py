@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -26,37 +27,49 @@ def flow(layout: Any, law: Along, heard: Array) -> Array:
     if not linear and not (isinstance(law, Transfer) and isinstance(law.odd, Same)):
         return layout.sums(law, heard)
     bare = eqx.tree_at(lambda net: (net.weights, net.link), layout, (layout.weights.astype(heard.dtype), None))
-    table, tree = jax.tree.flatten(bare)
-    linear_flow = _flow.bind(jnp.zeros(heard.shape[0], heard.dtype), heard, *table, tree=tree, runs=0, apart=False)
+    turned = bare.turned()
+    excess = bare.collect(turned.edge_weights() - bare.edge_weights())  # none, for the same weight at both ends
+    (weights, *table), tree = jax.tree.flatten(bare)
+    there, back = (weights, jnp.zeros_like(excess)), (turned.weights, excess)
+    moved = _flow.bind(heard, *there, *back, *table, tree=tree, runs=0, apart=False)
     if not isinstance(law, Transfer):
-        return linear_flow
-    stopped = jax.lax.stop_gradient((layout, law, heard))
-    return straight_through(stopped[0].sums(*stopped[1:]), spread(law.step_size, heard) * linear_flow)
+        return moved
+    layout, law_now, heard_now = lax.stop_gradient((layout, law, heard))
+    return straight_through(layout.sums(law_now, heard_now), spread(law.step_size, heard) * moved)
 
 
-# excess (n,), heard (*runs, n, ...), weights and the rest of a layout to sum_j w_ij (heard_j - heard_i) + excess_i
-# heard_i. It is a primitive because JAX has no other linear function with a transpose of its own that `vmap` and forward
-# mode go through. Not `apart`, as values are computed, the excess is nothing; derivatives are `apart`.
+# heard (*runs, n, ...), weights and excess (n,), the same of the transpose, the rest of a layout to
+# sum_j w_ij (heard_j - heard_i) + excess_i heard_i. It is a primitive because JAX has no other linear function with a
+# transpose of its own that `vmap` and forward mode go through. Both ways are given, so that a loop over steps turns the
+# weights before it, once. Not `apart`, as values are computed, the excess is nothing; derivatives are `apart`.
 _flow = Primitive("cojax_flow")
 
 
 def _lowered(
-    excess: Array, heard: Array, *table: Array, tree: Any, runs: int, apart: bool, on_cpu: bool = False
+    heard: Array,
+    weights: Array,
+    excess: Array,
+    *rest: Array,
+    tree: Any,
+    runs: int,
+    apart: bool,
+    on_cpu: bool = False,
 ) -> Array:
     """What the primitive is; with `apart`, XLA on CPU is kept from fusing it with what comes before and after.
 
     Else a derivative computes what is heard once per neighbour instead of once per node, and rows number by number
     where it wants their sums flat: 5 times the time (`benchmarks/README.md`).
     """
+    layout = tree.unflatten((weights, *rest[2:]))
     if not apart:
-        one = functools.partial(tree.unflatten(table).sums, Weigh())
+        one = functools.partial(layout.sums, Weigh())
         for _ in range(runs):
             one = jax.vmap(one)
         return one(heard)
     rows = _runs_last(heard, runs)
     with set_xla_metadata(inlineable="false" if on_cpu else "true"):
-        exceeding = _exceeding(tree.unflatten(table), excess, rows)
-    return _runs_last(exceeding, rows.ndim - runs)
+        moved = _exceeding(layout, excess, rows)
+    return _runs_last(moved, rows.ndim - runs)
 
 
 @jax.jit
@@ -69,47 +82,43 @@ def _runs_last(rows: Array, runs: int) -> Array:
 
 
 @_flow.def_abstract_eval
-def _shape(excess: Any, heard: Any, *table: Any, tree: Any, runs: int, apart: bool) -> Any:
+def _shape(heard: Any, *rest: Any, tree: Any, runs: int, apart: bool) -> Any:
     return heard
 
 
 def _jvp(primals: tuple, tangents: tuple, *, tree: Any, runs: int, apart: bool) -> tuple[Array, Any]:
-    excess, heard, weights, *table = primals
-    excess_dot, heard_dot, weights_dot, *_ = tangents
+    heard, ways, table = primals[0], primals[1:5], primals[5:]
+    heard_dot, ways_dot = tangents[0], tangents[1:5]
     moved = functools.partial(_flow.bind, tree=tree, runs=runs, apart=True)
-    parts = [] if type(heard_dot) is ad.Zero else [moved(excess, heard_dot, weights, *table)]
-    if not (type(weights_dot) is ad.Zero and type(excess_dot) is ad.Zero):
-        parts.append(moved(ad.instantiate_zeros(excess_dot), heard, ad.instantiate_zeros(weights_dot), *table))
+    parts = [] if type(heard_dot) is ad.Zero else [moved(heard_dot, *ways, *table)]
+    if any(type(dot) is not ad.Zero for dot in ways_dot):
+        parts.append(moved(heard, *map(ad.instantiate_zeros, ways_dot), *table))
     return moved(*primals), sum(parts[1:], parts[0])
 
 
 def _transpose(
-    cotangent: Any, excess: Any, heard: Any, weights: Any, *table: Array, tree: Any, runs: int, apart: bool
+    cotangent: Any, heard: Any, weights: Any, excess: Any, *rest: Any, tree: Any, runs: int, apart: bool
 ) -> tuple:
-    nothing = [None] * len(table)
+    back, table, nothing = rest[:2], rest[2:], [None] * len(rest)
     if type(cotangent) is ad.Zero:
         return None, None, None, *nothing
     if ad.is_undefined_primal(heard):
-        layout = tree.unflatten([weights, *table])
-        turned = layout.turned()
-        more = excess + layout.collect(turned.edge_weights() - layout.edge_weights())  # none, for the same weights
-        back = _flow.bind(more, cotangent, *jax.tree.leaves(turned), tree=tree, runs=runs, apart=True)
-        return None, back, None, *nothing
+        moved = _flow.bind(cotangent, *back, weights, excess, *table, tree=tree, runs=runs, apart=True)
+        return moved, None, None, *nothing
     cotangent, heard = _runs_last(cotangent, runs), _runs_last(heard, runs)
 
     def weighed(weights: Array) -> Array:
-        return tree.unflatten([weights, *table]).sums(Weigh(), heard)
+        return tree.unflatten((weights, *table)).sums(Weigh(), heard)
 
-    by_weights = jax.linear_transpose(weighed, weights.aval if ad.is_undefined_primal(weights) else weights)(cotangent)
+    by_weights = jax.linear_transpose(weighed, weights.aval)(cotangent) if ad.is_undefined_primal(weights) else [None]
     by_node = (cotangent * heard).reshape(len(heard), -1).sum(1) if ad.is_undefined_primal(excess) else None
-    return by_node, None, *by_weights, *nothing
+    return None, *by_weights, by_node, *nothing
 
 
 def _batch(args: tuple, axes: tuple, *, tree: Any, runs: int, apart: bool) -> tuple[Array, int]:
-    excess, heard, *table = args
-    if [axis for axis in axes if axis is not None] == [axes[1]]:
-        heard = jnp.moveaxis(heard, axes[1], 0)
-        return _flow.bind(excess, heard, *table, tree=tree, runs=runs + 1, apart=apart), 0
+    if axes[0] is not None and all(axis is None for axis in axes[1:]):
+        heard = jnp.moveaxis(args[0], axes[0], 0)
+        return _flow.bind(heard, *args[1:], tree=tree, runs=runs + 1, apart=apart), 0
     return jax.vmap(functools.partial(_lowered, tree=tree, runs=runs, apart=apart), axes)(*args), 0
 
 
