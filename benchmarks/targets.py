@@ -225,19 +225,23 @@ def _grown(n: int, reach: float) -> dict[str, Any]:
 
 
 def gradients() -> list[dict[str, Any]]:
-    """Reverse mode through 1 000 steps at n = 50, d = 10: its time over the run's, its memory over a state's."""
-    return [_gradient(link, every) for link in ("ideal", "innovation") for every in (20, 25, 40)]
+    """Reverse mode through 1 000 steps, d = 10: its time over the run's, its memory over a state's."""
+    tables = [_gradient("neighbors", 50, link, every) for link in ("ideal", "innovation") for every in (20, 25, 40)]
+    hubs = [_gradient(layout, 1_000, link, 25) for layout in ("split", "edges") for link in ("ideal", "innovation")]
+    return tables + hubs
 
 
-def _gradient(link: str, every: int) -> dict[str, Any]:
+def _gradient(layout: str, n: int, link: str, every: int) -> dict[str, Any]:
     import jax
-    from job import coopt, graph_of, samples
+    import networkx as nx
+    from job import DEGREE, coopt, graph_of, samples
 
     import cojax
 
     links = {"ideal": cojax.Ideal(), "innovation": cojax.Innovation(cojax.LogQuantizer(1 / 4))}
-    problem, _, method, start = coopt(graph_of(50), samples(50), cojax.LogQuantizer(1 / 4))
-    network = cojax.network(graph_of(50), nodelist=range(50), link=links[link])
+    graph = graph_of(n) if layout == "neighbors" else nx.barabasi_albert_graph(n, DEGREE // 2, seed=0)
+    problem, _, method, start = coopt(graph, samples(n), cojax.LogQuantizer(1 / 4))
+    network = cojax.network(graph, nodelist=range(n), link=links[link], layout=layout)
 
     def last_cost(method: cojax.Method) -> Any:
         return problem.costs(cojax.solve(problem, network, method, start, num_steps=1_000, every=every).x).mean()
@@ -250,6 +254,8 @@ def _gradient(link: str, every: int) -> dict[str, Any]:
     found = {name: min(times.processor) for name, times in take_turns(runs, 25).items()}
     sizes: Any = programs["reverse"].memory_analysis()
     return {
+        "layout": layout,
+        "n": n,
         "link": link,
         "every": every,
         "primal us a step": found["primal"] * 1e3,

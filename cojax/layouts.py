@@ -16,9 +16,10 @@ from ._checks import is_concrete
 from ._layout_checks import check_edges, check_offsets, check_table
 from ._shown import named
 from ._tree import Tree
+from .adjoints import flow
 from .edges import Along, add_arrivals, is_law
 from .links import Ideal, Link, Wire
-from .slots import swap, table_flow
+from .slots import sum_slots, swap
 
 # Rows of this many numbers are gathered faster than they are shifted.
 LONG_ROW = 20
@@ -200,7 +201,15 @@ class Neighbors(Layout):
         return self.index.shape[-1]
 
     def hear(self, law, heard):
-        return table_flow(law, self.weights, self.index, self.twin, heard)
+        return flow(self, law, heard)
+
+    def sums(self, law: Along, heard: Array) -> Array:
+        """The flow by its formula; here and in other layouts, what `flow` differentiates in its own way."""
+        return sum_slots(law, self.weights, self.index, heard, heard)
+
+    def turned(self) -> "Neighbors":
+        """This table with the weight of the other end of every edge, the same but where a derivative asks."""
+        return self.reweighted(self.swap(self.weights))
 
     def edge_weights(self):
         return self.weights

@@ -10,6 +10,8 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from .adjoints import flow
+from .edges import Along
 from .halos import AXIS, Halo
 from .layouts import Layout
 from .links import Ideal, Link
@@ -53,11 +55,20 @@ class ShardedNeighbors(Layout):
         return self.index.shape[-1]
 
     def hear(self, law, heard):
+        return flow(self, law, heard)
+
+    def sums(self, law: Along, heard: Array) -> Array:
+        """The flow by its formula."""
+
         def local(law: Any, weights: Array, index: Array, halo: Halo, heard: Array) -> Array:
             return sum_slots(law, weights, index, halo.extended(heard), heard)
 
         mapped = _on_devices(self.mesh, local, (WHOLE, COLUMNS, COLUMNS, ROWS, ROWS))
         return mapped(law, self.weights, self.index, self.node_halo, heard)
+
+    def turned(self) -> "ShardedNeighbors":
+        """This layout with the weight of the other end of every edge."""
+        return self.reweighted(self.swap(self.weights.T).T)
 
     def edge_weights(self):
         # Nodes first, here and below: the loop flattens what edges hold, and only a first axis stays cut by that.
@@ -108,12 +119,21 @@ class ShardedEdges(Layout):
         return self.names.shape[0]
 
     def hear(self, law, heard):
+        return flow(self, law, heard)
+
+    def sums(self, law: Along, heard: Array) -> Array:
+        """The flow by its formula."""
+
         def local(law: Any, weights: Array, node: Array, index: Array, halo: Halo, heard: Array) -> Array:
             difference = _rows(halo.extended(heard), index) - _rows(heard, node)
             return jnp.zeros_like(heard).at[node].add(law(weights, difference), mode="promise_in_bounds")
 
         mapped = _on_devices(self.mesh, local, (WHOLE, ROWS, ROWS, ROWS, ROWS, ROWS))
         return mapped(law, self.weights, self.node, self.index, self.node_halo, heard)
+
+    def turned(self) -> "ShardedEdges":
+        """This layout with the weight of the other end of every edge."""
+        return self.reweighted(self.swap(self.weights))
 
     def edge_weights(self):
         return self.weights

@@ -9,6 +9,8 @@ from jaxtyping import Array, Float, Int
 
 from ._checks import is_concrete
 from ._layout_checks import check_split
+from .adjoints import flow
+from .edges import Along
 from .layouts import Edges, Layout
 from .links import Ideal, Link
 from .slots import sum_slots
@@ -41,11 +43,19 @@ class Split(Layout):
         return self.size
 
     def hear(self, law, heard):
+        return flow(self, law, heard)
+
+    def sums(self, law: Along, heard: Array) -> Array:
+        """The flow by its formula."""
         n = self.size
         # The first columns hear as a table does; to hear all of them at once takes a longer copy of what was heard.
         first = sum_slots(law, self.weights[:, :n], self.index[:, :n], heard, heard)
         more = sum_slots(law, self.weights[:, n:], self.index[:, n:], heard, self._more(heard))
         return first.at[self.owner[n:]].add(more, mode="promise_in_bounds")
+
+    def turned(self) -> "Split":
+        """This table with the weight of the other end of every edge."""
+        return self.reweighted(self.swap(self.weights))
 
     def edge_weights(self):
         return self.weights

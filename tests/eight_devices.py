@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import cojax
-from cojax.edges import Transfer
+from cojax.edges import Transfer, Weigh
 from cojax.halos import arranged
 from cojax.links import Wire
 from cojax.loop import _solve
@@ -231,6 +231,24 @@ def test_minibatches_are_drawn_where_the_data_are():
     assert [kind for kind, _ in collectives(program)[0]] == ["collective-permute"] * 4  # two messages, each both ways
     with pytest.raises(cojax.CojaxInputError, match="shard that problem, then take"):
         cojax.shard(cojax.Minibatch(whole, 2), network, start)
+
+
+@pytest.mark.parametrize(
+    ("graph", "layout"), [(scrambled_grid(), "neighbors"), (nx.barabasi_albert_graph(NUM_NODES, 2, seed=0), "edges")]
+)
+def test_reverse_mode_through_a_flow_is_that_of_one_device(problem, start, graph, layout):
+    network, heard = network_of(graph, layout=layout), jnp.sin(jnp.arange(2.0 * NUM_NODES).reshape(-1, 2))
+
+    def cost(weights, heard, cut):
+        net = network.reweighted(weights)
+        if cut:
+            net = cojax.shard(problem, net, start).network
+            heard = by_device(net, heard)
+        return (net.hear(Weigh(), heard) ** 3).sum()
+
+    here, there = (jax.jit(jax.grad(functools.partial(cost, cut=cut), (0, 1))) for cut in (True, False))
+    for got, expected in zip(here(network.weights, heard), there(network.weights, heard), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-13)  # sums in another order
 
 
 @pytest.mark.exhaustive

@@ -22,7 +22,7 @@ LAYERS = [
         "columns",
     },
     {"edges", "links", "problems", "attendance", "changing", "costs", "penalties", "weights"},
-    {"slots", "layouts", "splits", "matrices", "minibatches", "readers", "halos", "shards", "cutting"},
+    {"slots", "adjoints", "layouts", "splits", "matrices", "minibatches", "readers", "halos", "shards", "cutting"},
     {"lossy", "intermittent", "members", "networks", "sharding", "checkpoints", "unions"},
     {"faults", "schedules", "checksums", "books", "ledger"},
     {"methods"},

@@ -1,4 +1,6 @@
-"""The flow over a table differentiates as its plain formula does, and reverse mode through it holds no scatter."""
+"""A flow differentiates as its plain formula does, and reverse mode through it scatters no more than it does."""
+
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,35 +11,63 @@ import pytest
 
 import cojax
 from cojax.edges import Transfer, Weigh
-from cojax.slots import table_flow
 
-NETWORK = cojax.network(nx.star_graph(5), nodelist=range(6), layout="neighbors")  # a hub: most slots are empty
+HUBS = nx.compose(nx.star_graph(7), nx.cycle_graph(8))
 RANDOM = np.random.default_rng(0)
 
 
-def flow(weights, heard):
-    return table_flow(Weigh(), weights, NETWORK.index, NETWORK.twin, heard)
+def network_of(graph, layout):
+    return cojax.network(graph, nodelist=range(len(graph)), layout=layout)
 
 
-def plain(weights, heard):
-    """The same as JAX differentiates it by itself."""
-    difference = heard[NETWORK.index] - heard[None]
-    return (weights.reshape(*weights.shape, *[1] * (heard.ndim - 1)) * difference).sum(0)
+def sharded(network):
+    """The network over a mesh of one device, where its nodes are in an order of their own."""
+    problem = cojax.Problem(lambda x, _: x.cpu**2, np.zeros(network.num_nodes), budget=1.0)
+    mesh = jax.make_mesh((1,), ("any",), devices=jax.devices()[:1])
+    return cojax.shard(problem, network, problem.start(), mesh).network
 
 
-def given(*features):
+NETWORK = network_of(nx.star_graph(5), "neighbors")  # a hub: most slots are empty
+NETWORKS = {
+    "table": NETWORK,
+    "split table": network_of(HUBS, "split"),
+    "cut table": sharded(network_of(HUBS, "neighbors")),
+    "cut list of edges": sharded(network_of(HUBS, "edges")),
+}
+
+
+def flow_over(network):
+    return lambda weights, heard: network.reweighted(weights).hear(Weigh(), heard)
+
+
+def plain_over(network):
+    """The same as JAX differentiates it by itself: one product for every end of an edge."""
+    nodes = network.ends(jnp.arange(network.num_nodes))
+    taker, giver = nodes.ravel(), network.swap(nodes).ravel()
+
+    def plain(weights, heard):
+        by_end = network.reweighted(weights).edge_weights().reshape(-1, *[1] * (heard.ndim - 1))
+        return jnp.zeros_like(heard).at[taker].add(by_end * (heard[giver] - heard[taker]))
+
+    return plain
+
+
+flow, plain = flow_over(NETWORK), plain_over(NETWORK)
+
+
+def given(*features, network=NETWORK):
     """Weights that differ at the two ends of an edge, what is heard, and a direction of each."""
-    shapes = NETWORK.weights.shape, (6, *features), NETWORK.weights.shape, (6, *features)
+    shapes = 2 * [network.weights.shape, (network.num_nodes, *features)]
     return [jnp.asarray(RANDOM.normal(size=shape)) for shape in shapes]
+
+
+def curved(function):
+    return lambda weights, heard: (jnp.sin(function(weights, heard)) * (1 + heard)).sum()
 
 
 @pytest.mark.parametrize("features", [(), (3,), (2, 3)])
 def test_derivatives_are_those_of_the_plain_formula(features):
     weights, heard, weights_dot, heard_dot = given(*features)
-
-    def curved(function):
-        return lambda weights, heard: (jnp.sin(function(weights, heard)) * (1 + heard)).sum()
-
     for derivative in (
         lambda f: jax.jvp(f, (weights, heard), (weights_dot, heard_dot)),
         lambda f: jax.grad(curved(f), argnums=(0, 1))(weights, heard),
@@ -46,6 +76,26 @@ def test_derivatives_are_those_of_the_plain_formula(features):
     ):
         for mine, other in zip(*(jax.tree.leaves(derivative(f)) for f in (flow, plain)), strict=True):
             np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-12)  # rounding of sums of 6
+
+
+@pytest.mark.parametrize("kind", list(NETWORKS)[1:])
+def test_so_they_are_over_every_layout_that_lists_neighbours(kind):
+    network = NETWORKS[kind]
+    weights, heard, weights_dot, heard_dot = given(3, network=network)
+
+    def derivatives(function, at, along):
+        gradient = jax.grad(curved(function), argnums=(0, 1))
+        runs = jax.vmap(gradient, (None, 0))(at[0], jnp.stack(2 * [at[1]]))
+        return jax.jvp(function, at, along), jax.jvp(gradient, at, along), runs
+
+    both = (
+        jax.tree.leaves(
+            jax.jit(derivatives, static_argnums=0)(over(network), (weights, heard), (weights_dot, heard_dot))
+        )
+        for over in (flow_over, plain_over)
+    )
+    for mine, other in zip(*both, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-12)  # rounding of sums of 8
 
 
 def test_both_modes_agree_with_finite_differences():
@@ -90,7 +140,7 @@ def test_shares_move_on_the_grid_and_differentiate_off_it():
     grid = jnp.asarray(2.0**-4)
 
     def moved(step_size, weights, heard):
-        return table_flow(Transfer(step_size, grid), weights, NETWORK.index, NETWORK.twin, heard)
+        return NETWORK.reweighted(weights).hear(Transfer(step_size, grid), heard)
 
     flux = moved(0.3, weights, heard)
     np.testing.assert_array_equal(flux / grid, np.round(flux / grid))
@@ -98,6 +148,28 @@ def test_shares_move_on_the_grid_and_differentiate_off_it():
     _, mine = jax.jvp(moved, (0.3, weights, heard), tangents)
     _, wanted = jax.jvp(lambda eta, *rest: eta * plain(*rest), (0.3, weights, heard), tangents)
     np.testing.assert_allclose(mine, wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_reverse_mode_scatters_no_more_than_the_flow(kind):
+    network = NETWORKS[kind]
+    heard = jnp.ones((network.num_nodes, 3))
+
+    def scatters(function):
+        """How many scatters into rows like those heard a program holds."""
+        program = jax.jit(function).lower(heard).as_text("hlo")
+        return len(re.findall(rf"f64\[{network.num_nodes},3\]\S* scatter\(", program))
+
+    forward, reverse, by_jax = (
+        scatters(function)
+        for function in (
+            lambda heard: network.hear(Weigh(), heard).sum(),
+            jax.grad(lambda heard: network.hear(Weigh(), heard).sum()),
+            jax.grad(lambda heard: network.sums(Weigh(), heard).sum()),
+        )
+    )
+    assert reverse <= forward
+    assert by_jax > forward  # so that what is counted is what JAX makes of a gather
 
 
 def test_reverse_mode_through_a_run_holds_no_scatter():
@@ -122,7 +194,7 @@ def test_a_node_alone_differentiates_too():
     network = cojax.network(nx.empty_graph(1), nodelist=[0], layout="neighbors")
 
     def cost(weights, heard):
-        return table_flow(Weigh(), weights, network.index, network.twin, heard).sum()
+        return network.reweighted(weights).hear(Weigh(), heard).sum()
 
     by_weights, by_heard = jax.grad(cost, argnums=(0, 1))(network.weights, jnp.ones((1, 3)))
     assert by_weights.shape == (0, 1)
