@@ -9,6 +9,7 @@ import pytest
 
 import cojax
 from cojax.penalties import PowerPenalty
+from cojax.progress import LEAST_LOOKS, stalled
 
 METHOD = cojax.CoOpt(learn=cojax.DIGing(0.05), allocate=cojax.Laplacian(0.3))
 NETWORK = cojax.network(laws.ring_with_chords())
@@ -96,6 +97,20 @@ def test_the_status_tells_how_the_run_ended(method, num_steps, every, status):
 @pytest.mark.parametrize(("every", "dtype"), [(1, np.float32), (7, np.float64)])
 def test_the_floor_of_a_plain_quantizer_is_a_stall(every, dtype):
     assert _ended(METHOD, 3500, every, cojax.Quantized(cojax.LogQuantizer(0.5)), dtype) is cojax.Status.STALLED
+
+
+def test_fewer_than_sixteen_looks_never_show_a_stall_so_that_solve_need_not_ask_what_comes_next():
+    problem = laws.quadratic()
+    best, cpu, _ = laws.optimum(problem)
+    start = problem.start(params=jnp.broadcast_to(jnp.asarray(best), (8, 3)), cpu=jnp.asarray(cpu))
+
+    def at_rest(problem, x, state):
+        return stalled(state.progress)
+
+    # A biased method at rest: nothing falls from the first look on.
+    method = cojax.CoOpt(learn=cojax.DGD(1e-6))
+    told = cojax.solve(problem, NETWORK, method, start, num_steps=40, record=at_rest).trace
+    assert not told[: LEAST_LOOKS - 1].any() and told[LEAST_LOOKS:].any()
 
 
 def test_one_look_cannot_tell_a_floor_and_claims_none():

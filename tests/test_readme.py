@@ -55,6 +55,10 @@ def test_the_setting_of_the_readme_makes_one_kernel_of_the_loop_and_the_same_res
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (setting,) = re.findall(r"^export XLA_FLAGS=(\S+)$", text, flags=re.MULTILINE)
     assert setting == ONE_KERNEL, "the command and the README should agree"
+    # Read, not imported: it sets variables for those who import it.
+    text = (ROOT / "benchmarks" / "timing.py").read_text(encoding="utf-8")
+    (measured,) = re.findall(r"environ\.setdefault\(\"XLA_FLAGS\", \"(\S+)\"\)", text)
+    assert measured == setting, "the benchmarks should measure what the README advises"
 
     def run(flags: str) -> tuple[bool, np.ndarray, np.ndarray]:
         variables = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}

@@ -18,6 +18,7 @@ from cojax.tuning import EdgeWeights, PerNode, PerStep, Resolution
 from cojax.tuning.ceilings import Curvatures, ceiling
 from cojax.tuning.edge_weights import capped
 from cojax.tuning.knobs import Setting
+from cojax.tuning.known import Known
 from cojax.tuning.resolutions import rho_of, whole_bits
 from cojax.tuning.searches import Search, clipped_mean, split
 from cojax.tuning.workbenches import workbench
@@ -94,10 +95,10 @@ def test_one_wild_gradient_does_not_own_the_step():
     assert not fine
 
 
-def checked(network):
+def checked(network, method=METHOD, which=slice(0, 2), what=WHAT):
     """The gradients of short runs over `network`, at 4 points along 8 directions."""
     few = dict(num_steps=60, every=20, num_points=4, num_directions=8)
-    return cojax.gradient_check(PROBLEMS[:2], network, METHOD, STARTS[:2], what=WHAT, optima=OPTIMA[:2], **few)
+    return cojax.gradient_check(PROBLEMS[which], network, method, STARTS[which], what=what, optima=OPTIMA[which], **few)
 
 
 def test_gradients_through_innovations_are_those_of_wide_finite_differences():
@@ -105,6 +106,30 @@ def test_gradients_through_innovations_are_those_of_wide_finite_differences():
     # 0.999 was measured for 30 nodes and 24 points; 4 points leave more noise in the differences.
     assert check.cosine > 0.97 and 0.8 < check.norm_ratio < 1.25 and check.trusted
     assert "Trust" in str(check)
+
+
+def test_a_second_check_of_other_numbers_compiles_nothing(caplog):
+    first = checked(NETWORK)  # compiled here or above
+    network = cojax.network(GRAPH, link=cojax.Innovation(cojax.LogQuantizer(0.5)))
+    method = cojax.CoOpt(cojax.DIGing(0.02, mixing=0.4), cojax.Laplacian(0.1))
+    with jax.log_compiles():
+        other = checked(network, method, slice(2, 4), [PerNode("learn.step_size"), *WHAT[1:]])
+    assert [record.message for record in caplog.records if "Compiling" in record.message] == []
+    assert other.cosine != first.cosine
+
+
+def test_what_a_program_is_compiled_for_is_told_apart_by_every_number_in_it():
+    def known(rho=0.5, weight=1.0, key=0, knob=None, gap=cojax.tuning.distances):
+        network = cojax.network(GRAPH, link=cojax.Innovation(cojax.LogQuantizer(rho), memory="edge"))
+        network = cojax.Lossy(network.reweighted(weight * network.weights), 0.2, key)
+        return Known((network, [knob or PerStep("learn.mixing", 3, 40), EdgeWeights()], gap))
+
+    assert known() == known() and hash(known()) == hash(known())
+    others = [
+        known(rho=0.25), known(weight=0.5), known(key=1), known(knob=PerStep("learn.mixing", 4, 40)),
+        known(knob=PerNode("learn.mixing")), known(gap=lambda problem, x, best: ()),
+    ]  # fmt: skip
+    assert len({known(), *others}) == 1 + len(others)
 
 
 def test_gradients_through_coarse_values_are_called_what_they_are():
@@ -261,11 +286,11 @@ def test_what_cannot_be_tuned_is_refused_by_name():
         tuned(what=["learn.step_size"], num_held_out=6)
 
 
-def bench_of(network=NETWORK, what=("learn.step_size", "allocate.step_size", "weights"), window=None):
-    """A workbench for short runs, and the instances."""
+def bench_of(network=NETWORK, what=WHAT, window=None):
+    """A workbench for short runs, and the instances; by itself with the programs of `tuning`."""
     return workbench(
         PROBLEMS, network, METHOD, STARTS, what=what, objective=cojax.tuning.Area(), num_steps=120, every=20,
-        optima=OPTIMA, margin=1.0, inflation=1.0, window=window, gap=cojax.tuning.distances,
+        optima=OPTIMA, margin=1.0, inflation=1.1, window=window, gap=cojax.tuning.distances,
     )  # fmt: skip
 
 

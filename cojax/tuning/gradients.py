@@ -1,5 +1,6 @@
 """Whether derivatives through a run can be trusted, measured through the caller's own set-up."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,9 +14,10 @@ from .._checks import check_number, whole_number
 from ..layouts import Network
 from ..methods import Method
 from ..problems import Decision, Problem
-from .ensembles import Gap, distances
+from .ensembles import Gap, Instance, distances
+from .known import Known
 from .objectives import Area, Objective
-from .workbenches import workbench
+from .workbenches import Varying, losses, workbench
 
 TRUSTED = 0.9  # the cosine at which a direction is worth following
 FIRM = 0.5  # the cosine of two halves of the differences above which they say anything
@@ -61,9 +63,10 @@ def gradient_check(
     where there are fewer. Differences are central, `width` to either side: through a quantizer a run is a step
     function, whose tiny differences are 0 or noise, so a narrow check refutes nothing and confirms nothing.
 
-    Costs 2 num_directions num_points runs an instance. Trusted where the cosine is at least 0.9 and the norms are
-    within a factor of 2. Where `repeatability` is below 0.5 the differences themselves are noise: the landscape is
-    jagged, and no derivative can be right.
+    Costs 2 num_directions num_points runs an instance. Compiled once for a network, the knobs, what judges the runs and
+    the shapes of all else: a second check of other problems, starts or numbers of the method begins at once. Trusted
+    where the cosine is at least 0.9 and the norms are within a factor of 2. Where `repeatability` is below 0.5 the
+    differences themselves are noise: the landscape is jagged, and no derivative can be right.
 
     Args: as of `tune`. Raises `CojaxInputError` as `tune`, and for a width that is not above 0.
     """
@@ -74,21 +77,34 @@ def gradient_check(
         problem, network, method, start, what=what, objective=Area() if objective is None else objective,
         num_steps=num_steps, every=every, optima=optima, margin=margin, inflation=1.0, window=window, gap=gap,
     )  # fmt: skip
-    centre, unravel = ravel_pytree(bench.first)
+    centre, _ = ravel_pytree(bench.first)
     random = np.random.default_rng(seed)
     directions = np.linalg.qr(random.standard_normal((centre.size, min(num_directions, centre.size))))[0].T
     points = centre[None] + width * jnp.asarray(random.standard_normal((num_points, centre.size)))
+    moves = jnp.asarray(width * np.concatenate([directions, -directions]))
+    values, slopes = _around(bench.frame, bench.varying, bench.first, points, moves, instances)
+    values = np.asarray(values).reshape(num_points, 2, len(directions))
+    differences = (values[:, 0] - values[:, 1]) / (2 * width)
+    return _judged(np.asarray(slopes) @ directions.T, differences)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _around(
+    frame: Known,
+    varying: Varying,
+    first: list[Array],
+    points: Float[Array, "p d"],
+    moves: Float[Array, "k d"],
+    instances: Instance,
+) -> tuple[Float[Array, " pk"], Float[Array, "p d"]]:
+    """The mean loss at every point after every move, and its gradient at every point; coordinates shaped as `first`."""
+    _, unravel = ravel_pytree(first)
 
     def mean_loss(flat: Array) -> Array:
-        return bench.losses(unravel(flat), instances).mean()
+        return losses(frame, varying, unravel(flat), instances).mean()
 
-    moves = width * np.concatenate([directions, -directions])
-    shifted = points[:, None] + moves[None]
-    values = np.asarray(jax.lax.map(mean_loss, shifted.reshape(-1, centre.size), batch_size=8))
-    values = values.reshape(num_points, 2, len(directions))
-    differences = (values[:, 0] - values[:, 1]) / (2 * width)
-    slopes = np.asarray(jax.lax.map(jax.grad(mean_loss), points)) @ directions.T
-    return _judged(slopes, differences)
+    shifted = (points[:, None] + moves[None]).reshape(-1, points.shape[1])
+    return jax.lax.map(mean_loss, shifted, batch_size=8), jax.lax.map(jax.grad(mean_loss), points)
 
 
 def _judged(slopes: Float[np.ndarray, "p k"], differences: Float[np.ndarray, "p k"]) -> GradientCheck:

@@ -44,7 +44,7 @@ class Knob(abc.ABC):
 
     @abc.abstractmethod
     def turn(self, theta: Array, pair: Pair, given: Pair, setting: Setting) -> Pair:
-        """`pair` with this knob at theta; `given` is the pair before any knob was turned, never traced."""
+        """`pair` with this knob at theta; `given` is the pair before any knob was turned, its network never traced."""
 
     def settled(self, theta: Array, pair: Pair, given: Pair, setting: Setting) -> Pair:
         """As `turn`, with what is whole in the end rounded."""

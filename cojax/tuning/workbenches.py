@@ -1,7 +1,8 @@
 """All that a search needs: what is turned, the runs it is judged by, and their losses, gradients and scores."""
 
+import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +18,29 @@ from .ceilings import Curvatures
 from .edge_weights import EdgeWeights
 from .ensembles import Gap, Instance, Plan, course_of, stacked, taken
 from .knobs import Knob, Number, Setting, fold
-from .objectives import Course, Objective
+from .known import Known
+from .objectives import Objective
 from .paths import Pair
 from .resolutions import Resolution
 
 MOST_LOOKED_AT = 4  # instances whose curvature is estimated, which takes a second each
+
+
+class Frame(NamedTuple):
+    """What losses are compiled for; of the network, too, for knobs look at its graph."""
+
+    network: Network
+    knobs: list[Knob]
+    setting: Setting  # without curvatures
+    plan: Plan
+    objective: Objective
+
+
+class Varying(NamedTuple):
+    """What losses depend on besides: no reason to compile anew."""
+
+    method: Method
+    curvatures: Curvatures
 
 
 class Workbench:
@@ -31,25 +50,24 @@ class Workbench:
     """
 
     def __init__(self, pair: Pair, knobs: list[Knob], setting: Setting, plan: Plan, objective: Objective):
-        self.given, self.knobs, self.plan, self.objective = pair, knobs, plan, objective
+        self.given, self.knobs = pair, knobs
         self.inflated, self.setting = setting, setting._replace(inflation=1.0)
         self.first = [jnp.asarray(knob.first(pair, setting), float) for knob in knobs]
-        self.gradients = jax.jit(jax.vmap(jax.value_and_grad(self.loss), in_axes=(None, 0)))
-        self.losses = jax.jit(jax.vmap(self.loss, in_axes=(None, 0)))
-        self.scores = jax.jit(jax.vmap(self.score, in_axes=(None, 0)))
-        self.courses = jax.jit(jax.vmap(self.course, in_axes=(None, 0)))
+        self.judge = Known((plan, objective))
+        self.frame = Known(Frame(pair[1], knobs, setting._replace(curvatures=None), plan, objective))
+        self.varying = Varying(pair[0], setting.curvatures)
 
-    def loss(self, theta: list[Array], instance: Instance) -> Float[Array, ""]:
-        """What is differentiated, of one instance, with inflated steps."""
-        return self.objective.loss(self.course(fold(self.knobs, theta, self.given, self.inflated), instance))
+    def gradients(self, theta: list[Array], instances: Instance) -> tuple[Float[Array, " m"], list[Array]]:
+        """The loss of every instance and its gradient."""
+        return _gradients(self.frame, self.varying, theta, instances)
 
-    def score(self, pair: Pair, instance: Instance) -> Float[Array, ""]:
-        """What a method and a network are selected by, of one instance."""
-        return self.objective.score(self.course(pair, instance))
+    def losses(self, theta: list[Array], instances: Instance) -> Float[Array, " m"]:
+        """What is differentiated, of every instance, with inflated steps."""
+        return losses(self.frame, self.varying, theta, instances)
 
-    def course(self, pair: Pair, instance: Instance) -> Course:
-        """The looks at one run."""
-        return course_of(self.plan, pair[1], pair[0], instance)
+    def scores(self, pair: Pair, instances: Instance) -> Float[Array, " m"]:
+        """What a method and a network are selected by, of every instance."""
+        return _scores(self.judge, pair, instances)
 
     def pair(self, theta: list[Array], *, inflated: bool = False) -> Pair:
         """The method and the network at theta, whole where they must be."""
@@ -67,6 +85,30 @@ class Workbench:
         if self.inflated.inflation == 1.0:
             return as_it_is
         return max(as_it_is, self.mean_score(self.pair(theta, inflated=True), instances))
+
+
+# Compiled once for a frame and the shapes, whichever workbench asks.
+@functools.partial(jax.jit, static_argnums=0)
+def losses(frame: Known, varying: Varying, theta: list[Array], instances: Instance) -> Float[Array, " m"]:
+    """What is differentiated, of every instance, with inflated steps."""
+    return jax.vmap(lambda instance: _loss(frame.tree, varying, theta, instance))(instances)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _gradients(frame: Known, varying: Varying, theta: list[Array], instances: Instance) -> tuple[Array, list[Array]]:
+    return jax.vmap(lambda instance: jax.value_and_grad(_loss, 2)(frame.tree, varying, theta, instance))(instances)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _scores(judge: Known, pair: Pair, instances: Instance) -> Float[Array, " m"]:
+    plan, objective = judge.tree
+    return jax.vmap(lambda instance: objective.score(course_of(plan, pair[1], pair[0], instance)))(instances)
+
+
+def _loss(frame: Frame, varying: Varying, theta: list[Array], instance: Instance) -> Float[Array, ""]:
+    given = varying.method, frame.network
+    method, network = fold(frame.knobs, theta, given, frame.setting._replace(curvatures=varying.curvatures))
+    return frame.objective.loss(course_of(frame.plan, network, method, instance))
 
 
 def workbench(
