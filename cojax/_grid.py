@@ -23,12 +23,12 @@ def grid_of(cpu: Any) -> Float[Array, ""]:
         got = type(cpu).__name__
         raise CojaxInputError(f"An allocator needs an array of shares, got {got}; use CoOpt(allocate=...).")
     _, exponent = jnp.frexp(jnp.max(jnp.abs(lax.stop_gradient(cpu))))
-    return jnp.ldexp(jnp.ones((), cpu.dtype), exponent + _headroom(cpu) - _precision(cpu))
+    return power_of_two(exponent + _headroom(cpu) - _precision(cpu), cpu.dtype)
 
 
 def on_grid(value: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
     """`value` rounded to a multiple of `grid`; its derivative is that of `value`."""
-    return straight_through(jnp.round(value / grid) * grid, value)
+    return straight_through(_counted(value, grid) * grid, value)
 
 
 def wrap(counter: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
@@ -36,8 +36,8 @@ def wrap(counter: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "
 
     Differences come back right up to half of that: 8 times the largest share at the start in float32, 32 in float64.
     """
-    span = jnp.ldexp(grid, _precision(counter))
-    return counter - span * jnp.round(counter / span)
+    span = grid * 2.0 ** _precision(counter)
+    return counter - span * _counted(counter, span)
 
 
 def round_budget(budget: Float[Array, "*r"]) -> Float[Array, "*r"]:
@@ -50,12 +50,12 @@ def round_budget(budget: Float[Array, "*r"]) -> Float[Array, "*r"]:
 def common_grid(budgets: Float[Array, "s *r"]) -> Float[Array, ""]:
     """The power of two that the budgets of a run are rounded to, so that its shares can sum to each of them."""
     _, exponent = jnp.frexp(jnp.max(jnp.abs(budgets)))
-    return jnp.ldexp(jnp.ones((), budgets.dtype), exponent + _headroom(budgets) + 2 - _precision(budgets))
+    return power_of_two(exponent + _headroom(budgets) + 2 - _precision(budgets), budgets.dtype)
 
 
 def largest_share(cpu: Float[Array, "n *r"]) -> Float[Array, ""]:
     """The largest share that is exact on the grid of `cpu`."""
-    return jnp.ldexp(grid_of(cpu), _precision(cpu))
+    return grid_of(cpu) * 2.0 ** _precision(cpu)
 
 
 def settle(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Array, "n *r"]:
@@ -64,8 +64,8 @@ def settle(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Array
     The derivative is that of `cpu`.
     """
     grid = grid_of(cpu)
-    counts = jnp.round(cpu / grid).astype(_count_dtype(cpu))
-    missing = _wrapped(budget / grid) - counts.sum(0, dtype=counts.dtype)
+    counts = _counted(cpu, grid).astype(_count_dtype(cpu))
+    missing = _wrapped(_counted(budget, grid)) - counts.sum(0, dtype=counts.dtype)
     num_nodes = cpu.shape[0]
     one_more = (
         jnp.arange(num_nodes, dtype=counts.dtype).reshape(-1, *[1] * (cpu.ndim - 1)) < (missing % num_nodes)[None]
@@ -89,18 +89,45 @@ def shortfall(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Ar
     bits = jnp.iinfo(_count_dtype(cpu)).bits
     largest = jnp.max(jnp.abs(cpu))  # NaN where any is
     _, exponent = jnp.frexp(largest)
-    quantum = jnp.ldexp(jnp.ones((), cpu.dtype), exponent + 2 - bits)
-    counts = jnp.round(cpu / quantum).astype(_count_dtype(cpu))
-    difference = _wrapped(budget / quantum) - counts.sum(0, dtype=counts.dtype)
+    quantum = power_of_two(exponent + 2 - bits, cpu.dtype)
+    counts = _counted(cpu, quantum).astype(_count_dtype(cpu))
+    difference = _wrapped(_counted(budget, quantum)) - counts.sum(0, dtype=counts.dtype)
     missing = difference.astype(cpu.dtype) * quantum
     return jnp.where(jnp.isfinite(largest), missing, jnp.nan)
 
 
+def power_of_two(exponent: Int[Array, ""], dtype: Any) -> Float[Array, ""]:
+    """2**exponent, or the nearest normal number where that is none, put together from its bits.
+
+    `jnp.ldexp` is a general power, which an accelerator may round.
+    """
+    info, bits = jnp.finfo(dtype), _bits(dtype)
+    stored = jnp.clip(exponent.astype(bits), info.minexp, info.maxexp - 1) + (1 - info.minexp)
+    return lax.bitcast_convert_type(stored << info.nmant, dtype)
+
+
+def _counted(value: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
+    """The whole number nearest to value / grid, `grid` a power of two.
+
+    By a product with the inverse, which is exact: XLA's float32 division on NVIDIA GPUs is off by up to two units in
+    the last place, which of a large count is more than one.
+    """
+    info, bits = jnp.finfo(value.dtype), _bits(value.dtype)
+    # The stored exponents of a power of two and of its inverse have one sum.
+    both = jnp.asarray(2 * (1 - info.minexp), bits) << info.nmant
+    inverse = lax.bitcast_convert_type(both - lax.bitcast_convert_type(grid, bits), value.dtype)
+    return jnp.round(value * inverse)
+
+
+def _bits(dtype: Any):
+    return jnp.int64 if jnp.finfo(dtype).bits == 64 else jnp.int32
+
+
 def _wrapped(value: Float[Array, "*r"]) -> Int[Array, "*r"]:
-    """The integer nearest to `value`, modulo 2**bits, as integer sums wrap."""
+    """A whole number modulo 2**bits, as integer sums wrap."""
     dtype = _count_dtype(value)
     span = 2.0 ** jnp.iinfo(dtype).bits
-    value = jnp.fmod(jnp.round(value), span)
+    value = jnp.fmod(value, span)
     value = jnp.where(value >= span / 2, value - span, value)
     value = jnp.where(value < -span / 2, value + span, value)
     return value.astype(dtype)
@@ -111,4 +138,4 @@ def _precision(value: Float[Array, "..."]) -> int:
 
 
 def _count_dtype(value: Float[Array, "..."]):
-    return jnp.int64 if value.dtype == jnp.float64 else jnp.int32
+    return _bits(value.dtype)

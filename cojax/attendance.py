@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from . import _tree
 from ._checks import CojaxInputError, whole_number
+from ._precision import in_full
 from ._tree import Tree, wide
 from .problems import Decision, Problem, Softened
 
@@ -76,6 +77,7 @@ class Attended(Problem):
     def members(self):
         return self.data.there
 
+    @in_full
     def grad_on(self, x, data):
         soft = IfThere(Softened(self.whole.cost, self.whole.penalty))
         inner = (data.data, self.whole.lower, self.whole.upper)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from . import _grid, _tree
 from ._checks import CojaxInputError, check_number, floating, is_concrete
+from ._straight import straight_through
 from ._tree import Tree
 
 
@@ -166,6 +167,22 @@ def add_arrivals(flow: Tree, along: Tree, arrivals: Float[Array, "n *r"] | None)
         return jax.tree.map(lambda leaf: leaf + arrivals.astype(leaf.dtype) if moves else leaf, flow)
 
     return jax.tree.map(part, along, flow, is_leaf=is_law)
+
+
+def read_alike(message: Tree, along: Tree) -> Tree:
+    """`message`, of which what moves shares is the same number wherever it is read; infinity becomes NaN.
+
+    A compiler that computes a message anew where it is heard may fuse its last product with the difference of an edge,
+    unrounded for the other end's message and rounded for the own: what one end receives the other then does not give.
+    A choice between the two keeps the product apart; a barrier does not, XLA on CPU drops it first.
+    """
+
+    def part(law: Along, message: Tree) -> Tree:
+        if not isinstance(law, Transfer):
+            return message
+        return jax.tree.map(lambda leaf: straight_through(jnp.where(jnp.isfinite(leaf), leaf, jnp.nan), leaf), message)
+
+    return jax.tree.map(part, along, message, is_leaf=is_law)
 
 
 def is_law(node: Any) -> bool:

@@ -13,6 +13,7 @@ from . import _grid
 from ._checks import MOST_STEPS, CojaxInputError, whole_number
 from ._tree import Tree
 from .books import on_the_way
+from .edges import read_alike
 from .endings import ended
 from .layouts import Network
 from .links import Wire
@@ -89,8 +90,9 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
     method = by_device(network, method).at(0)
     inner = method.init(start, grad)
     net = network.at(0)
-    wire = net.link.open(method.message(inner, grad), net)
-    off = total_off(first, start, wire, method.along(inner))
+    along = method.along(inner)
+    wire = _told(net.link.open(method.message(inner, grad), net), along)
+    off = total_off(first, start, wire, along)
     return State(jnp.zeros((), jnp.int32), off, inner, grad, wire, begun(first, start, grad))
 
 
@@ -126,8 +128,9 @@ def told(problem: Problem, network: Network, method: Method, state: State, inner
     # Told at the end and carried: computed here it runs once per node, inside the next gather once per neighbour.
     after = network.at(state.step + 1)
     # By the numbers of the next step, whose update completes what is told here.
-    wire = after.link.tell(there.message(inner, grad), state.wire, after)
-    off = total_off(now, there.query(inner), wire, there.along(inner))
+    along = there.along(inner)
+    wire = _told(after.link.tell(there.message(inner, grad), state.wire, after), along)
+    off = total_off(now, there.query(inner), wire, along)
     return State(state.step + 1, jnp.maximum(state.imbalance, off), inner, grad, wire, state.progress)
 
 
@@ -228,6 +231,12 @@ def scan(
 
     flat, trace = lax.scan(chunk, _flatten_wire(state), length=num_chunks)
     return _shape_wire(flat, shapes), trace
+
+
+def _told(wire: Wire, along: Tree) -> Wire:
+    heard = None if wire.heard is None else read_alike(wire.heard, along)
+    near = None if wire.near is None else read_alike(wire.near, along)
+    return wire._replace(heard=heard, near=near)
 
 
 def _flatten_wire(state: State) -> State:

@@ -41,7 +41,8 @@ class Dense(Layout):
         if isinstance(law, Weigh):
             return _matrix_flow(self.weights, self.weights.sum(1), heard)
         if not (isinstance(law, Transfer) and isinstance(law.odd, Same)):
-            return _law_flow(law, self.weights, heard)
+            return _law_flow(law, self.weights.T, heard)
+        # Rows are columns here, and need no turning; derivatives go the other way.
         rounded = _law_flow(*lax.stop_gradient((law, self.weights, heard)))
         exact = spread(law.step_size, heard) * _matrix_flow(self.weights, self.weights.sum(1), heard)
         return straight_through(rounded, exact)
@@ -150,19 +151,28 @@ class Directed(_Arcs):
         )
 
 
-def _law_flow(law: Along, weights: Array, heard: Array) -> Array:
-    """sum_j law(w_ij, heard_j - heard_i), some j at a time: XLA on CPU sums a block (n, n, ...) number by number."""
+def _law_flow(law: Along, columns: Array, heard: Array) -> Array:
+    """sum_j law(w_ij, heard_j - heard_i); on CPUs some j at a time, as XLA sums a block (n, n, ...) there slowly."""
+    return lax.platform_dependent(law, columns, heard, cpu=_by_columns, default=_at_once)
 
+
+def _at_once(law: Along, columns: Array, heard: Array) -> Array:
+    return law(columns, heard[:, None] - heard[None]).sum(0)
+
+
+def _by_columns(law: Along, columns: Array, heard: Array) -> Array:
     def add_nodes(total: Array, nodes: tuple[Array, Array]) -> tuple[Array, None]:
         for column, other in zip(*nodes, strict=True):
             total = total + law(column, other[None] - heard)
         return total, None
 
-    num_groups, first = divmod(len(heard), SLOTS_AT_ONCE)
-    columns = weights.T
+    num_groups, first = (0, len(heard)) if len(heard) <= 64 else divmod(len(heard), SLOTS_AT_ONCE)
     total, _ = add_nodes(jnp.zeros_like(heard), (columns[:first], heard[:first]))
-    groups = [nodes[first:].reshape(num_groups, SLOTS_AT_ONCE, *nodes.shape[1:]) for nodes in (columns, heard)]
-    return lax.scan(add_nodes, total, tuple(groups))[0]
+
+    def grouped(nodes: Array) -> Array:
+        return nodes[first:].reshape(num_groups, SLOTS_AT_ONCE, *nodes.shape[1:])
+
+    return lax.scan(add_nodes, total, (grouped(columns), grouped(heard)))[0]
 
 
 def _matrix_flow(weights: Array, given: Array, heard: Array) -> Array:

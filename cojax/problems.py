@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from . import _grid, _tree
 from ._checks import CojaxInputError, device_array, is_concrete, is_small_float, real_array
+from ._precision import in_full
 from ._shown import named, shapes, shown
 from ._tree import Tree
 
@@ -130,6 +131,7 @@ class Problem(eqx.Module):
         """The state of `method` after `k` steps, once those who leave or join with the last of them have done so."""
         return state
 
+    @in_full
     def costs(self, x: Decision) -> Float[Array, " n"]:
         """The cost of every node at its own decision, without the penalty."""
         return jax.vmap(self.cost)(x, self.data)
@@ -138,6 +140,7 @@ class Problem(eqx.Module):
         """The gradient of every node's cost plus penalty at its own decision, shaped and typed as `x`."""
         return self.grad_on(x, self.data)
 
+    @in_full
     def grad_on(self, x: Decision, data: Tree) -> Decision:
         """The same on other `data`, a part of this problem's say."""
         soft = Softened(self.cost, self.penalty)

@@ -25,6 +25,15 @@ def test_t7_the_log_ratio_stays_in_its_sector_and_is_odd_and_idempotent(value, r
     np.testing.assert_allclose(quantizer(rounded), rounded, rtol=1e-12)
 
 
+@pytest.mark.parametrize("rho", [1 / 64, 1.0])
+def test_the_log_ratio_of_16_bit_floats_stays_in_its_sector(rho):
+    random = np.random.default_rng(0)
+    values = jnp.asarray(np.exp(random.uniform(-80, 80, 5000)), jnp.bfloat16)
+    ratio = np.asarray(cojax.LogQuantizer(rho)(values), np.float64) / np.asarray(values, np.float64)
+    slack = 1 + 2.0**-8  # one rounding to 8 bits
+    assert np.exp(-rho / 2) / slack <= ratio.min() and ratio.max() <= np.exp(rho / 2) * slack
+
+
 def test_t7_the_upper_end_of_the_log_sector_is_above_one_plus_half_rho():
     values = jnp.exp(jnp.linspace(-1.0, 1.0, 20001))
     ratio = cojax.LogQuantizer(1.0)(values) / values

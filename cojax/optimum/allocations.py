@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from .._checks import CojaxInputError
+from .._precision import in_full
 from .._shown import shown
 from .._tree import Tree
 from ..problems import Decision, Problem
@@ -67,6 +68,7 @@ def allocate(problem: Problem, params: Tree = None) -> Allocation:
 
 
 @jax.jit
+@in_full
 def _allocation(problem: Problem, params: Tree) -> Allocation:
     assert problem.lower is not None
     cpu, price = _optimum(problem, params)
@@ -127,6 +129,7 @@ def _optimum(problem: Problem, params: Tree) -> tuple[Table, Float[Array, " r"]]
 
 
 @_optimum.defjvp
+@in_full
 def _optimum_jvp(primals, tangents):
     problem, _ = primals
     cpu, price = _optimum(*primals)

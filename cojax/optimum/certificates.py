@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from .. import _grid, _tree
+from .._precision import in_full
 from .._shown import shown
 from .._tree import Tree
 from ..problems import Decision, Problem
@@ -76,6 +77,7 @@ def certificate(problem: Problem, x: Decision) -> Certificate:
 
 
 @jax.jit
+@in_full
 def _judged(problem: Problem, x: Decision) -> Certificate:
     x = x._replace(params=_tree.filled(x.params, problem.members))
     params = jax.tree.map(lambda mean, leaf: jnp.broadcast_to(mean, leaf.shape), _tree.node_mean(x.params), x.params)

@@ -9,6 +9,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from .._precision import in_full
 from .._tree import Tree
 from ..problems import Decision, Problem
 from .allocations import Allocation, allocate
@@ -47,6 +48,7 @@ def polished(owner: str, problem: Any, x: Any) -> tuple[Tree, Allocation | None]
 
 
 @jax.jit
+@in_full
 def _polished(problem: Problem, params: Tree) -> tuple[Tree, Allocation | None]:
     if jax.tree.leaves(params):
         start = jax.tree.map(lambda leaf: lax.stop_gradient(leaf.mean(0)), params)
@@ -110,6 +112,7 @@ def _look(problem: Problem, start: Tree, flat: Array) -> Point:
 
 
 @_best_params.defjvp
+@in_full
 def _best_params_jvp(primals, tangents):
     problem, start = primals
     flat = _best_params(problem, start)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._checks import CojaxInputError
+from .._precision import in_full
 from .._shown import shown
 from .._tree import Tree
 from ..problems import Decision, Problem
@@ -97,6 +98,7 @@ def sensitivities(problem: Problem, x: Any = Decision()) -> Sensitivities:
 
 
 @jax.jit
+@in_full
 def _derived(problem: Problem, params: Tree, allocation: Allocation | None) -> Sensitivities:
     best = Decision(params, None if allocation is None else allocation.cpu)
     near = best if allocation is None else best._replace(cpu=_pulled_in(problem, allocation.cpu))
@@ -146,6 +148,7 @@ def shift(
 
 
 @jax.jit
+@in_full
 def _shifted(problem: Problem, x: Decision, moves: tuple, data_move: Tree) -> Shift:
     floats, rest = eqx.partition(problem.data, eqx.is_inexact_array)
 

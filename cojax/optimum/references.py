@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from .._checks import CojaxInputError, check_number, is_concrete
+from .._precision import in_full
 from .._shown import shown
 from .._tree import Tree
 from ..problems import Decision, Problem
@@ -163,6 +164,7 @@ def _look(problem: Problem, start: Tree, flat: Array) -> Point:
 
 
 @jax.jit
+@in_full
 def total_and_slope(problem: Problem, start: Tree, flat: Array, cpu: Array | None) -> tuple[Array, Array, Array]:
     """The total cost, its gradient in the params, and the largest norm of one node's gradient."""
 
@@ -207,6 +209,7 @@ def _curve(problem: Problem, start: Tree, here: Point) -> Callable[[Array], Arra
 
 
 @jax.jit
+@in_full
 def newton_direction(problem: Problem, start: Tree, here: Point) -> Array:
     """The Newton direction, with the Hessian's eigenvalues made positive."""
     flat, slope, curve = here.params, here.slope, _curve(problem, start, here)

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .._checks import CojaxInputError
+from .._precision import in_full
 from .._tree import Tree
 from ..problems import Decision, Problem
 from . import prices
@@ -21,6 +22,7 @@ def stacked(problem: Problem, params: Tree) -> Tree:
 
 
 @jax.jit
+@in_full
 def _samples(problem: Problem, params: Tree) -> tuple[Array, Array, Array]:
     """Shares spread over every box, all resources alike; the costs there, and the marginal costs or None."""
     lower, upper, budget = columns(problem)

@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array
 
 from .. import theory
+from .._precision import in_full
 from ..layouts import Network
 from ..problems import Decision, Problem
 from .base import Rival, plain_bits
@@ -16,6 +17,7 @@ from .local import adjacency
 NEWTON_STEPS = 12
 
 
+@in_full
 def d_admm(problem: Problem, network: Network, start: Decision, penalty: float, num_steps: int) -> Array:
     """Consensus ADMM on the models: with c the penalty and d_i the degree,
 

@@ -6,12 +6,14 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from .._precision import in_full
 from ..layouts import Network
 from ..problems import Decision, Problem
 from .base import Rival, plain_bits, share_curvatures
 from .local import adjacency, fair, minimisers
 
 
+@in_full
 def dual_consensus_admm(
     problem: Problem, network: Network, start: Decision, penalty: float, num_steps: int
 ) -> Float[Array, "steps n"]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from .._precision import in_full
 from ..layouts import Layout, Network, innermost
 from ..matrices import Digraph, Directed
 from ..methods import (
@@ -76,6 +77,7 @@ def _layout(network: Network) -> Layout | None:
     return inner if isinstance(inner, Layout) and not isinstance(inner, Digraph | Directed) else None
 
 
+@in_full
 def _top(matrices: Float[Array, "T n n"]) -> Float[Array, ""]:
     """The largest eigenvalue of all; its derivative is that of v' A v, v held: double ones have one too."""
     _, vectors = jnp.linalg.eigh(lax.stop_gradient(matrices))
