@@ -68,13 +68,15 @@ def _lowered(
         return one(heard)
     rows = _runs_last(heard, runs)
     with set_xla_metadata(inlineable="false" if on_cpu else "true"):
-        moved = _exceeding(layout, excess, rows)
+        moved, _ = _exceeding(layout, excess, rows)
     return _runs_last(moved, rows.ndim - runs)
 
 
 @jax.jit
-def _exceeding(layout: Any, excess: Array, rows: Array) -> Array:
-    return layout.sums(Weigh(), rows) + spread(excess, rows) * rows
+def _exceeding(layout: Any, excess: Array, rows: Array) -> tuple[Array, Array]:
+    # The second result is for nobody: XLA on CPU gives an only one to several threads, and cannot compile that inside
+    # of a loop that it makes one kernel of, as the README advises.
+    return layout.sums(Weigh(), rows) + spread(excess, rows) * rows, -excess
 
 
 def _runs_last(rows: Array, runs: int) -> Array:

@@ -1,6 +1,9 @@
 """A flow differentiates as its plain formula does, and reverse mode through it scatters no more than it does."""
 
+import os
 import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 
 import cojax
+from cojax.app.cli import ONE_KERNEL
 from cojax.edges import Transfer, Weigh
 
 HUBS = nx.compose(nx.star_graph(7), nx.cycle_graph(8))
@@ -188,6 +192,26 @@ def test_reverse_mode_through_a_run_holds_no_scatter():
 
     assert "scatter" not in programs("neighbors")
     assert "scatter" in programs("edges")  # so that the word is the right one
+
+
+LOOP = """
+import cojax, jax, jax.numpy as jnp, networkx as nx
+
+network = cojax.network(nx.random_regular_graph(10, 200, seed=0), layout="neighbors")
+
+
+def step(heard, _):
+    return jnp.sin(heard + network.hear(cojax.edges.Weigh(), heard)), None
+
+
+jax.jit(jax.grad(lambda heard: jax.lax.scan(step, heard, None, length=4)[0].sum()))(jnp.ones((200, 10)))
+"""
+
+
+def test_reverse_mode_compiles_where_a_loop_is_one_kernel_and_several_threads_are_there():
+    # In a process of its own, as XLA reads its flags once; with one core it passes whatever the code does.
+    run = subprocess.run([sys.executable, "-c", LOOP], env=os.environ | {"XLA_FLAGS": ONE_KERNEL}, capture_output=True)
+    assert run.returncode == 0, run.stderr[-2000:].decode()
 
 
 def test_a_node_alone_differentiates_too():
