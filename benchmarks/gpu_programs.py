@@ -101,7 +101,7 @@ def row_of(n: int, d: int, dtype: Any, where: jax.sharding.Sharding) -> dict[str
         "data MB": problem / 1e6,
         "new in a call MB": new / 1e6,
         "held / (2 states + table)": (state + network + new) / (2 * state + network),
-        "kernels a step": kernels(program.as_text()),
+        "kernels a step": kernels(str(program.as_text())),
     }
 
 
