@@ -253,6 +253,7 @@ class Edges(Layout):
         first, second = self.pairs
         difference = heard.at[second].get(mode="promise_in_bounds") - heard.at[first].get(mode="promise_in_bounds")
         flux = law(self.weights, difference)
+        # A GPU adds these in any order: shares, multiples of their grid, to the same bits, params to rounding.
         received = jnp.zeros_like(heard).at[first].add(flux, mode="promise_in_bounds")
         return received.at[second].add(-flux, mode="promise_in_bounds")
 

@@ -51,6 +51,7 @@ class Split(Layout):
         # The first columns hear as a table does; to hear all of them at once takes a longer copy of what was heard.
         first = sum_slots(law, self.weights[:, :n], self.index[:, :n], heard, heard)
         more = sum_slots(law, self.weights[:, n:], self.index[:, n:], heard, self._more(heard))
+        # In any order, on a GPU: shares, multiples of their grid, to the same bits, params to rounding.
         return first.at[self.owner[n:]].add(more, mode="promise_in_bounds")
 
     def turned(self) -> "Split":

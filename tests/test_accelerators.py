@@ -27,16 +27,14 @@ NOTHING = dict(num_steps=2, every=2, record=laws.nothing)
 
 
 def lowered(function, *args):
-    """The program of `function` for every platform; none is compiled."""
-    traced = jax.jit(function).trace(*args)
-    return {name: traced.lower(lowering_platforms=(name,)).as_text() for name in PLATFORMS}
+    """The one program of `function` for all platforms, not compiled."""
+    return jax.jit(function).trace(*args).lower(lowering_platforms=PLATFORMS).as_text()
 
 
-def check(programs):
+def check(program):
     """No platform is asked for a call back into Python, or a library that it does not have."""
-    for text in programs.values():
-        calls = re.findall(r'custom_call @"?([\w.]+)', text)
-        assert all(re.fullmatch(LIBRARIES, call) for call in calls), calls
+    calls = re.findall(r'custom_call @"?([\w.]+)', program)
+    assert all(re.fullmatch(LIBRARIES, call) for call in calls), calls
 
 
 def network(layout="neighbors", link=None, graph=GRAPH):
@@ -165,14 +163,11 @@ def test_optima_and_their_certificates_are_lowered():
     check(lowered(optimal, problem, problem.start(params=data)))
 
 
-def precisions(programs):
-    """Those asked for by the products of all platforms."""
-    found = set()
-    for text in programs.values():
-        products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
-        assert products
-        found |= {re.search(r"precision = \[(\w+), \1\]", line)[1] for line in products}
-    return found
+def precisions(program):
+    """Those that its products ask for."""
+    products = [line for line in program.splitlines() if "stablehlo.dot_general" in line]
+    assert products
+    return {re.search(r"precision = \[(\w+), \1\]", line)[1] for line in products}
 
 
 def test_every_product_of_a_run_is_as_precise_as_its_numbers():
@@ -200,8 +195,8 @@ def test_every_product_of_an_optimum_is_as_precise_as_its_numbers():
 def test_a_coarser_product_can_be_chosen():
     problem = PROBLEMS[np.float32]
     with jax.default_matmul_precision("tensorfloat32"):
-        programs = lowered(lambda x: problem.grad(x), laws.start_of(problem))
-    assert precisions(programs) == {"HIGH"}
+        program = lowered(lambda x: problem.grad(x), laws.start_of(problem))
+    assert precisions(program) == {"HIGH"}
 
 
 def test_shares_are_moved_and_counted_without_a_product_a_division_or_a_power():
@@ -216,9 +211,9 @@ def test_shares_are_moved_and_counted_without_a_product_a_division_or_a_power():
         return _grid.settle(wrapped, problem.budget), _grid.shortfall(wrapped, problem.budget)
 
     start = laws.start_of(problem).cpu
-    for text in lowered(shares, start, start).values():
-        assert "round_nearest_even" in text  # so that this is the program
-        assert not re.search(r"stablehlo\.(dot_general|power|exponential|divide[^\n]*f32)", text)
+    program = lowered(shares, start, start)
+    assert "round_nearest_even" in program  # so that this is it
+    assert not re.search(r"stablehlo\.(dot_general|power|exponential|divide[^\n]*f32)", program)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
