@@ -107,14 +107,18 @@ def test_t4_plain_log_links_stop_within_the_residual_of_one_cell(budget):
     assert 0 < gap <= (half_cell**2 / (2 * curvature)).sum()
 
 
+def off_target(x, target):
+    return (x.params - target) ** 2
+
+
 @pytest.mark.parametrize("graph", [nx.cycle_graph(8), nx.complete_graph(8), laws.ring_with_chords()])
 def test_t5_the_tracking_threshold_is_exact_for_identical_hessians(graph):
-    num_nodes, curvature, mixing = 8, 2.0, 0.5
+    num_nodes, curvature, mixing = 8, 2.0, 0.5  # the curvature is that of `off_target`
     network = cojax.network(graph, layout="dense")
     top = np.linalg.eigvalsh(np.diag(network.weights.sum(1)) - np.asarray(network.weights))[-1]
     limit = (2 - mixing * top) ** 2 / (2 * curvature)
     targets = np.random.default_rng(0).normal(size=num_nodes)
-    problem = cojax.Problem(lambda x, target: 0.5 * curvature * (x.params - target) ** 2, targets)
+    problem = cojax.Problem(off_target, targets)
     start = problem.start(params=jnp.zeros(num_nodes))
 
     def size(step_size):

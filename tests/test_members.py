@@ -264,10 +264,14 @@ def test_a_run_continued_at_any_step_is_bitwise_the_whole_run():
         np.testing.assert_array_equal(mine, yours)
 
 
+def off(x, want):
+    return 0.5 * (x.cpu - want) ** 2
+
+
 def star(changes):
     """Four nodes around a hub, node 0, each with a fair cost of its share, and soft bounds."""
     problem = cojax.Problem(
-        lambda x, want: 0.5 * (x.cpu - want) ** 2,
+        off,
         np.arange(5.0),
         budget=12.0,
         lower=0.0,
