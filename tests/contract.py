@@ -7,7 +7,6 @@ compile for every new shape; `tests/test_contract.py` holds whole certificates a
 import contextlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import cojax
@@ -25,15 +24,15 @@ def broken(problem, x):
     eps = max(float(np.finfo(np.float32 if leaf.dtype.itemsize < 4 else leaf.dtype).eps) for leaf in jax.tree.leaves(x))
     found, tolerance = [], MARGIN * eps**0.5
     there = slice(None) if problem.members is None else np.asarray(problem.members)
-    mean = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[there].mean(0, keepdims=True), leaf.shape), x.params)
-    slopes = problem.grad(cojax.Decision(mean, x.cpu))
-    x, mean, slopes = jax.tree.map(lambda leaf: leaf[there], (x, mean, slopes))
+    mean = jax.tree.map(lambda leaf: _mean(leaf, there), x.params)
+    slopes = _slopes(problem, cojax.Decision(mean, x.cpu))
+    x, mean, slopes = jax.tree.map(lambda leaf: np.asarray(leaf)[there], (x, mean, slopes))
 
     def hold(name, value, size):
         if not value <= tolerance * max(float(size), 1.0):
             found.append(f"{name} {float(value):.1e} beside {float(size):.1e}")
 
-    apart, own = _flat(jax.tree.map(jnp.subtract, x.params, mean)), _flat(slopes.params)
+    apart, own = _flat(x.params) - _flat(mean), _flat(slopes.params)
     hold("consensus", np.abs(apart).max(initial=0), np.abs(_flat(x.params)).max(initial=0))
     hold("gradient", np.linalg.norm(own.mean(0)), np.linalg.norm(own, axis=1).max(initial=0))
     if x.cpu is not None:
@@ -42,6 +41,17 @@ def broken(problem, x):
         off = np.abs(cpu.sum(0) - np.asarray(problem.budget, np.float64)).max()
         hold("balance", off, np.abs(problem.budget).max())
     return found
+
+
+@jax.jit  # one program, where its operations one by one are many
+def _slopes(problem, x):
+    return problem.grad(x)
+
+
+def _mean(leaf, there):
+    """The mean over the nodes that are there, for every node."""
+    array = np.asarray(leaf)
+    return np.broadcast_to(array[there].astype(np.float64).mean(0).astype(array.dtype), array.shape)
 
 
 def _flat(tree):

@@ -57,7 +57,9 @@ def test_the_running_maximum_sees_an_imbalance_between_two_records():
     problem = laws.quadratic()
     start = laws.start_of(problem)
     spoiled = start._replace(cpu=start.cpu.at[0].add(2.0**-40))
-    run = cojax.solve(problem, cojax.network(laws.ring_with_chords()), PAIR, spoiled, num_steps=10, every=10)
+    run = cojax.solve(
+        problem, cojax.network(laws.ring_with_chords()), PAIR, spoiled, num_steps=10, every=10, record=laws.nothing
+    )
     assert float(run.state.imbalance) == 2.0**-40
     assert float(laws.exact_imbalance(spoiled.cpu, 16.0)) == 2.0**-40
 
@@ -96,7 +98,7 @@ def test_t4_plain_log_links_stop_within_the_residual_of_one_cell(budget):
     problem = cojax.Problem(laws.cost, laws.quadratic().data, budget=budget)
     network = cojax.network(laws.ring_with_chords(), link=LINKS["log"])
     method = cojax.CoOpt(allocate=cojax.Laplacian(0.2))
-    run = cojax.solve(problem, network, method, laws.start_of(problem), num_steps=5000, every=5000)
+    run = cojax.solve(problem, network, method, laws.start_of(problem), num_steps=5000, every=5000, record=laws.nothing)
     _, cpu, price = laws.optimum(problem)
     marginal = np.asarray(run.state.grad.cpu)
     cell = np.round(np.log(np.abs(price)) / 0.25)
@@ -107,14 +109,18 @@ def test_t4_plain_log_links_stop_within_the_residual_of_one_cell(budget):
     assert 0 < gap <= (half_cell**2 / (2 * curvature)).sum()
 
 
+def off_target(x, target):
+    return (x.params - target) ** 2
+
+
 @pytest.mark.parametrize("graph", [nx.cycle_graph(8), nx.complete_graph(8), laws.ring_with_chords()])
 def test_t5_the_tracking_threshold_is_exact_for_identical_hessians(graph):
-    num_nodes, curvature, mixing = 8, 2.0, 0.5
+    num_nodes, curvature, mixing = 8, 2.0, 0.5  # the curvature is that of `off_target`
     network = cojax.network(graph, layout="dense")
     top = np.linalg.eigvalsh(np.diag(network.weights.sum(1)) - np.asarray(network.weights))[-1]
     limit = (2 - mixing * top) ** 2 / (2 * curvature)
     targets = np.random.default_rng(0).normal(size=num_nodes)
-    problem = cojax.Problem(lambda x, target: 0.5 * curvature * (x.params - target) ** 2, targets)
+    problem = cojax.Problem(off_target, targets)
     start = problem.start(params=jnp.zeros(num_nodes))
 
     def size(step_size):
@@ -219,7 +225,7 @@ def test_heavy_ball_is_the_textbook_form_on_a_fixed_graph():
     for _ in range(100):
         x, before = x - 0.2 * laplacian @ (curvature * (x - demand)) + 0.5 * (x - before), x
     method = cojax.CoOpt(allocate=cojax.HeavyBall(0.2, 0.5))
-    run = cojax.solve(problem, network, method, start, num_steps=100, every=100)
+    run = cojax.solve(problem, network, method, start, num_steps=100, every=100, record=laws.nothing)
     np.testing.assert_allclose(run.x.cpu, x, atol=1e-12)
 
 

@@ -40,7 +40,9 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_reaches_the_optimum_over_one_bit_and_the_total_is_never_off(name):
     network, method = cojax.default_allocator(PROBLEM, NETWORKS[name], START)
-    run = cojax.solve(PROBLEM, network, cojax.CoOpt(allocate=method), START, num_steps=1500, every=500)
+    run = cojax.solve(
+        PROBLEM, network, cojax.CoOpt(allocate=method), START, num_steps=1500, every=500, record=laws.nothing
+    )
     np.testing.assert_allclose(run.x.cpu, SHARES, atol=1e-11)  # transfers below half a grid step vanish
     assert float(run.state.imbalance) == 0.0
     every = 3 if name == "intermittent" else 1
@@ -53,12 +55,14 @@ def gap(x):
 
 def test_after_equal_bits_it_is_closer_than_what_is_tuned_over_two_bits():
     network, method = cojax.default_allocator(PROBLEM, NETWORKS["lossy"], START)
-    own = cojax.solve(PROBLEM, network, cojax.CoOpt(allocate=method), START, num_steps=80, every=80)
+    own = cojax.solve(
+        PROBLEM, network, cojax.CoOpt(allocate=method), START, num_steps=80, every=80, record=laws.nothing
+    )
     two_bits = cojax.Innovation(cojax.AdaptiveQuantizer(2), "edge")
     rival = cojax.Lossy(cojax.network(laws.ring_with_chords(), link=two_bits), 0.3)
     for kind in (cojax.Laplacian, cojax.Nesterov):
         tuned = cojax.CoOpt(allocate=cojax.tuned(kind, PROBLEM, rival, START))
-        run = cojax.solve(PROBLEM, rival, tuned, START, num_steps=40, every=40)
+        run = cojax.solve(PROBLEM, rival, tuned, START, num_steps=40, every=40, record=laws.nothing)
         assert float(run.state.wire.bits) >= float(own.state.wire.bits)
         assert gap(own.x) < 0.5 * gap(run.x)
 
@@ -113,7 +117,9 @@ def test_flat_costs_and_single_precision_are_no_trap():
     assert np.isfinite(float(method.step_size)) and 0 <= float(method.momentum) < 1
     single = quadratic(dtype=np.float32)
     network, method = cojax.default_allocator(single, FIXED, single.start())
-    run = cojax.solve(single, network, cojax.CoOpt(allocate=method), single.start(), num_steps=400, every=400)
+    run = cojax.solve(
+        single, network, cojax.CoOpt(allocate=method), single.start(), num_steps=400, every=400, record=laws.nothing
+    )
     np.testing.assert_allclose(run.x.cpu, SHARES, atol=1e-4)  # grid steps of float32 are 2e-6 of a share
     assert float(run.state.imbalance) == 0.0
 

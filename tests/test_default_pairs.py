@@ -19,6 +19,11 @@ NETWORKS = {
 }
 
 
+def cost(x, data):
+    features, targets, demand, capacity = data
+    return jnp.mean((features @ x.params - targets) ** 2) / 2 + (x.cpu - demand) ** 2 / (2 * capacity)
+
+
 def problem_of(spread):
     """Least squares, and shares whose costs curve up to `spread` times as much at one node as at another."""
     random = np.random.default_rng(5)
@@ -28,11 +33,6 @@ def problem_of(spread):
         jnp.asarray(random.uniform(1.0, 4.0, NODES)),
         jnp.asarray(spread ** random.uniform(0.0, 1.0, NODES)),
     )
-
-    def cost(x, data):
-        features, targets, demand, capacity = data
-        return jnp.mean((features @ x.params - targets) ** 2) / 2 + (x.cpu - demand) ** 2 / (2 * capacity)
-
     return cojax.Problem(cost, (features, targets, demand, capacity), budget=30.0)
 
 

@@ -36,7 +36,9 @@ def test_every_kind_is_run_below():
 @pytest.mark.parametrize(("learn", "allocate"), PAIRS, ids=lambda kind: kind.__name__)
 def test_a_tuned_method_reaches_the_optimum_or_its_cycle(learn, allocate, name):
     network = NETWORKS[name]
-    run = cojax.solve(PROBLEM, network, pair(learn, allocate, network=network), START, num_steps=6000, every=6000)
+    run = cojax.solve(
+        PROBLEM, network, pair(learn, allocate, network=network), START, num_steps=6000, every=6000, record=laws.nothing
+    )
     # DIGing, which mixes half as fast, has 1e-11 left after 4000 steps over lossy graphs; the others rounding.
     np.testing.assert_allclose(run.x.params, np.broadcast_to(PARAMS, (8, 3)), atol=1e-10)
     if allocate in CHATTERING:
@@ -50,7 +52,13 @@ def test_a_tuned_pair_converges_over_coarse_lossy_links_with_memory():
     link = cojax.Innovation(cojax.LogQuantizer(1.0), "edge")
     network = cojax.Lossy(cojax.network(laws.switching_graphs(), link=link), 0.3)
     run = cojax.solve(
-        PROBLEM, network, pair(cojax.LEAD, cojax.Laplacian, network=network), START, num_steps=4000, every=4000
+        PROBLEM,
+        network,
+        pair(cojax.LEAD, cojax.Laplacian, network=network),
+        START,
+        num_steps=4000,
+        every=4000,
+        record=laws.nothing,
     )
     np.testing.assert_allclose(run.x.params, np.broadcast_to(PARAMS, (8, 3)), atol=1e-10)
     np.testing.assert_allclose(run.x.cpu, SHARES, atol=1e-11)
@@ -66,7 +74,9 @@ def test_tuned_dgd_and_choco_stop_at_the_fixed_points_of_linear_algebra():
     mix = np.kron(np.eye(8) - np.diag(weights.sum(1)) + weights, np.eye(3))
     for kind, pulled in ((cojax.DGD, np.eye(24)), (cojax.Choco, mix)):
         method = cojax.tuned(kind, PROBLEM, FIXED, START)
-        run = cojax.solve(PROBLEM, FIXED, cojax.CoOpt(learn=method), START, num_steps=2000, every=2000)
+        run = cojax.solve(
+            PROBLEM, FIXED, cojax.CoOpt(learn=method), START, num_steps=2000, every=2000, record=laws.nothing
+        )
         step = method.step_size
         expected = np.linalg.solve(np.eye(24) - mix + step * pulled @ hessians, step * pulled @ pulls)
         np.testing.assert_allclose(run.x.params.ravel(), expected, atol=1e-11)
@@ -100,7 +110,13 @@ def test_accelerated_allocators_are_cautious_where_a_cost_does_not_curve():
     method = cojax.tuned(cojax.HeavyBall, problem, cojax.network(nx.path_graph(3)), start)
     assert method.momentum == defaults.CAUTIOUS_MOMENTUM
     run = cojax.solve(
-        problem, cojax.network(nx.path_graph(3)), cojax.CoOpt(allocate=method), start, num_steps=500, every=500
+        problem,
+        cojax.network(nx.path_graph(3)),
+        cojax.CoOpt(allocate=method),
+        start,
+        num_steps=500,
+        every=500,
+        record=laws.nothing,
     )
     np.testing.assert_allclose(run.state.grad.cpu, 1.0, atol=1e-12)  # the price of the node that is linear
 

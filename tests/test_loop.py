@@ -22,7 +22,7 @@ def test_steps_by_hand_are_the_solve():
     by_hand = jax.jit(cojax.step)
     for _ in range(6):
         state = by_hand(problem, NETWORK, METHOD, state)
-    run = cojax.solve(problem, NETWORK, METHOD, start, num_steps=6, every=3)
+    run = cojax.solve(problem, NETWORK, METHOD, start, num_steps=6, every=3, record=laws.nothing)
     # Other programs, other rounding; the shares are on a grid and must not differ by a bit.
     np.testing.assert_array_equal(state.method.allocate.cpu, run.x.cpu)
     np.testing.assert_allclose(state.method.learn.params, run.x.params, rtol=1e-13)
@@ -50,7 +50,9 @@ def test_any_function_can_be_a_record():
 
 def test_trackers_that_lost_the_mean_gradient_are_found():
     problem = laws.quadratic()
-    state = cojax.solve(problem, NETWORK, METHOD, laws.start_of(problem), num_steps=6, every=3).state
+    state = cojax.solve(
+        problem, NETWORK, METHOD, laws.start_of(problem), num_steps=6, every=3, record=laws.nothing
+    ).state
     assert cojax.records.tracking(state) < 1e-15  # rounding of gradients near 1
     spoiled = state.method.learn._replace(slack=state.method.learn.slack.at[2, 1].add(0.5))
     wrong = state._replace(method=state.method._replace(learn=spoiled))
@@ -145,7 +147,9 @@ def test_one_node_whose_gradient_vanishes_at_the_optimum_converges(unit):
     problem = cojax.Problem(off_target, np.full((1, 2), unit))
     method = cojax.CoOpt(learn=cojax.DIGing(0.1))
     start = problem.start(jnp.zeros((1, 2)))
-    run = cojax.solve(problem, cojax.network(nx.empty_graph(1)), method, start, num_steps=600, every=10)
+    run = cojax.solve(
+        problem, cojax.network(nx.empty_graph(1)), method, start, num_steps=600, every=10, record=laws.nothing
+    )
     assert cojax.Status(int(run.status)) is cojax.Status.CONVERGED
 
 

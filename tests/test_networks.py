@@ -66,7 +66,9 @@ def test_shares_over_a_split_table_are_bitwise_those_over_edges_where_links_fail
     for layout in ("split", "edges"):
         network = cojax.Lossy(cojax.network(graph, nodelist=range(32), link=link, layout=layout), 0.3, key=1)
         assert type(network.network) is LAYOUTS[layout]
-        runs.append(cojax.solve(problem, network, method, laws.start_of(problem), num_steps=20, every=20))
+        runs.append(
+            cojax.solve(problem, network, method, laws.start_of(problem), num_steps=20, every=20, record=laws.nothing)
+        )
     assert runs[0].state.imbalance == 0.0
     np.testing.assert_array_equal(runs[0].x.cpu, runs[1].x.cpu)
     # Flows of params are summed in another order: a few roundings of numbers of size 1 in each of 20 steps.
@@ -182,7 +184,7 @@ def test_a_random_graph_is_drawn_anew_at_every_step_and_still_solves():
     first, second = (np.asarray(network.at(k).weights) for k in (0, 1))
     assert (first != second).any() and (first == first.T).all()
     method = cojax.CoOpt(learn=cojax.DIGing(0.03, mixing=0.5), allocate=cojax.Laplacian(0.2))
-    run = cojax.solve(problem, network, method, laws.start_of(problem), num_steps=6000, every=6000)
+    run = cojax.solve(problem, network, method, laws.start_of(problem), num_steps=6000, every=6000, record=laws.nothing)
     params, cpu, _ = laws.optimum(problem)
     np.testing.assert_allclose(run.x.cpu, cpu, atol=1e-10)
     np.testing.assert_allclose(run.x.params, np.broadcast_to(params, (8, 3)), atol=1e-10)
@@ -306,7 +308,7 @@ def test_one_node_alone_is_legal_and_optimal_where_it_starts():
     problem = cojax.Problem(lambda x, a: a * x.cpu**2, np.ones(1), 3.0)
     method = cojax.CoOpt(allocate=cojax.Laplacian(0.1))
     network = cojax.network(nx.empty_graph(1))
-    run = cojax.solve(problem, network, method, problem.start(), num_steps=10, every=10)
+    run = cojax.solve(problem, network, method, problem.start(), num_steps=10, every=10, record=laws.nothing)
     assert run.x.cpu.tolist() == [3.0] and cojax.Status(int(run.status)) is cojax.Status.CONVERGED
 
 

@@ -127,11 +127,13 @@ def test_a_barrier_is_infinite_at_its_bound_and_outside():
     assert not np.isfinite(slopes).any()
 
 
+def off_demand(x, demand):
+    return (x.cpu - demand) ** 2 / 2
+
+
 def allocated(penalty, step_size, upper=1.5):
     demand = jnp.array([3.0, 1.0, 0.5, 0.2])
-    problem = cojax.Problem(
-        lambda x, demand: (x.cpu - demand) ** 2 / 2, demand, 4.0, lower=0.0, upper=upper, penalty=penalty
-    )
+    problem = cojax.Problem(off_demand, demand, 4.0, lower=0.0, upper=upper, penalty=penalty)
     network = cojax.network(nx.cycle_graph(4))
     method = cojax.CoOpt(allocate=cojax.Laplacian(step_size))
     return cojax.solve(problem, network, method, problem.start(), num_steps=4000, every=4000)

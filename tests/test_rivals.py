@@ -223,7 +223,7 @@ def test_tracking_with_momentum_moves_the_mean_as_heavy_ball_where_all_hessians_
     data = (np.broadcast_to(hessian_root, (8, 3, 3)), TARGETS[:, :3], CURVATURE, DEMAND)
     problem = cojax.Problem(laws.cost, data, budget=16.0)
     method = cojax.CoOpt(learn=cojax.TrackingMomentum(STEP, 0.6))
-    run = cojax.solve(problem, NETWORK, method, START, num_steps=50, every=50)
+    run = cojax.solve(problem, NETWORK, method, START, num_steps=50, every=50, record=laws.nothing)
     before = y = np.asarray(START.params).mean(0)
     for _ in range(50):
         gradient = hessian_root @ (hessian_root @ y - TARGETS[:, :3].mean(0))
@@ -307,7 +307,9 @@ def test_methods_for_unbalanced_digraphs_are_the_published_ones_and_exact(method
 
 def test_the_weight_of_push_sum_ends_at_the_perron_vector():
     method = cojax.CoOpt(learn=cojax.PushDIGing(STEP))
-    run = cojax.solve(PROBLEM, cojax.Directed(weights=jnp.asarray(ARCS)), method, START, num_steps=400, every=400)
+    run = cojax.solve(
+        PROBLEM, cojax.Directed(weights=jnp.asarray(ARCS)), method, START, num_steps=400, every=400, record=laws.nothing
+    )
     values, vectors = np.linalg.eig(COLUMN)
     perron = np.real(vectors[:, np.argmax(np.real(values))])
     np.testing.assert_allclose(run.state.method.learn.weight, 8 * perron / perron.sum(), atol=1e-12)
@@ -331,11 +333,9 @@ def test_an_unbalanced_network_refuses_what_needs_balance():
 # Allocators
 
 
-def allocated(method, num_steps, network=NETWORK, every=None, record=None):
-    every = num_steps if every is None else every
-    record = cojax.records.standard if record is None else record
-    method = cojax.CoOpt(allocate=method)
-    return cojax.solve(PROBLEM, network, method, START, num_steps=num_steps, every=every, record=record)
+def allocated(method, num_steps, network=NETWORK):
+    length = dict(num_steps=num_steps, every=num_steps, record=laws.nothing)
+    return cojax.solve(PROBLEM, network, cojax.CoOpt(allocate=method), START, **length)
 
 
 def price(x):
@@ -536,7 +536,7 @@ def test_events_are_exact_where_the_threshold_decays_and_send_less():
     _, cpu, _ = laws.optimum(PROBLEM)
     np.testing.assert_allclose(run.x.cpu, cpu, atol=1e-11)
     assert run.state.imbalance == 0.0
-    assert float(run.trace.bits[-1]) < 0.5 * 64 * 1001
+    assert float(run.state.wire.bits) < 0.5 * 64 * 1001
 
 
 def test_events_with_a_constant_threshold_stop_within_it():
@@ -544,7 +544,7 @@ def test_events_with_a_constant_threshold_stop_within_it():
     run = allocated(cojax.Laplacian(0.3), 2000, network)
     # What is heard is within 0.01 of what is, and at rest what is heard is equal everywhere, up to one more event.
     assert 1e-6 < np.ptp(np.asarray(run.state.grad.cpu)) <= 2 * 0.01
-    silent = allocated(cojax.Laplacian(0.3), 2001, network).trace.bits[-1] - run.trace.bits[-1]
+    silent = allocated(cojax.Laplacian(0.3), 2001, network).state.wire.bits - run.state.wire.bits
     assert float(silent) <= 64
 
 

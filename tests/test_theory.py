@@ -453,7 +453,7 @@ def test_a_plain_link_stops_within_the_floor_of_its_cell(quantizer):
     np.testing.assert_allclose(floor, (half**2 / (2 * curvature)).sum(), rtol=1e-3)  # the grid is that fine
     network = cojax.network(RING, link=cojax.Quantized(quantizer))
     method = cojax.CoOpt(allocate=cojax.Laplacian(0.2))
-    run = cojax.solve(problem, network, method, laws.start_of(problem), num_steps=3000, every=3000)
+    run = cojax.solve(problem, network, method, laws.start_of(problem), num_steps=3000, every=3000, record=laws.nothing)
     assert (np.asarray(quantizer(run.state.grad.cpu)) == told).all(), "the run did not settle in the price's cell"
     assert 0 < 0.5 * (curvature * (np.asarray(run.x.cpu) - best) ** 2).sum() <= floor
 

@@ -59,9 +59,8 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpo
     priced = worth.found(shares)
     allocation = priced.allocation
     exact = Decision(x.params, allocation.cpu)
-    judge = jax.jit(certificate)
-    judged, judged_exact = judge(_as_asked(case), x), judge(_as_asked(case), exact)
-    judged_run = judge(as_run(case), x)
+    judged, judged_exact = certificate(_as_asked(case), x), certificate(_as_asked(case), exact)
+    judged_run = certificate(as_run(case), x)
     tolerance = case.plan.tolerance
     certified = status != Status.NOT_FINITE and bool(
         is_certified(judged_run, tolerance) & is_certified(judged_exact, tolerance)

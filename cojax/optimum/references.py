@@ -87,14 +87,14 @@ def reference(problem: Problem, start_params: Tree = None, *, tolerance: float |
     check_cost(problem, start_params)
     params = _minimised(problem, start_params, tolerance) if jax.tree.leaves(start_params) else start_params
     copies = stacked(problem, params)
-    allocation = None if problem.budget is None else _allocate(problem, copies)
+    allocation = None if problem.budget is None else allocate(problem, copies)
     x = Decision(copies, None if allocation is None else allocation.cpu)
     costs = problem.costs(x)
     check_finite(np.asarray(costs), "at the optimum")
     if allocation is not None:
         _check_bounded(problem, np.asarray(allocation.cpu))
     price = None if allocation is None else allocation.price
-    return Reference(x, params, costs.sum(), price, allocation, _certificate(problem, x))
+    return Reference(x, params, costs.sum(), price, allocation, certificate(problem, x))
 
 
 def _check_bounded(problem: Problem, cpu: np.ndarray) -> None:
@@ -107,10 +107,6 @@ def _check_bounded(problem: Problem, cpu: np.ndarray) -> None:
             f"reference needs a cost with a minimum, got shares of {np.abs(cpu).max():.3g} at node {node}: the cost "
             "falls for ever without bounds; give Problem lower and upper bounds, or the cost a curvature."
         )
-
-
-# Compiled once each: they take longer to compile than all the rest, and than most problems to solve.
-_allocate, _certificate = jax.jit(allocate), jax.jit(certificate)
 
 
 def _minimised(problem: Problem, start: Tree, tolerance: float | None) -> Tree:
@@ -159,7 +155,7 @@ def _searched(problem: Problem, start: Tree, here: Point, direction: Array) -> t
 
 def _look(problem: Problem, start: Tree, flat: Array) -> Point:
     copies = stacked(problem, ravel_pytree(start)[1](flat))
-    cpu = None if problem.budget is None else _allocate(problem, copies).cpu
+    cpu = None if problem.budget is None else allocate(problem, copies).cpu
     return Point(flat, cpu, *total_and_slope(problem, start, flat, cpu))
 
 
