@@ -2,13 +2,15 @@
 
     python benchmarks/sweeps.py
 
-Microseconds of processor time a step of one run, float32, one core; candidates take turns in one process. Ratios are
-medians over turns; the microseconds are of the fastest turn.
+Microseconds a step of one run, float32: first processor time, of one program at once; then wall time, with the runs cut
+into pieces for all cores, beside runs in turn, which use one. Candidates take turns in one process. Ratios of processor
+time are medians over turns; the microseconds, and the ratio of wall times, which others on the machine lengthen, are of
+the fastest turn.
 """
 
 from typing import Any
 
-from timing import median_ratio, save, show, take_turns, use_cores
+from timing import median_ratio, save, show, take_turns
 
 NODES, RUNS, STEPS, TURNS = 50, 64, 300, 7
 
@@ -39,12 +41,13 @@ def jobs() -> dict[str, Any]:
 
 
 def compare(name: str, job: tuple, network: Any, link: str) -> dict[str, Any]:
-    """One row: in turn, by vmap over whole runs, and by sweep."""
+    """One row: in turn, by vmap over whole runs, by sweep on one core, and by sweep on all."""
     import jax
     import jax.numpy as jnp
     import numpy as np
 
     import cojax
+    from cojax.cores import on_all_cores
     from cojax.records import standard
     from cojax.sweeps import _solve_side_by_side, _solve_stacked, _stack
 
@@ -62,20 +65,21 @@ def compare(name: str, job: tuple, network: Any, link: str) -> dict[str, Any]:
         "turn": in_turn,
         "vmap": lambda: jax.block_until_ready(_solve_stacked(*given)),
         "sweep": lambda: jax.block_until_ready(_solve_side_by_side(*given)),
+        "all": lambda: jax.block_until_ready(on_all_cores(_solve_side_by_side, *given)),
     }
     for run in runs.values():
         run()
-    times = {way: one.processor for way, one in take_turns(runs, TURNS).items()}
-    micro = {f"{way} us": min(turns) / STEPS / RUNS * 1e6 for way, turns in times.items()}
-    ratios = {way: median_ratio(times["turn"], times[way]) for way in ("vmap", "sweep")}
-    layout = type(network).__name__
-    return {"job": name, "layout": layout, "link": link, **micro, "turn / vmap": ratios["vmap"]} | {
-        "turn / sweep": ratios["sweep"]
-    }
+    times = take_turns(runs, TURNS)
+    processor = {way: one.processor for way, one in times.items()}
+    row = {"job": name, "layout": type(network).__name__, "link": link}
+    row |= {f"{way} us": min(processor[way]) / STEPS / RUNS * 1e6 for way in ("turn", "vmap", "sweep")}
+    row |= {f"turn / {way}": median_ratio(processor["turn"], processor[way]) for way in ("vmap", "sweep")}
+    turn, every_core = (min(times[way].wall) for way in ("turn", "all"))
+    row |= {"turn wall us": turn / STEPS / RUNS * 1e6, "all cores wall us": every_core / STEPS / RUNS * 1e6}
+    return row | {"wall: turn / all cores": turn / every_core}
 
 
 def main() -> None:
-    use_cores(1)
     import networkx as nx
 
     import cojax

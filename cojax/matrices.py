@@ -160,8 +160,11 @@ def _law_flow(law: Along, weights: Array, heard: Array) -> Array:
     num_groups, first = divmod(len(heard), SLOTS_AT_ONCE)
     columns = weights.T
     total, _ = add_nodes(jnp.zeros_like(heard), (columns[:first], heard[:first]))
-    groups = [nodes[first:].reshape(num_groups, SLOTS_AT_ONCE, *nodes.shape[1:]) for nodes in (columns, heard)]
-    return lax.scan(add_nodes, total, tuple(groups))[0]
+
+    def grouped(nodes: Array) -> Array:
+        return nodes[first:].reshape(num_groups, SLOTS_AT_ONCE, *nodes.shape[1:])
+
+    return lax.scan(add_nodes, total, (grouped(columns), grouped(heard)))[0]
 
 
 def _matrix_flow(weights: Array, given: Array, heard: Array) -> Array:
