@@ -1,5 +1,6 @@
 """A batch of runs is cut into pieces of one size, which all cores of the processor compute at the same time."""
 
+import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -34,6 +35,12 @@ def on_all_cores(program: Any, many: Tree, same: Tree, num_runs: int, *static: A
     with ThreadPoolExecutor(num_pieces) as pool:
         # JAX computes one after the other what one thread asks for, and at the same time what several do.
         parts = list(pool.map(lambda piece: compute(piece, same), pieces))
+    return _joined(parts, num_runs)
+
+
+# Compiled as one: array by array, forty small programs would be.
+@functools.partial(jax.jit, static_argnums=1)
+def _joined(parts: list[Tree], num_runs: int) -> Tree:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:num_runs], *parts)
 
 
