@@ -16,6 +16,9 @@ from .layouts import Layout
 from .links import Ideal, Link
 from .slots import SLOTS_AT_ONCE
 
+# Fewer numbers are heard faster as one block: 50 in 0.7 of the time; 100 in three times as much.
+LEAST_HEARD = 64
+
 
 class Dense(Layout):
     """A symmetric weight matrix: for small or really dense graphs.
@@ -151,6 +154,8 @@ class Directed(_Arcs):
 
 def _law_flow(law: Along, weights: Array, heard: Array) -> Array:
     """sum_j law(w_ij, heard_j - heard_i), some j at a time: XLA on CPU sums a block (n, n, ...) number by number."""
+    if heard.size < LEAST_HEARD:
+        return law(weights, heard[None] - heard[:, None]).sum(1)
 
     def add_nodes(total: Array, nodes: tuple[Array, Array]) -> tuple[Array, None]:
         for column, other in zip(*nodes, strict=True):

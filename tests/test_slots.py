@@ -101,9 +101,9 @@ def test_shares_move_on_the_grid_and_differentiate_off_it():
 
 
 def test_shares_over_a_matrix_move_as_over_a_table_and_differentiate_off_the_grid():
-    graph = nx.gnp_random_graph(20, 0.4, seed=0)
-    table, matrix = (cojax.network(graph, nodelist=range(20), layout=layout) for layout in ("neighbors", "dense"))
-    heard, grid = jnp.asarray(RANDOM.normal(size=20)), jnp.asarray(2.0**-4)
+    graph = nx.gnp_random_graph(130, 0.1, seed=0)
+    table, matrix = (cojax.network(graph, nodelist=range(130), layout=layout) for layout in ("neighbors", "dense"))
+    heard, grid = jnp.asarray(RANDOM.normal(size=130)), jnp.asarray(2.0**-4)
 
     def moved(step_size, weights, heard):
         return matrix.reweighted(weights).hear(Transfer(step_size, grid), heard)
@@ -113,7 +113,7 @@ def test_shares_over_a_matrix_move_as_over_a_table_and_differentiate_off_the_gri
     tangents = 0.7, 2 * matrix.weights, heard**2
     _, mine = jax.jvp(moved, given, tangents)
     _, wanted = jax.jvp(lambda eta, weights, heard: eta * (weights @ heard - weights.sum(1) * heard), given, tangents)
-    np.testing.assert_allclose(mine, wanted, rtol=1e-12, atol=1e-12)  # rounding of sums of 20
+    np.testing.assert_allclose(mine, wanted, rtol=1e-12, atol=1e-12)  # rounding of sums of 130
 
 
 def test_reverse_mode_through_a_run_holds_no_scatter():
