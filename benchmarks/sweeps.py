@@ -2,15 +2,17 @@
 
     python benchmarks/sweeps.py
 
-Microseconds of processor time a step of one run, float32, one core; candidates take turns in one process. Ratios are
-medians over turns; the microseconds are of the fastest turn.
+Microseconds a step of one run, float32: first processor time on one core; then, in a second process, wall time with the
+runs dealt out to all cores, beside runs in turn, which use one. Candidates take turns. Ratios of processor time are
+medians over turns; microseconds, and the ratio of wall times, which others on the machine lengthen, are of the fastest.
 """
 
+import multiprocessing
 from typing import Any
 
 from timing import median_ratio, save, show, take_turns, use_cores
 
-NODES, RUNS, STEPS, TURNS = 50, 64, 300, 7
+NODES, RUNS, STEPS, TURNS = 50, 64, 300, 3
 
 
 def jobs() -> dict[str, Any]:
@@ -38,13 +40,14 @@ def jobs() -> dict[str, Any]:
     }
 
 
-def compare(name: str, job: tuple, network: Any, link: str) -> dict[str, Any]:
-    """One row: in turn, by vmap over whole runs, and by sweep."""
+def compare(name: str, job: tuple, network: Any, link: str, all_cores: bool) -> dict[str, Any]:
+    """One row: in turn, by vmap over whole runs, by sweep on one core, and by sweep on all."""
     import jax
     import jax.numpy as jnp
     import numpy as np
 
     import cojax
+    from cojax.cores import on_all_cores
     from cojax.records import standard
     from cojax.sweeps import _solve_side_by_side, _solve_stacked, _stack
 
@@ -63,19 +66,26 @@ def compare(name: str, job: tuple, network: Any, link: str) -> dict[str, Any]:
         "vmap": lambda: jax.block_until_ready(_solve_stacked(*given)),
         "sweep": lambda: jax.block_until_ready(_solve_side_by_side(*given)),
     }
+    if all_cores:
+        runs = {"turn": in_turn, "all": lambda: jax.block_until_ready(on_all_cores(_solve_side_by_side, *given))}
     for run in runs.values():
         run()
-    times = {way: one.processor for way, one in take_turns(runs, TURNS).items()}
-    micro = {f"{way} us": min(turns) / STEPS / RUNS * 1e6 for way, turns in times.items()}
-    ratios = {way: median_ratio(times["turn"], times[way]) for way in ("vmap", "sweep")}
-    layout = type(network).__name__
-    return {"job": name, "layout": layout, "link": link, **micro, "turn / vmap": ratios["vmap"]} | {
-        "turn / sweep": ratios["sweep"]
-    }
+    times = take_turns(runs, TURNS)
+    if all_cores:
+        wall = {way: min(one.wall) / STEPS / RUNS * 1e6 for way, one in times.items()}
+        return {"turn wall us": wall["turn"], "all cores wall us": wall["all"]} | {
+            "wall: turn / all cores": wall["turn"] / wall["all"]
+        }
+    row = {"job": name, "layout": type(network).__name__, "link": link}
+    row |= {f"{way} us": min(one.processor) / STEPS / RUNS * 1e6 for way, one in times.items()}
+    turn = times["turn"].processor
+    return row | {f"turn / {way}": median_ratio(turn, times[way].processor) for way in ("vmap", "sweep")}
 
 
-def main() -> None:
-    use_cores(1)
+def measure(all_cores: bool) -> list[dict[str, Any]]:
+    """All rows, on one core or on all of them: in a process of its own, because JAX counts cores once."""
+    if not all_cores:
+        use_cores(1)
     import networkx as nx
 
     import cojax
@@ -95,7 +105,14 @@ def main() -> None:
         for layout, graph in graphs.items():
             for link, channel in links.items():
                 network = cojax.network(graph, nodelist=range(NODES), link=channel, layout=layout)
-                rows.append(compare(name, job, network, link))
+                rows.append(compare(name, job, network, link, all_cores))
+    return rows
+
+
+def main() -> None:
+    with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
+        one, every = pool.apply(measure, (False,)), pool.apply(measure, (True,))
+    rows = [first | second for first, second in zip(one, every, strict=True)]
     show(rows)
     save("sweeps", rows, nodes=NODES, runs=RUNS, steps=STEPS, turns=TURNS)
 

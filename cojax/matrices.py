@@ -17,6 +17,9 @@ from .layouts import Layout
 from .links import Ideal, Link
 from .slots import SLOTS_AT_ONCE
 
+# Up to so many nodes are heard without a loop over groups of them, which takes twice the time and compiles sooner.
+UNROLLED = 64
+
 
 class Dense(Layout):
     """A symmetric weight matrix: for small or really dense graphs.
@@ -166,7 +169,7 @@ def _by_columns(law: Along, columns: Array, heard: Array) -> Array:
             total = total + law(column, other[None] - heard)
         return total, None
 
-    num_groups, first = (0, len(heard)) if len(heard) <= 64 else divmod(len(heard), SLOTS_AT_ONCE)
+    num_groups, first = (0, len(heard)) if len(heard) <= UNROLLED else divmod(len(heard), SLOTS_AT_ONCE)
     total, _ = add_nodes(jnp.zeros_like(heard), (columns[:first], heard[:first]))
 
     def grouped(nodes: Array) -> Array:

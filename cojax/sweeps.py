@@ -13,6 +13,7 @@ from jaxtyping import Array, Int
 
 from ._checks import CojaxInputError, is_concrete
 from ._tree import Tree
+from .cores import on_all_cores
 from .edges import Along
 from .endings import tally
 from .loop import Solution, State, gradient, init, moved, scan, seen, solve, told
@@ -118,6 +119,8 @@ def sweep(
         num_steps, every, record: as in `solve`.
         axes: the values of every axis by name, in the order of the axes of the result; the grid is their product.
 
+    The runs are dealt out to all cores of a processor that this process may use, at least 32 to each; `taskset` makes
+    them fewer. Under `jax.jit` and its like, where values are not known, and on a GPU all runs are one program.
     Arrays equal in all runs are kept once. Fastest where the graph is one of them, whatever the link: then runs lie
     on the last axis (`benchmarks/sweeps.py`). To sweep graphs, give all networks one layout, say `layout="dense"`.
 
@@ -138,7 +141,7 @@ def sweep(
     # Books, and what arrives from outside, are kept run by run.
     one_graph = one_graph and not runs[0][1].keeps_books and runs[0][0].arrivals(0) is None
     program = _solve_side_by_side if one_graph else _solve_stacked
-    solution = program(many, same, len(runs), num_steps // every, every, record)
+    solution = on_all_cores(program, many, same, len(runs), num_steps // every, every, record)
     grid = tuple(len(axis) for axis in values.values())
     solution = jax.tree.map(lambda leaf: leaf.reshape(*grid, *leaf.shape[1:]), solution)
     last = solution.state.step.reshape(-1)[0]

@@ -176,6 +176,22 @@ def test_reverse_mode_scatters_no_more_than_the_flow(kind):
     assert by_jax > forward  # so that what is counted is what JAX makes of a gather
 
 
+def test_shares_over_a_matrix_move_as_over_a_table_and_differentiate_off_the_grid():
+    graph = nx.gnp_random_graph(130, 0.1, seed=0)
+    table, matrix = (cojax.network(graph, nodelist=range(130), layout=layout) for layout in ("neighbors", "dense"))
+    heard, grid = jnp.asarray(RANDOM.normal(size=130)), jnp.asarray(2.0**-4)
+
+    def moved(step_size, weights, heard):
+        return matrix.reweighted(weights).hear(Transfer(step_size, grid), heard)
+
+    given = 0.3, matrix.weights, heard
+    np.testing.assert_array_equal(moved(*given), table.hear(Transfer(0.3, grid), heard))
+    tangents = 0.7, 2 * matrix.weights, heard**2
+    _, mine = jax.jvp(moved, given, tangents)
+    _, wanted = jax.jvp(lambda eta, weights, heard: eta * (weights @ heard - weights.sum(1) * heard), given, tangents)
+    np.testing.assert_allclose(mine, wanted, rtol=1e-12, atol=1e-12)  # rounding of sums of 130
+
+
 def test_reverse_mode_through_a_run_holds_no_scatter():
     graph, data = nx.random_regular_graph(4, 12, seed=0), RANDOM.normal(size=(12, 3))
     problem = cojax.Problem(lambda x, row: ((x.params - row) ** 2).sum() + x.cpu**2, data, budget=12.0)

@@ -29,7 +29,7 @@ LAYERS = [
     {"methods"},
     {"records", "progress", "status", "endings", "run_checks", "theory", "transfers"},
     {"loop", "optimum", "defaults", "default_learners", "rivals"},
-    {"pieces", "tolerances", "rejoining"},
+    {"pieces", "tolerances", "rejoining", "cores"},
     {"graphs", "tables", "datasets", "plots", "comparisons", "sweeps", "default_allocators", "default_pairs", "tuning"},
     {"app"},
 ]

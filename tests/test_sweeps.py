@@ -1,6 +1,8 @@
 """A sweep is its runs one by one, labelled; equal arrays are kept once, and what differs in kind is refused."""
 
+import os
 import sys
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 import cojax
+from cojax import cores
 from cojax.costs import LeastSquares, Samples
 
 PROBLEM = laws.quadratic()
@@ -111,6 +114,50 @@ def test_the_derivative_of_a_sweep_is_that_of_its_runs():
     # Central differences err by h**2 and by rounding over h: 1e-10 both; flux on the grid jumps by 1e-14.
     wanted = (final(1.0 + h) - final(1.0 - h)) / (2 * h)
     np.testing.assert_allclose(slope, wanted, rtol=1e-6)
+
+
+def on_cores(monkeypatch, num_cores):
+    monkeypatch.setattr(cores, "LEAST_RUNS", 2)
+    monkeypatch.setattr(cores, "_num_cores", lambda: num_cores)
+
+
+def test_runs_cut_into_pieces_for_all_cores_are_the_same_runs(monkeypatch):
+    on_cores(monkeypatch, 3)  # seven runs: three pieces of three, of which the last two places are filled
+    axes = {"step_size": [0.01 * k for k in range(1, 8)]}
+    build = by_layout("dense", cojax.Ideal())
+    swept = cojax.sweep(build, **STEPS, **axes)
+    check(swept, build, axes)
+    assert float(swept.solution.state.imbalance.max()) == 0.0
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core computes one piece after the other")
+def test_pieces_are_computed_at_the_same_time(monkeypatch):
+    on_cores(monkeypatch, 2)
+    meeting = threading.Barrier(2, timeout=60)
+
+    def wait_for_the_other(cost):
+        meeting.wait()
+        return cost
+
+    def record(problem, x, state):
+        cost = x.cpu.sum()
+        return jax.pure_callback(wait_for_the_other, cost, cost, vmap_method="broadcast_all")
+
+    build = by_layout("dense", cojax.Ideal())
+    swept = cojax.sweep(build, step_size=[0.01, 0.02, 0.03, 0.04], record=record, **STEPS)
+    assert swept.solution.trace.shape == (4, 2) and not meeting.broken
+
+
+def test_settings_of_the_calling_thread_hold_in_all_pieces(monkeypatch):
+    on_cores(monkeypatch, 2)
+
+    def build(step_size):
+        problem = laws.quadratic()
+        return problem, cojax.network(GRAPH), cojax.CoOpt(learn=cojax.DIGing(step_size)), laws.start_of(problem)
+
+    with jax.enable_x64(False):
+        swept = cojax.sweep(build, step_size=[0.01, 0.02, 0.03, 0.04], **STEPS)
+    assert swept.solution.x.params.dtype == np.float32
 
 
 def test_equal_data_of_all_runs_are_kept_once():
