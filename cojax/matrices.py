@@ -171,6 +171,8 @@ def _by_columns(law: Along, columns: Array, heard: Array) -> Array:
 
     num_groups, first = (0, len(heard)) if len(heard) <= UNROLLED else divmod(len(heard), SLOTS_AT_ONCE)
     total, _ = add_nodes(jnp.zeros_like(heard), (columns[:first], heard[:first]))
+    if num_groups == 0:  # `jax.disable_jit` has no scan of length 0
+        return total
 
     def grouped(nodes: Array) -> Array:
         return nodes[first:].reshape(num_groups, SLOTS_AT_ONCE, *nodes.shape[1:])

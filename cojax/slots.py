@@ -20,6 +20,8 @@ def sum_slots(law: Along, weights: Array, index: Array, rows: Array, heard: Arra
 
     num_groups, first = divmod(index.shape[0], SLOTS_AT_ONCE)
     total, _ = add_slots(jnp.zeros_like(heard), (weights[:first], index[:first]))
+    if num_groups == 0:  # `jax.disable_jit` has no scan of length 0
+        return total
     grouped = (num_groups, SLOTS_AT_ONCE, index.shape[1])
     groups = (weights[first:].reshape(grouped), index[first:].reshape(grouped))
     return lax.scan(add_slots, total, groups)[0]

@@ -42,6 +42,16 @@ def test_the_flow_is_minus_the_laplacian_times_the_message(layout):
     np.testing.assert_allclose(flow(network, message), -nx.laplacian_matrix(graph) @ message, atol=1e-13)
 
 
+@pytest.mark.parametrize("layout", laws.LAYOUTS)
+def test_a_flow_is_computed_operation_by_operation_where_jit_is_off(layout):
+    network = cojax.network(laws.ring_with_chords(), layout=layout)
+    kinds, message = (Weigh(), Transfer(0.1, jnp.asarray(2.0**-20))), message_of(8)
+    with jax.disable_jit():
+        by_hand = [flow(network, message, law) for law in kinds]
+    for mine, law in zip(by_hand, kinds, strict=True):
+        np.testing.assert_allclose(mine, flow(network, message, law), rtol=1e-13, atol=1e-14)  # sums of 4
+
+
 def test_a_star_of_40_leaves_scans_its_slots_and_agrees():
     graph = nx.star_graph(40)
     message = message_of(41)
