@@ -76,6 +76,17 @@ def settle(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Array
 
 def imbalance(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Array, ""]:
     """|sum of cpu - budget|, the largest over resources, without rounding in the sum: 0.0 means equal."""
+    cpu, budget = lax.stop_gradient((cpu, budget))
+    largest = jnp.max(jnp.abs(cpu))
+    off, rough = jnp.abs(shortfall(cpu, budget)), jnp.abs(budget - cpu.sum(0))
+    # Beyond half of what integers count, a shortfall wraps: shares that are all 0 would have any large power of two.
+    counted = _quantum(largest) * 2.0 ** (jnp.iinfo(_count_dtype(cpu)).bits - 1)
+    rounding = jnp.finfo(cpu.dtype).eps * (float(cpu.shape[0]) ** 2 * largest + jnp.abs(budget))
+    return jnp.max(jnp.where(rough > counted + rounding, rough, off))
+
+
+def drift(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Array, ""]:
+    """`imbalance` of shares that were near the budget before a step: where it is below twice the largest share."""
     return jnp.max(jnp.abs(shortfall(cpu, budget)))
 
 
@@ -83,17 +94,21 @@ def shortfall(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Ar
     """budget - sum of cpu, without rounding in the sum; not differentiable.
 
     Shares are counted in integers of their finest bit. Integers wrap, and so does the counted budget, so the
-    difference is right although neither sum may fit.
+    difference is right although neither sum may fit, as long as it is below twice the largest share itself.
     """
     cpu, budget = lax.stop_gradient((cpu, budget))
-    bits = jnp.iinfo(_count_dtype(cpu)).bits
     largest = jnp.max(jnp.abs(cpu))  # NaN where any is
-    _, exponent = jnp.frexp(largest)
-    quantum = power_of_two(exponent + 2 - bits, cpu.dtype)
+    quantum = _quantum(largest)
     counts = _counted(cpu, quantum).astype(_count_dtype(cpu))
     difference = _wrapped(_counted(budget, quantum)) - counts.sum(0, dtype=counts.dtype)
     missing = difference.astype(cpu.dtype) * quantum
     return jnp.where(jnp.isfinite(largest), missing, jnp.nan)
+
+
+def _quantum(largest: Float[Array, ""]) -> Float[Array, ""]:
+    """What a share is counted in, of which the largest has a quarter as many as integers can tell apart."""
+    _, exponent = jnp.frexp(largest)
+    return power_of_two(exponent + 2 - jnp.iinfo(_count_dtype(largest)).bits, largest.dtype)
 
 
 def power_of_two(exponent: Int[Array, ""], dtype: Any) -> Float[Array, ""]:

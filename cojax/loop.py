@@ -93,6 +93,8 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
     along = method.along(inner)
     wire = _told(net.link.open(method.message(inner, grad), net), along)
     off = total_off(first, start, wire, along)
+    if start.cpu is not None and first.budget is not None:  # far off, a step would see it modulo what integers count
+        off = jnp.maximum(off, _grid.imbalance(start.cpu, first.budget))
     return State(jnp.zeros((), jnp.int32), off, inner, grad, wire, begun(first, start, grad))
 
 
@@ -256,7 +258,7 @@ def total_off(problem: Problem, x: Decision, wire: Wire, along: Tree) -> Float[A
     """|sum of cpu, with what is on its way over the wire, - budget|, exact."""
     if x.cpu is None or problem.budget is None:
         return jnp.zeros(())
-    return _grid.imbalance(jnp.concatenate([x.cpu, *on_the_way(wire.books, along)]), problem.budget)
+    return _grid.drift(jnp.concatenate([x.cpu, *on_the_way(wire.books, along)]), problem.budget)
 
 
 def _shown(value: Any) -> str:

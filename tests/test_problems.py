@@ -5,6 +5,7 @@ from fractions import Fraction
 import jax
 import jax.numpy as jnp
 import laws
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -43,6 +44,17 @@ def test_a_million_shares_in_float32_sum_exactly():
     problem = cojax.Problem(cost, np.ones(1_000_000, np.float32), np.float32(1_234_567.0))
     cpu = np.asarray(problem.start().cpu, np.float64)  # exact sums: every share has 24 bits, the total 45
     assert cpu.sum() == float(problem.budget) == 1_234_568.0  # 19 bits of the budget are kept in float32
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_shares_far_from_the_budget_are_as_far_from_it_as_they_are(dtype):
+    # By multiples of what the counted shares wrap at: 4 for shares of 0, 2 for quarters.
+    problem = cojax.Problem(lambda x, a: a * x.cpu, np.ones(4, dtype), budget=dtype(9))
+    network, method = cojax.network(nx.cycle_graph(4)), cojax.CoOpt(allocate=cojax.Laplacian(0.1))
+    for share, off in ((0.25, 8), (0, 9), (-0.25, 10), (2.25, 0)):
+        x = cojax.Decision(cpu=jnp.full(4, share, dtype))
+        assert float(cojax.certificate(problem, x).balance) == dtype(off) / dtype(9)
+        assert float(cojax.solve(problem, network, method, x, num_steps=2).state.imbalance) == off
 
 
 def test_the_imbalance_of_a_million_float32_shares_is_exact_though_their_float32_sum_is_not():
