@@ -220,7 +220,7 @@ def layouts(sizes: Sizes) -> Iterator[dict]:
             make = functools.partial(build, n, pairs, weights, link=Ideal())
             picked = type(make()).__name__.lower()
             kinds = ["neighbors", "split", "edges"] + ["dense"] * (n <= MOST_DENSE) + ["circulant"] * (name == "ring 4")
-            for d in (10, 100) if n * 100 <= MOST_DENSE * 100 else (10,):
+            for d in (10, 100) if n <= MOST_DENSE else (10,):
                 row: dict[str, Any] = {"n": n, "graph": name, "d": d}
                 row |= dict.fromkeys(("dense", "neighbors", "split", "edges", "circulant"))
                 row |= {kind: _flow_us(make(layout=kind), n, d, sizes) for kind in kinds}
@@ -278,9 +278,17 @@ def main() -> None:
     facts = {"device": device.device_kind, "platform": jax.default_backend(), "driver": device.client.platform_version}
     facts |= {"memory GB": (device.memory_stats() or {}).get("bytes_limit", 0) / 1e9, "left_out": []}
     print(facts)
+
+    def write() -> None:
+        if jax.default_backend() != "cpu" and not given.small:
+            save("accelerator", [], **facts, turns=TURNS, seconds=time.perf_counter() - begin, **found)
+
     for part in PARTS:
         rows = []
         if part.__name__ not in given.parts:
+            continue
+        if time.perf_counter() - begin > given.seconds:
+            facts["left_out"].append(part.__name__)
             continue
         for row in part(SMALL if given.small else Sizes()):
             rows.append(row)
@@ -290,8 +298,8 @@ def main() -> None:
         print(f"\n{part.__doc__}\n")
         show(rows)
         found[part.__name__] = rows
-        if jax.default_backend() != "cpu" and not given.small:
-            save("accelerator", [], **facts, turns=TURNS, seconds=time.perf_counter() - begin, **found)
+        write()
+    write()
     print(f"\n{time.perf_counter() - begin:.0f} s; left out: {', '.join(facts['left_out']) or 'nothing'}")
 
 

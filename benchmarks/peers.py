@@ -10,6 +10,7 @@ candidate has a process of its own, on one core; seconds are its processor time,
 disropt has a process a node, by mpirun (Debian: openmpi-bin, libopenmpi-dev): of them all, its steps alone count.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -110,13 +111,14 @@ def beside_cojax(rows: list[dict[str, Any]], key: str, what: str) -> None:
 
 def main() -> None:
     use_cores(1)
-    pythons = [sys.executable]
-    if "--python" in sys.argv:
-        pythons += sys.argv[sys.argv.index("--python") + 1 :]
-    if "--make" in sys.argv:
-        folder = Path(sys.argv[sys.argv.index("--make") + 1])
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        pythons.append(str(folder / "bin" / "python"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", nargs="+", default=[], metavar="PATH")
+    parser.add_argument("--make", type=Path, metavar="FOLDER")
+    given = parser.parse_args()
+    pythons = [sys.executable, *given.python]
+    if given.make:
+        subprocess.run([sys.executable, "-m", "venv", str(given.make)], check=True)
+        pythons.append(str(given.make / "bin" / "python"))
         for package in PACKAGES:  # one by one: what does not fit this Python is left out
             subprocess.run([pythons[-1], "-m", "pip", "install", "-q", package], check=False)
     learning, missing = table([*LEARNERS, "disropt"], {n: learning_job(n) for n in SIZES}, pythons)

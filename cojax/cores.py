@@ -27,6 +27,7 @@ def on_all_cores(program: Any, many: Tree, same: Tree, num_runs: int, *static: A
     if num_pieces < 2 or not _apart(many, same):
         return program(many, same, num_runs, *static)
     size = -(-num_runs // num_pieces)
+    num_pieces = -(-num_runs // size)  # of repeated runs alone there is none
     rows = np.minimum(np.arange(num_pieces * size), num_runs - 1).reshape(num_pieces, size)
     pieces = [jax.tree.map(lambda leaf, row=row: leaf[row], many) for row in rows]
     # All that follows JAX's settings is done in this thread: those of `with jax.enable_x64(True)` hold in no other.

@@ -120,7 +120,8 @@ def sweep(
         axes: the values of every axis by name, in the order of the axes of the result; the grid is their product.
 
     The runs are dealt out to all cores of a processor that this process may use, at least 32 to each; `taskset` makes
-    them fewer. Under `jax.jit` and its like, where values are not known, and on a GPU all runs are one program.
+    them fewer, and the last bits of params may depend on how many they are. Under `jax.jit` and its like, where values
+    are not known, and on a GPU all runs are one program.
     Arrays equal in all runs are kept once. Fastest where the graph is one of them, whatever the link: then runs lie
     on the last axis (`benchmarks/sweeps.py`). To sweep graphs, give all networks one layout, say `layout="dense"`.
 
