@@ -43,11 +43,11 @@ class Dense(Layout):
     def hear(self, law, heard):
         if isinstance(law, Weigh):
             return _matrix_flow(self.weights, self.weights.sum(1), heard)
+        # Rows stand for columns, in derivatives too: they are the same numbers, and need no turning in every step.
         if not (isinstance(law, Transfer) and isinstance(law.odd, Same)):
-            return _law_flow(law, self.weights.T, heard)
-        # Rows are columns here, and need no turning; derivatives go the other way.
+            return _law_flow(law, self.weights, heard)
         rounded = _law_flow(*lax.stop_gradient((law, self.weights, heard)))
-        exact = spread(law.step_size, heard) * _matrix_flow(self.weights, self.weights.sum(1), heard)
+        exact = spread(law.step_size, heard) * _matrix_flow(self.weights.T, self.weights.sum(0), heard)
         return straight_through(rounded, exact)
 
     def edge_weights(self):
