@@ -17,8 +17,8 @@ from .layouts import Layout
 from .links import Ideal, Link
 from .slots import SLOTS_AT_ONCE
 
-# Up to so many nodes are heard without a loop over groups of them, which takes twice the time and compiles sooner.
-UNROLLED = 64
+# Fewer numbers are heard faster as one block.
+LEAST_HEARD = 32
 
 
 class Dense(Layout):
@@ -155,8 +155,16 @@ class Directed(_Arcs):
 
 
 def _law_flow(law: Along, columns: Array, heard: Array) -> Array:
-    """sum_j law(w_ij, heard_j - heard_i); on CPUs some j at a time, as XLA sums a block (n, n, ...) there slowly."""
-    return lax.platform_dependent(law, columns, heard, cpu=_by_columns, default=_at_once)
+    """sum_j law(w_ij, heard_j - heard_i). XLA on CPU sums a block (n, n, ...) number by number, which small ones bear.
+
+    Single numbers are summed by a product with ones, in full precision: exact where any order of the sum is.
+    """
+    if heard.size < LEAST_HEARD:
+        return _at_once(law, columns, heard)
+    if heard.ndim > 1:
+        return lax.platform_dependent(law, columns, heard, cpu=_by_columns, default=_at_once)
+    block = law(columns, heard[:, None] - heard[None])
+    return jnp.tensordot(jnp.ones_like(heard), block, axes=1, precision=lax.Precision.HIGHEST)
 
 
 def _at_once(law: Along, columns: Array, heard: Array) -> Array:
@@ -169,9 +177,9 @@ def _by_columns(law: Along, columns: Array, heard: Array) -> Array:
             total = total + law(column, other[None] - heard)
         return total, None
 
-    num_groups, first = (0, len(heard)) if len(heard) <= UNROLLED else divmod(len(heard), SLOTS_AT_ONCE)
+    num_groups, first = divmod(len(heard), SLOTS_AT_ONCE)
     total, _ = add_nodes(jnp.zeros_like(heard), (columns[:first], heard[:first]))
-    if num_groups == 0:  # `jax.disable_jit` has no scan of length 0
+    if not num_groups:
         return total
 
     def grouped(nodes: Array) -> Array:
@@ -190,7 +198,9 @@ def _matrix_flow(weights: Array, given: Array, heard: Array) -> Array:
 def _product(weights: Array, rows: Array) -> Array:
     """weights @ rows; of few short rows column by column, because calling a product takes 0.3 us on a CPU."""
     num_nodes, width = weights.shape[0], rows.size // rows.shape[0]
-    if width > 1 and num_nodes <= 32 and num_nodes**3 * width <= 420_000:
-        parts = (spread(weights[:, node], rows) * rows[None, node] for node in range(num_nodes))
-        return functools.reduce(jnp.add, parts)
-    return jnp.tensordot(weights, rows, axes=1, precision=lax.Precision.HIGHEST)
+    whole = jnp.tensordot(weights, rows, axes=1, precision=lax.Precision.HIGHEST)
+    if width == 1 or num_nodes > 32 or num_nodes**3 * width > 420_000:
+        return whole
+    columns, heard = lax.stop_gradient((weights.T, rows))
+    parts = (spread(column, heard) * row[None] for column, row in zip(columns, heard, strict=True))
+    return straight_through(functools.reduce(jnp.add, parts), whole)
