@@ -2,6 +2,7 @@
 
 import gc
 import math
+import os
 import signal
 from pathlib import Path
 
@@ -14,6 +15,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 install_import_hook("cojax", "beartype.beartype")
+
+# The command sets it where it is not there, and a program that a later test starts would round otherwise than this one.
+os.environ.setdefault("XLA_FLAGS", "")
 
 # Tests that a shell starts in the background have SIGINT ignored, and the programs that they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
