@@ -18,7 +18,7 @@ from .links import Ideal, Link
 from .slots import SLOTS_AT_ONCE
 
 # Fewer numbers are heard faster as one block.
-LEAST_HEARD = 32
+LEAST_HEARD = 64
 
 
 class Dense(Layout):
@@ -155,16 +155,10 @@ class Directed(_Arcs):
 
 
 def _law_flow(law: Along, columns: Array, heard: Array) -> Array:
-    """sum_j law(w_ij, heard_j - heard_i). XLA on CPU sums a block (n, n, ...) number by number, which small ones bear.
-
-    Single numbers are summed by a product with ones, in full precision: exact where any order of the sum is.
-    """
+    """sum_j law(w_ij, heard_j - heard_i); on CPUs some j at a time, as XLA sums a block (n, n, ...) there slowly."""
     if heard.size < LEAST_HEARD:
         return _at_once(law, columns, heard)
-    if heard.ndim > 1:
-        return lax.platform_dependent(law, columns, heard, cpu=_by_columns, default=_at_once)
-    block = law(columns, heard[:, None] - heard[None])
-    return jnp.tensordot(jnp.ones_like(heard), block, axes=1, precision=lax.Precision.HIGHEST)
+    return lax.platform_dependent(law, columns, heard, cpu=_by_columns, default=_at_once)
 
 
 def _at_once(law: Along, columns: Array, heard: Array) -> Array:
