@@ -39,6 +39,11 @@ class Link(eqx.Module):
     def __repr__(self) -> str:
         return named(self)
 
+    @property
+    def by_edge(self) -> bool:
+        """Whether it remembers something of every edge, and not of every node alone."""
+        return False
+
     @abc.abstractmethod
     def open(self, message: Tree, net: "Layout") -> Wire:
         """The wire after the first `message`, told over the graph `net` of the first step."""
@@ -112,6 +117,10 @@ class Innovation(Link):
             raise CojaxInputError(f'Innovation needs memory "node" or "edge", got {self.memory!r}.')
         if isinstance(self.quantizer, LogQuantizer):
             _warn_if_coarse(self.quantizer.rho)
+
+    @property
+    def by_edge(self):
+        return self.memory == "edge"
 
     def open(self, message, net):
         held = _tree.zeros_like(message if self.memory == "node" else jax.tree.map(net.ends, message))

@@ -82,7 +82,7 @@ def build(num_nodes: int, pairs: np.ndarray, table: np.ndarray, *, link: Link, l
         _check_room(num_nodes, table.shape[0], 'layout="dense"', 'use layout="neighbors" or "edges"')
     if layout == "auto":
         few = offsets is not None and len(offsets) <= min(MOST_OFFSETS, num_nodes / NODES_PER_OFFSET)
-        layout = "circulant" if few else pick_layout(num_nodes, pairs)
+        layout = "circulant" if few else pick_layout(num_nodes, pairs, by_edge=link.by_edge)
     steps = table[0] if table.shape[0] == 1 else table
     if layout == "circulant":
         return _circulant(num_nodes, offsets or {}, table, link)
@@ -95,14 +95,17 @@ def build(num_nodes: int, pairs: np.ndarray, table: np.ndarray, *, link: Link, l
     return (_split if layout == "split" else _neighbors)(num_nodes, pairs, steps, link)
 
 
-def pick_layout(num_nodes: int, pairs: np.ndarray) -> str:
+def pick_layout(num_nodes: int, pairs: np.ndarray, *, by_edge: bool) -> str:
     """The layout with the fastest flow for a graph that is not circulant; thresholds from `benchmarks/layouts.py`."""
     degree = np.bincount(pairs.ravel(), minlength=num_nodes)
-    # In slots, what a step computes: every node's slots, padded; or its row of a matrix, at a third of the price.
+    # In slots, what a step computes: every node's slots, padded; or its row of a matrix, where a number costs less: a
+    # third, or a fifth where a product is long enough to be fast and its matrix still in the cache. Where a link
+    # remembers edges, those of a matrix are all pairs.
+    per_slot = 1 if by_edge else 5 if 100 <= num_nodes <= 700 else 3
     prices = {
         "neighbors": num_nodes * degree.max(initial=0),
         "split": SPLIT_PRICE * split_cost(degree)[1] + SPLIT_SLOTS,
-        "dense": num_nodes**2 / 3,
+        "dense": num_nodes**2 / per_slot,
     }
     return min(prices, key=lambda name: prices[name])
 

@@ -42,6 +42,13 @@ def test_the_flow_is_minus_the_laplacian_times_the_message(layout):
     np.testing.assert_allclose(flow(network, message), -nx.laplacian_matrix(graph) @ message, atol=1e-13)
 
 
+def test_a_link_that_remembers_edges_is_not_given_a_matrix_of_all_pairs():
+    graph = nx.random_regular_graph(30, 128, seed=0)
+    assert isinstance(cojax.network(graph), cojax.Dense)
+    by_edge = cojax.Innovation(cojax.LogQuantizer(0.1), memory="edge")
+    assert isinstance(cojax.network(graph, link=by_edge), cojax.Neighbors)
+
+
 @pytest.mark.parametrize("layout", laws.LAYOUTS)
 def test_a_flow_is_computed_operation_by_operation_where_jit_is_off(layout):
     network = cojax.network(laws.ring_with_chords(), layout=layout)
