@@ -168,8 +168,8 @@ def text(found: Study) -> str:
             row.layout,
             row.link,
             f"{row.compile_seconds:.1f}",
-            f"{row.step_seconds * 1e6:.4g}",
-            f"{row.step_seconds / row.nodes * 1e9:.3g}",
+            _short(row.step_seconds * 1e6),
+            _short(row.step_seconds / row.nodes * 1e9),
             f"{row.imbalance:g}",
         ]
         for row in found.rows
@@ -185,6 +185,10 @@ def text(found: Study) -> str:
         missing = ", ".join(f"{nodes} {layout} {link}" for nodes, layout, link in found.left_out)
         lines.append(f"Not measured, time was over (--seconds gives more): {missing}")
     return "\n".join(lines)
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
 def curves(found: Study) -> dict[str, list[Row]]:
