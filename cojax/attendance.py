@@ -47,25 +47,37 @@ class IfThere(eqx.Module):
     """`cost` where a node is there, else 0; its derivatives are then 0 even where `cost` has none at share 0."""
 
     cost: Callable
+    params: Tree = None  # of one node, for those who are away; None: they keep their own
 
     def __call__(self, x: Decision, roll: Roll) -> Array:
-        cpu = x.cpu
-        if cpu is not None and roll.harmless is not None:
-            cpu = jnp.where(roll.there, cpu, roll.harmless.astype(cpu.dtype))
-        return jnp.where(roll.there, self.cost(Decision(x.params, cpu), roll.data), 0)
+        params, cpu = _if_there(roll.there, x.params, self.params), _if_there(roll.there, x.cpu, roll.harmless)
+        return jnp.where(roll.there, self.cost(Decision(params, cpu), roll.data), 0)
+
+
+def _if_there(there: Bool[Array, ""], own: Tree, harmless: Tree) -> Tree:
+    if own is None or harmless is None:
+        return own
+    return jax.tree.map(lambda one, other: jnp.where(there, one, other.astype(one.dtype)), own, harmless)
 
 
 class Attended(Problem):
     """`problem` for those who are there: the others have the bounds 0 and 0, and no part in any cost or gradient.
 
-    Made by `Changing.at`. Args: problem, of all nodes; there, (n,); harmless, as in `Roll`.
+    Made by `Changing.at`. Args: problem, of all nodes; there, (n,); harmless, as in `Roll`; params, as in `IfThere`.
     """
 
     whole: Problem
+    params: Tree
 
-    def __init__(self, problem: Problem, there: Bool[Array, " n"], harmless: Float[Array, "n *r"] | None):
-        self.whole = problem
-        self.cost = IfThere(problem.cost)
+    def __init__(
+        self,
+        problem: Problem,
+        there: Bool[Array, " n"],
+        harmless: Float[Array, "n *r"] | None,
+        params: Tree = None,
+    ):
+        self.whole, self.params = problem, params
+        self.cost = IfThere(problem.cost, params)
         self.data = Roll(problem.data, there, harmless)
         self.budget, self.penalty = problem.budget, problem.penalty
         self.lower = self.upper = None
@@ -79,12 +91,12 @@ class Attended(Problem):
 
     @in_full
     def grad_on(self, x, data):
-        soft = IfThere(Softened(self.whole.cost, self.whole.penalty))
+        soft = IfThere(Softened(self.whole.cost, self.whole.penalty), self.params)
         inner = (data.data, self.whole.lower, self.whole.upper)
         return _tree.cast_like(jax.vmap(jax.grad(soft))(x, data._replace(data=inner)), x)
 
     def softened(self):
-        return Attended(self.whole.softened(), self.data.there, self.data.harmless)
+        return Attended(self.whole.softened(), self.data.there, self.data.harmless, self.params)
 
 
 def roll_of(changes: Sequence[Any], num_nodes: int) -> Bool[np.ndarray, "s n"]:

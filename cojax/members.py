@@ -11,6 +11,7 @@ from ._checks import CojaxInputError, is_concrete
 from .attendance import Moves
 from .changing import Changing
 from .layouts import Layout, Network, Wrapper, innermost, wrappers
+from .padding import PaddedProblem, padding_of
 
 
 def _moves(value: Any) -> Moves:
@@ -82,6 +83,13 @@ def members_of(network: Any) -> Members | None:
 def check_members(problem: Any, network: Any) -> None:
     """Refuse a problem and a network that do not say the same about who is there; as far as they are known."""
     found = members_of(network)
+    if padding_of(network) is not None or isinstance(problem, PaddedProblem):
+        if problem.members is None or padding_of(network) is None or found is not None:
+            raise CojaxInputError(
+                "solve needs the problem and the network that one cojax.shard returned, got one of them with another: "
+                "of the rows that shard adds, both have to know that they hold no node."
+            )
+        return
     if problem.members is None and found is None:
         return
     if found is None:

@@ -9,16 +9,17 @@ from .layouts import Network
 from .members import check_members
 from .methods import Method, Scheduled
 from .problems import Decision, Problem
-from .sharding import is_sharded
+from .sharding import is_sharded, num_callers
 
 
-def check_step_size(problem: Problem, method: Method) -> None:
+def check_step_size(network: Network, method: Method) -> None:
     """Whether steps per node are as many as the nodes."""
+    num_nodes = num_callers(network)
     first = method.at(0)
     shape = jnp.shape(getattr(getattr(first, "learn", first), "step_size", 0.0))
-    if shape not in ((), (problem.num_nodes,)):
+    if shape not in ((), (num_nodes,)):
         raise CojaxInputError(
-            f"solve needs one step_size, or one for each of the {problem.num_nodes} nodes, got shape {shape}."
+            f"solve needs one step_size, or one for each of the {num_nodes} nodes, got shape {shape}."
         )
 
 

@@ -19,6 +19,7 @@ from .layouts import Circulant, Edges, Neighbors, Network, innermost
 from .lossy import Lossy, RandomGraph
 from .matrices import Dense, Digraph, Directed
 from .minibatches import Minibatch
+from .padding import PaddedNetwork, PaddedProblem, num_rows, padding_of, with_copies, with_rows, with_zeros
 from .problems import Decision, Problem, check_plain
 from .shards import ROWS, WHOLE, ShardedCirculant, ShardedEdges, ShardedNeighbors
 from .splits import Split, as_edges
@@ -71,6 +72,83 @@ def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None
         )
     devices = np.asarray(jax.devices()) if mesh is None else mesh.devices.ravel()
     mesh = Mesh(devices, (AXIS,), axis_types=(AxisType.Auto,))
+    _check_given(problem, network, start)
+    size = network.num_nodes
+    rows = num_rows(size, mesh.size)
+    network, order = _cut_network(network, mesh)
+
+    def by_node(tree: Tree) -> Tree:
+        return jax.tree.map(lambda leaf: placed(mesh, leaf if order is None else leaf[order], ROWS), tree)
+
+    def cut_parts(problem: Problem) -> tuple:
+        return problem.data, problem.lower, problem.upper
+
+    parts = by_node(with_copies(cut_parts(problem), rows))
+    rest = eqx.tree_at(cut_parts, problem, (None, None, None), is_leaf=_is_missing)
+    problem = eqx.tree_at(cut_parts, everywhere(mesh, rest), parts, is_leaf=_is_missing)
+    if rows > size:
+        first = jax.tree.map(lambda leaf: lax.stop_gradient(jnp.asarray(leaf[:1])), start)
+        there, cpu = by_node((jnp.arange(rows) < size, with_copies(first.cpu, rows)))
+        params = everywhere(mesh, jax.tree.map(lambda leaf: leaf[0], first.params))
+        problem = PaddedProblem(problem, there, cpu, params)
+    return Shards(problem, network, by_node(with_zeros(start, rows)))
+
+
+def restored(network: Network, tree: Tree) -> Tree:
+    """`tree` with every leaf (n, ...) in the order of nodes that the caller of `shard` had; other leaves as they are.
+
+    `solution.x` of `solve` is so already. What records hold is (chunks, n, ...): map over chunks with `jax.vmap`.
+    """
+    order, padding = _order(network), padding_of(network)
+    if padding is not None:  # as many nodes as the devices cannot share: every one gets all of them
+        places = jnp.arange(padding.size) if order is None else order.place[: padding.size]
+        return _reordered(tree, padding.rows, places, NamedSharding(padding.mesh, WHOLE))
+    return tree if order is None else _reordered(tree, order.num_nodes, order.place, NamedSharding(order.mesh, ROWS))
+
+
+def is_sharded(network: Network) -> bool:
+    """Whether `shard` made a network, in an order of nodes that may be its own."""
+    cut = isinstance(innermost(network), ShardedNeighbors | ShardedEdges | ShardedCirculant)
+    return cut or padding_of(network) is not None
+
+
+def num_callers(network: Network) -> int:
+    """How many nodes the caller has: all rows of a network but those that `shard` added."""
+    padding = padding_of(network)
+    return network.num_nodes if padding is None else padding.size
+
+
+def by_device(network: Network, tree: Tree) -> Tree:
+    """The inverse of `restored`: every leaf (n, ...) of `tree` in the order in which the network has its nodes.
+
+    Rows that hold no node get copies of the first node's.
+    """
+    order, padding = _order(network), padding_of(network)
+    if padding is not None:
+        names = jnp.arange(padding.rows) if order is None else order.names
+        names = jnp.where(names < padding.size, names, 0)
+        return _reordered(tree, padding.size, names, NamedSharding(padding.mesh, ROWS))
+    return tree if order is None else _reordered(tree, order.num_nodes, order.names, NamedSharding(order.mesh, ROWS))
+
+
+def _order(network: Network) -> Any:
+    """The layout that has its nodes in an order of its own; None where it is the caller's."""
+    inner = innermost(network)
+    return inner if isinstance(inner, ShardedNeighbors | ShardedEdges) and inner.place is not None else None
+
+
+def _reordered(tree: Tree, length: int, order: Array, sharding: NamedSharding) -> Tree:
+    """The rows `order` of every leaf that has `length` of them."""
+
+    def leaf_in_order(leaf: Any) -> Any:
+        if jnp.shape(leaf)[:1] != (length,):
+            return leaf
+        return lax.with_sharding_constraint(jnp.asarray(leaf)[order], sharding)
+
+    return jax.tree.map(leaf_in_order, tree)
+
+
+def _check_given(problem: Any, network: Any, start: Any) -> None:
     if isinstance(problem, Minibatch):
         raise CojaxInputError(
             "shard needs the problem of all samples, got a Minibatch of it: shard that problem, then take "
@@ -80,67 +158,11 @@ def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None
     for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("start", start, Decision)):
         if not isinstance(value, kind):
             raise CojaxInputError(f"shard needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
-    _check_sizes(problem, network, start, mesh.size)
-    network, order = _cut_network(network, mesh)
-
-    def by_node(tree: Tree) -> Tree:
-        return jax.tree.map(lambda leaf: placed(mesh, leaf if order is None else leaf[order], ROWS), tree)
-
-    def cut_parts(problem: Problem) -> tuple:
-        return problem.data, problem.lower, problem.upper
-
-    parts = by_node(cut_parts(problem))
-    rest = eqx.tree_at(cut_parts, problem, (None, None, None), is_leaf=_is_missing)
-    problem = eqx.tree_at(cut_parts, everywhere(mesh, rest), parts, is_leaf=_is_missing)
-    return Shards(problem, network, by_node(start))
-
-
-def restored(network: Network, tree: Tree) -> Tree:
-    """`tree` with every leaf (n, ...) in the order of nodes that the caller of `shard` had; other leaves as they are.
-
-    `solution.x` of `solve` is so already. What records hold is (chunks, n, ...): map over chunks with `jax.vmap`.
-    """
-    inner = innermost(network)
-    if not isinstance(inner, ShardedNeighbors | ShardedEdges) or inner.place is None:
-        return tree
-    return _reordered(inner, inner.place, tree)
-
-
-def is_sharded(network: Network) -> bool:
-    """Whether `shard` made a network, in an order of nodes that may be its own."""
-    return isinstance(innermost(network), ShardedNeighbors | ShardedEdges | ShardedCirculant)
-
-
-def by_device(network: Network, tree: Tree) -> Tree:
-    """The inverse of `restored`: every leaf (n, ...) of `tree` in the order in which the network has its nodes."""
-    inner = innermost(network)
-    if not isinstance(inner, ShardedNeighbors | ShardedEdges) or inner.place is None:
-        return tree
-    return _reordered(inner, inner.names, tree)
-
-
-def _reordered(layout: ShardedNeighbors | ShardedEdges, order: Array, tree: Tree) -> Tree:
-    def leaf_in_order(leaf: Any) -> Any:
-        if jnp.shape(leaf)[:1] != (layout.num_nodes,):
-            return leaf
-        return lax.with_sharding_constraint(jnp.asarray(leaf)[order], NamedSharding(layout.mesh, ROWS))
-
-    return jax.tree.map(leaf_in_order, tree)
-
-
-def _check_sizes(problem: Problem, network: Network, start: Decision, num_devices: int) -> None:
     num_nodes, sizes = network.num_nodes, {leaf.shape[0] for leaf in jax.tree.leaves(start)}
     if {problem.num_nodes, num_nodes} | sizes != {num_nodes}:
         raise CojaxInputError(
             f"shard needs one number of nodes, got {problem.num_nodes} in the problem, {num_nodes} in the network and "
             f"{', '.join(map(str, sorted(sizes)))} at the start."
-        )
-    if num_nodes % num_devices:
-        fit = max(count for count in range(1, num_devices) if num_nodes % count == 0)
-        raise CojaxInputError(
-            f"shard needs as many nodes on every device, got {num_nodes} nodes for {num_devices} devices: give a mesh "
-            f"of {fit}, jax.make_mesh(({fit},), ('nodes',), devices=jax.devices()[:{fit}]), or choose n so that "
-            f"{num_devices} divides it."
         )
 
 
@@ -151,6 +173,15 @@ def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | No
         bare = eqx.tree_at(lambda outer: outer.network, network, None)
         whole = everywhere(mesh, bare)
         return eqx.tree_at(lambda outer: outer.network, whole, inner, is_leaf=_is_missing), order
+    size = network.num_nodes
+    rows = num_rows(size, mesh.size)
+    if rows == size:
+        return _cut_layout(network, mesh)
+    cut, order = _cut_layout(with_rows(network, rows), mesh)
+    return PaddedNetwork(network=cut, size=size, rows=rows, mesh=mesh), order
+
+
+def _cut_layout(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | None]:
     if isinstance(network, Neighbors):
         return cut_table(network, mesh)
     if isinstance(network, Edges):

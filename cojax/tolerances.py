@@ -64,12 +64,16 @@ def solve_to(
         raise CojaxInputError(f"solve_to needs max_steps to be a multiple of every, got {max_steps} and {every}.")
     _check_reachable(start, tolerance)
 
+    def decided(state: State) -> Decision:
+        """The decision in the order in which the problem has its nodes."""
+        return by_device(network, method).at(state.step).query(state.method)
+
     def done(solution: Solution) -> bool:
         if int(solution.status) == Status.NOT_FINITE:
             return True
         if int(solution.state.step) < problem.last_change:
             return False
-        return bool(_judged(problem, by_device(network, solution.x), solution.state.step, tolerance)[1])
+        return bool(_judged(problem, decided(solution.state), solution.state.step, tolerance)[1])
 
     ran = in_pieces(
         problem,
@@ -84,7 +88,7 @@ def solve_to(
         checkpoint=checkpoint,
     )
     solution = ran.solution
-    judged, kept, nearly = _judged(problem, by_device(network, solution.x), solution.state.step, tolerance)
+    judged, kept, nearly = _judged(problem, decided(solution.state), solution.state.step, tolerance)
     first = int(start.step) if isinstance(start, State) else 0
     status = _status(network, solution, bool(kept), bool(nearly), first)
     return solution._replace(status=jnp.asarray(status, jnp.int32), certificate=judged)

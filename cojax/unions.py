@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Int
 
 from .layouts import Layout, Network
 from .members import members_of
+from .padding import padding_of
 
 # So many graphs are united between two looks at what they connect; most networks are connected after the first look.
 STEPS_AT_ONCE = 64
@@ -26,7 +27,9 @@ def connects(network: Network, first: int, last: int) -> bool:
 
     hears, says = (np.asarray(part).ravel() for part in _pairs(_layout(network.at(first))))
     up, away = np.zeros(hears.size, bool), 0
-    members = members_of(network)
+    members, padding = members_of(network), padding_of(network)
+    if padding is not None:
+        away = padding.rows - padding.size
     if members is not None and last > first:
         before = np.asarray(members.moves.steps)
         first = max(first, int(before[before < last].max(initial=0)))

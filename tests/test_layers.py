@@ -23,7 +23,7 @@ LAYERS = [
         "columns",
     },
     {"edges", "links", "problems", "attendance", "changing", "costs", "penalties", "weights"},
-    {"slots", "adjoints", "layouts", "splits", "matrices", "minibatches", "readers", "halos", "shards", "cutting"},
+    {"slots", "adjoints", "layouts", "splits", "matrices", "minibatches", "readers", "halos", "shards", "cutting", "padding"},
     {"lossy", "intermittent", "members", "networks", "sharding", "checkpoints", "unions"},
     {"faults", "schedules", "checksums", "books", "ledger"},
     {"methods"},
