@@ -90,7 +90,7 @@ def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None
         first = jax.tree.map(lambda leaf: lax.stop_gradient(jnp.asarray(leaf[:1])), start)
         there, cpu = by_node((jnp.arange(rows) < size, with_copies(first.cpu, rows)))
         params = everywhere(mesh, jax.tree.map(lambda leaf: leaf[0], first.params))
-        problem = PaddedProblem(problem, there, cpu, params)
+        problem = PaddedProblem(problem, there, cpu, params)  # pyright: ignore[reportCallIssue]
     return Shards(problem, network, by_node(with_zeros(start, rows)))
 
 
@@ -178,7 +178,7 @@ def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | No
     if rows == size:
         return _cut_layout(network, mesh)
     cut, order = _cut_layout(with_rows(network, rows), mesh)
-    return PaddedNetwork(network=cut, size=size, rows=rows, mesh=mesh), order
+    return PaddedNetwork(network=cut, size=size, rows=rows, mesh=mesh), order  # pyright: ignore[reportCallIssue]
 
 
 def _cut_layout(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | None]:
