@@ -11,6 +11,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from ._checks import CojaxInputError, as_key, whole_number
 from ._tree import Tree
 from .costs import Samples
+from .padding import PaddedProblem
 from .problems import Decision, Problem, check_plain
 
 
@@ -39,15 +40,30 @@ class Minibatch(Problem):
     batch_size: int = eqx.field(static=True)
     key: PRNGKeyArray
     draws: tuple["Draw", ...]
+    padded: PaddedProblem | None
 
     def __init__(self, problem: Any, batch_size: Any, key: Any = 0, *, samples: Callable[[Tree], Tree] | None = None):
-        check_plain("Minibatch", problem)
+        self.padded = problem if isinstance(problem, PaddedProblem) else None
+        if self.padded is None:
+            check_plain("Minibatch", problem)
         _copy_fields(problem, self)
         self.batch_size = whole_number("Minibatch", "batch_size", batch_size, at_least=1)
         if self.batch_size > MOST_SAMPLES:
             raise CojaxInputError(f"Minibatch needs a batch_size <= {MOST_SAMPLES}, got {batch_size}.")
         self.key = as_key("Minibatch", key)
-        self.draws = _weighed_draws(self.data) if samples is None else (_plain_draw(self.data, samples),)
+        if samples is None:
+            self.draws = _weighed_draws(self.data)
+        elif self.padded is None:
+            self.draws = (_plain_draw(self.data, samples),)
+        else:
+            self.draws = (_plain_draw(self.data, lambda roll: samples(roll.data)),)
+
+    @property
+    def members(self):
+        return None if self.padded is None else self.padded.members
+
+    def grad_on(self, x, data):
+        return super().grad_on(x, data) if self.padded is None else self.padded.grad_on(x, data)
 
     def at(self, k: Int[Array, ""] | int) -> "Drawn":
         """The problem whose gradient is that of the samples of step `k`."""
@@ -66,14 +82,19 @@ class Minibatch(Problem):
 class Drawn(Problem):
     """The problem of one step: its costs are those of all data, its gradient that of a batch."""
 
+    whole: Minibatch
     batch: Tree
 
-    def __init__(self, problem: Problem, batch: Tree):
+    def __init__(self, problem: Minibatch, batch: Tree):
         _copy_fields(problem, self)
-        self.batch = batch
+        self.whole, self.batch = problem, batch
+
+    @property
+    def members(self):
+        return self.whole.members
 
     def grad(self, x: Decision) -> Decision:
-        return self.grad_on(x, self.batch)
+        return self.whole.grad_on(x, self.batch)
 
 
 class Draw(eqx.Module):
