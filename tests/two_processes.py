@@ -9,11 +9,13 @@ from jax.experimental import multihost_utils
 
 import cojax
 
+NUM_NODES = 22  # on 4 devices: two rows hold no node
+
 
 def scrambled_grid():
-    order = np.random.default_rng(0).permutation(24)
-    names = {(row, column): int(order[6 * row + column]) for row in range(4) for column in range(6)}
-    return nx.relabel_nodes(nx.grid_2d_graph(4, 6), names)
+    order = np.random.default_rng(0).permutation(NUM_NODES)
+    names = {(row, column): int(order[11 * row + column]) for row in range(2) for column in range(11)}
+    return nx.relabel_nodes(nx.grid_2d_graph(2, 11), names)
 
 
 def main(port, process):
@@ -22,11 +24,11 @@ def main(port, process):
     jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=process)
     import laws  # its methods hold arrays, and no array may be made before
 
-    problem = laws.quadratic(24)
+    problem = laws.quadratic(NUM_NODES)
     start = laws.start_of(problem)
     method = cojax.CoOpt(cojax.DIGing(0.05), cojax.Laplacian(0.3))
     link = cojax.Innovation(cojax.LogQuantizer(0.5), memory="edge")
-    network = cojax.Lossy(cojax.network(scrambled_grid(), nodelist=range(24), link=link), 0.2)
+    network = cojax.Lossy(cojax.network(scrambled_grid(), nodelist=range(NUM_NODES), link=link), 0.2)
     shards = cojax.shard(problem, network, start)
     shared = cojax.solve(shards.problem, shards.network, method, shards.start, num_steps=10, every=10)
     x = multihost_utils.process_allgather(shared.x, tiled=True)

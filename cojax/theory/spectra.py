@@ -13,6 +13,7 @@ from ..layouts import Layout, Network, innermost
 from ..lossy import Lossy
 from ..matrices import Digraph, Directed
 from ..members import Members
+from ..padding import PaddedNetwork
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -52,6 +53,11 @@ def laplacians(network: Network) -> "list[sparse.csr_array]":
         raise CojaxInputError(
             "theory.laplacians needs balanced weights, got a Directed network: its nodes do not agree on their mean; "
             "use a Digraph of cojax.network, which balances them, or give the method its numbers by hand."
+        )
+    if isinstance(network, PaddedNetwork):
+        raise CojaxInputError(
+            "theory.laplacians needs the network that was given to cojax.shard, got that it returned, with rows that "
+            "hold no node; choose the numbers of a method before you shard."
         )
     if not isinstance(network, Layout):
         raise CojaxInputError(
