@@ -43,6 +43,9 @@ def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None
     numbers per node in the caller's order of nodes. Shares are bitwise those of one device wherever the gradients
     are, params are the same to rounding.
 
+    Where the devices do not divide n, the last rows hold no node: share 0, no cost, no neighbour, no part in the trace.
+    `solution.x` is without them, and whole on every device; circulant graphs are then cut as tables.
+
     What neighbours tell travels, and sums over nodes (the imbalance of each step, records). Tables and lists of
     edges are put into reverse Cuthill-McKee order where that brings neighbours together; then only rows at a border
     travel, by collective permutes, or all rows by an all-gather where that is no more (`halos.arranged`), as on random
@@ -64,7 +67,7 @@ def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None
         mesh: of any shape, its devices in order; all devices by default. With `jax.distributed` every process calls
             this alike, on the same values.
 
-    Raises `CojaxInputError` where n is no multiple of the number of devices, or the network is of another kind.
+    Raises `CojaxInputError` where the three differ in n, or the problem or the network is of another kind.
     """
     if mesh is not None and not isinstance(mesh, Mesh):
         raise CojaxInputError(
@@ -97,7 +100,8 @@ def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None
 def restored(network: Network, tree: Tree) -> Tree:
     """`tree` with every leaf (n, ...) in the order of nodes that the caller of `shard` had; other leaves as they are.
 
-    `solution.x` of `solve` is so already. What records hold is (chunks, n, ...): map over chunks with `jax.vmap`.
+    `solution.x` of `solve` is so already. What records hold is (chunks, n, ...): map over chunks with `jax.vmap`. Rows
+    that hold no node, which `shard` added where the devices do not divide n, are left out.
     """
     order, padding = _order(network), padding_of(network)
     if padding is not None:  # as many nodes as the devices cannot share: every one gets all of them

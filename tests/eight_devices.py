@@ -15,10 +15,8 @@ from cojax.edges import Transfer, Weigh
 from cojax.halos import arranged
 from cojax.links import Wire
 from cojax.loop import _solve
-from cojax.padding import padding_of, with_rows, with_zeros
 from cojax.records import decision, standard
 from cojax.sharding import by_device
-from cojax.unions import connects
 
 NUM_NODES = 32
 METHOD = cojax.CoOpt(cojax.DIGing(0.05), cojax.Laplacian(0.3))
@@ -278,113 +276,3 @@ def test_what_one_device_saved_goes_on_on_eight_until_it_is_certified(problem, s
     assert rest.x.cpu.sharding.num_devices == 8
     assert int(rest.status) == cojax.Status.CONVERGED
     assert cojax.is_certified(rest.certificate, 1e-4)
-
-
-UNEVEN = 21  # nodes, in 24 rows on 8 devices
-UNEVEN_NETWORKS = {
-    "a table, lost, with memory by edge": lambda graph: cojax.Lossy(
-        cojax.network(graph, nodelist=range(UNEVEN), layout="neighbors", link=EDGE_MEMORY), 0.3, key=2
-    ),
-    "a matrix, quantized": lambda graph: cojax.network(
-        graph, nodelist=range(UNEVEN), layout="dense", link=cojax.Quantized(COARSE)
-    ),
-    "shifts, now and then": lambda _: cojax.Intermittent(
-        cojax.network(nx.circulant_graph(UNEVEN, [1, 3]), layout="circulant"), 2
-    ),
-    "a list of edges, lost": lambda graph: cojax.Lossy(
-        cojax.network(graph, nodelist=range(UNEVEN), layout="edges", link=EDGE_MEMORY), 0.3
-    ),
-    "a directed graph": lambda _: cojax.network(nx.cycle_graph(UNEVEN, create_using=nx.DiGraph)),
-    "a graph drawn in every step": lambda _: cojax.RandomGraph(UNEVEN, 0.3, key=1),
-    "a table, told of events": lambda graph: cojax.network(
-        graph, nodelist=range(UNEVEN), layout="neighbors", link=cojax.EventTriggered(0.05, 0.9)
-    ),
-}
-UNEVEN_MARKS = {kind: pytest.mark.exhaustive for kind in UNEVEN_NETWORKS if kind != "a matrix, quantized"}
-
-
-@pytest.mark.parametrize("kind", [pytest.param(kind, marks=UNEVEN_MARKS.get(kind, ())) for kind in UNEVEN_NETWORKS])
-def test_nodes_that_do_not_fill_the_devices_run_as_on_one(kind):
-    problem, network = laws.quadratic(UNEVEN), UNEVEN_NETWORKS[kind](scrambled_grid(3, 7))
-    start, length = laws.start_of(problem), dict(num_steps=20, every=10)
-    method = cojax.CoOpt(cojax.DIGing(jnp.linspace(0.01, 0.06, UNEVEN)), cojax.Laplacian(0.3))
-    alone = cojax.solve(problem, network, method, start, **length)
-    shared = sharded_run(problem, network, start, method, **length)
-    np.testing.assert_array_equal(shared.x.cpu, alone.x.cpu)
-    # Sums in another order: a few roundings of numbers of size 1 in each of 20 steps.
-    np.testing.assert_allclose(shared.x.params, alone.x.params, rtol=1e-12, atol=1e-13)
-    assert int(shared.status) == int(alone.status)
-    for here, there in zip(shared.trace, alone.trace, strict=True):
-        np.testing.assert_allclose(here, there, rtol=1e-12, atol=1e-13)
-    assert not np.asarray(shared.trace.imbalance).any()
-
-
-def test_derivatives_of_nodes_that_do_not_fill_the_devices_are_those_of_one_device():
-    problem, link = laws.quadratic(UNEVEN), cojax.Quantized(COARSE)
-    table = cojax.network(scrambled_grid(3, 7), nodelist=range(UNEVEN), layout="neighbors", link=link)
-
-    def run(given, cut):
-        step_size, weights, demand, cpu = given
-        box = dict(lower=-1.0, upper=2.0, penalty=cojax.penalties.PowerPenalty(0.1))
-        posed = cojax.Problem(laws.cost, (*problem.data[:3], demand), problem.budget, **box)
-        parts = posed, cojax.Lossy(table.reweighted(weights), 0.3), cojax.Decision(jnp.zeros((UNEVEN, 3)), cpu)
-        posed, network, start = cojax.shard(*parts) if cut else parts
-        method = cojax.CoOpt(allocate=cojax.Laplacian(step_size))
-        x = cojax.solve(posed, network, method, start, num_steps=10, every=5, record=laws.nothing).x
-        return jnp.sum(x.cpu**3), x.cpu
-
-    at = (jnp.asarray(0.3), table.weights, problem.data[3], laws.start_of(problem).cpu)
-    programs = (jax.jit(jax.grad(functools.partial(run, cut=cut), has_aux=True)) for cut in (True, False))
-    (here, shared), (there, alone) = (program(at) for program in programs)
-    np.testing.assert_array_equal(shared, alone)
-    for got, expected in zip(here, there, strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)  # sums over nodes in another order
-
-
-def test_minibatches_of_nodes_that_do_not_fill_the_devices_are_those_of_one_device():
-    random = np.random.default_rng(0)
-    data, params = random.normal(size=(UNEVEN, 6)), jnp.asarray(random.normal(size=UNEVEN))
-    # At 0, where rows without a node stay, this cost has no derivative.
-    whole = cojax.Problem(lambda x, samples: jnp.mean(jnp.sqrt(x.params * x.params) * samples), data)
-    network = cojax.network(nx.cycle_graph(UNEVEN))
-
-    @jax.jit
-    def gradients(params):
-        cut = cojax.shard(whole, network, cojax.Decision(params))
-        here, there = (cojax.Minibatch(posed, 2, samples=lambda data: data).at(3) for posed in (cut.problem, whole))
-        return here.grad(cut.start).params, there.grad(cojax.Decision(params)).params
-
-    here, there = gradients(params)
-    np.testing.assert_array_equal(here, np.append(there, [0, 0, 0]))
-
-
-def test_shifts_become_a_table_where_nodes_do_not_fill_the_devices():
-    shifts = cojax.network(nx.circulant_graph(9, [1, 3]), layout="circulant")
-    heard, transfer = jnp.asarray(np.random.default_rng(0).normal(size=9)), Transfer(0.3, jnp.asarray(2.0**-40))
-
-    @jax.jit
-    def flows(heard):
-        return with_rows(shifts, 12).flow(Wire(with_zeros(heard, 12)), transfer), shifts.flow(Wire(heard), transfer)
-
-    here, there = flows(heard)
-    np.testing.assert_array_equal(here, with_zeros(there, 12))
-
-
-def test_only_rows_that_the_devices_leave_over_are_added():
-    mesh = jax.make_mesh((2, 3), ("a", "b"), devices=jax.devices()[:6])
-
-    def posed(num_nodes):
-        problem = cojax.Problem(lambda x, target: (x.params - target) ** 2, np.arange(1.0 * num_nodes))
-        return problem, cojax.network(nx.cycle_graph(num_nodes)), cojax.Decision(problem.data)
-
-    for num_nodes, rows in ((12, 12), (4, 6)):
-        cut = cojax.shard(*posed(num_nodes), mesh)
-        assert cut.start.params.shape == (rows,) and cut.start.params.sharding.num_devices == 6
-        assert (padding_of(cut.network) is None) == (rows == num_nodes) == (type(cut.problem) is cojax.Problem)
-    assert connects(cut.network, 0, 1)
-    with pytest.raises(cojax.CojaxInputError, match="make the start by the problem that was sharded"):
-        cut.problem.start(params=jnp.zeros(6))
-    with pytest.raises(cojax.CojaxInputError, match=r"the problem and the network that one cojax\.shard returned"):
-        cojax.solve(posed(6)[0], cut.network, METHOD, cut.start, num_steps=1)
-    with pytest.raises(cojax.CojaxInputError, match="choose the numbers of a method before you shard"):
-        cojax.theory.laplacians(cut.network)

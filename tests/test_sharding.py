@@ -37,9 +37,8 @@ def both_ways(graph):
 @pytest.mark.parametrize("chosen", ["not exhaustive", pytest.param("exhaustive", marks=pytest.mark.exhaustive)])
 def test_eight_devices_do_what_one_does(chosen):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", chosen]
-    run = subprocess.run(
-        [*command, str(TESTS / "eight_devices.py")], env=environment(8), capture_output=True, text=True
-    )
+    files = [str(TESTS / name) for name in ("eight_devices.py", "uneven_devices.py")]
+    run = subprocess.run([*command, *files], env=environment(8), capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-20_000:] + run.stderr[-2_000:]
 
 
