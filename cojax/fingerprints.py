@@ -57,6 +57,8 @@ def _told(path: str, value: Any, above: tuple[int, ...]) -> Iterator[tuple[str, 
     elif value is None or isinstance(value, bool | int | float | complex | str | bytes | enum.Enum):
         said = repr(value)
         yield path, said if len(said) <= 60 else f"{said[:20]}... {_hash(said)}"
+    elif isinstance(value, jax.sharding.Mesh):  # whose other attributes are there once they were asked for
+        yield path, repr(dict(value.shape))
     else:
         yield path, _kind(value)
         for name, part in _parts(value):
@@ -113,7 +115,7 @@ def _array(value: Any) -> str:
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return f"key {_array(jax.random.key_data(value))}"
     array = np.asarray(value)
-    if array.dtype.hasobject:  # the devices of a mesh, say: their bytes are addresses
+    if array.dtype.hasobject:  # their bytes are addresses
         return repr(array.tolist())
     if array.ndim == 0 and array.dtype.kind in "biuf":
         return repr(array.item())

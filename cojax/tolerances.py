@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from ._checks import CojaxInputError, check_number, whole_number
+from ._tree import choose_rows, zeros_like
 from .layouts import Network
 from .loop import Solution, State
 from .methods import Method
 from .optimum import Certificate, certificate, is_certified
+from .padding import padding_of
 from .penalties import BarrierPenalty
 from .pieces import in_pieces
 from .problems import Decision, Problem
@@ -64,16 +66,17 @@ def solve_to(
         raise CojaxInputError(f"solve_to needs max_steps to be a multiple of every, got {max_steps} and {every}.")
     _check_reachable(start, tolerance)
 
-    def decided(state: State) -> Decision:
-        """The decision in the order in which the problem has its nodes."""
-        return by_device(network, method).at(state.step).query(state.method)
+    def decided(solution: Solution) -> Decision:
+        """The decision in the order in which the problem has its nodes, 0 in rows that hold none."""
+        x, members = by_device(network, solution.x), problem.members
+        return x if padding_of(network) is None or members is None else choose_rows(members, x, zeros_like(x))
 
     def done(solution: Solution) -> bool:
         if int(solution.status) == Status.NOT_FINITE:
             return True
         if int(solution.state.step) < problem.last_change:
             return False
-        return bool(_judged(problem, decided(solution.state), solution.state.step, tolerance)[1])
+        return bool(_judged(problem, decided(solution), solution.state.step, tolerance)[1])
 
     ran = in_pieces(
         problem,
@@ -88,7 +91,7 @@ def solve_to(
         checkpoint=checkpoint,
     )
     solution = ran.solution
-    judged, kept, nearly = _judged(problem, decided(solution.state), solution.state.step, tolerance)
+    judged, kept, nearly = _judged(problem, decided(solution), solution.state.step, tolerance)
     first = int(start.step) if isinstance(start, State) else 0
     status = _status(network, solution, bool(kept), bool(nearly), first)
     return solution._replace(status=jnp.asarray(status, jnp.int32), certificate=judged)

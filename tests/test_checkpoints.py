@@ -198,6 +198,12 @@ def test_a_fingerprint_tells_closures_and_constants_apart_and_knows_itself():
     assert differences(fingerprint(f=lambda x: x + 1), fingerprint(f=lambda x: x + 2))
 
 
+def test_a_fingerprint_of_a_mesh_is_its_shape_and_not_what_it_was_asked_before():
+    mesh = jax.make_mesh((1,), ("nodes",), devices=jax.devices()[:1])
+    told = fingerprint(mesh=mesh)
+    assert {path: said for path, said in told.items() if path.startswith("mesh")} == {"mesh": "{'nodes': 1}"}
+
+
 def test_a_disk_that_is_full_costs_a_warning_and_not_the_run_or_the_last_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "run.npz"
     ran(path, num_steps=20)

@@ -120,6 +120,25 @@ def test_shifts_become_a_table_where_nodes_do_not_fill_the_devices():
     np.testing.assert_array_equal(here, with_zeros(there, 12))
 
 
+@pytest.mark.exhaustive
+def test_a_run_of_nodes_that_do_not_fill_the_devices_goes_on_until_it_is_certified(tmp_path):
+    problem, method = laws.quadratic(NUM_NODES), cojax.CoOpt(cojax.DIGing(0.05), cojax.Laplacian(0.3))
+    start, network = laws.start_of(problem), cojax.network(scrambled_grid(), nodelist=range(NUM_NODES))
+    cut, length = cojax.shard(problem, network, start), dict(tolerance=1e-6, every=500)
+    alone = cojax.solve_to(problem, network, method, start, max_steps=5000, **length)
+    for max_steps in (500, 5000):  # the second goes on from what the first has saved
+        shared = cojax.solve_to(
+            cut.problem, cut.network, method, cut.start, max_steps=max_steps, checkpoint=tmp_path / "run.npz", **length
+        )
+    assert int(shared.status) == int(alone.status) == cojax.Status.CONVERGED
+    np.testing.assert_array_equal(shared.x.cpu, alone.x.cpu)
+    # Beside numbers of size 1; what is left of the distances after the first lies far above rounding.
+    for here, there in zip(jax.tree.leaves(shared.certificate), jax.tree.leaves(alone.certificate), strict=True):
+        np.testing.assert_allclose(here, there, rtol=1e-6, atol=1e-11)
+    again = cojax.solve(cut.problem, cut.network, method, shared.state, num_steps=500, every=500)
+    assert again.x.cpu.shape == (NUM_NODES,) and not np.asarray(again.trace.imbalance).any()
+
+
 def test_only_rows_that_the_devices_leave_over_are_added():
     mesh = jax.make_mesh((2, 3), ("a", "b"), devices=jax.devices()[:6])
 
