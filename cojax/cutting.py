@@ -92,7 +92,8 @@ def placed(mesh: Mesh, leaf: Any, spec: PartitionSpec) -> Array:
     """One array over the mesh; traced ones are, and stay differentiable."""
     sharding = NamedSharding(mesh, spec)
     if isinstance(leaf, np.ndarray):
-        leaf = jnp.asarray(leaf, jnp.int32)  # what nodes and edges are counted in
+        counts = leaf.dtype.kind == "i"  # nodes and edges
+        leaf = jnp.asarray(leaf, jnp.int32 if counts else None)
     if sharding.is_fully_addressable or not is_concrete(leaf) or not leaf.is_fully_addressable:
         return jax.device_put(leaf, sharding)
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):

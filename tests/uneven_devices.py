@@ -143,12 +143,13 @@ def test_only_rows_that_the_devices_leave_over_are_added():
     mesh = jax.make_mesh((2, 3), ("a", "b"), devices=jax.devices()[:6])
 
     def posed(num_nodes):
-        problem = cojax.Problem(lambda x, target: (x.params - target) ** 2, np.arange(1.0 * num_nodes))
-        return problem, cojax.network(nx.cycle_graph(num_nodes)), cojax.Decision(problem.data)
+        problem = cojax.Problem(lambda x, target: (x.params - target) ** 2, 0.5 + np.arange(num_nodes))
+        return problem, cojax.network(nx.cycle_graph(num_nodes)), cojax.Decision(np.asarray(problem.data))
 
     for num_nodes, rows in ((12, 12), (4, 6)):
         cut = cojax.shard(*posed(num_nodes), mesh)
         assert cut.start.params.shape == (rows,) and cut.start.params.sharding.num_devices == 6
+        np.testing.assert_array_equal(cut.start.params[:num_nodes], np.arange(num_nodes) + 0.5)
         assert (padding_of(cut.network) is None) == (rows == num_nodes) == (type(cut.problem) is cojax.Problem)
     assert connects(cut.network, 0, 1)
     with pytest.raises(cojax.CojaxInputError, match="make the start by the problem that was sharded"):
