@@ -141,5 +141,5 @@ def test_a_method_that_is_traced_over_its_numbers_has_a_gradient():
         run = cojax.solve(problem, ours, cojax.CoOpt(learn=method), start, num_steps=20, every=20)
         return problem.costs(run.x).sum()
 
-    slopes = jax.grad(cost)(learn)
+    slopes = jax.jit(jax.grad(cost))(learn)
     assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(slopes)) and float(slopes.step_size) != 0.0

@@ -105,7 +105,7 @@ def test_every_number_of_a_default_run_is_differentiable(problem, start):
     def final_cost(method):
         return cojax.solve(problem, network, method, start, num_steps=20, every=20).trace.cost[-1]
 
-    slopes = jax.grad(final_cost)(method)
+    slopes = jax.jit(jax.grad(final_cost))(method)
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(slopes))
     assert float(slopes.learn.step_size) != 0 and float(slopes.allocate.step_size) != 0
 
