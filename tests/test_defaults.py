@@ -88,7 +88,7 @@ def test_two_tuned_runs_of_a_biased_method_end_together_over_switching_lossy_gra
     def last(params):
         return cojax.solve(PROBLEM, LOSSY, method, PROBLEM.start(params), num_steps=2000, every=2000).x.params
 
-    one, other = jax.vmap(last)(jnp.stack([START.params, 10 * START.params[::-1]]))
+    one, other = jax.jit(jax.vmap(last))(jnp.stack([START.params, 10 * START.params[::-1]]))
     np.testing.assert_allclose(one, other, atol=1e-11)
 
 

@@ -136,7 +136,7 @@ def test_gradient_tracking_stops_at_the_variance_that_sgd_theory_gives():
         return jnp.mean((means.trace - targets.mean()) ** 2)
 
     step_sizes = np.array([0.05, 0.2])
-    found = np.asarray(jax.vmap(spread)(jnp.asarray(step_sizes)))
+    found = np.asarray(jax.jit(jax.vmap(spread))(jnp.asarray(step_sizes)))
     # The time average over K steps of an AR(1) process is off by sqrt(2 / (a K)): 3 % at a = 0.05; three of these.
     np.testing.assert_allclose(found, step_sizes / (2 - step_sizes) * noise, rtol=0.1)
 
