@@ -46,7 +46,15 @@ def start(problem):
     return problem.start(params=jnp.zeros((NODES, PARAMS)))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fixed",
+        pytest.param("lossy", marks=pytest.mark.exhaustive),
+        pytest.param("switching", marks=pytest.mark.exhaustive),
+        "switching and lossy",
+    ],
+)
 def test_both_halves_end_certified_and_the_total_is_right_at_every_step(problem, start, name):
     network, method = cojax.default(problem, NETWORKS[name](), start)
     solution = cojax.solve_to(problem, network, method, start, tolerance=1e-6, max_steps=4000, every=500)

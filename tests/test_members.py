@@ -79,7 +79,10 @@ def check_history(rows, away_after):
         assert (np.abs(gradient[k - 1]).sum(1) > 0).sum() == 8 - len(away)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+MARKS = {"drawn at random": pytest.mark.exhaustive}  # histories are, over links that fail at random, in the next test
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in NETWORKS])
 def test_the_total_is_the_budget_at_every_step_and_who_is_away_holds_nothing(name):
     network, dtype = NETWORKS[name]
     problem = changing(dtype)
