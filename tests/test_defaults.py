@@ -93,7 +93,8 @@ def test_two_tuned_runs_of_a_biased_method_end_together_over_switching_lossy_gra
     method = cojax.CoOpt(learn=cojax.tuned(cojax.DGD, PROBLEM, LOSSY, START))
 
     def last(params):
-        return cojax.solve(PROBLEM, LOSSY, method, PROBLEM.start(params), num_steps=2000, every=2000).x.params
+        length = dict(num_steps=2000, every=2000, record=laws.nothing)
+        return cojax.solve(PROBLEM, LOSSY, method, PROBLEM.start(params), **length).x.params
 
     one, other = jax.jit(jax.vmap(last))(jnp.stack([START.params, 10 * START.params[::-1]]))
     np.testing.assert_allclose(one, other, atol=1e-11)

@@ -213,7 +213,8 @@ def test_vmap_runs_over_seeds_of_a_lossy_network():
     start = laws.start_of(problem)
 
     def run(key):
-        return cojax.solve(problem, cojax.Lossy(base, 0.5, key), method, start, num_steps=20, every=20).x.cpu
+        length = dict(num_steps=20, every=20, record=laws.nothing)
+        return cojax.solve(problem, cojax.Lossy(base, 0.5, key), method, start, **length).x.cpu
 
     keys = jax.random.split(jax.random.key(0), 3)
     many = jax.jit(jax.vmap(run))(keys)

@@ -179,7 +179,8 @@ def test_apapc_needs_the_root_of_the_rounds_of_nids_where_costs_are_ill_conditio
     best = TARGETS[:, :3].mean(0) / np.asarray([1.0, 0.05, 0.05])
 
     def off(method, num_steps):
-        run = cojax.solve(problem, network, cojax.CoOpt(learn=method), START, num_steps=num_steps, every=num_steps)
+        length = dict(num_steps=num_steps, every=num_steps, record=laws.nothing)
+        run = cojax.solve(problem, network, cojax.CoOpt(learn=method), START, **length)
         return np.abs(np.asarray(run.x.params) - best).max()
 
     fast, plain = (cojax.tuned(kind, problem, network, START) for kind in (cojax.APAPC, cojax.NIDS))
