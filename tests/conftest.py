@@ -31,10 +31,11 @@ gc.set_threshold(50_000, 20, 20)
 def programs_are_forgotten():
     """Thousands of compiled programs in one process are more mappings of memory than the 65 530 Linux allows it.
 
-    Forgotten only where there are many, and no module makes 30 000: the small programs are those of the next one too.
+    Forgotten only where there are many, and no module makes 30 000: the small programs are those of the next one too,
+    and to forget them takes seconds; more would cost memory, 85 MB a thousand mappings.
     """
     yield
-    if num_mappings() > 15_000:
+    if num_mappings() > 25_000:
         jax.clear_caches()
 
 

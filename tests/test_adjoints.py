@@ -71,15 +71,16 @@ def curved(function):
 
 @pytest.mark.parametrize("features", [(), (3,), (2, 3)])
 def test_derivatives_are_those_of_the_plain_formula(features):
-    weights, heard, weights_dot, heard_dot = given(*features)
-    for derivative in (
-        lambda f: jax.jvp(f, (weights, heard), (weights_dot, heard_dot)),
-        lambda f: jax.grad(curved(f), argnums=(0, 1))(weights, heard),
-        lambda f: jax.jit(jax.hessian(curved(f), argnums=(0, 1)))(weights, heard),
-        lambda f: jax.jvp(jax.grad(curved(f), argnums=(0, 1)), (weights, heard), (weights_dot, heard_dot)),
-    ):
-        for mine, other in zip(*(jax.tree.leaves(derivative(f)) for f in (flow, plain)), strict=True):
-            np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-12)  # rounding of sums of 6
+    weights, heard, *along = given(*features)
+
+    def derivatives(function):
+        at, gradient = (weights, heard), jax.grad(curved(function), argnums=(0, 1))
+        forward, mixed = (jax.jvp(each, at, tuple(along)) for each in (function, gradient))
+        return forward, gradient(*at), jax.hessian(curved(function), argnums=(0, 1))(*at), mixed
+
+    both = (jax.tree.leaves(jax.jit(derivatives, static_argnums=0)(function)) for function in (flow, plain))
+    for mine, other in zip(*both, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-12)  # rounding of sums of 6
 
 
 @pytest.mark.parametrize("kind", list(NETWORKS)[1:])
@@ -118,13 +119,16 @@ def test_maps_and_derivatives_commute(axes):
     def cost(function):
         return lambda weights, heard: (function(weights, heard) ** 3).sum()
 
-    inside = jax.vmap(jax.grad(cost(flow), argnums=(0, 1)), axes)(*runs)
-    whole_cost = jax.jit(lambda *runs: jax.vmap(cost(flow), axes)(*runs).sum())
-    outside = jax.grad(whole_cost, argnums=(0, 1))(*runs)
-    wanted = jax.vmap(jax.grad(cost(plain), argnums=(0, 1)), axes)(*runs)
-    for mine, whole, other, axis in zip(inside, outside, wanted, axes, strict=True):
+    @jax.jit
+    def three_ways(*runs):
+        inside, wanted = (jax.vmap(jax.grad(cost(each), argnums=(0, 1)), axes)(*runs) for each in (flow, plain))
+        whole_cost = jax.jit(lambda *runs: jax.vmap(cost(flow), axes)(*runs).sum())
+        return inside, jax.grad(whole_cost, argnums=(0, 1))(*runs), wanted
+
+    for mine, whole, other, axis in zip(*three_ways(*runs), axes, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-12)
-        along = other.sum(0) if axis is None else jnp.moveaxis(other, 0, axis)
+        other = np.asarray(other)
+        along = other.sum(0) if axis is None else np.moveaxis(other, 0, axis)
         np.testing.assert_allclose(whole, along, rtol=1e-12, atol=1e-12)
 
 

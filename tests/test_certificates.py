@@ -76,7 +76,7 @@ def test_the_gap_is_never_below_the_true_suboptimality():
     problem, points = problem_of(), feasible_points(300)
     assert jnp.abs(points.sum(1) - 6.0).max() < 1e-14
     best = problem.costs(cojax.Decision(None, jnp.asarray(optimal_shares()[0]))).sum()
-    above = jax.vmap(lambda cpu: problem.costs(cojax.Decision(None, cpu)).sum())(points) - best
+    above = jax.jit(jax.vmap(lambda cpu: problem.costs(cojax.Decision(None, cpu)).sum()))(points) - best
     found = jax.jit(jax.vmap(lambda cpu: certificate(problem, cojax.Decision(None, cpu))))(points)
     assert (found.gap >= above - 1e-13).all()  # rounding of costs near 20
     # Nor is it idle talk: near the optimum it is the suboptimality, far from it a small multiple.

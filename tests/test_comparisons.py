@@ -35,11 +35,12 @@ def test_the_first_gap_is_that_of_the_start_by_linear_algebra(courses):
     _, cpu, _ = laws.optimum(PROBLEM)
     curvature = np.asarray(PROBLEM.data[2])
     start_gap = 0.5 * (curvature * (np.asarray(START.cpu) - cpu) ** 2).sum()
-    one = cojax.solve(PROBLEM, cojax.network(laws.ring_with_chords()), METHODS["exact"], START, num_steps=20, every=20)
+    network, length = cojax.network(laws.ring_with_chords()), dict(num_steps=20, every=20)
+    one = cojax.solve(PROBLEM, network, METHODS["exact"], START, **length, record=laws.nothing)
     end_gap = 0.5 * (curvature * (np.asarray(one.x.cpu) - cpu) ** 2).sum()
     best = cojax.reference(PROBLEM.softened(), jnp.zeros(3))
-    network = cojax.network(laws.ring_with_chords())
-    course = cojax.compare(PROBLEM, network, METHODS, START, optimum=best, num_steps=20, every=20)["exact"]
+    field = {"exact": METHODS["exact"]}
+    course = cojax.compare(PROBLEM, network, field, START, optimum=best, **length)["exact"]
     np.testing.assert_allclose(course.share_gap[1], end_gap / start_gap, rtol=1e-9)
 
 

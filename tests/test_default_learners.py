@@ -22,7 +22,8 @@ def steep(num_nodes=8, dim=3):
 
 def distance(problem, network, method, start, num_steps):
     params, _, _ = laws.optimum(problem)
-    run = cojax.solve(problem, network, cojax.CoOpt(learn=method), start, num_steps=num_steps, every=num_steps)
+    length = dict(num_steps=num_steps, every=num_steps, record=laws.nothing)
+    run = cojax.solve(problem, network, cojax.CoOpt(learn=method), start, **length)
     return float(np.abs(np.asarray(run.x.params) - params).max())
 
 
@@ -138,8 +139,9 @@ def test_a_method_that_is_traced_over_its_numbers_has_a_gradient():
     ours, learn = cojax.default_learner(problem, cojax.network(laws.ring_with_chords()), start)
 
     def cost(method):
-        run = cojax.solve(problem, ours, cojax.CoOpt(learn=method), start, num_steps=20, every=20)
+        length = dict(num_steps=20, every=20, record=laws.nothing)
+        run = cojax.solve(problem, ours, cojax.CoOpt(learn=method), start, **length)
         return problem.costs(run.x).sum()
 
-    slopes = jax.grad(cost)(learn)
+    slopes = jax.jit(jax.grad(cost))(learn)
     assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(slopes)) and float(slopes.step_size) != 0.0

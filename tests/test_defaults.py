@@ -24,6 +24,14 @@ CHATTERING = (cojax.FiniteTime, cojax.FixedTime, cojax.SingleBit)
 PAIRS = list(zip(EXACT, itertools.cycle(defaults.ALLOCATORS), strict=False))
 
 
+# By turns over one network or the other; each over both in exhaustive runs.
+TURNS = [
+    pytest.param(*kinds, name, marks=() if place % 2 == turn else pytest.mark.exhaustive)
+    for place, kinds in enumerate(PAIRS)
+    for turn, name in enumerate(NETWORKS)
+]
+
+
 def pair(learn, allocate, problem=PROBLEM, network=FIXED, start=START):
     return cojax.CoOpt(cojax.tuned(learn, problem, network, start), cojax.tuned(allocate, problem, network, start))
 
@@ -32,8 +40,7 @@ def test_every_kind_is_run_below():
     assert {allocate for _, allocate in PAIRS} == set(defaults.ALLOCATORS)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize(("learn", "allocate"), PAIRS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(("learn", "allocate", "name"), TURNS)
 def test_a_tuned_method_reaches_the_optimum_or_its_cycle(learn, allocate, name):
     network = NETWORKS[name]
     run = cojax.solve(
@@ -86,9 +93,10 @@ def test_two_tuned_runs_of_a_biased_method_end_together_over_switching_lossy_gra
     method = cojax.CoOpt(learn=cojax.tuned(cojax.DGD, PROBLEM, LOSSY, START))
 
     def last(params):
-        return cojax.solve(PROBLEM, LOSSY, method, PROBLEM.start(params), num_steps=2000, every=2000).x.params
+        length = dict(num_steps=2000, every=2000, record=laws.nothing)
+        return cojax.solve(PROBLEM, LOSSY, method, PROBLEM.start(params), **length).x.params
 
-    one, other = jax.vmap(last)(jnp.stack([START.params, 10 * START.params[::-1]]))
+    one, other = jax.jit(jax.vmap(last))(jnp.stack([START.params, 10 * START.params[::-1]]))
     np.testing.assert_allclose(one, other, atol=1e-11)
 
 

@@ -66,11 +66,11 @@ def lossy_network(layout):
     return cojax.Lossy(cojax.network(laws.switching_graphs(), layout=layout, link=link), 0.3, key=5)
 
 
-def lossy_run(pair):
+def lossy_run(pair, factor=1.0):
     """A run over a network that changes, loses and quantizes; the state and the decision after 20, 40 and 60 steps."""
     problem, _, start = setting()
     length = dict(num_steps=60, every=20, record=state_and_decision)
-    return cojax.solve(problem, lossy_network("dense"), method_of(pair), start, **length)
+    return cojax.solve(problem, lossy_network("dense"), scaled(pair, factor), start, **length)
 
 
 @each_pair
@@ -139,22 +139,24 @@ def test_permuting_the_nodes_permutes_the_run(pair):
 
 
 @each_pair
-def test_layouts_agree(pair):
-    # test_networks.py and test_acceptance.py compare them all, whole runs too. Here 20 steps from a state that both can
-    # take, for in between they are one program of a third of the size.
-    begin, dense = (jax.tree.map(lambda leaf, row=row: leaf[row], lossy_run(pair).trace) for row in (0, 1))
-    problem, method, network = setting()[0], method_of(pair), lossy_network("neighbors")
+def test_a_batch_of_methods_over_another_layout_is_the_runs_one_by_one(pair):
+    # test_networks.py and test_acceptance.py compare all layouts, whole runs too. Here 20 steps from states that both
+    # can take, for in between they are one program of a third of the size.
+    problem, network, factors = setting()[0], lossy_network("neighbors"), (1.0, 0.5)
+    looks = [lossy_run(pair, factor).trace for factor in factors]
+    begin, alone = (jax.tree.map(lambda *rows, look=look: np.stack(rows)[:, look], *looks) for look in (0, 1))
 
     @jax.jit
-    def steps(state):
+    @jax.vmap
+    def steps(factor, state):
+        method = scaled(pair, factor)
         state = jax.lax.fori_loop(0, 20, lambda _, state: cojax.step(problem, network, method, state), state)
         return method.query(state.method)
 
-    (_, dense), neighbors = dense, steps(begin[0])
-    roundoff = approximate(pair, 1e-13)
-    np.testing.assert_allclose(neighbors.cpu, dense.cpu, rtol=0, atol=roundoff)
+    batch, roundoff = steps(jnp.asarray(factors), begin[0]), approximate(pair, 1e-13)
+    np.testing.assert_allclose(batch.cpu, alone[1].cpu, rtol=0, atol=roundoff)
     # A quantizer may send a last-bit difference to the next level, so only a few steps are compared so closely.
-    np.testing.assert_allclose(neighbors.params, dense.params, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(batch.params, alone[1].params, rtol=1e-10, atol=1e-12)
 
 
 @each_pair
@@ -192,31 +194,31 @@ def test_gradients_are_finite_differences(pair):
     problem, network, start = setting()
     weights, rebuild = network.weights, lambda weights: eqx.tree_at(lambda net: net.weights, network, weights)
 
-    def final_cost(inputs):
-        method, weights, data, budget, params = inputs
+    def final_cost(flat):
+        method, weights, data, budget, params = unravel(flat)
         problem = cojax.Problem(laws.cost, data, budget)
-        start = problem.start(params)
-        return cojax.solve(problem, rebuild(weights), method, start, num_steps=12, every=4, record=cost).trace.sum()
+        length = dict(num_steps=8, every=8, record=laws.nothing)
+        return problem.costs(cojax.solve(problem, rebuild(weights), method, problem.start(params), **length).x).sum()
 
-    def cost(problem, x, state):
-        return problem.costs(x).sum()
+    @jax.jit
+    def run(flat):
+        cost, push = jax.linearize(final_cost, flat)
+        return cost, push(direction), jnp.vdot(jax.linear_transpose(push, flat)(1.0)[0], direction)
 
     inputs = (method_of(pair), weights, problem.data, problem.budget, start.params)
     flat, unravel = jax.flatten_util.ravel_pytree(inputs)
-    direction = jnp.asarray(np.random.default_rng(0).normal(size=flat.shape))
-    run = jax.jit(lambda step: jax.jvp(lambda step: final_cost(unravel(flat + step * direction)), (step,), (1.0,)))
+    flat, direction = np.asarray(flat), np.random.default_rng(0).normal(size=flat.shape)
     # Large enough for the grid (2**-43) to be invisible: error h**2 + grid / h.
     h = 1e-5
-    slope = (run(h)[0] - run(-h)[0]) / (2 * h)
-    reverse = jnp.vdot(jax.jit(jax.grad(lambda flat: final_cost(unravel(flat))))(flat), direction)
-    forward = run(0.0)[1]
+    slope = (run(flat + h * direction)[0] - run(flat - h * direction)[0]) / (2 * h)
+    _, forward, reverse = run(flat)
     np.testing.assert_allclose(reverse, slope, rtol=1e-6)
     np.testing.assert_allclose(forward, slope, rtol=1e-6)
 
 
 @each_pair
 def test_a_resumed_run_is_the_whole_run_bit_for_bit(pair):
-    problem, network, method = setting()[0], lossy_network("dense"), method_of(pair)
+    problem, network, method = setting()[0], lossy_network("dense"), scaled(pair, 1.0)
     whole = lossy_run(pair)
     state = jax.tree.map(lambda leaf: leaf[0], whole.trace[0])
     for chunk in (1, 2):  # from a state that was recorded, then from that of a solution
@@ -225,20 +227,3 @@ def test_a_resumed_run_is_the_whole_run_bit_for_bit(pair):
         jax.tree.map(np.testing.assert_array_equal, part.trace, rows)
         state = part.state
     jax.tree.map(np.testing.assert_array_equal, state, whole.state)
-
-
-@each_pair
-def test_a_batch_of_methods_is_the_runs_one_by_one(pair):
-    problem, network, start = setting()
-    factors = jnp.asarray([1.0, 0.5])
-
-    def run(factor):
-        return cojax.solve(problem, network, scaled(pair, factor), start, num_steps=40, every=40, record=laws.nothing).x
-
-    batch = jax.vmap(run)(factors)
-    for row, factor in enumerate(factors):
-        jax.tree.map(
-            lambda many, one, row=row: np.testing.assert_allclose(many[row], one[0], rtol=1e-12, atol=1e-13),
-            batch,
-            long_run(pair, factor).trace,
-        )

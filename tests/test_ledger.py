@@ -43,7 +43,12 @@ def exact_total(cpu, pending, owed):
     return sum((Fraction(float(share)) for share in shares), Fraction(0))
 
 
-@pytest.mark.parametrize("name", FAULTS)
+SEVERAL = [  # those between are in "all" too
+    pytest.param(name, marks=() if name in ("lossy", "all") else pytest.mark.exhaustive) for name in FAULTS
+]
+
+
+@pytest.mark.parametrize("name", SEVERAL)
 def test_a_run_with_faults_keeps_every_sum_and_finds_the_optimum(name):
     problem = laws.quadratic()
     layout = laws.LAYOUTS[len(name) % 3]

@@ -171,7 +171,7 @@ def test_every_run_of_a_batch_has_its_own_status():
         method = cojax.CoOpt(learn=cojax.DIGing(step_size), allocate=cojax.Laplacian(0.3))
         return cojax.solve(problem, NETWORK, method, start, num_steps=1000, every=20, record=laws.nothing).status
 
-    found = jax.vmap(ended)(jnp.asarray([0.05, 1e-7, 5.0]))
+    found = jax.jit(jax.vmap(ended))(jnp.asarray([0.05, 1e-7, 5.0]))
     assert [cojax.Status(int(one)).name for one in found] == ["CONVERGED", "STALLED", "NOT_FINITE"]
 
 
@@ -183,7 +183,7 @@ def test_a_budget_that_no_shares_within_the_bounds_meet_is_infeasible_even_where
         problem = cojax.Problem(problem.cost, problem.data, problem.budget, upper=upper)
         return cojax.solve(problem, NETWORK, METHOD, start, num_steps=5, every=5, record=laws.nothing).status
 
-    found = jax.vmap(ended)(jnp.asarray([2.0, 1.9]))  # 8 nodes share 16
+    found = jax.jit(jax.vmap(ended))(jnp.asarray([2.0, 1.9]))  # 8 nodes share 16
     assert [cojax.Status(int(one)).name for one in found] == ["OUT_OF_STEPS", "INFEASIBLE"]
 
 
@@ -205,7 +205,7 @@ def test_vmap_maps_over_problems_and_starts():
     def run(problem, start):
         return cojax.solve(problem, NETWORK, METHOD, start, num_steps=30, every=30, record=laws.nothing).x
 
-    many = jax.vmap(run)(problem, start)
+    many = jax.jit(jax.vmap(run))(problem, start)
     for row in range(3):
         one = run(problems[row], starts[row])
         np.testing.assert_allclose(many.cpu[row], one.cpu, atol=1e-13)

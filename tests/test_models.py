@@ -1,5 +1,7 @@
 """A network of Equinox or Flax is params like any other: one pytree per node, trained beside the CPU shares."""
 
+import functools
+
 import equinox as eqx
 import flax.linen
 import flax.nnx
@@ -16,12 +18,14 @@ FEATURES = np.random.default_rng(0).normal(size=(NODES, 16, 2)).astype(np.float3
 TARGETS = np.sin(FEATURES[..., :1]) + FEATURES[..., 1:]
 
 
+@functools.cache  # one predictor and one cost of a kind of model: one program for all that train it
 def equinox_model():
     model = eqx.nn.MLP(2, 1, 8, 1, activation=jax.nn.tanh, key=jax.random.key(0), dtype=jnp.float32)
     params, static = eqx.partition(model, eqx.is_array)
     return params, lambda params, features: jax.vmap(eqx.combine(params, static))(features)
 
 
+@functools.cache
 def nnx_model():
     class Model(flax.nnx.Module):
         def __init__(self, rngs):
@@ -34,6 +38,7 @@ def nnx_model():
     return params, lambda params, features: flax.nnx.merge(graph, params)(features)
 
 
+@functools.cache
 def linen_model():
     model = flax.linen.Sequential([flax.linen.Dense(8), jax.nn.tanh, flax.linen.Dense(1)])
     return model.init(jax.random.key(0), jnp.ones((1, 2), jnp.float32)), model.apply
@@ -46,15 +51,19 @@ def loss(predict, params, features, targets):
     return jnp.mean(errors**2)
 
 
-def trained(predict, params):
-    """A start with the stacked `params`, and where gradient tracking and the paper's allocator take it."""
-
+@functools.cache
+def cost_of(predict):
     def cost(x, data):
         features, targets, price = data
         return loss(predict, x.params, features, targets) + price * x.cpu**2
 
+    return cost
+
+
+def trained(predict, params):
+    """A start with the stacked `params`, and where gradient tracking and the paper's allocator take it."""
     price = np.linspace(0.5, 2.0, NODES, dtype=np.float32)
-    problem = cojax.Problem(cost, (FEATURES, TARGETS, price), budget=np.float32(NODES))
+    problem = cojax.Problem(cost_of(predict), (FEATURES, TARGETS, price), budget=np.float32(NODES))
     method = cojax.CoOpt(learn=cojax.DIGing(0.03), allocate=cojax.Laplacian(0.1))
     start = problem.start(params=params)
     return start, cojax.solve(problem, cojax.network(nx.cycle_graph(NODES)), method, start, num_steps=600, every=60)
@@ -68,10 +77,8 @@ def stacked(params, dtype=jnp.float32):
 def test_a_neural_network_learns_while_the_shares_keep_their_sum_exactly(model):
     params, predict = model()
     start, solution = trained(predict, stacked(params))
-    losses = [
-        jax.vmap(lambda own, *data: loss(predict, own, *data))(x.params, FEATURES, TARGETS).sum()
-        for x in (start, solution.x)
-    ]
+    by_node = jax.jit(jax.vmap(functools.partial(loss, predict)))
+    losses = [float(by_node(x.params, FEATURES, TARGETS).sum()) for x in (start, solution.x)]
     assert losses[1] < losses[0] / 10
     assert solution.trace.cost[-1] < solution.trace.cost[0]
     assert float(solution.trace.imbalance.max()) == 0.0

@@ -22,8 +22,13 @@ LAYOUTS = {
 }
 
 
-def flow(network, message, law=None):
-    return network.at(0).flow(Wire(jnp.asarray(message)), Weigh() if law is None else law)
+@jax.jit  # one program, where its operations one by one are many
+def flow_at(network, k, message, law):
+    return network.at(k).flow(Wire(jnp.asarray(message)), law)
+
+
+def flow(network, message, law=None, k=0):
+    return flow_at(network, k, message, Weigh() if law is None else law)
 
 
 def message_of(num_nodes, dim=3, seed=0):
@@ -136,7 +141,7 @@ def test_weights_that_differ_by_step_take_turns_and_repeat():
     for k in (0, 1, 2, 5):
         alone = nx.Graph(graphs[k % 2])
         expected = flow(cojax.Dense(weights=_metropolis(alone)), message)
-        np.testing.assert_allclose(network.at(k).flow(Wire(jnp.asarray(message)), Weigh()), expected, atol=1e-13)
+        np.testing.assert_allclose(flow(network, message, k=k), expected, atol=1e-13)
 
 
 def _metropolis(graph):
@@ -178,7 +183,7 @@ def split(owner=(0, 1, 2, 1), twin=((1, 0, 3, 2),), weights=((0.5, 0.5, 0.2, 0.2
 @pytest.mark.parametrize("rate", [0.1, 0.5])
 def test_links_fail_at_their_rate_and_independently(rate):
     network = cojax.Lossy(cojax.network(nx.complete_graph(20), layout="dense"), rate, key=3)
-    up = np.asarray(jax.vmap(lambda k: network.at(k).weights > 0)(jnp.arange(400)))
+    up = np.asarray(jax.jit(jax.vmap(lambda k: network.at(k).weights > 0))(jnp.arange(400)))
     np.testing.assert_array_equal(up, up.swapaxes(1, 2))
     sides = up[:, *np.triu_indices(20, 1)].astype(float)
     # 76 000 draws: six standard deviations.
@@ -215,10 +220,11 @@ def test_vmap_runs_over_seeds_of_a_lossy_network():
     start = laws.start_of(problem)
 
     def run(key):
-        return cojax.solve(problem, cojax.Lossy(base, 0.5, key), method, start, num_steps=20, every=20).x.cpu
+        length = dict(num_steps=20, every=20, record=laws.nothing)
+        return cojax.solve(problem, cojax.Lossy(base, 0.5, key), method, start, **length).x.cpu
 
     keys = jax.random.split(jax.random.key(0), 3)
-    many = jax.vmap(run)(keys)
+    many = jax.jit(jax.vmap(run))(keys)
     np.testing.assert_array_equal(many[1], run(keys[1]))
     assert (many[0] != many[1]).any()
 

@@ -160,7 +160,7 @@ def test_the_limit_over_a_directed_network_is_where_equal_costs_become_unstable(
             sizes = learner(problem, network, kind(step), start, 3000, largest).trace
             return sizes[-1] / jnp.maximum(sizes[1500], 1e-10)
 
-        below, above = jax.vmap(growth)(jnp.asarray([0.99, 1.01]) * limit)
+        below, above = jax.jit(jax.vmap(growth))(jnp.asarray([0.99, 1.01]) * limit)
         assert below < 1 < above
         assert cojax.tuned(kind, problem, network, start).step_size == pytest.approx(limit / 2, rel=1e-9)
 

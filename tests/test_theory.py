@@ -239,7 +239,7 @@ def growth(problem, network, method, start, num_steps=2000):
 def test_the_limit_of_a_learner_is_where_equal_costs_become_unstable(name):
     kind, bound, network = TIGHT[name]
     limit = bound(network, 1.4)
-    measured = jax.vmap(lambda step: growth(EQUAL, network, kind(step), EQUAL_START))(
+    measured = jax.jit(jax.vmap(lambda step: growth(EQUAL, network, kind(step), EQUAL_START)))(
         jnp.asarray([0.99, 1.01]) * limit.value
     )
     assert measured[0] < 1 < measured[1]
@@ -271,7 +271,7 @@ def test_the_limit_of_an_allocator_is_where_shares_leave_the_optimum(name):
             record=lambda problem, x, state: jnp.abs(x.cpu - best).max(),
         ).trace  # fmt: skip
 
-    below, above = jax.vmap(distance)(jnp.asarray([0.99, 1.01]) * limit.value)
+    below, above = jax.jit(jax.vmap(distance))(jnp.asarray([0.99, 1.01]) * limit.value)
     assert below[1] < max(float(below[0]), 1e-10) and above[1] > above[0]
 
 
@@ -373,7 +373,7 @@ def test_the_cost_of_no_drawn_problem_rises_below_the_limit_of_the_allocator_ove
             record=lambda problem, x, state: problem.costs(x).sum(),
         ).trace  # fmt: skip
 
-    costs = np.asarray(jax.vmap(one)(*map(jnp.asarray, (weights, steps, slopes, demand))))
+    costs = np.asarray(jax.jit(jax.vmap(one))(*map(jnp.asarray, (weights, steps, slopes, demand))))
     # Six costs of size up to 100 are added.
     assert np.diff(costs, axis=1).max() < 1e-12
     assert (costs[:, -1] < costs[:, 0]).all()
