@@ -19,6 +19,7 @@ from .layouts import Network
 from .links import Wire
 from .members import check_members
 from .methods import Method
+from .padding import updated
 from .problems import Decision, Problem
 from .progress import LEAST_LOOKS, Progress, begun, looked
 from .records import standard
@@ -115,7 +116,7 @@ def advance(problem: Problem, network: Network, method: Method, state: State, fl
 def moved(problem: Problem, network: Network, method: Method, state: State, flow: Tree) -> Tree:
     """What the method remembers after a step that heard `flow`."""
     here, there = method.at(state.step), method.at(state.step + 1)
-    inner = network.at(state.step).awake(state.method, here.update(state.method, state.grad, flow))
+    inner = network.at(state.step).awake(state.method, updated(network, here, state.method, state.grad, flow))
     return problem.handed_over(state.step + 1, there, inner)
 
 

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 from ._checks import CojaxInputError, is_concrete
 from ._shown import named
-from ._tree import Tree
+from ._tree import Tree, choose_rows
 from .attendance import Attended
 from .layouts import Circulant, Edges, Layout, Neighbors, Network, Wrapper, wrappers
 from .links import EventTriggered, Link
@@ -35,17 +35,18 @@ class PaddedProblem(Attended):
 class PaddedNetwork(Wrapper):
     """A network with rows that hold no node and have no neighbour; `cojax.shard` makes it.
 
-    Fields: network, of all rows, or a `RandomGraph` of the nodes alone; size, static, how many nodes there are; rows,
-    static, how many rows; mesh, over which they are cut.
+    Fields: network, of all rows, or a `RandomGraph` of the nodes alone; there, (rows,), which rows hold a node; size,
+    static, how many nodes there are; rows, static, how many rows; mesh, over which they are cut.
     """
 
     network: Network
+    there: Bool[Array, " rows"]
     size: int = eqx.field(static=True)
     rows: int = eqx.field(static=True)
     mesh: Mesh = eqx.field(static=True)
 
     def __repr__(self) -> str:
-        return named(self, leave_out=("mesh",))
+        return named(self, leave_out=("there", "mesh"))
 
     @property
     def num_nodes(self) -> int:
@@ -76,6 +77,16 @@ class _AmongNodes(Link):
 def padding_of(network: Network) -> PaddedNetwork | None:
     """The `PaddedNetwork` among a network and those that it is around."""
     return next((each for each in wrappers(network) if isinstance(each, PaddedNetwork)), None)
+
+
+def updated(network: Network, method: Any, state: Tree, grad: Tree, flow: Tree) -> Tree:
+    """The state of `method` after one step on `network`; rows that hold no node keep theirs."""
+    padding = padding_of(network)
+    if padding is None:
+        return method.update(state, grad, flow)
+    # Where a gradient is 0, what transforms it may have no value, or no derivative: that of Adam has a root of it.
+    apart = choose_rows(padding.there, grad, jax.tree.map(jnp.ones_like, grad))
+    return choose_rows(padding.there, method.update(state, apart, flow), state)
 
 
 def num_rows(size: int, num_devices: int) -> int:

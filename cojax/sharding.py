@@ -182,7 +182,9 @@ def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | No
     if rows == size:
         return _cut_layout(network, mesh)
     cut, order = _cut_layout(with_rows(network, rows), mesh)
-    return PaddedNetwork(network=cut, size=size, rows=rows, mesh=mesh), order  # pyright: ignore[reportCallIssue]
+    there = placed(mesh, (np.arange(rows) if order is None else order) < size, ROWS)
+    padded = PaddedNetwork(network=cut, there=there, size=size, rows=rows, mesh=mesh)  # pyright: ignore[reportCallIssue]
+    return padded, order
 
 
 def _cut_layout(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | None]:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from . import _tree
 from .layouts import Neighbors, Network
 from .methods import Method
+from .padding import updated
 from .problems import Decision, Problem
 from .progress import grew, precision, stalled, wavers
 from .splits import Split
@@ -62,7 +63,7 @@ def moves_on(network: Network, method: Method, x: Decision, state: Any) -> Bool[
     network, method, x, state = lax.stop_gradient((network, method, x, state))
     net, later, method = network.at(state.step), method.at(state.step + 1), method.at(state.step)
     flow = _flow_alone(net, state, method.along(state.method))
-    after = later.query(net.awake(state.method, method.update(state.method, state.grad, flow)))
+    after = later.query(net.awake(state.method, updated(network, method, state.method, state.grad, flow)))
     motion = _relative(_tree.subtract(after, x), x)
     message, heard = method.message(state.method, state.grad), state.wire.heard
     if jax.tree.map(jnp.shape, message) == jax.tree.map(jnp.shape, heard):

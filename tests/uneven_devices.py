@@ -2,11 +2,13 @@
 
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import laws
 import networkx as nx
 import numpy as np
+import optax
 import pytest
 
 import cojax
@@ -85,6 +87,25 @@ def test_derivatives_of_nodes_that_do_not_fill_the_devices_are_those_of_one_devi
     np.testing.assert_array_equal(shared, alone)
     for got, expected in zip(here, there, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)  # sums over nodes in another order
+
+
+def test_what_has_no_value_where_a_gradient_is_0_has_one_where_no_node_is():
+    direction = optax.stateless(lambda grad, params: jax.tree.map(lambda leaf: leaf / jnp.sqrt(leaf * leaf), grad))
+    learner = cojax.CoOpt(learn=cojax.DIGing(0.1, transform=direction))
+    path = cojax.network(nx.path_graph(5), layout="dense")  # whose products spread what is NaN anywhere
+
+    def run(step_size, targets, cut):
+        posed = cojax.Problem(lambda x, target: (x.params - target) ** 2, targets), path, cojax.Decision(jnp.zeros(5))
+        problem, network, start = cojax.shard(*posed) if cut else posed
+        method = eqx.tree_at(lambda each: each.learn.step_size, learner, step_size)
+        x = cojax.solve(problem, network, method, start, num_steps=3, every=3, record=laws.nothing).x
+        return jnp.sum(x.params**3), x.params
+
+    at = jnp.asarray(0.1), jnp.arange(1.0, 6.0)
+    programs = (jax.jit(jax.grad(functools.partial(run, cut=cut), (0, 1), has_aux=True)) for cut in (True, False))
+    here, there = (jax.tree.leaves(program(*at)) for program in programs)
+    for got, expected in zip(here, there, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-13)  # sums over nodes in another order
 
 
 def test_minibatches_of_nodes_that_do_not_fill_the_devices_are_those_of_one_device():
