@@ -28,7 +28,7 @@ from .splits import Split, as_edges
 class Shards(NamedTuple):
     """A run ready for `solve`, its arrays cut over the devices of a mesh.
 
-    Fields: problem, network and start, as they were given to `shard`, on the devices.
+    Fields: problem, network and start, as they were given to `shard`, on the devices, nodes perhaps in another order.
     """
 
     problem: Problem
@@ -51,7 +51,8 @@ def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None
     travel, by collective permutes, or all rows by an all-gather where that is no more (`halos.arranged`), as on random
     graphs. Circulant graphs send the rolled rows; matrices gather all.
 
-    Inside, nodes are in the order of the devices: what a record or `solution.state` holds by node, and what
+    Inside, nodes are in the order of the devices, those of `Shards.problem` too: judge `solution.x` by the problem that
+    you gave, `cojax.certificate(problem, solution.x)`. What a record or `solution.state` holds by node, and what
     `cojax.step` takes and gives, is brought back by `cojax.restored(network, tree)`.
 
     Minibatches are drawn where the data are: shard the problem of all samples, then take
@@ -162,7 +163,7 @@ def _check_given(problem: Any, network: Any, start: Any) -> None:
     for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("start", start, Decision)):
         if not isinstance(value, kind):
             raise CojaxInputError(f"shard needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
-    num_nodes, sizes = network.num_nodes, {leaf.shape[0] for leaf in jax.tree.leaves(start)}
+    num_nodes, sizes = network.num_nodes, {(*jnp.shape(leaf), 0)[0] for leaf in jax.tree.leaves(start)}
     if {problem.num_nodes, num_nodes} | sizes != {num_nodes}:
         raise CojaxInputError(
             f"shard needs one number of nodes, got {problem.num_nodes} in the problem, {num_nodes} in the network and "

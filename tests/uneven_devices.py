@@ -175,6 +175,10 @@ def test_only_rows_that_the_devices_leave_over_are_added():
     assert connects(cut.network, 0, 1)
     with pytest.raises(cojax.CojaxInputError, match="make the start by the problem that was sharded"):
         cut.problem.start(params=jnp.zeros(6))
+    with pytest.raises(cojax.CojaxInputError, match=r"for solution\.x give it the problem that was sharded"):
+        cojax.certificate(cut.problem, posed(4)[2])
+    with pytest.raises(cojax.CojaxInputError, match=r"4 in the network and 0, 4 at the start"):
+        cojax.shard(*posed(4)[:2], cojax.Decision([np.zeros(4), 1.0]), mesh)
     with pytest.raises(cojax.CojaxInputError, match=r"the problem and the network that one cojax\.shard returned"):
         cojax.solve(posed(6)[0], cut.network, cojax.CoOpt(learn=cojax.DIGing(0.1)), cut.start, num_steps=1)
     with pytest.raises(cojax.CojaxInputError, match="choose the numbers of a method before you shard"):

@@ -8,6 +8,7 @@ import numpy as np
 from .._checks import CojaxInputError
 from .._tree import Tree
 from ..changing import Changing
+from ..padding import PaddedProblem
 from ..problems import Decision, Problem
 
 
@@ -50,11 +51,17 @@ def check_params(owner: str, problem: Any, x: Any) -> None:
 def check_nodes(owner: str, problem: Problem, params: Tree) -> None:
     """Refuse params without one copy per node."""
     for leaf in jax.tree.leaves(params):
-        if np.shape(leaf)[:1] != (problem.num_nodes,):
+        if np.shape(leaf)[:1] == (problem.num_nodes,):
+            continue
+        if isinstance(problem, PaddedProblem):
             raise CojaxInputError(
-                f"{owner} needs {problem.num_nodes} nodes on the first axis of params, got shape {np.shape(leaf)}; "
-                "stack one copy per node."
+                f"{owner} needs a decision with the {problem.num_nodes} rows that cojax.shard made, got params of shape "
+                f"{np.shape(leaf)}; for solution.x give it the problem that was sharded."
             )
+        raise CojaxInputError(
+            f"{owner} needs {problem.num_nodes} nodes on the first axis of params, got shape {np.shape(leaf)}; "
+            "stack one copy per node."
+        )
 
 
 def check_cost_of(owner: str, problem: Problem, x: Decision) -> None:
