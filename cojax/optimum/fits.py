@@ -55,7 +55,7 @@ def check_nodes(owner: str, problem: Problem, params: Tree) -> None:
             continue
         if isinstance(problem, PaddedProblem):
             raise CojaxInputError(
-                f"{owner} needs a decision with the {problem.num_nodes} rows that cojax.shard made, got params of shape "
+                f"{owner} needs a decision of the {problem.num_nodes} rows that cojax.shard made, got params of shape "
                 f"{np.shape(leaf)}; for solution.x give it the problem that was sharded."
             )
         raise CojaxInputError(
