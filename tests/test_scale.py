@@ -73,6 +73,7 @@ def test_the_growth_of_time_is_its_slope_in_logarithms():
         (["--layouts", "circulant"], "--layouts takes some of auto, dense, neighbors, split, edges, got circulant."),
         (["--links", "wire"], "--links takes some of ideal, log, float, got wire."),
         (["--sizes", "5"], "cojax scale needs a whole number every number of --sizes >= 11, got 5."),
+        (["--seconds", "nan"], "cojax scale needs --seconds > 0, got nan."),
         (["--degree", "3"], "--degree needs an even number from 2, two for each random ring, got 3."),
     ],
 )

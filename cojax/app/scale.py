@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import plots
-from .._checks import CojaxInputError, whole_number
+from .._checks import CojaxInputError, check_number, whole_number
 from ..comparisons import aligned
 from ..layouts import Network
 from ..links import Ideal, Link, Quantized
@@ -83,6 +83,7 @@ def study(
     Raises `CojaxInputError` for a layout or link that is not known, and for sizes too small for the degree.
     """
     _check(sizes, layouts, links, degree, features)
+    check_number("cojax scale", "--seconds", seconds, above=0.0)
     begin, rows, left_out = clock(), [], []
     for nodes in sorted(set(sizes)):
         pairs = rings(nodes, degree)
