@@ -95,7 +95,15 @@ def placed(mesh: Mesh, leaf: Any, spec: PartitionSpec) -> Array:
         counts = leaf.dtype.kind == "i"  # nodes and edges
         leaf = jnp.asarray(leaf, jnp.int32 if counts else None)
     if sharding.is_fully_addressable or not is_concrete(leaf) or not leaf.is_fully_addressable:
-        return jax.device_put(leaf, sharding)
+        try:
+            return jax.device_put(leaf, sharding)
+        except ValueError as error:  # its axes fit: the one that does not is that of `jax.vmap`
+            if is_concrete(leaf):
+                raise
+            raise CojaxInputError(
+                "shard cannot be mapped by jax.vmap, got a traced array of which JAX would cut the axis of the runs; "
+                "shard once, and map over solve, with starts like that of the shards."
+            ) from error
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         data = placed(mesh, jax.random.key_data(leaf), spec)
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))

@@ -179,6 +179,8 @@ def test_only_rows_that_the_devices_leave_over_are_added():
         cojax.certificate(cut.problem, posed(4)[2])
     with pytest.raises(cojax.CojaxInputError, match=r"4 in the network and 0, 4 at the start"):
         cojax.shard(*posed(4)[:2], cojax.Decision([np.zeros(4), 1.0]), mesh)
+    with pytest.raises(cojax.CojaxInputError, match=r"shard once, and map over solve"):
+        jax.vmap(lambda params: cojax.shard(*posed(4)[:2], cojax.Decision(params)).start)(jnp.zeros((2, 4)))
     with pytest.raises(cojax.CojaxInputError, match=r"the problem and the network that one cojax\.shard returned"):
         cojax.solve(posed(6)[0], cut.network, cojax.CoOpt(learn=cojax.DIGing(0.1)), cut.start, num_steps=1)
     with pytest.raises(cojax.CojaxInputError, match="choose the numbers of a method before you shard"):
