@@ -11,7 +11,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from ._checks import CojaxInputError, as_key, whole_number
 from ._tree import Tree
 from .costs import Samples
-from .padding import PaddedProblem
+from .padding import PaddedProblem, ReorderedProblem
 from .problems import Decision, Problem, check_plain
 
 
@@ -45,7 +45,7 @@ class Minibatch(Problem):
     def __init__(self, problem: Any, batch_size: Any, key: Any = 0, *, samples: Callable[[Tree], Tree] | None = None):
         self.padded = problem if isinstance(problem, PaddedProblem) else None
         if self.padded is None:
-            check_plain("Minibatch", problem)
+            check_plain("Minibatch", problem.at(0) if isinstance(problem, ReorderedProblem) else problem)
         _copy_fields(problem, self)
         self.batch_size = whole_number("Minibatch", "batch_size", batch_size, at_least=1)
         if self.batch_size > MOST_SAMPLES:

@@ -1,4 +1,4 @@
-"""Rows that hold no node, at the end of a run whose nodes do not fill the devices: nothing ever happens there."""
+"""What is not the caller's in a run over devices: an order of nodes, and rows that hold none, where nothing happens."""
 
 from typing import Any
 
@@ -16,7 +16,14 @@ from .attendance import Attended
 from .layouts import Circulant, Edges, Layout, Neighbors, Network, Wrapper, wrappers
 from .links import EventTriggered, Link
 from .matrices import Dense, Digraph, Directed
+from .problems import Problem, remade
 from .splits import Split, as_edges
+
+# Not the caller's rows: a decision in the caller's order would be judged by the data of other nodes.
+CALLERS = (
+    "the problem that was given to cojax.shard, got that which it returned, with its nodes in the order of the "
+    "devices; keep yours under a name of its own."
+)
 
 
 class PaddedProblem(Attended):
@@ -25,11 +32,28 @@ class PaddedProblem(Attended):
     Their data are those of the caller's first node, and their cost is taken at its start: a point where there is one.
     """
 
+    def at(self, k):
+        return Attended(self.whole, self.data.there, self.data.harmless, self.params)
+
     def start(self, params: Tree = None, cpu: Any = None):
-        raise CojaxInputError(
-            f"shard gave this problem {self.num_nodes} rows, of which some hold no node; make the start by the problem "
-            "that was sharded, and shard them together."
-        )
+        raise CojaxInputError(f"Problem.start needs {CALLERS}")
+
+
+class ReorderedProblem(Problem):
+    """A problem whose nodes are in an order that is not the caller's; `cojax.shard` makes it.
+
+    A run asks it for the problem of a step, which is plain. Nobody else may take it for the caller's.
+    """
+
+    def __init__(self, problem: Problem):
+        for name in ("cost", "data", "budget", "lower", "upper", "penalty"):
+            setattr(self, name, getattr(problem, name))
+
+    def at(self, k):
+        return remade(self)
+
+    def start(self, params: Tree = None, cpu: Any = None):
+        raise CojaxInputError(f"Problem.start needs {CALLERS}")
 
 
 class PaddedNetwork(Wrapper):

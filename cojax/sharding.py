@@ -19,7 +19,16 @@ from .layouts import Circulant, Edges, Neighbors, Network, innermost
 from .lossy import Lossy, RandomGraph
 from .matrices import Dense, Digraph, Directed
 from .minibatches import Minibatch
-from .padding import PaddedNetwork, PaddedProblem, num_rows, padding_of, with_copies, with_rows, with_zeros
+from .padding import (
+    PaddedNetwork,
+    PaddedProblem,
+    ReorderedProblem,
+    num_rows,
+    padding_of,
+    with_copies,
+    with_rows,
+    with_zeros,
+)
 from .problems import Decision, Problem, check_plain
 from .shards import ROWS, WHOLE, ShardedCirculant, ShardedEdges, ShardedNeighbors
 from .splits import Split, as_edges
@@ -95,6 +104,8 @@ def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None
         there, cpu = by_node((jnp.arange(rows) < size, with_copies(first.cpu, rows)))
         params = everywhere(mesh, jax.tree.map(lambda leaf: leaf[0], first.params))
         problem = PaddedProblem(problem, there, cpu, params)  # pyright: ignore[reportCallIssue]
+    elif order is not None:
+        problem = ReorderedProblem(problem)
     return Shards(problem, network, by_node(with_zeros(start, rows)))
 
 

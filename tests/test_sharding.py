@@ -74,6 +74,18 @@ def test_on_one_device_neighbours_come_near_each_other_and_the_caller_does_not_n
     np.testing.assert_array_equal(ordered.x.cpu, plain.x.cpu)
     # The mean of all gradients is not taken: only sums over two neighbours, in another order.
     np.testing.assert_allclose(ordered.x.params, plain.x.params, atol=1e-13)
+    # Node by node, its data are not those of the decision that the caller gets.
+    for refused in (
+        lambda: cojax.certificate(shards.problem, ordered.x),
+        lambda: shards.problem.start(ordered.x.params),
+    ):
+        with pytest.raises(cojax.CojaxInputError, match=r"needs the problem that was given to cojax\.shard"):
+            refused()
+
+    def judged(problem, x, state):  # inside of the run both are in its order
+        return cojax.certificate(problem, x)
+
+    jax.eval_shape(lambda: cojax.solve(*shards[:2], method, shards.start, num_steps=1, record=judged))
 
 
 @settings(max_examples=50, deadline=None)

@@ -173,9 +173,9 @@ def test_only_rows_that_the_devices_leave_over_are_added():
         np.testing.assert_array_equal(cut.start.params[:num_nodes], np.arange(num_nodes) + 0.5)
         assert (padding_of(cut.network) is None) == (rows == num_nodes) == (type(cut.problem) is cojax.Problem)
     assert connects(cut.network, 0, 1)
-    with pytest.raises(cojax.CojaxInputError, match="make the start by the problem that was sharded"):
+    with pytest.raises(cojax.CojaxInputError, match=r"Problem\.start needs the problem that was given to cojax\.shard"):
         cut.problem.start(params=jnp.zeros(6))
-    with pytest.raises(cojax.CojaxInputError, match=r"for solution\.x give it the problem that was sharded"):
+    with pytest.raises(cojax.CojaxInputError, match=r"certificate needs the problem that was given to cojax\.shard"):
         cojax.certificate(cut.problem, posed(4)[2])
     with pytest.raises(cojax.CojaxInputError, match=r"4 in the network and 0, 4 at the start"):
         cojax.shard(*posed(4)[:2], cojax.Decision([np.zeros(4), 1.0]), mesh)

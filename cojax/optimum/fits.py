@@ -8,7 +8,7 @@ import numpy as np
 from .._checks import CojaxInputError
 from .._tree import Tree
 from ..changing import Changing
-from ..padding import PaddedProblem
+from ..padding import CALLERS, PaddedProblem, ReorderedProblem
 from ..problems import Decision, Problem
 
 
@@ -16,6 +16,8 @@ def check_problem(owner: str, problem: Any) -> None:
     """Refuse what is no problem, and one that changes: which of its stages is meant?"""
     if not isinstance(problem, Problem):
         raise CojaxInputError(f"{owner} needs a cojax Problem, got {type(problem).__name__}.")
+    if isinstance(problem, PaddedProblem | ReorderedProblem):
+        raise CojaxInputError(f"{owner} needs {CALLERS}")
     if isinstance(problem, Changing):
         raise CojaxInputError(
             f"{owner} needs the problem of one step, got one that changes; use problem.at(solution.state.step) for the "
@@ -51,17 +53,11 @@ def check_params(owner: str, problem: Any, x: Any) -> None:
 def check_nodes(owner: str, problem: Problem, params: Tree) -> None:
     """Refuse params without one copy per node."""
     for leaf in jax.tree.leaves(params):
-        if np.shape(leaf)[:1] == (problem.num_nodes,):
-            continue
-        if isinstance(problem, PaddedProblem):
+        if np.shape(leaf)[:1] != (problem.num_nodes,):
             raise CojaxInputError(
-                f"{owner} needs a decision of the {problem.num_nodes} rows that cojax.shard made, got params of shape "
-                f"{np.shape(leaf)}; for solution.x give it the problem that was sharded."
+                f"{owner} needs {problem.num_nodes} nodes on the first axis of params, got shape {np.shape(leaf)}; "
+                "stack one copy per node."
             )
-        raise CojaxInputError(
-            f"{owner} needs {problem.num_nodes} nodes on the first axis of params, got shape {np.shape(leaf)}; "
-            "stack one copy per node."
-        )
 
 
 def check_cost_of(owner: str, problem: Problem, x: Decision) -> None:
