@@ -102,7 +102,8 @@
    test_tolerances::test_a_tolerance_below_the_rounding_of_float32_is_refused_with_the_one_it_can_reach
 69 other devices: a run is the same on eight as on one, and what one saved goes on on eight to a certificate ->
    test_sharding::test_eight_devices_do_what_one_does
-70 loops, batches, chunks; on a GPU no test ran -> test_laws::test_a_batch_of_methods_is_the_runs_one_by_one,
+70 loops, batches, chunks; on a GPU no test ran ->
+   test_laws::test_a_batch_of_methods_over_another_layout_is_the_runs_one_by_one,
    test_loop::test_steps_by_hand_are_the_solve
 """
 

@@ -9,8 +9,9 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
-    """Where kernels find what others compiled: seven processes that would compile many programs anew."""
+    """As the README advises; kernels find what others compiled, seven processes that would compile much anew."""
     return {
+        "XLA_FLAGS": "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000",
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("programs")),
         "JAX_ENABLE_COMPILATION_CACHE": "1",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
