@@ -3,7 +3,8 @@
     python benchmarks/weak_scaling.py
 
 The two devices are those of one process, or of two processes that talk over loopback by gloo, as machines would. Every
-setup is a program of its own, on as many cores as it has devices; of each the fastest of some runs counts. float32: the job of `step.py` over a link of 6 mantissa bits, d = 10.
+setup is a program of its own, on as many cores as it has devices; of each the fastest of some runs counts, in wall
+time. float32, the job of `step.py` over a link of 6 mantissa bits, d = 10.
 """
 
 import json
