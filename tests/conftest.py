@@ -35,7 +35,7 @@ def programs_are_forgotten():
     and to forget them takes seconds; more would cost memory, 85 MB a thousand mappings.
     """
     yield
-    if num_mappings() > 33_000:
+    if num_mappings() > 25_000:
         jax.clear_caches()
 
 

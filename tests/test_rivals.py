@@ -408,7 +408,7 @@ def gaps(problem, x, state):
     return state.grad.cpu[0] - state.grad.cpu[1]
 
 
-@pytest.mark.parametrize("power", [0.25, 0.5, 0.75])
+@pytest.mark.parametrize("power", [0.25, *(pytest.param(power, marks=pytest.mark.exhaustive) for power in (0.5, 0.75))])
 def test_finite_time_ends_in_the_cycle_that_its_step_sets(power):
     problem, network, start = pair_of(1.0, curvature=2.0)
     method = cojax.CoOpt(allocate=cojax.FiniteTime(0.1, power))
@@ -463,7 +463,7 @@ def test_single_bit_ends_within_one_transfer_and_half_the_step_halves_it():
 @pytest.mark.parametrize(
     ("method", "dtype", "layouts"),
     [
-        (cojax.FixedTime(0.02, 0.3125, 1.6875), np.float32, laws.LAYOUTS),
+        (cojax.FixedTime(0.02, 0.3125, 1.6875), np.float32, ("dense", "edges")),
         (cojax.FixedTime(0.02, 0.3125, 1.6875), np.float64, ("neighbors",)),
         (cojax.Nesterov(0.2, 0.5), np.float32, ("neighbors",)),
         (cojax.Nesterov(0.2, 0.5), np.float64, ("edges", "split")),
