@@ -345,7 +345,7 @@ def main() -> None:
         if name == "disropt":
             found = disropt(job, sys.argv[2])
         else:
-            found = learning(LEARNERS[name], job) if name in LEARNERS else allocating(ALLOCATORS[name], job)
+            found = learning(LEARNERS[name], job) if "features" in job else allocating(ALLOCATORS[name], job)
         print(json.dumps(found))
     except ImportError as error:
         print(json.dumps({"missing": str(error)}))

@@ -65,8 +65,8 @@ def allocation_job(n: int) -> dict[str, Any]:
 
 
 def measured(name: str, job: Path, pythons: list[str]) -> dict[str, Any]:
-    """What a candidate prints, by the first Python that has it."""
-    found: dict[str, Any] = {}
+    """What a candidate prints, by the first Python that has it; why the first one has it not, where none does."""
+    missing: list[dict[str, Any]] = []
     for python in pythons:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("JAX_")}
         if python != sys.executable:
@@ -74,12 +74,13 @@ def measured(name: str, job: Path, pythons: list[str]) -> dict[str, Any]:
         command = [python, str(Path(__file__).with_name("peer_loops.py")), name, str(job)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode:
-            found = {"missing": f"it failed: {done.stderr.strip().splitlines()[-1]}"}
+            missing.append({"missing": f"it failed: {done.stderr.strip().splitlines()[-1]}"})
             continue
         found = json.loads(done.stdout.splitlines()[-1])
         if "missing" not in found:
-            break
-    return found
+            return found
+        missing.append(found)
+    return missing[0]
 
 
 def table(candidates: Any, jobs: dict[int, dict[str, Any]], pythons: list[str]) -> tuple[list, list[str]]:
