@@ -12,7 +12,7 @@ from ._checks import CojaxInputError, as_key, whole_number
 from ._tree import Tree
 from .costs import Samples
 from .padding import PaddedProblem, ReorderedProblem
-from .problems import Decision, Problem, check_plain
+from .problems import Decision, Problem, check_plain, copy_fields
 
 
 class Minibatch(Problem):
@@ -46,7 +46,7 @@ class Minibatch(Problem):
         self.padded = problem if isinstance(problem, PaddedProblem) else None
         if self.padded is None:
             check_plain("Minibatch", problem.at(0) if isinstance(problem, ReorderedProblem) else problem)
-        _copy_fields(problem, self)
+        copy_fields(problem, self)
         self.batch_size = whole_number("Minibatch", "batch_size", batch_size, at_least=1)
         if self.batch_size > MOST_SAMPLES:
             raise CojaxInputError(f"Minibatch needs a batch_size <= {MOST_SAMPLES}, got {batch_size}.")
@@ -86,7 +86,7 @@ class Drawn(Problem):
     batch: Tree
 
     def __init__(self, problem: Minibatch, batch: Tree):
-        _copy_fields(problem, self)
+        copy_fields(problem, self)
         self.whole, self.batch = problem, batch
 
     @property
@@ -174,8 +174,3 @@ def _take(rows: Array, places: Array) -> Array:
 
 def _is_samples(node: Any) -> bool:
     return isinstance(node, Samples)
-
-
-def _copy_fields(problem: Problem, to: Problem) -> None:
-    for name in ("cost", "data", "budget", "lower", "upper", "penalty"):
-        setattr(to, name, getattr(problem, name))

@@ -1,6 +1,6 @@
 """What is not the caller's in a run over devices: an order of nodes, and rows that hold none, where nothing happens."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import equinox as eqx
 import jax
@@ -16,17 +16,28 @@ from .attendance import Attended
 from .layouts import Circulant, Edges, Layout, Neighbors, Network, Wrapper, wrappers
 from .links import EventTriggered, Link
 from .matrices import Dense, Digraph, Directed
-from .problems import Problem, remade
+from .problems import Problem, copy_fields, remade
 from .splits import Split, as_edges
 
-# Not the caller's rows: a decision in the caller's order would be judged by the data of other nodes.
-CALLERS = (
-    "the problem that was given to cojax.shard, got that which it returned, with its nodes in the order of the "
-    "devices; keep yours under a name of its own."
-)
+
+class ShardedProblem(Problem):
+    """A problem whose rows are not the caller's: it would judge a decision in the caller's order by other nodes' data.
+
+    A run asks it for the problem of a step, which is none of these.
+    """
+
+    def start(self, params: Tree = None, cpu: Any = None):
+        self.refuse("Problem.start")
+
+    def refuse(self, owner: str) -> NoReturn:
+        """What `owner`, who was given it, has to say."""
+        raise CojaxInputError(
+            f"{owner} needs the problem that was given to cojax.shard, got that which it returned, with its nodes in "
+            "the order of the devices; keep yours under a name of its own."
+        )
 
 
-class PaddedProblem(Attended):
+class PaddedProblem(ShardedProblem, Attended):
     """A problem with rows that hold no node: share 0, bounds 0 and 0, no cost and no gradient; `cojax.shard` makes it.
 
     Their data are those of the caller's first node, and their cost is taken at its start: a point where there is one.
@@ -35,25 +46,15 @@ class PaddedProblem(Attended):
     def at(self, k):
         return Attended(self.whole, self.data.there, self.data.harmless, self.params)
 
-    def start(self, params: Tree = None, cpu: Any = None):
-        raise CojaxInputError(f"Problem.start needs {CALLERS}")
 
-
-class ReorderedProblem(Problem):
-    """A problem whose nodes are in an order that is not the caller's; `cojax.shard` makes it.
-
-    A run asks it for the problem of a step, which is plain. Nobody else may take it for the caller's.
-    """
+class ReorderedProblem(ShardedProblem):
+    """A problem whose nodes are in an order that is not the caller's; `cojax.shard` makes it."""
 
     def __init__(self, problem: Problem):
-        for name in ("cost", "data", "budget", "lower", "upper", "penalty"):
-            setattr(self, name, getattr(problem, name))
+        copy_fields(problem, self)
 
     def at(self, k):
         return remade(self)
-
-    def start(self, params: Tree = None, cpu: Any = None):
-        raise CojaxInputError(f"Problem.start needs {CALLERS}")
 
 
 class PaddedNetwork(Wrapper):

@@ -15,6 +15,8 @@ from ._precision import in_full
 from ._shown import named, shapes, shown
 from ._tree import Tree
 
+FIELDS = ("cost", "data", "budget", "lower", "upper", "penalty")  # of a `Problem`
+
 
 class Decision(NamedTuple):
     """What is decided: at one node inside a cost, stacked over nodes everywhere else.
@@ -197,9 +199,15 @@ class Problem(eqx.Module):
 def remade(problem: Problem, **parts: Any) -> Problem:
     """A plain problem with the fields of `problem`, some replaced; nothing is checked or rounded anew."""
     plain = object.__new__(Problem)
-    for name in ("cost", "data", "budget", "lower", "upper", "penalty"):
+    for name in FIELDS:
         object.__setattr__(plain, name, parts.get(name, getattr(problem, name)))
     return plain
+
+
+def copy_fields(problem: Problem, to: Problem) -> None:
+    """Give `to`, which is being made, the fields of `problem` as they are."""
+    for name in FIELDS:
+        setattr(to, name, getattr(problem, name))
 
 
 def check_plain(owner: str, problem: Any) -> None:

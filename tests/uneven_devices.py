@@ -10,6 +10,7 @@ import networkx as nx
 import numpy as np
 import optax
 import pytest
+from eight_devices import COARSE, EDGE_MEMORY, scrambled_grid
 
 import cojax
 from cojax.edges import Transfer
@@ -18,14 +19,10 @@ from cojax.padding import padding_of, with_rows, with_zeros
 from cojax.unions import connects
 
 NUM_NODES = 21  # in 24 rows
-COARSE = cojax.LogQuantizer(0.5)
-EDGE_MEMORY = cojax.Innovation(COARSE, memory="edge")
 
 
-def scrambled_grid():
-    """A grid whose nodes are numbered at random, so that they are put in another order."""
-    order = np.random.default_rng(0).permutation(NUM_NODES).tolist()
-    return nx.relabel_nodes(nx.convert_node_labels_to_integers(nx.grid_2d_graph(3, 7)), dict(enumerate(order)))
+def uneven_grid():
+    return scrambled_grid(3, 7)
 
 
 NETWORKS = {
@@ -52,7 +49,7 @@ MARKS = {kind: pytest.mark.exhaustive for kind in NETWORKS if kind != "a matrix,
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=MARKS.get(kind, ())) for kind in NETWORKS])
 def test_nodes_that_do_not_fill_the_devices_run_as_on_one(kind):
-    problem, network = laws.quadratic(NUM_NODES), NETWORKS[kind](scrambled_grid())
+    problem, network = laws.quadratic(NUM_NODES), NETWORKS[kind](uneven_grid())
     start, length = laws.start_of(problem), dict(num_steps=20, every=10)
     method = cojax.CoOpt(cojax.DIGing(jnp.linspace(0.01, 0.06, NUM_NODES)), cojax.Laplacian(0.3))
     alone = cojax.solve(problem, network, method, start, **length)
@@ -69,7 +66,7 @@ def test_nodes_that_do_not_fill_the_devices_run_as_on_one(kind):
 
 def test_derivatives_of_nodes_that_do_not_fill_the_devices_are_those_of_one_device():
     problem, link = laws.quadratic(NUM_NODES), cojax.Quantized(COARSE)
-    table = cojax.network(scrambled_grid(), nodelist=range(NUM_NODES), layout="neighbors", link=link)
+    table = cojax.network(uneven_grid(), nodelist=range(NUM_NODES), layout="neighbors", link=link)
 
     def run(given, cut):
         step_size, weights, demand, cpu = given
@@ -144,7 +141,7 @@ def test_shifts_become_a_table_where_nodes_do_not_fill_the_devices():
 @pytest.mark.exhaustive
 def test_a_run_of_nodes_that_do_not_fill_the_devices_goes_on_until_it_is_certified(tmp_path):
     problem, method = laws.quadratic(NUM_NODES), cojax.CoOpt(cojax.DIGing(0.05), cojax.Laplacian(0.3))
-    start, network = laws.start_of(problem), cojax.network(scrambled_grid(), nodelist=range(NUM_NODES))
+    start, network = laws.start_of(problem), cojax.network(uneven_grid(), nodelist=range(NUM_NODES))
     cut, length = cojax.shard(problem, network, start), dict(tolerance=1e-6, every=500)
     alone = cojax.solve_to(problem, network, method, start, max_steps=5000, **length)
     for max_steps in (500, 5000):  # the second goes on from what the first has saved

@@ -8,7 +8,7 @@ import numpy as np
 from .._checks import CojaxInputError
 from .._tree import Tree
 from ..changing import Changing
-from ..padding import CALLERS, PaddedProblem, ReorderedProblem
+from ..padding import ShardedProblem
 from ..problems import Decision, Problem
 
 
@@ -16,8 +16,8 @@ def check_problem(owner: str, problem: Any) -> None:
     """Refuse what is no problem, and one that changes: which of its stages is meant?"""
     if not isinstance(problem, Problem):
         raise CojaxInputError(f"{owner} needs a cojax Problem, got {type(problem).__name__}.")
-    if isinstance(problem, PaddedProblem | ReorderedProblem):
-        raise CojaxInputError(f"{owner} needs {CALLERS}")
+    if isinstance(problem, ShardedProblem):
+        problem.refuse(owner)
     if isinstance(problem, Changing):
         raise CojaxInputError(
             f"{owner} needs the problem of one step, got one that changes; use problem.at(solution.state.step) for the "
