@@ -26,6 +26,12 @@ def grid_of(cpu: Any) -> Float[Array, ""]:
     return power_of_two(exponent + _headroom(cpu) - _precision(cpu), cpu.dtype)
 
 
+def finest(shares: Float[Array, "n *r"]) -> Float[Array, ""]:
+    """The finest grid on which `shares`, and twice the largest of them, are exact."""
+    _, exponent = jnp.frexp(jnp.max(jnp.abs(lax.stop_gradient(shares))))
+    return power_of_two(exponent + 1 - _precision(shares), shares.dtype)
+
+
 def on_grid(value: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
     """`value` rounded to a multiple of `grid`; its derivative is that of `value`."""
     return straight_through(_counted(value, grid) * grid, value)
@@ -122,7 +128,12 @@ def power_of_two(exponent: Int[Array, ""], dtype: Any) -> Float[Array, ""]:
 
 
 def _counted(value: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
-    """The whole number nearest to value / grid, `grid` a power of two.
+    """The whole number nearest to value / grid, `grid` a power of two."""
+    return jnp.round(units(value, grid))
+
+
+def units(value: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
+    """value / grid, `grid` a power of two.
 
     By a product with the inverse, which is exact: XLA's float32 division on NVIDIA GPUs is off by up to two units in
     the last place, which of a large count is more than one.
@@ -131,7 +142,7 @@ def _counted(value: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array,
     # The stored exponents of a power of two and of its inverse have one sum.
     both = jnp.asarray(2 * (1 - info.minexp), bits) << info.nmant
     inverse = lax.bitcast_convert_type(both - lax.bitcast_convert_type(grid, bits), value.dtype)
-    return jnp.round(value * inverse)
+    return value * inverse
 
 
 def _bits(dtype: Any):

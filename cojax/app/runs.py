@@ -16,8 +16,9 @@ from jaxtyping import Float
 
 from ..costs import Separable
 from ..loop import Solution
-from ..optimum.allocations import Allocation, marginals
+from ..optimum.allocations import Allocation
 from ..optimum.certificates import Certificate, certificate, is_certified
+from ..optimum.margins import marginals
 from ..optimum.references import Reference, reference
 from ..pieces import Ran, in_pieces
 from ..problems import Decision, Problem, Softened
@@ -78,7 +79,7 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpo
         exact_cpu=np.asarray(allocation.cpu),
         exact_marginal=_marginal(shares, allocation.cpu),
         price=float(allocation.price),
-        worth=worth.worth(shares, case.centres.columns, priced),
+        worth=worth.worth(case.centres.columns, priced),
         learned=None if central is None else learned(case, x.params, central.params),
         positions=case.centres.positions or case.wiring.positions,
         edges=case.wiring.pairs,

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..optimum.allocations import Allocation, marginals, with_curvatures
-from ..optimum.prices import flatness, pulled_in
+from ..optimum.allocations import Allocation
+from ..optimum.margins import Margins, exact_margins, flatness
 from ..optimum.pricing import Sensitivities, sensitivities
 from ..problems import Problem
 
@@ -35,20 +35,18 @@ class Found(NamedTuple):
 
     allocation: Allocation
     sensitivities: Sensitivities
-    curvature: Float[jax.Array, " n"]
+    margins: Margins
 
 
 @jax.jit
 def found(shares: Problem) -> Found:
     """The exact allocation of a plan's shares, with all that `worth` needs."""
     priced = sensitivities(shares)
-    assert priced.allocation is not None and shares.lower is not None and shares.upper is not None
-    near = pulled_in(priced.allocation.cpu, shares.lower, shares.upper)
-    curvature = with_curvatures(marginals(shares, None), near[:, None])[1][:, 0, 0]
-    return Found(priced.allocation, priced, curvature)
+    assert priced.allocation is not None
+    return Found(priced.allocation, priced, exact_margins(shares, None, priced.allocation.cpu[:, None]))
 
 
-def worth(shares: Problem, names: Iterable[str], found: Found) -> Worth:
+def worth(names: Iterable[str], found: Found) -> Worth:
     """The `Worth` of a plan whose cost of a share uses the columns `names`, in the order of the problem's data."""
     priced = found.sensitivities
     assert priced.more is not None and priced.less is not None
@@ -57,7 +55,7 @@ def worth(shares: Problem, names: Iterable[str], found: Found) -> Worth:
     return Worth(
         budget_more=float(priced.more.budget),
         budget_less=float(priced.less.budget),
-        next_unit=_next_unit(shares, found),
+        next_unit=_next_unit(found),
         upper=-np.asarray(priced.more.upper) + 0.0,
         lower=np.asarray(priced.less.lower),
         columns={name: np.asarray(slope) for name, slope in zip(names, data, strict=True)},
@@ -65,16 +63,14 @@ def worth(shares: Problem, names: Iterable[str], found: Found) -> Worth:
     )
 
 
-def _next_unit(shares: Problem, found: Found) -> Float[np.ndarray, " n"]:
-    """Flat costs take more of it; where all stand on bounds, the cheapest that can takes all."""
-    cpu, allocation = found.allocation.cpu, found.allocation
-    assert shares.lower is not None and shares.upper is not None
-    free = (cpu > shares.lower) & (cpu < shares.upper)
+def _next_unit(found: Found) -> Float[np.ndarray, " n"]:
+    """Flat costs take more of it; where all stand on bounds or corners, the cheapest that can takes all."""
+    free, can_take, more = (
+        np.asarray(part)[:, 0] for part in (found.margins.free, found.margins.can_take, found.margins.more)
+    )
     if free.any():
-        return np.asarray(flatness(found.curvature, free))
-    can_take = np.asarray(cpu < shares.upper)
-    slopes = np.asarray(allocation.price + allocation.floor_rent - allocation.capacity_rent)
-    taken = np.zeros(len(slopes))
+        return np.asarray(flatness(found.margins.hessian[:, 0, 0], free))
+    taken = np.zeros(len(more))
     if can_take.any():
-        taken[np.argmin(np.where(can_take, slopes, np.inf))] = 1.0
+        taken[np.argmin(np.where(can_take, more, np.inf))] = 1.0
     return taken

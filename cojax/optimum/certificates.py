@@ -14,8 +14,8 @@ from .._tree import Tree
 from ..problems import Decision, Problem
 from ..records import disagreement, overload
 from . import prices
-from .allocations import Table, columns, marginals, with_curvatures
 from .fits import check_decision
+from .margins import Slopes, Table, columns, ends_of_price, marginals, margins, price_of
 
 # A node's best share at a price, its resources in turn; one turn is exact where the cost does not couple them.
 MOST_TURNS = 50
@@ -135,48 +135,76 @@ def _params_gradient(problem: Problem, x: Decision) -> tuple[Array, Array]:
 
 def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, Array, Array]:
     """Stationarity, gap, price and largest marginal cost of the shares."""
-    lower, upper, _ = columns(problem)
+    lower, upper, budget = columns(problem)
     shares = cpu.reshape(lower.shape)
     slopes = marginals(problem, params)
-    near = prices.pulled_in(shares, lower, upper)
-    slope, hessian = with_curvatures(slopes, near)
-    # A share this close to a bound counts as on it: what it could still give up is below the tolerance of any answer.
-    ends = jnp.where(jnp.isinf(lower), 0, jnp.abs(lower)), jnp.where(jnp.isinf(upper), 0, jnp.abs(upper))
-    touch = jnp.finfo(shares.dtype).eps ** 0.5 * jnp.maximum(jnp.maximum(*ends), jnp.abs(shares))
-    can_give, can_take = shares > lower + touch, shares < upper - touch
-    dearest, cheapest = jax.vmap(prices.ends_of_price, 1)(slope, can_give, can_take)
-    rates = jnp.diagonal(hessian, axis1=1, axis2=2)
-    price = jax.vmap(prices.price_of, 1)(slope, rates, can_give, can_take)
-    gap = _gap(problem, params, near, price)
-    level = jnp.max(jnp.abs(slope))
+    # A share this close to a bound or a corner counts as on it: what it could still give up is below the tolerance of
+    # any answer.
+    reach = jnp.finfo(shares.dtype).eps ** 0.5 * jnp.max(jnp.abs(shares), 0)
+    found = margins(slopes, shares, lower, upper, reach)
+    dearest, cheapest = ends_of_price(found)
+    price = price_of(found)
+    # The bounds of the others bound a share too, and a box that is smaller bounds what a tangent can fall.
+    lower, upper = jax.vmap(prices.reachable, (1, 1, 0), 1)(lower, upper, budget)
+    gap = _gap(problem, params, prices.pulled_in(shares, lower, upper), price, lower, upper)
+    level = jnp.max(jnp.maximum(jnp.abs(found.less), jnp.abs(found.more)))
     return jnp.maximum(jnp.max(dearest - cheapest), 0) / 2, gap, price.reshape(cpu.shape[1:]), level
 
 
-def _gap(problem: Problem, params: Tree, shares: Table, price: Float[Array, " r"]) -> Array:
-    """sum_i f_i(x_i) - price x_i minus a lower bound of its minimum over the box, node by node."""
-    lower, upper, _ = columns(problem)
+def _gap(problem: Problem, params: Tree, shares: Table, price: Array, lower: Table, upper: Table) -> Array:
+    """sum_i f_i(x_i) - price x_i minus a lower bound of its minimum over the box, node by node.
+
+    A convex function lies above each of its tangents, and above every mean of them. Those here touch it around its
+    minimum, and are weighed so that their slopes cancel: also at a corner, where no single one is level.
+    """
     slopes = marginals(problem, params)
-    best, low, high = _best_shares(slopes, shares, price, lower, upper)
-    best = prices.pulled_in(best, lower, upper)
-    slope = slopes(best) - price[None]
-    # A convex function lies above its tangent: from `best` on, it falls by at most this much inside of the box.
+    best, low, high = _best_shares(slopes, shares, price, lower, upper, columns(problem)[2])
+    points, weights = _around(slopes, best, price, lower, upper)
+    touched = jax.vmap(slopes)(points) - price[None, None]
+    slope = (weights[:, :, None] * touched).sum(0)
+    # From `best` on, their mean falls by at most this much inside of the box.
     reach = jnp.where(slope > 0, best - low, high - best)
     below = jnp.where(slope == 0, 0, jnp.abs(slope) * reach).sum(1)
+    below = below + (weights * (touched * (points - best[None])).sum(2)).sum(0)
 
     def costs(cpu):
         assert problem.lower is not None
         return problem.costs(Decision(params, cpu.reshape(problem.lower.shape)))
 
-    bought = ((shares - best) * price[None]).sum(1)
-    excess = jnp.maximum(costs(shares) - costs(best) - bought.astype(shares.dtype), 0)
-    gap = (excess + below).sum()
+    bought = ((shares[None] - points) * price[None, None]).sum(2)
+    excess = (weights * (costs(shares)[None] - jax.vmap(costs)(points) - bought.astype(shares.dtype))).sum(0)
+    gap = jnp.maximum(excess + below, 0).sum()
     return jnp.where(jnp.isnan(gap), jnp.inf, gap)
 
 
-def _best_shares(slopes, shares: Table, price: Array, lower: Table, upper: Table) -> tuple[Table, Table, Table]:
+def _around(slopes: Slopes, best: Table, price: Array, lower: Table, upper: Table) -> tuple[Array, Array]:
+    """r + 1 points close to `best` for every node, and weights (r + 1, n) at which their slopes mean the price.
+
+    Point k lies to the right of `best` in those resources whose marginal costs have farthest to rise to the price, and
+    to the left in the others: as many weights do for r resources as do for one.
+    """
+    eps = jnp.finfo(best.dtype).eps
+    slope, rate = jax.jvp(slopes, (best,), (jnp.ones_like(best),))
+    off = jnp.abs(slope - price[None]) + 4 * eps * jnp.abs(price)[None]
+    largest = jnp.max(jnp.abs(best), 0)[None]
+    far = 32 * eps * largest + 4 * prices.divided(off, jnp.abs(rate))
+    far = jnp.minimum(far, eps**0.5 * jnp.maximum(jnp.abs(best), largest))
+    left, right = (prices.pulled_in(best + side * far, lower, upper) for side in (-1, 1))
+    low, high = jax.vmap(slopes)(jnp.stack([left, right]))
+    share = jnp.where(high > low, (price[None] - low) / jnp.where(high > low, high - low, 1), 0.5)
+    share = jnp.clip(share, 0, 1)  # of the weight that belongs to the right
+    ends = jnp.sort(share, axis=1).T
+    ends = jnp.concatenate([jnp.zeros_like(ends[:1]), ends, jnp.ones_like(ends[:1])])
+    middle = (ends[1:] + ends[:-1]) / 2
+    return jnp.where(middle[:, :, None] < share[None], right[None], left[None]), ends[1:] - ends[:-1]
+
+
+def _best_shares(
+    slopes: Slopes, shares: Table, price: Array, lower: Table, upper: Table, budget: Array
+) -> tuple[Table, Table, Table]:
     """What every node would hold at `price`, and a box around it that holds every minimiser."""
     eps = jnp.finfo(shares.dtype).eps
-    width = jnp.where(jnp.isinf(upper - lower), jnp.maximum(jnp.abs(shares), 1), upper - lower)
+    _, width = jax.vmap(prices.inside, (1, 1, 0), 1)(lower, upper, budget)
 
     def one(k, state):
         best, low, high = state

@@ -12,21 +12,22 @@ from .. import _grid
 from .roots import Root, divided, newton
 
 Shares = Float[Array, " n"]
-Mask = Bool[Array, " n"]
 Price = Float[Array, ""]
 Slope = Callable[[Array], Array]  # the marginal cost of every node at its own share
 
 # Newton ends far earlier; bisection needs about 110 rounds where a price or a share is 0.
 MOST_ROUNDS = 200
-MOST_DOUBLINGS = 60
+MOST_WIDENINGS = 60
+# How many times the even share a bound may be away and still tell the size of shares.
+FAR = 2.0**10
 
 
 class Band(NamedTuple):
     """Where shares are searched: strictly inside of the bounds, because a cost may be infinite on them."""
 
-    lower: Shares
+    lower: Shares  # the share of a node that wants none above it: the bound, or `low` where that is far off it
     upper: Shares
-    low: Shares  # just above `lower`, or so low that the lowest price asked for is bracketed
+    low: Shares  # just above the bound, or so low that the lowest price asked for is bracketed
     high: Shares
     slope_low: Shares  # marginal cost at `low`
     slope_high: Shares
@@ -102,23 +103,37 @@ def _between(search: Search, budget: Price, noise: Price) -> tuple[Shares, Share
 
 
 def _balanced(shares: Shares, gives_way: Shares, lower: Shares, upper: Shares, budget: Price) -> Shares:
-    """`shares` with what rounding left over given to the nodes off their bounds, and the last bits to one of them."""
-    free = (shares > lower) & (shares < upper)
-    weights = jnp.where(free, gives_way, 0)
+    """`shares` with what rounding left over given to the nodes off their bounds, as readily as they give way."""
+    weights = jnp.where((shares > lower) & (shares < upper), gives_way, 0)
     weights = divided(weights, jnp.broadcast_to(weights.sum(), weights.shape))
-    roomiest = jnp.argmax(jnp.where(free, jnp.minimum(shares - lower, upper - shares), -1))
-    last = jnp.zeros_like(weights).at[roomiest].set(jnp.any(free).astype(weights.dtype))
+    return jnp.clip(shares + weights * _grid.shortfall(shares, budget), lower, upper)
 
-    def spread(shares, weights):
-        return jnp.clip(shares + weights * _grid.shortfall(shares, budget), lower, upper), None
 
-    return lax.scan(spread, shares, jnp.stack([weights, last]))[0]
+def settled(shares: Shares, lower: Shares, upper: Shares, budget: Price) -> Shares:
+    """`shares` on a grid of two roundings of the largest, so that they sum to the budget without one.
+
+    Bounds go to the next point of the grid inside of them. Where no share is off its bounds, and where a box holds no
+    point of the grid, shares stay as they are.
+    """
+    grid = _grid.finest(shares)
+    low, high = jnp.ceil(_grid.units(lower, grid)) * grid, jnp.floor(_grid.units(upper, grid)) * grid
+    rounded = jnp.clip(jnp.round(_grid.units(shares, grid)) * grid, low, high)
+    free = (rounded > low) & (rounded < high)
+    shares = jnp.where(jnp.any(free) & (low <= high), rounded, jnp.clip(shares, lower, upper))
+    count = jnp.maximum(free.sum(), 1).astype(shares.dtype)
+    missing = jnp.round(_grid.units(_grid.shortfall(shares, budget), grid))
+    each = jnp.floor(missing / count)
+    one_more = jnp.cumsum(free.astype(shares.dtype)) <= missing - each * count
+    spread = jnp.where(free, jnp.clip(shares + (each + one_more.astype(shares.dtype)) * grid, low, high), shares)
+    roomiest = jnp.argmax(jnp.where(free, jnp.minimum(spread - low, high - spread), -1))
+    last = jnp.clip(spread[roomiest] + _grid.shortfall(spread, budget), low[roomiest], high[roomiest])
+    return jnp.where(jnp.any(free), spread.at[roomiest].set(last), shares)
 
 
 def shares_at(
     slope: Slope, band: Band, price: Price, low: Shares, high: Shares, guess: Shares
 ) -> tuple[Shares, Shares]:
-    """The share every node wants at `price`, between `low` and `high`, and its dshare/dprice (0 on a bound)."""
+    """The share every node wants at `price`, between `low` and `high`, and its dshare/dprice (0 on bound and corner)."""
     at_lower = price <= band.slope_low
     at_upper = ~at_lower & (price >= band.slope_high)
     low, high = jnp.maximum(low, band.low), jnp.minimum(high, band.high)
@@ -127,70 +142,118 @@ def shares_at(
     eps = jnp.finfo(guess.dtype).eps
 
     def advance(state):
-        root, _, count = state
+        root, _, _, count = state
         value, rate = value_and_rate(slope, root.at)
         noise = 4 * eps * jnp.abs(root.at) + eps**2 * (band.high - band.low)
-        return newton(root, value - price, rate, 4 * eps * jnp.abs(price), noise), rate, count + 1
+        value_noise = 4 * eps * jnp.abs(price)
+        # What a move by rounding does not explain is a jump: the node stays while the price goes through it.
+        stays = jnp.abs(value - price) > 4 * (jnp.abs(rate) * noise + value_noise)
+        return newton(root, value - price, rate, value_noise, noise), rate, stays, count + 1
 
     def going_on(state):
-        return ~jnp.all(state[0].done) & (state[2] < MOST_ROUNDS)
+        return ~jnp.all(state[0].done) & (state[3] < MOST_ROUNDS)
 
     root = Root(low, high, guess, high - low, at_lower | at_upper)
-    root, rate, _ = lax.while_loop(going_on, advance, (root, jnp.ones_like(guess), jnp.zeros((), jnp.int32)))
-    # Where a marginal cost without a bound never reaches the price, the end of the band stands for infinity.
-    lowest = jnp.where(jnp.isinf(band.lower), band.low, band.lower)
-    highest = jnp.where(jnp.isinf(band.upper), band.high, band.upper)
-    shares = jnp.where(at_lower, lowest, jnp.where(at_upper, highest, root.at))
-    return shares, jnp.where(at_lower | at_upper, 0, divided(jnp.ones_like(rate), rate))
+    state = (root, jnp.ones_like(guess), jnp.zeros_like(root.done), jnp.zeros((), jnp.int32))
+    root, rate, stays, _ = lax.while_loop(going_on, advance, state)
+    shares = jnp.where(at_lower, band.lower, jnp.where(at_upper, band.upper, root.at))
+    return shares, jnp.where(at_lower | at_upper | stays, 0, divided(jnp.ones_like(rate), rate))
+
+
+def reachable(lower: Shares, upper: Shares, budget: Price) -> tuple[Shares, Shares]:
+    """The bounds, drawn in where the bounds of all others leave no share beyond them."""
+    eps = jnp.finfo(lower.dtype).eps
+
+    def others(ends):
+        is_open = jnp.isinf(ends)
+        finite = jnp.where(is_open, 0, ends)
+        others_open = (is_open.sum() > 1) | (jnp.any(is_open) & ~is_open)
+        opened = jnp.where(others_open, jnp.inf, 0).astype(ends.dtype)
+        return opened, finite.sum() - finite, 4 * eps * jnp.abs(finite).sum()
+
+    # So much farther out that a share never ends there only because sums are rounded.
+    opened, sums, rounding = others(lower)
+    most = budget - sums + opened
+    most = most + rounding + 16 * eps * (jnp.abs(budget) + jnp.abs(most))
+    opened, sums, rounding = others(upper)
+    least = budget - sums - opened
+    least = least - rounding - 16 * eps * (jnp.abs(budget) + jnp.abs(least))
+    return jnp.maximum(lower, jnp.minimum(least, upper)), jnp.minimum(upper, jnp.maximum(most, lower))
 
 
 def inside(lower: Shares, upper: Shares, budget: Price) -> tuple[Shares, Shares]:
-    """Shares strictly inside of their bounds that sum to the budget, and the finite width of every box.
+    """Shares strictly inside of their bounds that sum to the budget, and a finite width for every box.
 
-    All nodes stand at the same fraction of their box; an infinite side is cut where twice the budget would fit.
+    All nodes stand at the same fraction of their box. A side that is infinite, or so far out that it says nothing of
+    the size of shares, is cut where twice the budget would fit.
     """
     even = budget / lower.shape[0]
+    bounds = jnp.stack([lower, upper])
+    largest = jnp.max(jnp.where(jnp.isinf(bounds), 0, jnp.abs(bounds)))
+    size = jnp.where(even == 0, largest / 2.0**30, jnp.abs(even))
+    far = jnp.abs(bounds - even) > FAR * size
+    near = _cut(jnp.where(far[0], -jnp.inf, lower), jnp.where(far[1], jnp.inf, upper), budget, size)
+    near = jnp.maximum(near[0], lower), jnp.minimum(near[1], upper)
+    fits = (near[0].sum() <= budget) & (budget <= near[1].sum())
+    low, high = (jnp.where(fits, one, other) for one, other in zip(near, _cut(lower, upper, budget, size), strict=True))
+    fraction = jnp.clip(divided(budget - low.sum(), (high - low).sum()), 0, 1)
+    return low + fraction * (high - low), high - low
+
+
+def _cut(lower: Shares, upper: Shares, budget: Price, size: Price) -> tuple[Shares, Shares]:
+    """Finite ends of all boxes, which hold the budget; infinite ones are `size` away from the others at least."""
+    even = jnp.broadcast_to(budget / lower.shape[0], lower.shape)
     low_end = jnp.where(jnp.isfinite(lower), lower, jnp.where(jnp.isfinite(upper), upper, even))
     high_end = jnp.where(jnp.isfinite(upper), upper, jnp.where(jnp.isfinite(lower), lower, even))
     missing = divided(jnp.maximum(budget - high_end.sum(), 0), jnp.isinf(upper).sum().astype(even.dtype))
     surplus = divided(jnp.maximum(low_end.sum() - budget, 0), jnp.isinf(lower).sum().astype(even.dtype))
-    reach = 2 * jnp.maximum(jnp.maximum(missing, surplus), jnp.abs(even))
+    reach = 2 * jnp.maximum(jnp.maximum(missing, surplus), size)
     reach = jnp.where(reach > 0, reach, 1)
-    low = jnp.where(jnp.isfinite(lower), lower, low_end - reach)
-    high = jnp.where(jnp.isfinite(upper), upper, high_end + reach)
-    fraction = jnp.clip(divided(budget - low.sum(), (high - low).sum()), 0, 1)
-    return low + fraction * (high - low), high - low
+    return (
+        jnp.where(jnp.isfinite(lower), lower, low_end - reach),
+        jnp.where(jnp.isfinite(upper), upper, high_end + reach),
+    )
 
 
 def band_around(
     slope: Slope, start: Shares, width: Shares, lower: Shares, upper: Shares, least: Price, most: Price
 ) -> Band:
-    """The band of all shares wanted at prices from `least` to `most`; infinite sides are widened until it is."""
-    low, high = _ends(start, width, lower, upper)
-    start, width, bounds = jnp.stack([start, start]), jnp.stack([-width, width]), jnp.stack([lower, upper])
-    ends = jnp.where(jnp.isinf(bounds), start + width, jnp.stack([low, high]))
+    """The band of all shares wanted at prices from `least` to `most`; far sides are widened until it is."""
+    ends = jnp.stack(_ends(start, width, lower, upper))
+    bounds = jnp.stack([lower, upper])
+    start, width = jnp.stack([start, start]), jnp.stack([-width, width])
+    far = jnp.abs(bounds - start) > 2 * jnp.abs(width)
+    ends = jnp.where(jnp.isinf(bounds), jnp.stack([-jnp.inf, jnp.inf]).astype(ends.dtype)[:, None], ends)
 
-    def short(slopes):
-        return jnp.isinf(bounds) & jnp.stack([slopes[0] > least, slopes[1] < most])
+    def short(slopes, tried):
+        return far & jnp.stack([slopes[0] > least, slopes[1] < most]) & (tried != ends)
 
     def widen(state):
-        ends, slopes, rounds = state
-        ends = jnp.where(short(slopes) & (rounds > 0), start + 2 * (ends - start), ends)
-        return ends, jax.vmap(slope)(ends), rounds + 1
+        tried, slopes, rounds = state
+        wider = jnp.clip(start + 2 * (tried - start), ends[:1], ends[1:])
+        wider = jnp.where((rounds == MOST_WIDENINGS - 1) & ~jnp.isinf(ends), ends, wider)
+        tried = jnp.where(short(slopes, tried) & (rounds > 0), wider, tried)
+        return tried, jax.vmap(slope)(tried), rounds + 1
 
     def going_on(state):
-        _, slopes, rounds = state
-        return (rounds == 0) | (jnp.any(short(slopes)) & (rounds < MOST_DOUBLINGS))
+        tried, slopes, rounds = state
+        return (rounds == 0) | (jnp.any(short(slopes, tried)) & (rounds < MOST_WIDENINGS))
 
     # One loop with one copy of the cost in it: what is compiled is what the user waits for.
-    state = (ends, jnp.zeros_like(ends), jnp.zeros((), jnp.int32))
-    (low, high), (slope_low, slope_high), _ = lax.while_loop(going_on, widen, state)
-    return Band(lower, upper, low, high, slope_low, slope_high)
+    first = jnp.where(far, jnp.clip(start + width, ends[:1], ends[1:]), ends)
+    state = (first, jnp.zeros_like(first), jnp.zeros((), jnp.int32))
+    tried, (slope_low, slope_high), _ = lax.while_loop(going_on, widen, state)
+    # Where a marginal cost without a bound never reaches the price, the end of the band stands for infinity.
+    lower, upper = jnp.where(tried == ends, bounds, tried)
+    return Band(lower, upper, *tried, slope_low, slope_high)
 
 
 def pulled_in(shares: Array, lower: Array, upper: Array) -> Array:
     """`shares` clipped to their bounds, then off them by a rounding error, so that log(0) and 1/0 are not met."""
-    return jnp.clip(shares, *_ends(shares, jnp.ones_like(shares), lower, upper))
+    ends = [jnp.where(jnp.isinf(array), 0, jnp.abs(array)).max() for array in (lower, upper)]
+    largest = jnp.abs(shares).max()
+    size = jnp.where(largest > 0, largest, jnp.where(jnp.maximum(*ends) > 0, jnp.maximum(*ends), 1))
+    return jnp.clip(shares, *_ends(shares, lax.stop_gradient(size), lower, upper))
 
 
 def _ends(start: Array, width: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
@@ -203,34 +266,6 @@ def _ends(start: Array, width: Array, lower: Array, upper: Array) -> tuple[Array
     narrow = ~(low < high)
     middle = jnp.where(narrow, lower + jnp.where(narrow, upper - lower, 0) / 2, 0)
     return jnp.where(narrow, middle, low), jnp.where(narrow, middle, high)
-
-
-def price_of(marginals: Shares, rate: Shares, can_give: Mask, can_take: Mask) -> Price:
-    """The price that marginal costs reveal: their mean over nodes off their bounds, flattest costs first."""
-    free = can_give & can_take
-    mean = (flatness(rate, free) * jnp.where(free, marginals, 0)).sum()
-    return jnp.where(jnp.any(free), mean, idle_price(marginals, can_give, can_take))
-
-
-def idle_price(marginals: Shares, can_give: Mask, can_take: Mask) -> Price:
-    """The middle, or the one finite end, of the prices at which no node wants to give or to take."""
-    dearest, cheapest = ends_of_price(marginals, can_give, can_take)
-    dearest = jnp.where(jnp.any(can_give), dearest, jnp.where(jnp.any(can_take), cheapest, marginals.max()))
-    return (dearest + jnp.where(jnp.any(can_take), cheapest, dearest)) / 2
-
-
-def ends_of_price(marginals: Shares, can_give: Mask, can_take: Mask) -> tuple[Price, Price]:
-    """The dearest marginal cost of a node that can give, the cheapest of one that can take: at best in this order."""
-    dearest = jnp.max(jnp.where(can_give, marginals, -jnp.inf))
-    return dearest, jnp.min(jnp.where(can_take, marginals, jnp.inf))
-
-
-def flatness(rate: Shares, free: Mask) -> Shares:
-    """1 / curvature of the free nodes, summing to 1: how the next unit of budget splits; linear costs take it all."""
-    info = jnp.finfo(rate.dtype)
-    rate = jnp.where(free, rate, 0)
-    weights = jnp.where(free, 1 / jnp.maximum(rate, jnp.maximum(rate.max() * info.eps**2, info.tiny**0.5)), 0)
-    return divided(weights, jnp.broadcast_to(weights.sum(), weights.shape))
 
 
 def value_and_rate(slope: Slope, shares: Shares) -> tuple[Shares, Shares]:

@@ -14,8 +14,9 @@ from .._shown import shown
 from .._tree import Tree
 from ..problems import Decision, Problem
 from . import prices
-from .allocations import Allocation, columns, marginals, with_curvatures
+from .allocations import Allocation
 from .fits import check_params
+from .margins import columns, ends_of_price, exact_margins
 from .polishing import polished
 
 
@@ -34,8 +35,9 @@ class Sensitivities(NamedTuple):
     """The optimum, and the derivatives of its cost; None for budget and bounds that the problem does not have.
 
     `more` and `less` are the derivatives when a number grows and when it shrinks. They are equal but where a price is
-    an interval: every node stands on a bound, and the next unit of budget costs more than the last one saves. There a
-    derivative is infinite where no shares would fit any more.
+    an interval: every node stands on a bound or on a corner of its cost, such as the end of a tariff's tier, and the
+    next unit of budget costs more than the last one saves. There a derivative is infinite where no shares would fit any
+    more.
 
     Fields:
         x: the optimal `Decision`.
@@ -44,7 +46,8 @@ class Sensitivities(NamedTuple):
         more, less: derivatives in cost per unit: budget () or (r,), lower >= 0 and upper <= 0 shaped as cpu.
         data: shaped as the problem's data, None for leaves that are no floats.
         own: shaped as the problem's cost: of arrays that the cost itself holds.
-        touching: shaped as cpu: on a bound without rent, so how shares move holds for changes in one direction.
+        touching: shaped as cpu: on a bound without rent, or on a corner of the cost that the price just reaches, so how
+            shares move holds for changes in one direction.
         tied: shaped as cpu: one of several without curvature at the price; which of them moves is open.
         is_interval: () or (r,), of the price: `more` and `less` differ.
     """
@@ -174,18 +177,17 @@ def _pulled_in(problem: Problem, cpu: Array) -> Array:
 
 def _worths(problem: Problem, params: Tree, allocation: Allocation) -> tuple[Worth, Worth, Array]:
     """The prices and rents at both ends of the interval of prices, and whether there is one."""
-    lower, upper, _ = columns(problem)
+    lower, _, _ = columns(problem)
     cpu, price = allocation.cpu.reshape(lower.shape), allocation.price.reshape(-1)
-    slopes = marginals(problem, params)(prices.pulled_in(cpu, lower, upper))
-    can_give, can_take = cpu > lower, cpu < upper
-    least, most = jax.vmap(prices.ends_of_price, 1)(slopes, can_give, can_take)
-    is_interval = ~jnp.any(can_give & can_take, 0)
+    found = exact_margins(problem, params, cpu)
+    least, most = ends_of_price(found)
+    is_interval = ~jnp.any(found.free, 0)
     least, most = jnp.where(is_interval, least, price), jnp.where(is_interval, most, price)
 
     def worth(budget, bound):
         # Where nothing can be given away a bound that moves finds no partner, and its own node has no rent to lose.
-        floor = jnp.where(can_give, 0, jnp.maximum(slopes - bound[None], 0))
-        ceiling = jnp.where(can_take, 0, jnp.minimum(slopes - bound[None], 0))
+        floor = jnp.where(found.can_give, 0, jnp.maximum(found.more - bound[None], 0))
+        ceiling = jnp.where(found.can_take, 0, jnp.minimum(found.less - bound[None], 0))
         shape = allocation.cpu.shape
         return Worth(budget.reshape(shape[1:]), floor.reshape(shape), ceiling.reshape(shape))
 
@@ -196,15 +198,15 @@ def _worths(problem: Problem, params: Tree, allocation: Allocation) -> tuple[Wor
 def _open_ends(problem: Problem, params: Tree, allocation: Allocation) -> tuple[Array, Array]:
     """Where shares have no derivative, or none but in one direction; both to about half of the digits."""
     lower, upper, _ = columns(problem)
-    cpu = allocation.cpu.reshape(lower.shape)
-    slopes, hessian = with_curvatures(marginals(problem, params), prices.pulled_in(cpu, lower, upper))
+    cpu, price = allocation.cpu.reshape(lower.shape), allocation.price.reshape(1, -1)
+    found = exact_margins(problem, params, cpu)
     half = jnp.finfo(cpu.dtype).eps ** 0.5
-    size, level = jnp.maximum(jnp.max(jnp.abs(cpu)), 1), jnp.max(jnp.abs(slopes))
-    near = (cpu - lower <= half * size) | (upper - cpu <= half * size)
-    rentless = jnp.abs(slopes - allocation.price.reshape(1, -1)) <= half * level
-    free = (cpu > lower) & (cpu < upper)
-    rates = jnp.diagonal(hessian, axis1=1, axis2=2)
-    flat = free & (jnp.abs(rates) * size <= half * level)
+    size = jnp.max(jnp.abs(cpu), 0)
+    level = jnp.max(jnp.maximum(jnp.abs(found.less), jnp.abs(found.more)), 0)
+    near = (cpu - lower <= half * size[None]) | (upper - cpu <= half * size[None]) | found.corner
+    rentless = jnp.minimum(jnp.abs(found.less - price), jnp.abs(found.more - price)) <= half * level[None]
+    rates = jnp.diagonal(found.hessian, axis1=1, axis2=2)
+    flat = found.free & (jnp.abs(rates) * size[None] <= half * level[None])
     tied = flat & (flat.sum(0, keepdims=True) > 1)
     shape = allocation.cpu.shape
     return (near & rentless & (lower < upper)).reshape(shape), tied.reshape(shape)

@@ -16,9 +16,11 @@ from .._shown import shown
 from .._tree import Tree
 from ..problems import Decision, Problem
 from . import prices
-from .allocations import Allocation, allocate, columns, marginals, response, with_curvatures
+from .allocations import Allocation, allocate
 from .certificates import Certificate, certificate
 from .fits import check_problem
+from .margins import columns, exact_margins, marginals
+from .responses import response
 from .soundness import check_cost, check_finite, stacked
 
 # A Hessian of this many rows is built and factorised; larger ones are only multiplied, in conjugate gradients.
@@ -192,13 +194,12 @@ def _curve(problem: Problem, start: Tree, here: Point) -> Callable[[Array], Arra
     def slopes(flat):
         return marginals(problem, stacked(problem, unravel(flat)))
 
-    hessian = with_curvatures(slopes(here.params), near)[1]
+    found = exact_margins(problem, stacked(problem, unravel(here.params)), cpu)
     felt = jax.linearize(lambda flat, cpu: total_and_slope(problem, start, flat, cpu)[1], here.params, here.cpu)[1]
     pushed = jax.linearize(lambda flat: slopes(flat)(near), here.params)[1]
-    free = (cpu > lower) & (cpu < upper)
 
     def curve(d_flat):
-        d_cpu, _ = response(hessian, free, pushed(d_flat), jnp.zeros_like(cpu), jnp.zeros_like(budget))
+        d_cpu, _ = response(found.hessian, found.free, pushed(d_flat), jnp.zeros_like(cpu), jnp.zeros_like(budget))
         return felt(d_flat, d_cpu.reshape(shape))
 
     return curve

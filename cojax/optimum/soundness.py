@@ -10,7 +10,7 @@ from .._precision import in_full
 from .._tree import Tree
 from ..problems import Decision, Problem
 from . import prices
-from .allocations import columns, marginals
+from .margins import columns, marginals
 
 # Where in every box, from its lower end to its upper.
 FRACTIONS = (0.02, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.98)

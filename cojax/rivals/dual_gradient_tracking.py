@@ -9,7 +9,7 @@ from ..defaults import SHARE
 from ..edges import Weigh
 from ..layouts import Network
 from ..links import Wire
-from ..optimum.allocations import marginals
+from ..optimum.margins import marginals
 from ..problems import Decision, Problem
 from .base import Rival, plain_bits, share_curvatures
 from .local import fair, minimisers

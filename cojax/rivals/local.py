@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from ..edges import Weigh
 from ..layouts import Network
 from ..links import Wire
-from ..optimum.allocations import marginals
+from ..optimum.margins import marginals
 from ..optimum.prices import value_and_rate
 from ..optimum.roots import Root, newton
 from ..problems import Problem

@@ -1,0 +1,149 @@
+"""What a unit less saves and a unit more costs at every node: the two differ where a cost has a corner."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from .._tree import Tree
+from ..problems import Decision, Problem
+from . import prices
+
+Table = Float[Array, "n r"]
+Mask = Bool[Array, "n r"]
+Slopes = Callable[[Table], Table]
+
+# A derivative jumps where it grows by more than this many times what the curvatures on both sides explain.
+UNEXPLAINED = 4
+ROUNDINGS = 32
+
+
+class Margins(NamedTuple):
+    """Of shares within their bounds, one row per node and one column per resource."""
+
+    less: Table  # the derivative of the cost from the left: what one unit less saves
+    more: Table  # from the right; the same number where there is no corner
+    hessian: Float[Array, "n r r"]
+    can_give: Mask  # off the lower bound
+    can_take: Mask  # off the upper bound
+    corner: Mask
+    below: Float[Array, "r n r"]  # the shares, those of one resource moved to the left of a corner
+    above: Float[Array, "r n r"]
+
+    @property
+    def free(self) -> Mask:
+        """Whose shares move with the price, however little that moves."""
+        return self.can_give & self.can_take & ~self.corner
+
+
+def margins(slopes: Slopes, cpu: Table, lower: Table, upper: Table, reach: Float[Array, " r"]) -> Margins:
+    """The margins of `cpu`; what lies within `reach`, a bound or a corner, counts as met.
+
+    A cost is smooth here where its marginal costs `reach` to the left and to the right differ by no more than its
+    curvatures explain. Else both are kept: the marginal cost at a corner itself is a number in between.
+    """
+    near = prices.pulled_in(cpu, lower, upper)
+    columns = jnp.eye(cpu.shape[1], dtype=cpu.dtype)[:, None, :] * reach[None, None]
+    below = prices.pulled_in(near[None] - columns, lower[None], upper[None])
+    above = prices.pulled_in(near[None] + columns, lower[None], upper[None])
+    # One copy of the cost in the program, for all places where it is read.
+    looked = jax.vmap(lambda shares: with_curvatures(slopes, shares))(jnp.concatenate([near[None], below, above]))
+    count = cpu.shape[1]
+    own = jnp.arange(count)
+    slope, hessian = looked[0][0], looked[1][0]
+    left, right = (looked[0][1 + k * count :][own, :, own].T for k in (0, 1))
+    left_rate, right_rate = (looked[1][1 + k * count :][own, :, own, own].T for k in (0, 1))
+    moved = (above - below)[own, :, own].T
+    eps = jnp.finfo(cpu.dtype).eps
+    noise = 64 * eps * jnp.maximum(jnp.abs(left), jnp.abs(right))
+    corner = right - left > UNEXPLAINED * (left_rate + right_rate) / 2 * moved + noise
+    ends = jnp.stack([lower, upper])
+    touch = reach[None, None] + 2 * eps * jnp.where(jnp.isinf(ends), 0, jnp.abs(ends))
+    return Margins(
+        jnp.where(corner, left, slope),
+        jnp.where(corner, right, slope),
+        hessian,
+        can_give=~(cpu - lower <= touch[0]),
+        can_take=~(upper - cpu <= touch[1]),
+        corner=corner,
+        below=below,
+        above=above,
+    )
+
+
+def exact_margins(problem: Problem, params: Tree, cpu: Table) -> Margins:
+    """The margins of shares that `allocate` has found, which are at bounds and corners to a few roundings."""
+    lower, upper, _ = columns(problem)
+    return margins(marginals(problem, params), cpu, lower, upper, reach_of(cpu))
+
+
+def reach_of(cpu: Table) -> Float[Array, " r"]:
+    """How far shares that are exact can be off a bound or a corner: some roundings of the largest of their resource."""
+    return jax.lax.stop_gradient(ROUNDINGS * jnp.finfo(cpu.dtype).eps * jnp.max(jnp.abs(cpu), 0))
+
+
+def ends_of_price(margins: Margins) -> tuple[Float[Array, " r"], Float[Array, " r"]]:
+    """What the dearest node that can give would save, and the cheapest that can take would cost, per unit.
+
+    At the optimum they come in this order, and every number between them is a price: the derivatives of the least cost
+    to the left and to the right in the budget.
+    """
+    dearest = jnp.max(jnp.where(margins.can_give, margins.less, -jnp.inf), 0)
+    return dearest, jnp.min(jnp.where(margins.can_take, margins.more, jnp.inf), 0)
+
+
+def price_of(margins: Margins) -> Float[Array, " r"]:
+    """The price that marginal costs reveal: their mean over free nodes, flattest costs first; else an idle price."""
+    rates = jnp.diagonal(margins.hessian, axis1=1, axis2=2)
+    weights = jax.vmap(flatness, 1, 1)(rates, margins.free)
+    mean = (weights * jnp.where(margins.free, margins.less, 0)).sum(0)
+    return jnp.where(jnp.any(margins.free, 0), mean, idle_price(margins))
+
+
+def idle_price(margins: Margins) -> Float[Array, " r"]:
+    """The middle, or the one finite end, of the prices at which no node wants to give or to take."""
+    dearest, cheapest = ends_of_price(margins)
+    gives, takes = jnp.any(margins.can_give, 0), jnp.any(margins.can_take, 0)
+    dearest = jnp.where(gives, dearest, jnp.where(takes, cheapest, margins.less.max(0)))
+    # Half of a sum, which keeps equal ends as they are; of a difference it would round.
+    return dearest / 2 + jnp.where(takes, cheapest, dearest) / 2
+
+
+def flatness(rate: Float[Array, " n"], free: Bool[Array, " n"]) -> Float[Array, " n"]:
+    """1 / curvature of the free nodes, summing to 1: how the next unit of budget splits; linear costs take it all."""
+    info = jnp.finfo(rate.dtype)
+    rate = jnp.where(free, rate, 0)
+    weights = jnp.where(free, 1 / jnp.maximum(rate, jnp.maximum(rate.max() * info.eps**2, info.tiny**0.5)), 0)
+    return prices.divided(weights, jnp.broadcast_to(weights.sum(), weights.shape))
+
+
+def marginals(problem: Problem, params: Tree) -> Slopes:
+    """The derivative of every node's cost with respect to its own shares, as a function of (n, r) shares."""
+
+    def cost(cpu, params, data):
+        return problem.cost(Decision(params, cpu), data)
+
+    def slopes(cpu: Table) -> Table:
+        assert problem.lower is not None
+        own = cpu.reshape(problem.lower.shape)
+        return jax.vmap(jax.grad(cost))(own, params, problem.data).astype(own.dtype).reshape(cpu.shape)
+
+    return slopes
+
+
+def columns(problem: Problem) -> tuple[Table, Table, Float[Array, " r"]]:
+    """Lower and upper bounds and the budget with an axis of resources, of length 1 where the budget is a scalar."""
+    assert problem.budget is not None and problem.lower is not None and problem.upper is not None
+    shape = (problem.lower.shape[0], -1)
+    return problem.lower.reshape(shape), problem.upper.reshape(shape), problem.budget.reshape(-1)
+
+
+def with_curvatures(slopes: Slopes, cpu: Table) -> tuple[Table, Float[Array, "n r r"]]:
+    """The marginal costs, and the second derivatives of every node's cost with respect to its own shares."""
+
+    def column(direction):
+        return jax.jvp(slopes, (cpu,), (jnp.broadcast_to(direction[None], cpu.shape),))
+
+    return jax.vmap(column, out_axes=(None, -1))(jnp.eye(cpu.shape[1], dtype=cpu.dtype))

@@ -1,0 +1,173 @@
+"""Drawn problems, with tariffs, ties, flat costs, fixed nodes and full ones, beside optima in rational arithmetic."""
+
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from merit_order import Node, cleared, node_of
+
+import cojax
+
+NUM_NODES, NUM_TIERS = 6, 2
+
+
+def tariff(x, data):
+    price, curvature, tiers, extras = data
+    return price * x.cpu + curvature * x.cpu**2 / 2 + (extras * jnp.maximum(x.cpu - tiers, 0)).sum()
+
+
+def problem_of(theta):
+    price, curvature, tiers, extras, lower, upper, budget = theta
+    return cojax.Problem(tariff, (price, curvature, tiers, extras), budget, lower=lower, upper=upper)
+
+
+def drawn(rng, kind):
+    """One problem. Kind 0: any numbers; 1: of few digits, so that nodes cost the same; 2: these, and a budget of corners."""
+    n, k = NUM_NODES, NUM_TIERS
+    price, curvature = rng.uniform(-2, 4, n), rng.uniform(0.1, 2, n) * (rng.uniform(size=n) < (0.3, 0.6)[kind < 2])
+    lower = rng.uniform(-1, 1, n) * (rng.uniform(size=n) < 0.5)
+    upper = lower + rng.uniform(0, 4, n) * (rng.uniform(size=n) < 0.9)
+    tiers, extras = rng.uniform(-0.5, 4, (n, k)), rng.uniform(0.2, 3, (n, k)) * (rng.uniform(size=(n, k)) < 0.7)
+    columns = price, curvature, tiers, extras, lower, upper
+    if kind:
+        columns = tuple(np.round(2 * array) / 2 for array in columns)
+    low, high = columns[4].sum(), columns[5].sum()
+    budget = low + rng.uniform() * (high - low)
+    if kind == 2:
+        at = Fraction(int(rng.integers(-4, 20)), 2) + Fraction(1, 4)
+        budget = float(sum(node_of(row).offer(at)[0] for row in zip(*columns, strict=True)))
+    # To the grid of budgets, so that the rational problem is the same.
+    budget = np.round(budget * 2.0**20) / 2.0**20
+    return *columns, np.clip(budget, low, high)
+
+
+def market_of(theta):
+    *columns, budget = (np.asarray(part) for part in theta)
+    return cleared([node_of(row) for row in zip(*columns, strict=True)], Fraction(float(budget)))
+
+
+@jax.jit
+@jax.vmap
+def answers(theta):
+    problem = problem_of(theta)
+    worth = cojax.sensitivities(problem)
+    x = cojax.Decision(None, worth.allocation.cpu)
+    return worth, cojax.is_certified(cojax.certificate(problem, x), 1e-10), problem.costs(x).sum()
+
+
+def draw(count, seed, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    rows = [drawn(rng, k % 3) for k in range(count)]
+    return tuple(np.stack(parts).astype(dtype) for parts in zip(*rows, strict=True))
+
+
+def check(count, seed):
+    thetas = draw(count, seed)
+    worth, certified, cost = jax.tree.map(np.asarray, answers(thetas))
+    intervals = corners = 0
+    for k in range(count):
+        theta = [part[k] for part in thetas]
+        market = market_of(theta)
+        less = -np.inf if market.less is None else float(market.less)
+        more = np.inf if market.more is None else float(market.more)
+        price, said = worth.allocation.price[k], (worth.less.budget[k], worth.more.budget[k])
+        assert less - 1e-8 <= price <= more + 1e-8, (k, seed, less, price, more)
+        if market.less is not None and market.more is not None:
+            np.testing.assert_allclose(said, (less, more), atol=1e-8, err_msg=f"{k} of {seed}")
+        else:
+            assert (market.less is None) == np.isinf(said[0]) and (market.more is None) == np.isinf(said[1])
+        intervals += less < more
+        *columns, _ = theta
+        nodes = [node_of(row) for row in zip(*columns, strict=True)]
+        if market.shares is not None:
+            best = float(sum(node.cost(share) for node, share in zip(nodes, market.shares, strict=True)))
+            np.testing.assert_allclose(cost[k], best, atol=1e-12 * max(abs(best), 10), err_msg=f"{k} of {seed}")
+        corners += any(abs(worth.allocation.cpu[k] - tier).min() < 1e-12 for tier in theta[2].T)
+    assert certified.all(), (seed, np.flatnonzero(~certified))
+    return intervals, corners
+
+
+def test_shares_prices_and_certificates_are_those_of_rational_arithmetic():
+    intervals, corners = check(60, seed=0)
+    assert intervals > 5 and corners > 10
+
+
+def moved(theta, direction, by):
+    """`theta` moved in rational numbers."""
+    return [
+        [Fraction(float(a)) + by * Fraction(float(d)) for a, d in zip(np.ravel(part), np.ravel(move), strict=True)]
+        for part, move in zip(theta, direction, strict=True)
+    ]
+
+
+def shares_of(theta, direction, by):
+    price, curvature, tiers, extras, lower, upper, budget = moved(theta, direction, by)
+    pairs = [
+        (tuple(tiers[i : i + NUM_TIERS]), tuple(extras[i : i + NUM_TIERS])) for i in range(0, len(tiers), NUM_TIERS)
+    ]
+    nodes = [Node(*row) for row in zip(price, curvature, *zip(*pairs, strict=True), lower, upper, strict=True)]
+    return cleared(nodes, budget[0])
+
+
+@jax.jit
+@jax.vmap
+def derivatives(theta, direction, weights):
+    """Of shares and price along a direction: forward, and both halves of the weighed sum of them in reverse."""
+
+    def answer(theta):
+        found = cojax.allocate(problem_of(theta))
+        return jnp.append(found.cpu, found.price)
+
+    value, pushed = jax.jvp(answer, (theta,), (direction,))
+    pulled = jax.vjp(answer, theta)[1](weights)[0]
+    along = sum((pull * move).sum() for pull, move in zip(pulled, direction, strict=True))
+    return value, pushed, along
+
+
+def check_derivatives(count, seed):
+    """Where the optimum moves the same way forth and back: at the others a derivative is one-sided."""
+    thetas = draw(count, seed)
+    rng = np.random.default_rng(seed)
+    # What is 0 stays 0, where one way costs would not be convex.
+    directions = [rng.normal(size=part.shape) for part in thetas]
+    directions[1] *= thetas[1] > 0
+    directions[3] *= thetas[3] > 0
+    fixed = thetas[5] <= thetas[4]
+    directions[5] = np.where(fixed, directions[4], directions[5])
+    weights = rng.normal(size=(count, NUM_NODES + 1))
+    values, pushed, along = jax.tree.map(np.asarray, derivatives(thetas, tuple(directions), weights))
+    checked, step = 0, Fraction(1, 2**40)
+    for k in range(count):
+        theta, direction = ([part[k] for part in parts] for parts in (thetas, directions))
+        middle = shares_of(theta, direction, Fraction(0))
+        if None in middle or middle.less != middle.more:
+            continue
+        low, high = (shares_of(theta, direction, by * step) for by in (-1, 1))
+        if None in (*low, *high):
+            continue
+        sides = [
+            [
+                float((after - before) / step)
+                for after, before in zip((*one.shares, one.less), (*two.shares, two.less), strict=True)
+            ]
+            for one, two in ((high, middle), (middle, low))
+        ]
+        if not np.allclose(*sides, atol=1e-6):
+            continue
+        checked += 1
+        np.testing.assert_allclose(pushed[k], sides[0], atol=1e-6, rtol=1e-6, err_msg=f"{k} of {seed}")
+        np.testing.assert_allclose(along[k], weights[k] @ pushed[k], atol=1e-9, rtol=1e-9, err_msg=f"{k} of {seed}")
+    return checked
+
+
+def test_derivatives_forth_and_back_are_those_of_rational_arithmetic():
+    assert check_derivatives(60, seed=0) > 20
+
+
+@pytest.mark.exhaustive
+def test_two_thousand_more():
+    for seed in range(1, 36):
+        check(60, seed)
+        check_derivatives(60, seed)
