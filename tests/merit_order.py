@@ -3,6 +3,7 @@
 Every node offers its share as a function of the price; the sum of the offers meets the budget at an interval of prices.
 """
 
+import itertools
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ class Node(NamedTuple):
         """(from, to, marginal cost at `from`) between bounds and tiers."""
         inside = {tier for tier in self.tiers if self.lower < tier < self.upper}
         corners = sorted({self.lower, self.upper} | inside)
-        for left, right in zip(corners, corners[1:], strict=False):
+        for left, right in itertools.pairwise(corners):
             over = sum(extra for tier, extra in zip(self.tiers, self.extras, strict=True) if tier <= left)
             yield left, right, self.price + over + self.curvature * left
 

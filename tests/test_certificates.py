@@ -100,12 +100,16 @@ def test_missing_budget_is_reported_relative_to_the_budget():
     np.testing.assert_allclose(found.balance, 0.01, rtol=1e-12)  # rounding of the shares
 
 
-def test_where_a_node_would_take_for_ever_at_the_price_the_gap_is_infinite():
+def test_where_a_node_would_take_for_ever_at_the_price_the_gap_is_infinite_unless_the_budget_ends_it():
     def linear(x, data):
         return data[1] * x.cpu
 
-    problem = problem_of(linear, upper=np.inf)
-    assert judged(problem, cojax.Decision(None, jnp.ones(6))).gap == np.inf
+    x, problem = cojax.Decision(None, jnp.ones(6)), problem_of(linear, upper=np.inf)
+    assert judged(cojax.Problem(linear, problem.data, 6.0), x).gap == np.inf
+    # Where no share is below 0 none is above the budget: at the price a node would take all of it, or nothing.
+    found = judged(problem, x)
+    dearer = TARGETS - float(found.price)
+    np.testing.assert_allclose(found.gap, dearer.sum() - 6.0 * np.minimum(dearer, 0).sum(), rtol=1e-9)
     cheapest = jnp.zeros(6).at[np.argmin(TARGETS)].set(6.0)
     assert judged(problem, cojax.Decision(None, cheapest)).gap < 1e-15
 

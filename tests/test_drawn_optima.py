@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from interior_point import program
 from merit_order import Node, cleared, node_of
+from scipy.linalg import block_diag
 
 import cojax
 
@@ -24,7 +26,7 @@ def problem_of(theta):
 
 
 def drawn(rng, kind):
-    """One problem. Kind 0: any numbers; 1: of few digits, so that nodes cost the same; 2: these, and a budget of corners."""
+    """Kind 0: any numbers; 1: of few digits, so that nodes cost the same; 2: these, and a budget that meets corners."""
     n, k = NUM_NODES, NUM_TIERS
     price, curvature = rng.uniform(-2, 4, n), rng.uniform(0.1, 2, n) * (rng.uniform(size=n) < (0.3, 0.6)[kind < 2])
     lower = rng.uniform(-1, 1, n) * (rng.uniform(size=n) < 0.5)
@@ -120,10 +122,10 @@ def derivatives(theta, direction, weights):
         found = cojax.allocate(problem_of(theta))
         return jnp.append(found.cpu, found.price)
 
-    value, pushed = jax.jvp(answer, (theta,), (direction,))
+    _, pushed = jax.jvp(answer, (theta,), (direction,))
     pulled = jax.vjp(answer, theta)[1](weights)[0]
     along = sum((pull * move).sum() for pull, move in zip(pulled, direction, strict=True))
-    return value, pushed, along
+    return pushed, along
 
 
 def check_derivatives(count, seed):
@@ -134,10 +136,13 @@ def check_derivatives(count, seed):
     directions = [rng.normal(size=part.shape) for part in thetas]
     directions[1] *= thetas[1] > 0
     directions[3] *= thetas[3] > 0
+    # Tiers, and bounds, that are one stay one.
+    same = thetas[2][..., :1] == thetas[2][..., 1:]
+    directions[2] = np.where(same, directions[2][..., :1], directions[2])
     fixed = thetas[5] <= thetas[4]
     directions[5] = np.where(fixed, directions[4], directions[5])
     weights = rng.normal(size=(count, NUM_NODES + 1))
-    values, pushed, along = jax.tree.map(np.asarray, derivatives(thetas, tuple(directions), weights))
+    pushed, along = jax.tree.map(np.asarray, derivatives(thetas, tuple(directions), weights))
     checked, step = 0, Fraction(1, 2**40)
     for k in range(count):
         theta, direction = ([part[k] for part in parts] for parts in (thetas, directions))
@@ -166,8 +171,50 @@ def test_derivatives_forth_and_back_are_those_of_rational_arithmetic():
     assert check_derivatives(60, seed=0) > 20
 
 
+def mixed(x, data):
+    matrix, vector = data
+    return x.cpu @ matrix @ x.cpu / 2 + vector @ x.cpu
+
+
+@jax.jit
+@jax.vmap
+def joint_answers(matrix, vector, budget, lower, upper):
+    problem = cojax.Problem(mixed, (matrix, vector), budget, lower=lower, upper=upper)
+    found = cojax.allocate(problem)
+    x = cojax.Decision(None, found.cpu)
+    return found, cojax.is_certified(cojax.certificate(problem, x), 1e-8), problem.costs(x).sum()
+
+
+def check_joint(count, seed, num_nodes=5, num_resources=3):
+    """Quadratic costs of any rank: resources stand in for each other, or cost nothing more in some mixture."""
+    rng, n, r = np.random.default_rng(seed), num_nodes, num_resources
+    shape = (count, n, r)
+    roots = rng.normal(size=(count, n, r, r)) * (np.arange(r) < rng.integers(0, r + 1, (count, n, 1, 1)))
+    matrices, vectors = roots @ roots.swapaxes(2, 3), rng.normal(size=shape)
+    lower = rng.uniform(-1, 0, shape)
+    upper = lower + rng.uniform(0, 3, shape) * (rng.uniform(size=shape) < 0.9)
+    budgets = lower.sum(1) + rng.uniform(0.05, 0.95, (count, r)) * (upper - lower).sum(1)
+    budgets = np.round(budgets * 2.0**20) / 2.0**20
+    found, certified, costs = jax.tree.map(np.asarray, joint_answers(matrices, vectors, budgets, lower, upper))
+    for k in range(count):
+        whole = block_diag(*matrices[k])
+        best = program(whole, vectors[k].ravel(), budgets[k], lower[k].ravel(), upper[k].ravel(), r)
+        least = best.shares @ whole @ best.shares / 2 + vectors[k].ravel() @ best.shares
+        # 1e-8: what the interior-point solver reaches.
+        assert costs[k] < least + 1e-8, (k, seed, costs[k], least)
+        np.testing.assert_allclose(found.cpu[k].sum(0), budgets[k], rtol=1e-14, atol=1e-14)
+        if (found.price[k] != 0).all() and ((found.cpu[k] > lower[k]) & (found.cpu[k] < upper[k])).any(0).all():
+            np.testing.assert_allclose(found.price[k], best.prices, atol=1e-6, err_msg=f"{k} of {seed}")
+    assert certified.all(), (seed, np.flatnonzero(~certified))
+
+
+def test_resources_that_stand_in_for_each_other_are_shared_out_as_an_interior_point_solver_does():
+    check_joint(40, seed=0)
+
+
 @pytest.mark.exhaustive
 def test_two_thousand_more():
     for seed in range(1, 36):
         check(60, seed)
         check_derivatives(60, seed)
+        check_joint(40, seed)

@@ -40,12 +40,15 @@ class Allocation(NamedTuple):
         price: () or (r,), the cost of one more unit of budget.
         floor_rent: shaped as cpu, >= 0: the cost of raising a lower bound by one unit; 0 off the bound.
         capacity_rent: shaped as cpu, >= 0: the saving from raising an upper bound by one unit; 0 off the bound.
+        stationarity: (), half of what one unit would still save that moves from the dearest to the cheapest node: 0 to
+            rounding, or the optimum was not found, as may happen with corners in a cost that couples resources.
     """
 
     cpu: Float[Array, "n *r"]
     price: Float[Array, "*r"]
     floor_rent: Float[Array, "n *r"]
     capacity_rent: Float[Array, "n *r"]
+    stationarity: Float[Array, ""]
 
     def __repr__(self) -> str:
         return shown(self)
@@ -54,19 +57,23 @@ class Allocation(NamedTuple):
 def allocate(problem: Problem, params: Tree = None) -> Allocation:
     """The exact minimiser of sum_i cost_i(cpu_i) subject to sum_i cpu_i = budget and lower <= cpu <= upper.
 
-    One price per resource, by Newton inside of a bracket; several resources that a cost couples are solved in turn,
-    with a Newton step for all of them after each turn. Costs are read strictly inside of the bounds only, without
-    the penalty, and must be convex in cpu; linear ones, negative prices, infinite bounds and lower = upper are fine.
+    One price per resource, by Newton inside of a bracket; several resources that a cost couples are solved together, by
+    an interior-point method. Costs are read strictly inside of the bounds only, without the penalty, and must be convex
+    in cpu; linear ones, corners as in tariffs, negative prices, bounds that are infinite or huge and lower = upper are
+    fine. The shares sum to the budget without a rounding, as those of a run do; beside a share that is not on its
+    bound, a bound is met to a rounding of the largest share.
 
-    Where every node stands on a bound the price is an interval, of which the middle or the finite end is returned:
-    the dearest marginal cost when the budget is the sum of `upper`, the cheapest when it is the sum of `lower`.
+    Where every node stands on a bound or a corner the price is an interval, of which the middle or the finite end is
+    returned: the dearest marginal cost when the budget is the sum of `upper`, the cheapest when it is the sum of
+    `lower`; `sensitivities` has both ends.
 
     Args:
         problem: with a budget () or (r,).
         params: (n, ...) in every leaf, at which the costs are taken; None where they have none.
 
     Differentiable, forward and reverse, to any order, in all arrays of `problem` and in `params`, by implicit
-    differentiation of the optimality conditions (one-sided where a node just touches a bound). jit and vmap work.
+    differentiation of the optimality conditions (one-sided where a node just touches a bound or a corner). A node that
+    stands on a corner moves with it. jit and vmap work.
     Nothing is raised while running: a cost that is not finite inside of its bounds gives NaN or a wrong answer,
     which `certificate` shows and `reference` names.
 
@@ -86,9 +93,14 @@ def _allocation(problem: Problem, params: Tree) -> Allocation:
     price = jnp.where(jnp.any(found.free, 0), price, idle_price(found))
     floor_rent = jnp.where(found.can_give, 0, jnp.maximum(found.more - price[None], 0))
     capacity_rent = jnp.where(found.can_take, 0, jnp.maximum(price[None] - found.less, 0))
+    dearest, cheapest = ends_of_price(found)
     shape = problem.lower.shape
     return Allocation(
-        cpu.reshape(shape), price.reshape(shape[1:]), floor_rent.reshape(shape), capacity_rent.reshape(shape)
+        cpu.reshape(shape),
+        price.reshape(shape[1:]),
+        floor_rent.reshape(shape),
+        capacity_rent.reshape(shape),
+        lax.stop_gradient(jnp.maximum(jnp.max(dearest - cheapest), 0) / 2),
     )
 
 

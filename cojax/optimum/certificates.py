@@ -15,7 +15,7 @@ from ..problems import Decision, Problem
 from ..records import disagreement, overload
 from . import prices
 from .fits import check_decision
-from .margins import Slopes, Table, columns, ends_of_price, marginals, margins, price_of
+from .margins import Slopes, Table, columns, ends_of_price, marginals, margins, price_of, reach_of
 
 # A node's best share at a price, its resources in turn; one turn is exact where the cost does not couple them.
 MOST_TURNS = 50
@@ -139,16 +139,22 @@ def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, A
     shares = cpu.reshape(lower.shape)
     slopes = marginals(problem, params)
     # A share this close to a bound or a corner counts as on it: what it could still give up is below the tolerance of
-    # any answer.
+    # any answer. But of an exact answer it may be the one share that tells the price.
     reach = jnp.finfo(shares.dtype).eps ** 0.5 * jnp.max(jnp.abs(shares), 0)
-    found = margins(slopes, shares, lower, upper, reach)
-    dearest, cheapest = ends_of_price(found)
-    price = price_of(found)
+
+    def looked(reach):
+        found = margins(slopes, shares, lower, upper, reach)
+        dearest, cheapest = ends_of_price(found)
+        steep = jnp.max(jnp.maximum(jnp.abs(found.less), jnp.abs(found.more)))
+        return price_of(found), jnp.maximum(jnp.max(dearest - cheapest), 0) / 2, steep
+
+    price, stationarity, level = jax.vmap(looked)(jnp.stack([reach, reach_of(shares)]))
     # The bounds of the others bound a share too, and a box that is smaller bounds what a tangent can fall.
-    lower, upper = jax.vmap(prices.reachable, (1, 1, 0), 1)(lower, upper, budget)
-    gap = _gap(problem, params, prices.pulled_in(shares, lower, upper), price, lower, upper)
-    level = jnp.max(jnp.maximum(jnp.abs(found.less), jnp.abs(found.more)))
-    return jnp.maximum(jnp.max(dearest - cheapest), 0) / 2, gap, price.reshape(cpu.shape[1:]), level
+    low, high = jax.vmap(prices.reachable, (1, 1, 0), 1)(lower, upper, budget)
+    near = prices.pulled_in(shares, low, high)
+    gaps = jax.vmap(lambda price: _gap(problem, params, near, price, low, high))(price)
+    best = jnp.argmin(gaps)
+    return stationarity[0], gaps[best], price[best].reshape(cpu.shape[1:]), level[0]
 
 
 def _gap(problem: Problem, params: Tree, shares: Table, price: Array, lower: Table, upper: Table) -> Array:
@@ -158,23 +164,29 @@ def _gap(problem: Problem, params: Tree, shares: Table, price: Array, lower: Tab
     minimum, and are weighed so that their slopes cancel: also at a corner, where no single one is level.
     """
     slopes = marginals(problem, params)
-    best, low, high = _best_shares(slopes, shares, price, lower, upper, columns(problem)[2])
-    points, weights = _around(slopes, best, price, lower, upper)
-    touched = jax.vmap(slopes)(points) - price[None, None]
-    slope = (weights[:, :, None] * touched).sum(0)
-    # From `best` on, their mean falls by at most this much inside of the box.
-    reach = jnp.where(slope > 0, best - low, high - best)
-    below = jnp.where(slope == 0, 0, jnp.abs(slope) * reach).sum(1)
-    below = below + (weights * (touched * (points - best[None])).sum(2)).sum(0)
 
     def costs(cpu):
         assert problem.lower is not None
         return problem.costs(Decision(params, cpu.reshape(problem.lower.shape)))
 
-    bought = ((shares[None] - points) * price[None, None]).sum(2)
-    excess = (weights * (costs(shares)[None] - jax.vmap(costs)(points) - bought.astype(shares.dtype))).sum(0)
-    gap = jnp.maximum(excess + below, 0).sum()
-    return jnp.where(jnp.isnan(gap), jnp.inf, gap)
+    def gaps(at, low, high):
+        points, weights = _around(slopes, at, price, lower, upper)
+        touched = jax.vmap(slopes)(points) - price[None, None]
+        slope = (weights[:, :, None] * touched).sum(0)
+        # From `at` on, their mean falls by at most this much inside of the box.
+        reach = jnp.where(slope > 0, at - low, high - at)
+        below = jnp.where(slope == 0, 0, jnp.abs(slope) * reach).sum(1)
+        below = below + (weights * (touched * (points - at[None])).sum(2)).sum(0)
+        bought = ((shares[None] - points) * price[None, None]).sum(2)
+        excess = (weights * (costs(shares)[None] - jax.vmap(costs)(points) - bought.astype(shares.dtype))).sum(0)
+        gap = jnp.maximum(excess + below, 0)
+        return jnp.where(jnp.isnan(gap), jnp.inf, gap)
+
+    found = gaps(*_best_shares(slopes, shares, price, lower, upper, columns(problem)[2]))
+    if shares.shape[1] > 1:
+        # Turns of several resources may end short of the minimum, of which the shares themselves may be one.
+        found = jnp.minimum(found, gaps(shares, lower, upper))
+    return found.sum()
 
 
 def _around(slopes: Slopes, best: Table, price: Array, lower: Table, upper: Table) -> tuple[Array, Array]:
@@ -183,12 +195,14 @@ def _around(slopes: Slopes, best: Table, price: Array, lower: Table, upper: Tabl
     Point k lies to the right of `best` in those resources whose marginal costs have farthest to rise to the price, and
     to the left in the others: as many weights do for r resources as do for one.
     """
-    eps = jnp.finfo(best.dtype).eps
-    slope, rate = jax.jvp(slopes, (best,), (jnp.ones_like(best),))
-    off = jnp.abs(slope - price[None]) + 4 * eps * jnp.abs(price)[None]
-    largest = jnp.max(jnp.abs(best), 0)[None]
-    far = 32 * eps * largest + 4 * prices.divided(off, jnp.abs(rate))
-    far = jnp.minimum(far, eps**0.5 * jnp.maximum(jnp.abs(best), largest))
+    far = jnp.broadcast_to(reach_of(best)[None], best.shape)
+    if best.shape[1] == 1:
+        # So far that slopes change by more than they round. Several resources would change each other's.
+        eps = jnp.finfo(best.dtype).eps
+        slope, rate = jax.jvp(slopes, (best,), (jnp.ones_like(best),))
+        off = jnp.abs(slope - price[None]) + 4 * eps * jnp.abs(price)[None]
+        farther = far + 4 * prices.divided(off, jnp.abs(rate))
+        far = jnp.minimum(farther, eps**0.5 * jnp.max(jnp.abs(best), 0)[None])
     left, right = (prices.pulled_in(best + side * far, lower, upper) for side in (-1, 1))
     low, high = jax.vmap(slopes)(jnp.stack([left, right]))
     share = jnp.where(high > low, (price[None] - low) / jnp.where(high > low, high - low, 1), 0.5)

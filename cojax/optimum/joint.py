@@ -49,8 +49,9 @@ class Search(NamedTuple):
 class Walls(NamedTuple):
     """The bounds, and what is known of sizes."""
 
-    lower: Table
+    lower: Table  # -inf of shares that cannot move
     upper: Table
+    movable: Bool[Array, "n r"]
     budget: Float[Array, " r"]
     size: Float[Array, " r"]  # of shares
     level: Float[Array, " r"]  # of marginal costs
@@ -76,7 +77,9 @@ def shared_out(slopes: Slopes, lower: Table, upper: Table, budget: Array, start:
     spread = slope.max(0) - slope.min(0)
     bent = (jnp.abs(jnp.diagonal(hessian, axis1=1, axis2=2)) * size[None]).max(0)
     level = jnp.maximum(spread, bent)
-    walls = Walls(lower, upper, budget, jnp.where(size > 0, size, 1), jnp.where(level > 0, level, 1))
+    movable = upper > lower
+    low, high = jnp.where(movable, lower, -jnp.inf), jnp.where(movable, upper, jnp.inf)
+    walls = Walls(low, high, movable, budget, jnp.where(size > 0, size, 1), jnp.where(level > 0, level, 1))
     found = _interior(slopes, walls, start, slope)
     return _polished(slopes, walls, found)
 
@@ -138,6 +141,7 @@ def _residual(walls: Walls, point: Point, slope: Table, barrier: Array) -> Float
     """The norm of what is left of the optimality conditions, each beside the size of what it is made of."""
     below, above = walls.room(point.cpu)
     dual = (slope - point.price[None] - point.floor_rent + point.capacity_rent) / walls.level[None]
+    dual = jnp.where(walls.movable, dual, 0)
     products = [
         jnp.where(jnp.isinf(room), 0, rent * room / walls.worth - barrier)
         for rent, room in ((point.floor_rent, below), (point.capacity_rent, above))
@@ -159,13 +163,15 @@ def _newton(walls: Walls, point: Point, look: Look, barrier: Array) -> Point:
     scale = jnp.sqrt(walls.level / walls.size)
     units = (scale[:, None] * scale[None])[None]
     eye = jnp.eye(count, dtype=stiff.dtype)[None] * (4 * count * jnp.finfo(stiff.dtype).eps)
-    scaled = own / units
+    both = walls.movable[:, :, None] & walls.movable[:, None, :]
+    scaled = jnp.where(both, own / units, jnp.eye(count, dtype=stiff.dtype)[None])
     inverse = jnp.linalg.inv(scaled + eye * jnp.maximum(1, jnp.trace(scaled, axis1=1, axis2=2))[:, None, None])
-    inverse = inverse / units
+    inverse = jnp.where(both, inverse / units, 0)
     pushed = look.slope - point.price[None] - pull[0] + pull[1]
     wanted = jnp.einsum("nij,nj->ni", inverse, pushed, precision="highest")
     missing = walls.budget - point.cpu.sum(0)
-    price = jnp.linalg.solve(inverse.sum(0), missing + wanted.sum(0))
+    still = jnp.diag(1 - jnp.any(walls.movable, 0).astype(stiff.dtype))  # a resource that no share can take
+    price = jnp.linalg.solve(inverse.sum(0) + still, missing + wanted.sum(0))
     cpu = jnp.einsum("nij,nj->ni", inverse, price[None] - pushed, precision="highest")
     floor_rent = pull[0] - point.floor_rent - point.floor_rent / below * cpu
     capacity_rent = pull[1] - point.capacity_rent + point.capacity_rent / above * cpu
@@ -190,7 +196,7 @@ def _polished(slopes: Slopes, walls: Walls, point: Point) -> Table:
     below, above = walls.room(point.cpu)
     at_lower = point.floor_rent / walls.level[None] > below / walls.size[None]
     at_upper = point.capacity_rent / walls.level[None] > above / walls.size[None]
-    free = ~(at_lower | at_upper)
+    free = walls.movable & ~(at_lower | at_upper)
     cpu = jnp.where(at_lower, walls.lower, jnp.where(at_upper, walls.upper, point.cpu))
 
     def once(_, cpu):

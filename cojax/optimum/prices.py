@@ -133,7 +133,7 @@ def settled(shares: Shares, lower: Shares, upper: Shares, budget: Price) -> Shar
 def shares_at(
     slope: Slope, band: Band, price: Price, low: Shares, high: Shares, guess: Shares
 ) -> tuple[Shares, Shares]:
-    """The share every node wants at `price`, between `low` and `high`, and its dshare/dprice (0 on bound and corner)."""
+    """The share every node wants at `price`, between `low` and `high`, and its dshare/dprice, 0 where it is stuck."""
     at_lower = price <= band.slope_low
     at_upper = ~at_lower & (price >= band.slope_high)
     low, high = jnp.maximum(low, band.low), jnp.minimum(high, band.high)
