@@ -12,7 +12,7 @@ from .._checks import CojaxInputError
 from ..methods import Method
 from ..problems import Decision, Problem
 from . import plans, samples
-from .centres import Centres, arranged, num_rows, read_table, unit_notes
+from .centres import Centres, arranged, check_curved, num_rows, read_table, unit_notes
 from .pairs import numbered, paired
 from .plans import Plan
 from .wiring import Wiring, wired
@@ -44,6 +44,7 @@ def ready(plan: Plan) -> Case:
     wiring = wired(plan, table.names, num_rows(table))
     names = wiring.names
     plan, centres = arranged(plan, table, names)
+    check_curved(plan, names, centres)
     wiring = wiring._replace(notes=[*wiring.notes, *unit_notes(names, centres)])
     curvature = _curvature(plan, centres)
     plan = _with_penalty(plan, curvature, centres)

@@ -59,7 +59,7 @@ def arranged(plan: Plan, table: Nodes, names: tuple[str, ...]) -> tuple[Plan, Ce
     """The columns that count, for nodes `names` in the order of the table; the plan with the cost that they fit.
 
     Raises `InfeasibleError` where the budget does not fit the bounds, and `CojaxInputError` for missing columns, costs
-    that are not strictly convex, and lower > upper.
+    that are not convex, and lower > upper.
     """
     columns = table.columns
     _check_sizes(plan, names, columns)
@@ -68,7 +68,9 @@ def arranged(plan: Plan, table: Nodes, names: tuple[str, ...]) -> tuple[Plan, Ce
     used = {name: columns[name] for name in NEEDED[str(plan.cpu.cost)]}
     if plan.cpu.cost == "price" and "pue" in columns:
         used["price"] = used["price"] * columns["pue"]
-    _check_positive(plan, names, used)
+    for name, value in zip(names, used.get("curvature", ()), strict=False):
+        if not value >= 0:
+            raise CojaxInputError(f"The node {name!r} needs curvature >= 0, got {value:g}: its cost is not convex.")
     places = None
     if "latitude" in columns and "longitude" in columns:
         places = dict(zip(names, zip(columns["longitude"], columns["latitude"], strict=True), strict=True))
@@ -136,11 +138,13 @@ def check_size(value: float, what: str) -> None:
         )
 
 
-def _check_positive(plan: Plan, names: tuple[str, ...], used: dict[str, np.ndarray]) -> None:
+def check_curved(plan: Plan, names: tuple[str, ...], centres: Centres) -> None:
+    """Refuse costs without curvature: their marginal costs say nothing of how much to move from node to node."""
     for column in ("capacity", "work", "curvature"):
-        for name, value in zip(names, used.get(column, ()), strict=False):
+        for name, value in zip(names, centres.columns.get(column, ()), strict=False):
             if not value > 0:
                 raise CojaxInputError(
                     f"The node {name!r} needs {column} > 0, got {value:g}: the cost {plan.cpu.cost} is not strictly "
-                    "convex there."
+                    "convex there, so nodes cannot tell how much to move; give it some, or use --hours, which does "
+                    "without."
                 )

@@ -92,7 +92,9 @@ def _prepared(plan: Plan) -> tuple[Plan, Series, tuple[str, ...], Centres]:
     for name, column in zip(table.names, values.T, strict=True):
         check_size(float(column[np.abs(column).argmax()]), f"a price of the node {name!r}")
     plan = msgspec.structs.replace(plan, cpu=msgspec.structs.replace(plan.cpu, cost="price"))
-    table = table._replace(columns=table.columns | {"price": values.mean(0)})
+    # Where the table has no curvature prices are those of any amount.
+    flat = {"curvature": np.zeros(len(table.names))}
+    table = table._replace(columns=flat | table.columns | {"price": values.mean(0)})
     plan, centres = arranged(plan, table, table.names)
     values = values * table.columns.get("pue", np.ones(len(table.names)))
     return plan, Series(series.labels, table.names, values), table.names, centres

@@ -44,7 +44,7 @@ class Outcome:
     marginal: Float[np.ndarray, " n"]  # cost of the next unit at `cpu`, without the penalty
     exact_cpu: Float[np.ndarray, " n"]
     exact_marginal: Float[np.ndarray, " n"]
-    price: float  # of the optimum: what one more unit of budget costs, everywhere off the bounds
+    price: float  # of the optimum; between what one less saves and one more costs where these differ
     worth: Worth  # of one more unit of budget, of bounds and of every column
     learned: Learned | None  # None of a plan without data
     positions: dict[str, tuple[float, float]] | None  # by node: degrees east, degrees north
@@ -88,12 +88,17 @@ class Outcome:
         return float((100 * np.maximum(beyond, 0) / np.where((sizes > 0) & np.isfinite(sizes), sizes, 1)).max())
 
     @property
+    def price_of_one_more(self) -> float:
+        """What the next unit of budget costs; where none fits, what the last one saved."""
+        return self.worth.budget_more if np.isfinite(self.worth.budget_more) else self.price
+
+    @property
     def run_price(self) -> float:
         """What one more unit of budget seems to cost at `cpu`, to nodes that take soft bounds for part of the cost."""
         return self.run_certificate.get("price", np.nan)
 
     @property
     def price_off_percent(self) -> float:
-        """How far `run_price` is from the price of the exact allocation, in percent of that."""
-        off = 100 * abs(self.run_price - self.price)
-        return off / abs(self.price) if self.price else np.nan
+        """How far `run_price` is from every price of the exact allocation, in percent of that."""
+        off = max(self.worth.budget_less - self.run_price, self.run_price - self.worth.budget_more, 0.0)
+        return 100 * off / abs(self.price) if self.price else np.nan

@@ -145,7 +145,7 @@ def _totals(outcome: Outcome, steps: int) -> list[tuple[str, str]]:
             f"{outcome.exact_cost:.6g}, {more:.1e} above the optimum {outcome.reference_cost:.6g} found centrally",
         ),
         ("", f"{outcome.cost:.6g} where the run ended{soft}"),
-        ("price", f"{outcome.price:.5g} for one more unit of budget"),
+        ("price", _price(outcome)),
         ("budget", f"largest |sum of shares - {outcome.budget:g}| at any of {steps} steps: {outcome.imbalance:.3g}"),
         ("bounds", over),
         ("told", _told(outcome, steps)),
@@ -169,11 +169,21 @@ def _totals(outcome: Outcome, steps: int) -> list[tuple[str, str]]:
     ]
 
 
+def _price(outcome: Outcome) -> str:
+    more, less = outcome.worth.budget_more, outcome.worth.budget_less
+    one_more = f"{more:.5g} for one more unit of budget" if np.isfinite(more) else "no more budget fits the bounds"
+    if more == less:
+        return one_more
+    return f"{one_more}; {f'one less saves {less:.5g}' if np.isfinite(less) else 'nor does less'}"
+
+
 def _softness(outcome: Outcome) -> list[tuple[str, str]]:
     if not (outcome.overload > 0 and np.isfinite(outcome.run_price)):
         return []
     off = f"{outcome.overload_percent:.2g} % over a bound, price {outcome.run_price:.5g}"
-    return [("", f"{off} or {outcome.price_off_percent:.2g} % off; exact: 0 % over, price {outcome.price:.5g}")]
+    return [
+        ("", f"{off} or {outcome.price_off_percent:.2g} % off; exact: 0 % over, price {outcome.price_of_one_more:.5g}")
+    ]
 
 
 def _worth(outcome: Outcome) -> list[tuple[str, str]]:

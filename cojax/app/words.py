@@ -173,7 +173,7 @@ def soft_and_exact(outcome: Outcome) -> list[tuple[str, str, str, str]]:
     cost = 100 * (outcome.cost - outcome.exact_cost) / abs(outcome.exact_cost) if outcome.exact_cost else np.nan
     rows = (
         ("Cost", outcome.cost, outcome.exact_cost, cost),
-        ("Price of one more unit", outcome.run_price, outcome.price, outcome.price_off_percent),
+        ("Price of one more unit", outcome.run_price, outcome.price_of_one_more, outcome.price_off_percent),
         ("Furthest beyond a bound", outcome.overload, outcome.exact_overload, outcome.overload_percent),
     )
     return [(name, number(run, 5), number(exact, 5), f"{number(off, 2)}\u00a0%") for name, run, exact, off in rows]
@@ -232,7 +232,7 @@ def key_numbers(outcome: Outcome) -> list[Tile]:
             number(outcome.overload, 2),
             "CPU units at most where the run ended; 0 by the shares to use",
         ),
-        Tile("Price", number(outcome.price, 4), "cost of one more unit of budget"),
+        Tile("Price", number(outcome.price_of_one_more, 4), _price(outcome)),
         Tile("Traffic", told, "from each node to each neighbour, in the whole run"),
         Tile("Time", f"{number(outcome.seconds.get('total', np.nan), 2)}\u00a0s", _seconds(outcome)),
     ]
@@ -241,6 +241,14 @@ def key_numbers(outcome: Outcome) -> list[Tile]:
         return tiles
     central = "" if learned.central_test_score is None else f"{score(learned, learned.central_test_score)} centralised"
     return [Tile(f"Test {learned.score}", score(learned, learned.test_score), central), *tiles]
+
+
+def _price(outcome: Outcome) -> str:
+    more, less = outcome.worth.budget_more, outcome.worth.budget_less
+    if not np.isfinite(more):
+        return "of budget; not one more unit would fit within the bounds"
+    one_less = f"; one less would save {number(less, 4)}" if more != less and np.isfinite(less) else ""
+    return f"cost of one more unit of budget{one_less}"
 
 
 def _seconds(outcome: Outcome) -> str:
