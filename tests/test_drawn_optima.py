@@ -171,6 +171,38 @@ def test_derivatives_forth_and_back_are_those_of_rational_arithmetic():
     assert check_derivatives(60, seed=0) > 20
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_shares_sum_to_the_budget_without_a_rounding(dtype):
+    thetas = draw(60, seed=3, dtype=dtype)
+    worth, _, _ = jax.tree.map(np.asarray, answers(thetas))
+    for cpu, lower, upper, budget in zip(worth.allocation.cpu, *thetas[4:], strict=True):
+        assert cpu.dtype == dtype and (cpu >= lower).all() and (cpu <= upper).all()
+        # Beside a share that is fixed between two points of the grid there may be no such shares.
+        if ((cpu > lower) & (cpu < upper)).any() and (lower < upper).all():
+            kept = float(cojax.Problem(tariff, (lower, lower, thetas[2][0], thetas[3][0]), budget).budget)
+            assert sum(Fraction(float(share)) for share in cpu) == Fraction(kept)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_huge_bound_is_none(dtype):
+    price, curvature, tiers, extras, lower, _, _ = draw(12, seed=4, dtype=dtype)
+    lower, budget = 0 * lower, np.full(12, 6, dtype)
+    open_ended, *_ = answers((price, curvature + dtype(0.5), tiers, extras, lower, lower + np.inf, budget))
+    for bound in (1e5, 1e9, 1e14, 1e20, 1e30, 1e37):
+        for low in (lower, lower - dtype(bound)):
+            found, certified, _ = answers(
+                (price, curvature + dtype(0.5), tiers, extras, low, lower + dtype(bound), budget)
+            )
+            if low is lower:
+                # Rounding, of numbers of size ten and of the grid of shares.
+                np.testing.assert_allclose(
+                    found.allocation.cpu, open_ended.allocation.cpu, atol=200 * np.finfo(dtype).eps
+                )
+                assert certified.all() or dtype == np.float32
+            total = found.allocation.cpu.astype(np.float64).sum(1)
+            np.testing.assert_allclose(total, budget, rtol=4e-7 if dtype == np.float32 else 1e-15)
+
+
 def mixed(x, data):
     matrix, vector = data
     return x.cpu @ matrix @ x.cpu / 2 + vector @ x.cpu

@@ -23,7 +23,6 @@ from .margins import (
     columns,
     ends_of_price,
     exact_margins,
-    idle_price,
     marginals,
     margins,
     price_of,
@@ -88,9 +87,9 @@ def allocate(problem: Problem, params: Tree = None) -> Allocation:
 @in_full
 def _allocation(problem: Problem, params: Tree) -> Allocation:
     assert problem.lower is not None
-    cpu, price = _optimum(problem, params)
+    cpu = _optimum(problem, params)
     found = exact_margins(problem, params, cpu)
-    price = jnp.where(jnp.any(found.free, 0), price, idle_price(found))
+    price = price_of(found)
     floor_rent = jnp.where(found.can_give, 0, jnp.maximum(found.more - price[None], 0))
     capacity_rent = jnp.where(found.can_take, 0, jnp.maximum(price[None] - found.less, 0))
     dearest, cheapest = ends_of_price(found)
@@ -105,8 +104,8 @@ def _allocation(problem: Problem, params: Tree) -> Allocation:
 
 
 @jax.custom_jvp
-def _optimum(problem: Problem, params: Tree) -> tuple[Table, Float[Array, " r"]]:
-    """The shares, and the price where a node is free (elsewhere it is an interval: see `allocate`)."""
+def _optimum(problem: Problem, params: Tree) -> Table:
+    """The shares."""
     lower, upper, budget = columns(problem)
     low, high = jax.vmap(prices.reachable, (1, 1, 0), 1)(lower, upper, budget)
     slopes = marginals(problem, params)
@@ -123,15 +122,14 @@ def _optimum(problem: Problem, params: Tree) -> tuple[Table, Float[Array, " r"]]
             return jnp.where(unrest(shares) < unrest(cpu), shares, cpu)
 
         cpu = lax.cond(unrest(cpu) > 1, together, lambda cpu: cpu, cpu)
-    cpu = jax.vmap(prices.settled, (1, 1, 1, 0), 1)(cpu, lower, upper, budget)
-    return cpu, price_of(exact_margins(problem, params, cpu))
+    return jax.vmap(prices.settled, (1, 1, 1, 0), 1)(cpu, lower, upper, budget)
 
 
 @_optimum.defjvp
 @in_full
 def _optimum_jvp(primals, tangents):
     problem, params = primals
-    cpu, price = _optimum(*primals)
+    cpu = _optimum(*primals)
     d_lower, d_upper, d_budget = columns(tangents[0])
     found = exact_margins(problem, params, cpu)
     near = prices.pulled_in(cpu, *columns(problem)[:2])
@@ -142,12 +140,12 @@ def _optimum_jvp(primals, tangents):
 
     _, (d_slope, d_fall) = jax.jvp(felt, primals, tangents)
     # A node with lower = upper moves with the bound that its marginal cost pushes against.
-    at_upper = ~found.can_take & (found.can_give | (found.less <= price[None]))
+    at_upper = ~found.can_take & (found.can_give | (found.less <= price_of(found)[None]))
     at_lower = ~found.can_give & ~at_upper
     # Left and right of a corner two functions meet: it moves so that they go on having one value there.
     d_corner = d_fall / jnp.where(found.corner, found.more - found.less, 1)
     d_pinned = jnp.where(at_upper, d_upper, jnp.where(at_lower, d_lower, jnp.where(found.corner, d_corner, 0)))
-    return (cpu, price), response(found.hessian, found.free, d_slope, d_pinned, d_budget)
+    return cpu, response(found.hessian, found.free, d_slope, d_pinned, d_budget)[0]
 
 
 def _fall(problem: Problem, params: Tree, found: Margins) -> Table:

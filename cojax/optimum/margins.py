@@ -96,7 +96,8 @@ def ends_of_price(margins: Margins) -> tuple[Float[Array, " r"], Float[Array, " 
 
 def price_of(margins: Margins) -> Float[Array, " r"]:
     """The price that marginal costs reveal: their mean over free nodes, flattest costs first; else an idle price."""
-    rates = jnp.diagonal(margins.hessian, axis1=1, axis2=2)
+    rates = jnp.diagonal(jax.lax.stop_gradient(margins.hessian), axis1=1, axis2=2)
+    # As the shares move all marginal costs move as the price does, whatever weighs them.
     weights = jax.vmap(flatness, 1, 1)(rates, margins.free)
     mean = (weights * jnp.where(margins.free, margins.less, 0)).sum(0)
     return jnp.where(jnp.any(margins.free, 0), mean, idle_price(margins))

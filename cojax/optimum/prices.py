@@ -125,9 +125,13 @@ def settled(shares: Shares, lower: Shares, upper: Shares, budget: Price) -> Shar
     each = jnp.floor(missing / count)
     one_more = jnp.cumsum(free.astype(shares.dtype)) <= missing - each * count
     spread = jnp.where(free, jnp.clip(shares + (each + one_more.astype(shares.dtype)) * grid, low, high), shares)
-    roomiest = jnp.argmax(jnp.where(free, jnp.minimum(spread - low, high - spread), -1))
-    last = jnp.clip(spread[roomiest] + _grid.shortfall(spread, budget), low[roomiest], high[roomiest])
-    return jnp.where(jnp.any(free), spread.at[roomiest].set(last), shares)
+    # What a fixed share off the grid leaves goes to the smallest share with room for it, whose own bits are the finest.
+    missing = _grid.shortfall(spread, budget)
+    room = jnp.where(free, jnp.where(missing > 0, high - spread, spread - low), -1)
+    fits = room >= jnp.abs(missing)
+    taker = jnp.where(jnp.any(fits), jnp.argmin(jnp.where(fits, jnp.abs(spread), jnp.inf)), jnp.argmax(room))
+    last = jnp.clip(spread[taker] + missing, low[taker], high[taker])
+    return jnp.where(jnp.any(free), spread.at[taker].set(last), shares)
 
 
 def shares_at(

@@ -37,17 +37,25 @@ def response(
     hessian = jnp.where(both, hessian, 0)
     curves = _curves(lax.stop_gradient(hessian), free)
 
-    def conditions(moves):
-        d_cpu, d_price = moves
+    # One vector: JAX 0.10 and 0.11 transpose a solve only where every array on its right side is differentiated.
+    def joined(of_shares: Table, of_sums: Prices) -> Array:
+        return jnp.concatenate([of_shares.ravel(), of_sums])
+
+    def parted(both: Array) -> tuple[Table, Prices]:
+        return both[: pushed.size].reshape(pushed.shape), both[pushed.size :]
+
+    def conditions(moves: Array) -> Array:
+        d_cpu, d_price = parted(moves)
         on_free = _applied(hessian, d_cpu) - d_price[None]
         sums = jnp.where(free, d_cpu, 0).sum(0)
-        return jnp.where(free, on_free, d_cpu), jnp.where(some, -sums, d_price)
+        return joined(jnp.where(free, on_free, d_cpu), jnp.where(some, -sums, d_price))
 
-    def solved(_, rest):
-        return _solved(curves, free, -rest[0], -rest[1])
+    def solved(_, rest: Array) -> Array:
+        of_shares, of_sums = parted(-rest)
+        return joined(*_solved(curves, free, of_shares, of_sums))
 
-    wanted = (-pushed, jnp.where(some, pinned.sum(0) - d_budget, 0))
-    d_cpu, d_price = lax.custom_linear_solve(conditions, wanted, solved, symmetric=True)
+    wanted = joined(-pushed, jnp.where(some, pinned.sum(0) - d_budget, 0))
+    d_cpu, d_price = parted(lax.custom_linear_solve(conditions, wanted, solved, symmetric=True))
     return jnp.where(free, d_cpu, pinned), d_price
 
 
