@@ -162,7 +162,9 @@ def _gap(problem: Problem, params: Tree, shares: Table, price: Float[Array, " r"
 def _best_shares(slopes, shares: Table, price: Array, lower: Table, upper: Table) -> tuple[Table, Table, Table]:
     """What every node would hold at `price`, and a box around it that holds every minimiser."""
     eps = jnp.finfo(shares.dtype).eps
-    width = jnp.where(jnp.isinf(upper - lower), jnp.maximum(jnp.abs(shares), 1), upper - lower)
+    largest = jnp.abs(shares).max(0, keepdims=True)
+    size = jnp.where(largest > 0, largest, 1)  # where no share has a size, any will do
+    width = jnp.where(jnp.isinf(upper - lower), jnp.maximum(jnp.abs(shares), size), upper - lower)
 
     def one(k, state):
         best, low, high = state
