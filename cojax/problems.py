@@ -317,7 +317,7 @@ def _check_bounds(budget: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> N
         )
 
 
-def _rounding(budget: np.ndarray, bound: np.ndarray) -> np.ndarray:
+def _rounding(budget: np.ndarray, bound: np.ndarray) -> Any:
     """By how much a budget that is the sum of bounds may differ from it, in whatever unit."""
     total = np.where(np.isfinite(bound), np.abs(bound.astype(np.float64)), 0).sum(0)
     return 8 * np.finfo(budget.dtype).eps * np.maximum(np.abs(budget), total)
