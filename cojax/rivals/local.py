@@ -48,7 +48,7 @@ def minimisers(
         return own(x[:, None])[:, 0] - price + pull * (x - anchor)
 
     near = jnp.clip(guess, lower, upper)
-    most = jnp.maximum(jnp.max(jnp.abs(problem.budget)) / near.size, jnp.max(jnp.abs(near)))
+    most = jnp.maximum(jnp.abs(fair(problem)), jnp.max(jnp.abs(near)))
     size = jnp.where(most > 0, most, 1)  # of a share; where none has one, any will do
     low, high = _bracket(slope, near, lower, upper, size)
     start = jnp.clip(guess, low, high)
