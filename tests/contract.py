@@ -61,7 +61,8 @@ def broken(problem, x):
     lengths = np.linalg.norm(own, axis=1)
     hold("gradient", np.linalg.norm(own.mean(0)), lengths.max(), lambda: np.linalg.norm(bare(), axis=1).max())
     if x.cpu is not None:
-        hold("stationarity", np.ptp(marginal, axis=0).max() / 2, np.abs(marginal).max(), swing)
+        if np.any(problem.budget):  # of 0 all shares may vanish at the optimum, and leave nothing to hold it beside
+            hold("stationarity", np.ptp(marginal, axis=0).max() / 2, np.abs(marginal).max(), swing)
         off = np.abs(cpu.sum(0) - np.asarray(problem.budget, np.float64)).max()
         hold("balance", off, np.abs(problem.budget).max(), lambda: np.abs(cpu).max())
     return found
