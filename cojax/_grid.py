@@ -117,7 +117,7 @@ def _quantum(largest: Float[Array, ""]) -> Float[Array, ""]:
     return power_of_two(exponent + 2 - jnp.iinfo(_count_dtype(largest)).bits, largest.dtype)
 
 
-def power_of_two(exponent: Int[Array, ""], dtype: Any) -> Float[Array, ""]:
+def power_of_two(exponent: Int[Array, "*r"], dtype: Any) -> Float[Array, "*r"]:
     """2**exponent, or the nearest normal number where that is none, put together from its bits.
 
     `jnp.ldexp` is a general power, which an accelerator may round.

@@ -31,8 +31,8 @@ class Course(NamedTuple):
         course = courses["NIDS"]
         course.step[course.learn_gap <= 1e-6][0]  # when the gap was first a millionth of that at the start
 
-    Gaps are relative to that of the start, so row 0 is 1 and they have no unit; they are measured on the problem that
-    the methods solve, its penalty included.
+    Gaps are relative to that of the start, so row 0 is 1 and they have no unit (to the optimal cost, where the start
+    is the optimum of that half); they are measured on the problem that the methods solve, its penalty included.
 
     Fields:
         step: (c,), steps done: 0, every, 2 every, ...
@@ -94,7 +94,7 @@ def compare(
     for name, method in methods.items():
         run = _rows_of_rival if isinstance(method, Rival) else _rows_of_method
         rows, seconds = run(problem, network, method, start, num_steps, every, look)
-        courses[name] = _course(rows, seconds / max(num_steps, 1), bits)
+        courses[name] = _course(rows, seconds / max(num_steps, 1), bits, abs(float(optimum.cost)))
     return courses
 
 
@@ -152,8 +152,9 @@ def _rows_of_rival(problem, network, rival, start, num_steps, every, look) -> tu
     return np.stack([steps, rival.bits * steps, *parts, off[::every]]), seconds
 
 
-def _course(rows: np.ndarray, seconds_per_step: float, bits: float | None) -> Course:
-    scale = np.where(rows[2:4, 0] > 0, rows[2:4, 0], 1.0)
+def _course(rows: np.ndarray, seconds_per_step: float, bits: float | None, size: float) -> Course:
+    """`size` is that of the optimal cost, beside which gaps are told where the start has none."""
+    scale = np.where(rows[2:4, 0] > 0, rows[2:4, 0], size if size > 0 else 1.0)
     kept = rows if bits is None else rows[:, rows[1] <= bits]
     step, told, learn, share, apart, beyond, off = kept
     return Course(step.astype(int), told, learn / scale[0], share / scale[1], apart, off, beyond, seconds_per_step)
@@ -171,8 +172,9 @@ def table(courses: Mapping[str, Course], half: str, budget: float) -> list[list[
 
     Args:
         half: "learn" or "share", the gap to judge by.
-        budget: the CPU total; all-time feasible (total) means never off by more than 1e-12 of it; 0 is exact. It says
-            nothing of bounds: the column before it tells how far the last share is beyond one.
+        budget: the CPU total; all-time feasible (total) means never off by more than 1e-12 of it; 0 is exact, and of a
+            budget of 0 nothing else will do. It says nothing of bounds: the column before it tells how far the last
+            share is beyond one.
 
     Seconds are the measured time of a step times the steps, compiling apart; on a machine that does other things too
     they say little.
@@ -192,7 +194,7 @@ def table(courses: Mapping[str, Course], half: str, budget: float) -> list[list[
             + ["-" if row is None else f"{course.bits[row] / 1000:.3g}" for row in at]
             + ["-" if row is None else f"{course.step[row] * course.seconds_per_step:.2g}" for row in at]
             + [f"{gap[-1]:.1e}", f"{course.disagreement[-1]:.1e}", f"{off:.1e}", f"{course.overload[-1]:.1e}"]
-            + ["yes" if off <= 1e-12 * max(abs(budget), 1.0) else "no", f"{1e6 * course.seconds_per_step:.1f}"]
+            + ["yes" if off <= 1e-12 * abs(budget) else "no", f"{1e6 * course.seconds_per_step:.1f}"]
         )
     return rows
 

@@ -304,17 +304,23 @@ def _check_bounds(budget: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> N
         low, high = lower[node], upper[node]
         raise CojaxInputError(f"Problem needs lower <= upper, got {low} > {high} at node {node}.")
     least, most = lower.astype(np.float64).sum(0), upper.astype(np.float64).sum(0)
-    slack = 8 * np.finfo(budget.dtype).eps * np.maximum(np.abs(budget), 1)
-    if (budget > most + slack).any():
+    room, need = (_rounding(budget, bound) for bound in (upper, lower))
+    if (budget > most + room).any():
         raise CojaxInputError(
             f"Problem needs budget <= sum of upper, got {show(budget)} > {show(most)}: "
             f"{show(budget - most)} too much; raise upper or lower the budget."
         )
-    if (budget < least - slack).any():
+    if (budget < least - need).any():
         raise CojaxInputError(
             f"Problem needs budget >= sum of lower, got {show(budget)} < {show(least)}: "
             f"{show(least - budget)} missing; lower the lower bounds or raise the budget."
         )
+
+
+def _rounding(budget: np.ndarray, bound: np.ndarray) -> Any:
+    """By how much a budget that is the sum of bounds may differ from it, in whatever unit."""
+    total = np.where(np.isfinite(bound), np.abs(bound.astype(np.float64)), 0).sum(0)
+    return 8 * np.finfo(budget.dtype).eps * np.maximum(np.abs(budget), total)
 
 
 def _check_sum(cpu: np.ndarray, budget: np.ndarray) -> None:

@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _tree
+from ._grid import power_of_two
 from .problems import Decision, Problem
 from .records import disagreement, overload
 
@@ -28,6 +29,7 @@ class Progress(NamedTuple):
 
     looks: Int[Array, ""]
     first: Float[Array, "3"]  # the sizes at the start, see `distances`
+    typical: Float[Array, "*r"]  # a marginal cost at the start, see `_typical`
     residual: Float[Array, ""]  # of the last look, see `residual`
     overload: Float[Array, ""]  # largest distance of a share from its bounds at any look
     last: Float[Array, "3"]  # logarithms of the distances at the last look
@@ -40,10 +42,11 @@ class Progress(NamedTuple):
 def begun(problem: Problem, x: Decision, grad: Decision) -> Progress:
     """Before the first look."""
     x, grad = _tree.filled(lax.stop_gradient((x, grad)), problem.members)
-    values, sizes = distances(x, grad)
-    none, count = jnp.zeros_like(sizes), jnp.zeros((), jnp.int32)
-    left, logs = residual(values, sizes, sizes), _logs(values, sizes, sizes, x)
-    return Progress(count, sizes, left, jnp.zeros_like(left), logs, none, none, jnp.asarray(True), count)
+    typical = _typical(grad.cpu)
+    values, sizes = distances(x, grad, typical)
+    none, count, beside = jnp.zeros_like(sizes), jnp.zeros((), jnp.int32), _beside(sizes, sizes)
+    left, logs = residual(values, beside), _logs(values, beside, x)
+    return Progress(count, sizes, typical, left, jnp.zeros_like(left), logs, none, none, jnp.asarray(True), count)
 
 
 def looked(problem: Problem, x: Decision, state: Any) -> Progress:
@@ -51,9 +54,9 @@ def looked(problem: Problem, x: Decision, state: Any) -> Progress:
     old, x, grad = lax.stop_gradient((state.progress, x, state.grad))
     outside = overload(problem, x)
     x, grad = _tree.filled((x, grad), problem.members)
-    values, sizes = distances(x, grad)
-    looks = old.looks + 1
-    logs = _logs(values, sizes, old.first, x)
+    values, sizes = distances(x, grad, old.typical)
+    looks, beside = old.looks + 1, _beside(sizes, old.first)
+    logs = _logs(values, beside, x)
     closes = looks == _top(looks)
     total = old.total + logs
     mean = total / jnp.maximum(looks // 2, 1).astype(total.dtype)
@@ -62,7 +65,8 @@ def looked(problem: Problem, x: Decision, state: Any) -> Progress:
     return Progress(
         looks=looks,
         first=old.first,
-        residual=residual(values, sizes, old.first),
+        typical=old.typical,
+        residual=residual(values, beside),
         overload=jnp.maximum(old.overload, lax.stop_gradient(outside).astype(old.overload.dtype)),
         last=logs,
         before=jnp.where(closes, mean, old.before),
@@ -91,25 +95,23 @@ def grew(progress: Progress) -> Bool[Array, ""]:
     return jnp.any((first > 0) & (progress.last[1:] > LOG_GROWTH + jnp.log(first)))
 
 
-def residual(values: Float[Array, "3"], sizes: Float[Array, "3"], first: Float[Array, "3"]) -> Float[Array, ""]:
-    """How far from optimal: the largest of the distances, each relative to its own size now.
-
-    Where a size vanishes at the optimum, as the gradient of one node alone does, the distance is relative to the size
-    at the start, or to 1 where that is smaller: never to more than `is_certified` allows.
-    """
-    return jnp.max(jnp.where(values == 0, 0, values / _beside(sizes, first)))
+def residual(values: Float[Array, "3"], beside: Float[Array, "3"]) -> Float[Array, ""]:
+    """How far from optimal: the largest of the distances, each relative to its size; see `_beside`."""
+    return jnp.max(jnp.where(values == 0, 0, values / beside))
 
 
-def distances(x: Decision, grad: Decision) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
+def distances(x: Decision, grad: Decision, typical: Float[Array, "*r"]) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
     """How far a decision is from optimal, from the decision and its gradient alone, and what that is to be held beside.
 
     The distance of params from their mean, beside the largest of them; the norm of the mean params gradient, beside the
-    largest norm of one node's; half of the spread of the marginal costs, beside the largest of them.
+    largest norm of one node's; half of the spread of the marginal costs, beside the largest of them, both as multiples
+    of `typical` ones: every resource has a unit of its own, and the largest counts.
     """
     own = jax.vmap(_tree.norm)(grad.params) if jax.tree.leaves(grad.params) else jnp.zeros(1)
-    above = jax.tree.map(lambda leaf: leaf.max(0) - leaf.min(0), grad.cpu)
+    marginal = None if grad.cpu is None else grad.cpu.astype(typical.dtype) / typical[None]
+    above = jax.tree.map(lambda leaf: leaf.max(0) - leaf.min(0), marginal)
     values = disagreement(x), _tree.norm(_tree.node_mean(grad.params)), _tree.largest(above) / 2
-    sizes = _tree.largest(x.params), own.max(), _tree.largest(grad.cpu)
+    sizes = _tree.largest(x.params), own.max(), _tree.largest(marginal)
     return jnp.stack(values), jnp.stack(sizes)
 
 
@@ -118,14 +120,38 @@ def precision(x: Decision) -> float:
     return max(float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(x))
 
 
-def _logs(values: Float[Array, "3"], sizes: Float[Array, "3"], first: Float[Array, "3"], x: Decision) -> Array:
+def _logs(values: Float[Array, "3"], beside: Float[Array, "3"], x: Decision) -> Array:
     # What is below rounding is as good as any other number below it.
-    noise = 64 * precision(x) * _beside(sizes, first)
+    noise = 64 * precision(x) * beside
     return jnp.log(jnp.maximum(values, noise) + jnp.finfo(values.dtype).tiny)
 
 
 def _beside(sizes: Float[Array, "3"], first: Float[Array, "3"]) -> Float[Array, "3"]:
-    return jnp.maximum(sizes, jnp.minimum(first, 1))
+    """What the distances are small against, in their units: their sizes now, or what the start says of the problem.
+
+    A size may vanish at the optimum: the gradients of all nodes where a model fits every sample, the params where the
+    best are 0, the marginal costs where the price is 0. A start tells how gradients follow params, so that either size
+    can be told from the other, however far off the start was. Of the marginal costs it is a sixteenth of a typical one
+    at the start: seldom more than what the curvature of the flattest nodes makes of their shares.
+    """
+    ratio = jnp.where(first > 0, sizes / jnp.where(first > 0, sizes + first, 1), 0)
+    params = first[0] * ratio[1]
+    # At params of 0 the gradients are what the best params, times the curvature, leave of them.
+    gradient = jnp.where(first[0] > 0, first[1] * ratio[0], first[1])
+    return jnp.maximum(sizes, jnp.stack([params, gradient, jnp.where(first[2] > 0, 1 / 16, 0.0)]))
+
+
+def _typical(marginal: Array | None) -> Float[Array, "*r"]:
+    """The geometric mean of the absolute marginal costs that are not 0, to a factor of 2; 1 where all are.
+
+    By their exponents, so that twice the numbers have exactly twice the mean.
+    """
+    if marginal is None:
+        return jnp.ones(())
+    sizes = jnp.abs(marginal).astype(jnp.result_type(float))
+    count = (sizes > 0).sum(0)
+    exponents = jnp.where(sizes > 0, jnp.frexp(sizes)[1], 0).sum(0) // jnp.maximum(count, 1)
+    return jnp.where(count > 0, power_of_two(exponents, sizes.dtype), 1)
 
 
 def _top(looks: Int[Array, ""]) -> Int[Array, ""]:

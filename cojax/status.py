@@ -51,7 +51,7 @@ def status_of(problem: Problem, x: Decision, state: Any, moves: Bool[Array, ""])
     status = jnp.where(stalled(state.progress), jnp.where(circles, Status.LIMIT_CYCLE, Status.STALLED), status)
     status = jnp.where(grew(state.progress), Status.DIVERGED, status)
     status = jnp.where(left <= tolerance, Status.CONVERGED, status)
-    status = jnp.where(_infeasible(problem, state), Status.INFEASIBLE, status)
+    status = jnp.where(_infeasible(problem, x, state), Status.INFEASIBLE, status)
     finite = jnp.asarray(True)
     for leaf in jax.tree.leaves((x, state.grad)):
         finite &= jnp.all(jnp.isfinite(leaf))
@@ -84,14 +84,17 @@ def _flow_alone(net: Any, state: Any, along: Any) -> Any:
     return lax.cond(state.step >= 0, flow, lambda: _tree.zeros_like(jax.eval_shape(flow)))
 
 
-def _infeasible(problem: Problem, state: Any) -> Bool[Array, ""]:
-    if problem.budget is None or problem.lower is None or problem.upper is None:
+def _infeasible(problem: Problem, x: Decision, state: Any) -> Bool[Array, ""]:
+    budget, lower, upper = problem.budget, problem.lower, problem.upper
+    if budget is None or lower is None or upper is None:
         return jnp.asarray(False)
-    eps, size = jnp.finfo(problem.budget.dtype).eps, jnp.maximum(jnp.abs(problem.budget), 1)
-    # Construction refuses such a budget, but cannot see a traced one.
-    short = problem.lower.sum(0) - problem.budget, problem.budget - problem.upper.sum(0)
-    impossible = jnp.any(jnp.maximum(*short) > 64 * eps * size)
-    return impossible | (state.imbalance > 64 * eps * jnp.max(size))
+    eps, size = jnp.finfo(budget.dtype).eps, jnp.abs(budget)
+    # Construction refuses such a budget, but cannot see a traced one. Its rounding is up to 64 eps of it.
+    low, high = (jnp.where(jnp.isfinite(bound), jnp.abs(bound), 0).sum(0) for bound in (lower, upper))
+    missing = lower.sum(0) - budget > 128 * eps * jnp.maximum(size, low)
+    too_much = budget - upper.sum(0) > 128 * eps * jnp.maximum(size, high)
+    off = state.imbalance > 64 * eps * jnp.maximum(jnp.max(size), jnp.max(jnp.abs(x.cpu)).astype(budget.dtype))
+    return jnp.any(missing | too_much) | off
 
 
 def _relative(difference: Any, tree: Any) -> Float[Array, ""]:

@@ -64,7 +64,7 @@ def solve_to(
     max_steps = whole_number("solve_to", "max_steps", max_steps, at_least=0)
     if max_steps % every:
         raise CojaxInputError(f"solve_to needs max_steps to be a multiple of every, got {max_steps} and {every}.")
-    _check_reachable(start, tolerance)
+    check_reachable("solve_to", start, tolerance)
 
     def decided(solution: Solution) -> Decision:
         """The decision in the order in which the problem has its nodes, 0 in rows that hold none."""
@@ -108,6 +108,12 @@ def _status(network: Network, solution: Solution, kept: bool, nearly: bool, firs
         return status
     if not connects(network, first, int(solution.state.step)):
         return Status.DISCONNECTED
+    return short_of(solution, nearly)
+
+
+def short_of(solution: Solution, nearly: bool) -> Status:
+    """How a run ended that does not keep its tolerance: never as converged, whatever digits it settled to."""
+    status = Status(int(solution.status))
     if status in (Status.STALLED, Status.LIMIT_CYCLE):
         return status
     if stalled(solution.state.progress):  # within the tolerance of `solve`, but not within this one
@@ -129,13 +135,14 @@ def _as_run(problem: Problem) -> Problem:
     return eqx.tree_at(lambda p: (p.lower, p.upper), problem.softened(), (problem.lower, problem.upper))
 
 
-def _check_reachable(start: Decision | State, tolerance: float) -> None:
+def check_reachable(owner: str, start: Decision | State, tolerance: float) -> None:
+    """Refuse a tolerance that the rounding of the decision hides."""
     reachable = 64 * precision(start.grad if isinstance(start, State) else start)
     if tolerance < reachable:
         dtypes = ", ".join(
             sorted({str(leaf.dtype) for leaf in jax.tree.leaves(start) if jnp.issubdtype(leaf.dtype, jnp.floating)})
         )
         raise CojaxInputError(
-            f"solve_to needs a tolerance that numbers in {dtypes} can reach, >= {reachable:.1e}, got {tolerance:g}; "
+            f"{owner} needs a tolerance that numbers in {dtypes} can reach, >= {reachable:.1e}, got {tolerance:g}; "
             "raise it, or enable jax_enable_x64 and start from float64."
         )

@@ -25,21 +25,46 @@ def broken(problem, x):
     found, tolerance = [], MARGIN * eps**0.5
     there = slice(None) if problem.members is None else np.asarray(problem.members)
     mean = jax.tree.map(lambda leaf: _mean(leaf, there), x.params)
-    slopes = _slopes(problem, cojax.Decision(mean, x.cpu))
-    x, mean, slopes = jax.tree.map(lambda leaf: np.asarray(leaf)[there], (x, mean, slopes))
 
-    def hold(name, value, size):
-        if not value <= tolerance * max(float(size), 1.0):
-            found.append(f"{name} {float(value):.1e} beside {float(size):.1e}")
+    def rows(tree):
+        flat = _flat(tree)
+        return flat[there] if flat.size else flat
 
-    apart, own = _flat(x.params) - _flat(mean), _flat(slopes.params)
-    hold("consensus", np.abs(apart).max(initial=0), np.abs(_flat(x.params)).max(initial=0))
-    hold("gradient", np.linalg.norm(own.mean(0)), np.linalg.norm(own, axis=1).max(initial=0))
+    def slopes_at(params, cpu):
+        """(n, d) and (n, r) in float64, of those who are there."""
+        return tuple(rows(half) for half in _slopes(problem, cojax.Decision(params, cpu)))
+
+    def hold(name, value, size, other):
+        """Beside its own size; where that vanishes at the optimum, beside another of the same unit."""
+        if not value <= tolerance * size and not value <= tolerance * other():
+            found.append(f"{name} {float(value):.1e} beside {float(size):.1e} or {float(other()):.1e}")
+
+    def bare():
+        return slopes_at(jax.tree.map(np.zeros_like, mean), x.cpu)[0]
+
+    def changed():
+        """How far gradients would move the params: those of one node beside what params of this size make of them."""
+        change = np.linalg.norm(own - bare(), axis=1).max()
+        return largest * np.linalg.norm(own, axis=1).max() / change if change > 0 else 0.0
+
+    def swing():
+        """What the price would change by for all shares, by finite differences of the marginal costs."""
+        less = jax.tree.map(lambda leaf: leaf * (1 - 2.0**-8), x.cpu)
+        rates = (marginal - slopes_at(mean, less)[1]) / np.where(cpu == 0, np.inf, cpu * 2.0**-8)
+        rates = np.where(np.isfinite(rates) & (rates > 0), rates, np.inf)
+        return (np.abs(cpu).sum(0) / np.maximum((1 / rates).sum(0), np.finfo(float).tiny)).max()
+
+    own, marginal = slopes_at(mean, x.cpu)
+    params, cpu = rows(x.params), rows(x.cpu)
+    largest = np.abs(params).max(initial=0)
+    hold("consensus", np.abs(params - rows(mean)).max(initial=0), largest, changed)
+    lengths = np.linalg.norm(own, axis=1)
+    hold("gradient", np.linalg.norm(own.mean(0)), lengths.max(), lambda: np.linalg.norm(bare(), axis=1).max())
     if x.cpu is not None:
-        marginal, cpu = (np.asarray(part, np.float64).reshape(len(part), -1) for part in (slopes.cpu, x.cpu))
-        hold("stationarity", np.ptp(marginal, axis=0).max() / 2, np.abs(marginal).max())
+        if np.any(problem.budget):  # of 0 all shares may vanish at the optimum, and leave nothing to hold it beside
+            hold("stationarity", np.ptp(marginal, axis=0).max() / 2, np.abs(marginal).max(), swing)
         off = np.abs(cpu.sum(0) - np.asarray(problem.budget, np.float64)).max()
-        hold("balance", off, np.abs(problem.budget).max())
+        hold("balance", off, np.abs(problem.budget).max(), lambda: np.abs(cpu).max())
     return found
 
 
@@ -55,7 +80,7 @@ def _mean(leaf, there):
 
 
 def _flat(tree):
-    """(n, all entries) of a tree in float64."""
+    """(n, all entries) of a tree in float64; one row and no columns of an empty one."""
     leaves = [np.asarray(leaf, np.float64).reshape(len(leaf), -1) for leaf in jax.tree.leaves(tree)]
     return np.concatenate(leaves, axis=1) if leaves else np.zeros((1, 0))
 

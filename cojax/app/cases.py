@@ -11,6 +11,7 @@ from .. import costs, datasets, penalties, theory
 from .._checks import CojaxInputError
 from ..methods import Method
 from ..problems import Decision, Problem
+from ..tolerances import check_reachable
 from . import plans, samples
 from .centres import Centres, arranged, check_curved, num_rows, read_table, unit_notes
 from .pairs import numbered, paired
@@ -52,6 +53,7 @@ def ready(plan: Plan) -> Case:
     dealt = None if dataset is None else samples.dealt(plan, dataset, len(names))
     problem = _problem(plan, centres, dealt)
     start = _start(plan, problem, centres, _zeros(plan, dataset, len(names)))
+    check_reachable("$.tolerance", start, plan.tolerance)
     plan, limits = numbered(plan, wiring, problem, start, curvature, dealt)
     return Case(plan, names, centres, wiring, dataset, problem, paired(plan), start, limits)
 

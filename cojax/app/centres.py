@@ -109,12 +109,12 @@ def _bounds_of(plan: Plan, names: tuple[str, ...], columns: dict[str, np.ndarray
         if low > high:
             raise CojaxInputError(f"The node {name!r} needs lower <= upper, got {low:g} > {high:g}.")
     budget = plan.cpu.budget
-    if budget > upper.sum() * (1 + 1e-12):
+    if budget > upper.sum() + 1e-12 * abs(upper).sum():
         raise InfeasibleError(
             f"No plan is possible: the budget {budget:g} is {budget - upper.sum():g} more than all upper bounds "
             f"together ({upper.sum():g}); raise bounds or lower $.cpu.budget."
         )
-    if budget < lower.sum() - 1e-12 * abs(lower.sum()):
+    if budget < lower.sum() - 1e-12 * abs(lower).sum():
         raise InfeasibleError(
             f"No plan is possible: the budget {budget:g} is {lower.sum() - budget:g} less than all lower bounds "
             f"together ({lower.sum():g}); lower the bounds or raise $.cpu.budget."

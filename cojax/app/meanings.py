@@ -9,7 +9,7 @@ from .outcome import Outcome
 MEANINGS = {
     "balance": (
         "Total",
-        "Distance of the sum of all shares from the budget, relative to the budget.",
+        "Distance of the sum of all shares from the budget, relative to it or, where that is more, the largest share.",
         "At 0 the budget is handed out to the last bit. It does not say that the right nodes get it.",
     ),
     "box": (
@@ -47,7 +47,7 @@ MEANINGS = {
     ),
     "worst": (
         "Largest of all",
-        "Each number but the price, relative to the size of what it measures where that exceeds 1; the largest.",
+        "Each number but the price, relative to the size of what it measures, in whatever unit; the largest.",
         "This is what the tolerance is held against.",
     ),
 }

@@ -17,12 +17,13 @@ from jaxtyping import Float
 from ..costs import Separable
 from ..loop import Solution
 from ..optimum.allocations import Allocation
-from ..optimum.certificates import Certificate, certificate, is_certified
+from ..optimum.certificates import Certificate, certificate, is_certified, relative
 from ..optimum.margins import marginals
 from ..optimum.references import Reference, reference
 from ..pieces import Ran, in_pieces
 from ..problems import Decision, Problem, Softened
-from ..status import Status
+from ..status import Status, reduced
+from ..tolerances import short_of
 from . import plans, worth
 from .cases import Case, model_cost
 from .outcome import Outcome
@@ -43,7 +44,10 @@ class InterruptedRun(Exception):
 
 
 def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpoint: Path | None = None) -> Outcome:
-    """All steps of a case, unless it settles to machine precision or diverges before; then its judgement.
+    """All steps of a case, unless it settles within its tolerance or diverges before; then its judgement.
+
+    A run settles at half of its digits, and goes on from there where the tolerance asks for more: what ends it is what
+    judges it. One that settled and does not keep the tolerance is not called converged.
 
     `progress` is called with the number of steps done since its last call. `checkpoint` is a file that the run is saved
     to as it goes on; where it exists, the run goes on from there. Raises `CojaxInputError` where the centralised
@@ -54,7 +58,7 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpo
     if ran.signal is not None:
         raise InterruptedRun(ran)
     x, trace = ran.solution.x, jax.tree.map(np.asarray, ran.solution.trace)
-    status = Status(int(ran.solution.status))
+    status, tolerance = Status(int(ran.solution.status)), case.plan.tolerance
     central = _central_model(case)
     shares = shares_only(case)
     priced = worth.found(shares)
@@ -62,10 +66,10 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpo
     exact = Decision(x.params, allocation.cpu)
     judged, judged_exact = certificate(_as_asked(case), x), certificate(_as_asked(case), exact)
     judged_run = certificate(as_run(case), x)
-    tolerance = case.plan.tolerance
-    certified = status != Status.NOT_FINITE and bool(
-        is_certified(judged_run, tolerance) & is_certified(judged_exact, tolerance)
-    )
+    kept = status != Status.NOT_FINITE and bool(is_certified(judged_run, tolerance))
+    certified = kept and bool(is_certified(judged_exact, tolerance))
+    if status == Status.CONVERGED and not kept:
+        status = short_of(ran.solution, bool(is_certified(judged_run, reduced(tolerance))))
     plan = case.plan
     return Outcome(
         title=plan.title,
@@ -110,8 +114,12 @@ def _stepped(case: Case, progress: Callable[[int], Any], checkpoint: Path | None
         marks.append(time.perf_counter())
         progress(steps)
 
+    soft = as_run(case)
+
     def done(solution: Solution) -> bool:
-        return int(solution.status) in (Status.CONVERGED, Status.NOT_FINITE)
+        status = int(solution.status)
+        settled = status == Status.CONVERGED and bool(is_certified(certificate(soft, solution.x), plan.tolerance))
+        return settled or status == Status.NOT_FINITE
 
     ran = in_pieces(
         case.problem,
@@ -181,16 +189,8 @@ def _marginal(shares: Problem, cpu: Any) -> Float[np.ndarray, " n"]:
 def _numbers(judged: Certificate) -> dict[str, float]:
     """The numbers of a certificate, and `worst`: the largest of them relative to its size, which must pass."""
     numbers = {name: float(getattr(judged, name)) for name in judged._fields if name != "sizes"}
-    sizes = {
-        "balance": 1.0,
-        "box": judged.sizes.cpu,
-        "stationarity": judged.sizes.price,
-        "gap": judged.sizes.cost,
-        "consensus": judged.sizes.params,
-        "gradient": judged.sizes.gradient,
-    }
-    relative = [numbers[name] / max(float(size), 1.0) for name, size in sizes.items()]
-    return numbers | {"worst": float(np.max(relative))}  # unlike max, NaN where one is
+    errors = [float(error) for error in relative(judged).values()]
+    return numbers | {"worst": float(np.max(errors))}  # unlike max, NaN where one is
 
 
 def _settings(plan: plans.Plan, steps: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from ..endings import ENDS as ENDS
+from ..plots.bounds import at_bounds as near_bounds
 from ..plots.numerals import DASH, number, of_bytes
 from .outcome import Learned, Outcome
 
@@ -39,8 +40,7 @@ def score(learned: Learned, value: float) -> str:
 def at_bounds(outcome: Outcome) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """The nodes whose exact share is at its lower, and at its upper, bound."""
     # The exact allocation is found to about half of the digits where costs are flat.
-    touch = 1e-7 * np.maximum(np.abs(outcome.exact_cpu), 1)
-    return outcome.exact_cpu <= outcome.lower + touch, outcome.exact_cpu >= outcome.upper - touch
+    return near_bounds(outcome.exact_cpu, outcome.lower, outcome.upper, 1e-7)
 
 
 def answers(outcome: Outcome) -> list[tuple[str, str]]:
@@ -127,11 +127,11 @@ def beside_optimum(cost: float, optimum: float) -> str:
 
 def over_least(outcome: Outcome) -> str:
     """What the shares to use cost beyond the least there is within the bounds, relative to it where that is not 0."""
-    least = outcome.reference_cost
-    more = (outcome.exact_cost - least) / (abs(least) or 1.0)
-    if more <= SAME:
+    least, more = outcome.reference_cost, outcome.exact_cost - outcome.reference_cost
+    # Where the least cost is 0 or nearly so, what it is off by is proved to be nothing beside the size of all costs.
+    if more <= SAME * abs(least) or outcome.exact_certificate.get("worst", np.nan) <= SAME:
         return "the least possible within the bounds"
-    above = f"{number(100 * more, 2)}\u00a0%" if least else number(more, 2)
+    above = f"{number(100 * more / abs(least), 2)}\u00a0%" if least else number(more, 2)
     return f"{above} above the least possible within the bounds"
 
 

@@ -7,42 +7,34 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from .. import _grid, _tree
+from .. import _tree
 from .._precision import in_full
 from .._shown import shown
 from .._tree import Tree
 from ..problems import Decision, Problem
-from ..records import disagreement, overload
-from . import prices
+from ..records import disagreement
+from . import prices, sizes
 from .fits import check_decision
 from .margins import Slopes, Table, columns, ends_of_price, marginals, margins, price_of, reach_of
+from .sizes import Sizes
 
 # A node's best share at a price, its resources in turn; one turn is exact where the cost does not couple them.
 MOST_TURNS = 50
-
-
-class Sizes(NamedTuple):
-    """What "small" is measured against in `is_certified`."""
-
-    cpu: Float[Array, ""]  # largest share
-    price: Float[Array, ""]  # largest marginal cost
-    cost: Float[Array, ""]  # sum of the absolute costs of all nodes
-    params: Float[Array, ""]  # largest entry of the params
-    gradient: Float[Array, ""]  # largest norm of one node's params gradient
 
 
 class Certificate(NamedTuple):
     """How far a decision is from feasible and optimal; every number but `price` is >= 0 and 0 at the optimum.
 
     Fields:
-        balance: (), |sum of cpu - budget| / max(|budget|, 1), without rounding in the sum.
+        balance: (), |sum of cpu - budget| beside the budget, or beside the largest share where that is larger, without
+            rounding in the sum.
         box: (), the largest distance of a share from its bounds, in the unit of cpu.
         stationarity: (), half of what one unit saves that moves from the dearest to the cheapest node.
         gap: (), cost minus a lower bound of the optimal cost, params held at their mean, in the unit of the cost.
         consensus: (), the largest distance of a params entry from its mean over nodes.
         gradient: (), the norm of the mean over nodes of the params gradient, at the mean params.
         price: () or (r,), of one unit of budget, as the marginal costs at this decision reveal it.
-        sizes: what these are small against, for `is_certified`.
+        sizes: what these are small against, for `is_certified`, in the same units.
     """
 
     balance: Float[Array, ""]
@@ -69,7 +61,8 @@ def certificate(problem: Problem, x: Decision) -> Certificate:
     infinite on a bound is read just inside of it. An unbounded minimum gives inf.
 
     A half that the decision lacks, params or cpu, has zeros. Works under jit and vmap; r resources share each scalar,
-    the largest counts, and `price` is (r,). Source of the gap: Boyd, Vandenberghe, Convex Optimization, 2004, ch. 5.
+    the one that is furthest off beside its own size counts, and `price` is (r,). Source of the gap: Boyd, Vandenberghe,
+    Convex Optimization, 2004, ch. 5.
     Raises `CojaxInputError` for a decision of other shapes than the problem's, or that its cost cannot be computed of.
     """
     check_decision("certificate", problem, x)
@@ -82,59 +75,50 @@ def _judged(problem: Problem, x: Decision) -> Certificate:
     x = x._replace(params=_tree.filled(x.params, problem.members))
     params = jax.tree.map(lambda mean, leaf: jnp.broadcast_to(mean, leaf.shape), _tree.node_mean(x.params), x.params)
     costs = problem.costs(Decision(params, x.cpu))
-    gradient, largest_gradient = _params_gradient(problem, Decision(params, x.cpu))
+    slopes = sizes.learning(problem, Decision(params, x.cpu))
     zero = jnp.zeros((), costs.dtype)
-    balance, stationarity, gap, price, level = zero, zero, zero, zero, zero
+    balance, stationarity, gap, price, level, worth = zero, zero, zero, zero, zero, zero
     if x.cpu is not None and problem.budget is not None:
-        balance = _grid.imbalance(x.cpu, problem.budget) / jnp.maximum(jnp.max(jnp.abs(problem.budget)), 1)
-        stationarity, gap, price, level = _market(problem, params, x.cpu)
+        balance = sizes.balance(problem, x.cpu)
+        stationarity, gap, price, level, worth = _market(problem, params, x.cpu)
+    box, largest = sizes.box(problem, x.cpu)
     return Certificate(
         balance=balance,
-        box=overload(problem, x),
+        box=box,
         stationarity=stationarity,
         gap=gap,
         consensus=disagreement(x),
-        gradient=gradient,
+        gradient=slopes.mean,
         price=price,
-        sizes=Sizes(_tree.largest(x.cpu), level, jnp.abs(costs).sum(), _tree.largest(x.params), largest_gradient),
+        sizes=Sizes(
+            largest, level, jnp.maximum(jnp.abs(costs).sum(), worth.astype(costs.dtype)), slopes.params, slopes.gradient
+        ),
     )
 
 
 def is_certified(certificate: Certificate, tolerance: Any) -> Bool[Array, ""]:
-    """Whether every number of a certificate is below `tolerance`, relative to its own size where that exceeds 1.
+    """Whether every number of a certificate is below `tolerance` beside its own size: whatever the units, the same.
 
-    balance, relative already; box against the largest share, stationarity against the largest marginal cost, gap
-    against the sum of absolute costs, consensus against the largest params entry, gradient against the largest
-    gradient of one node. NaN is never certified. sqrt(precision) is what one may ask of a long run, 1e-10 of
-    `reference` in float64. The second tier, of `Status.CONVERGED_REDUCED`, is tolerance ** (2/3): 1e-6 gives 1e-4.
+    The sizes are `Sizes` of the problem and the decision: box beside the largest share, stationarity beside the
+    largest marginal cost, gap beside the absolute costs, consensus beside the largest params entry, gradient beside the
+    largest gradient of one node; or beside what the curvature makes of the decision, where that is larger. NaN is never
+    certified. sqrt(precision) is what one may ask of a long run, 1e-10 of `reference` in float64. The second tier, of
+    `Status.CONVERGED_REDUCED`, is tolerance ** (2/3): 1e-6 gives 1e-4.
     """
-    sizes = certificate.sizes
-    pairs = (
-        (certificate.balance, jnp.ones(())),
-        (certificate.box, sizes.cpu),
-        (certificate.stationarity, sizes.price),
-        (certificate.gap, sizes.cost),
-        (certificate.consensus, sizes.params),
-        (certificate.gradient, sizes.gradient),
-    )
-    small = [value <= tolerance * jnp.maximum(size, 1).astype(value.dtype) for value, size in pairs]
-    return jnp.all(jnp.stack(small), 0)
+    return jnp.all(jnp.stack([error <= tolerance for error in relative(certificate).values()]), 0)
 
 
-def _params_gradient(problem: Problem, x: Decision) -> tuple[Array, Array]:
-    """The norm of the mean gradient, and the largest norm of one node's."""
-    if not jax.tree.leaves(x.params):
-        return jnp.zeros(()), jnp.zeros(())
-
-    def cost(params, cpu, data):
-        return problem.cost(Decision(params, cpu), data)
-
-    slopes = _tree.filled(jax.vmap(jax.grad(cost))(x.params, x.cpu, problem.data), problem.members)
-    return _tree.norm(_tree.node_mean(slopes)), jnp.max(jax.vmap(_tree.norm)(slopes))
+def relative(certificate: Certificate) -> dict[str, Array]:
+    """What `is_certified` compares: every number of a certificate beside its size."""
+    own = certificate.sizes
+    pairs = {"box": own.cpu, "stationarity": own.price, "gap": own.cost}
+    pairs |= {"consensus": own.params, "gradient": own.gradient}
+    beside = {name: sizes.beside(getattr(certificate, name), size) for name, size in pairs.items()}
+    return {"balance": certificate.balance} | beside
 
 
-def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, Array, Array]:
-    """Stationarity, gap, price and largest marginal cost of the shares."""
+def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, Array, Array, Array]:
+    """Stationarity, gap and price of the shares, and the sizes of a price and of a cost."""
     lower, upper, budget = columns(problem)
     shares = cpu.reshape(lower.shape)
     slopes = marginals(problem, params)
@@ -145,16 +129,16 @@ def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, A
     def looked(reach):
         found = margins(slopes, shares, lower, upper, reach)
         dearest, cheapest = ends_of_price(found)
-        steep = jnp.max(jnp.maximum(jnp.abs(found.less), jnp.abs(found.more)))
-        return price_of(found), jnp.maximum(jnp.max(dearest - cheapest), 0) / 2, steep
+        levels, worth = sizes.market(jnp.maximum(jnp.abs(found.less), jnp.abs(found.more)), found.hessian, shares)
+        return price_of(found), *sizes.furthest(jnp.maximum(dearest - cheapest, 0) / 2, levels), worth
 
-    price, stationarity, level = jax.vmap(looked)(jnp.stack([reach, reach_of(shares)]))
+    price, stationarity, level, worth = jax.vmap(looked)(jnp.stack([reach, reach_of(shares)]))
     # The bounds of the others bound a share too, and a box that is smaller bounds what a tangent can fall.
     low, high = jax.vmap(prices.reachable, (1, 1, 0), 1)(lower, upper, budget)
     near = prices.pulled_in(shares, low, high)
     gaps = jax.vmap(lambda price: _gap(problem, params, near, price, low, high))(price)
     best = jnp.argmin(gaps)
-    return stationarity[0], gaps[best], price[best].reshape(cpu.shape[1:]), level[0]
+    return stationarity[0], gaps[best], price[best].reshape(cpu.shape[1:]), level[0], worth[0]
 
 
 def _gap(problem: Problem, params: Tree, shares: Table, price: Array, lower: Table, upper: Table) -> Array:

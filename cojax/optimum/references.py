@@ -72,8 +72,8 @@ def reference(problem: Problem, start_params: Tree = None, *, tolerance: float |
     Args:
         problem: coupled in params and cpu or not; with a budget, or params, or both.
         start_params: one node's params, where to start and of what structure; None for a problem without a model.
-        tolerance: of the gradient's norm relative to the largest norm of one node's gradient at the start or at the
-            end; precision^(2/3) by default, 4e-11 in float64. What rounding forbids is not asked for.
+        tolerance: of the gradient's norm relative to the largest norm of one node's gradient at the start, at the end
+            or at params of 0; precision^(2/3) by default, 4e-11 in float64. What rounding forbids is not asked for.
 
     Not for use under jit: it loops in Python around jitted pieces. Raises `CojaxInputError` where a cost is not finite
     or not convex inside of the bounds, naming node and share, and where no minimum is found.
@@ -93,17 +93,18 @@ def reference(problem: Problem, start_params: Tree = None, *, tolerance: float |
     x = Decision(copies, None if allocation is None else allocation.cpu)
     costs = problem.costs(x)
     check_finite(np.asarray(costs), "at the optimum")
+    judged = certificate(problem, x)
     if allocation is not None:
-        _check_bounded(problem, np.asarray(allocation.cpu))
+        _check_bounded(problem, np.asarray(allocation.cpu), float(judged.gap))
     price = None if allocation is None else allocation.price
-    return Reference(x, params, costs.sum(), price, allocation, certificate(problem, x))
+    return Reference(x, params, costs.sum(), price, allocation, judged)
 
 
-def _check_bounded(problem: Problem, cpu: np.ndarray) -> None:
-    """Whether the shares are of the size of the problem: without bounds, linear costs may fall for ever."""
+def _check_bounded(problem: Problem, cpu: np.ndarray, gap: float) -> None:
+    """Refuse shares far beyond all sizes of the problem from which the cost still falls, as linear ones do for ever."""
     sizes = [np.abs(np.asarray(part)) for part in (problem.budget, problem.lower, problem.upper)]
     size = max(float(np.where(np.isfinite(part), part, 0).max()) for part in sizes)
-    if not np.abs(cpu).max() < max(size, 1) / np.finfo(cpu.dtype).eps:
+    if not (np.abs(cpu).max() < size / np.finfo(cpu.dtype).eps or np.isfinite(gap)):
         node = int(np.abs(cpu).reshape(len(cpu), -1).max(1).argmax())
         raise CojaxInputError(
             f"reference needs a cost with a minimum, got shares of {np.abs(cpu).max():.3g} at node {node}: the cost "
@@ -117,7 +118,9 @@ def _minimised(problem: Problem, start: Tree, tolerance: float | None) -> Tree:
     eps = float(jnp.finfo(flat.dtype).eps)
     wanted = problem.num_nodes * (eps ** (2 / 3) if tolerance is None else tolerance)
     here = _look(problem, start, flat)
-    first = float(here.spread)
+    # Where the model fits every sample, and at a start near such an optimum, gradients are nothing but rounding.
+    bare = float(total_and_slope(problem, start, jnp.zeros_like(flat), here.cpu)[2])
+    first = max(float(here.spread), bare if np.isfinite(bare) else 0.0)
     polished = False
     for _ in range(MOST_STEPS):
         size = max(first, float(here.spread))

@@ -31,7 +31,7 @@ def price_series(price: Numbers, prices: Numbers, *, ax: Any = None) -> Any:
     days = starts / DAY
     with axes(ax, 2.8) as ax:
         size = float(np.nanmedian(np.abs(nodes)))
-        linear = 10.0 ** np.ceil(np.log10(max(size, 1e-12)))
+        linear = 10.0 ** np.ceil(np.log10(size if size > 0 else np.nanmax(np.abs(nodes)) or 1.0))
         if np.nanmax(np.abs(nodes)) > linear:  # else it would have no ticks but the ends
             ax.set_yscale("symlog", linthresh=linear)
         low, high = np.minimum.reduceat(nodes.min(1), starts), np.maximum.reduceat(nodes.max(1), starts)

@@ -13,12 +13,13 @@ from ..optimum import Reference, reference
 from ..problems import Problem
 from ..records import Trace
 from ..theory import laplacians
+from .bounds import at_bounds
 from .canvas import Numbers, styled, ticks
 from .networks import network as draw_network
 from .pictures import convergence, prices, shares
 
 WIDE = 7.1  # inches: two columns of a paper
-TOUCH = 1e-6  # how near to a bound, relative to the share, an optimal share counts as at it
+TOUCH = 1e-6  # how near to a bound an optimal share counts as at it; see `at_bounds`
 
 
 def run(
@@ -53,8 +54,7 @@ def run(
     best = reference(problem, jax.tree.map(lambda leaf: leaf[0], x.params)) if optimum is None else optimum
     assert best.price is not None
     lower, upper, share = (np.asarray(part) for part in (problem.lower, problem.upper, best.x.cpu))
-    touch = TOUCH * np.maximum(np.abs(share), 1)
-    bounded = {"at_lower": share <= lower + touch, "at_upper": share >= upper - touch}
+    bounded = dict(zip(("at_lower", "at_upper"), at_bounds(share, lower, upper, TOUCH), strict=True))
     marginal, best_marginal = (np.asarray(_hard(problem).grad(at).cpu) for at in (x, best.x))
     with styled() as matplotlib_figure:
         figure = matplotlib_figure(figsize=(WIDE, 6.2), layout="constrained")

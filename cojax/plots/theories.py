@@ -26,8 +26,8 @@ def root_locus(locus: RootLocus, *, mixing: float | None = None, ax: Any = None)
         raise CojaxInputError(f"plots.root_locus needs eigenvalues ({alphas.size}, m), got {values.shape}.")
     real, imaginary = np.real(values), np.imag(values)
     # What is at infinity or at the start has no colour of its own on a logarithmic scale.
-    shade = np.log10(np.maximum(alphas, np.min(alphas[alphas > 0], initial=1.0)))
-    reach = 2.2 * np.abs(values[0]).max() if np.abs(values[0]).max() > 0 else np.abs(values).max(initial=1.0)
+    shade = np.log10(np.maximum(alphas, np.min(alphas[alphas > 0], initial=alphas.max() or 1.0)))
+    reach = 2.2 * np.abs(values[0]).max() or np.abs(values).max(initial=0.0) or 1.0
     tall = 1.25 * max(np.abs(imaginary).max(initial=0.0), 0.15 * reach)
     with axes(ax, 3.1) as ax:
         ax.axvspan(0, reach, color=FAINT, alpha=0.6, linewidth=0, zorder=0)

@@ -47,7 +47,10 @@ def minimisers(
     def slope(x: Shares) -> Shares:
         return own(x[:, None])[:, 0] - price + pull * (x - anchor)
 
-    low, high = _bracket(slope, jnp.clip(guess, lower, upper), lower, upper)
+    near = jnp.clip(guess, lower, upper)
+    most = jnp.maximum(jnp.abs(fair(problem)), jnp.max(jnp.abs(near)))
+    size = jnp.where(most > 0, most, 1)  # of a share; where none has one, any will do
+    low, high = _bracket(slope, near, lower, upper, size)
     start = jnp.clip(guess, low, high)
     at_bound = (slope(low) >= 0) | (slope(high) <= 0)
     bound = jnp.where(slope(low) >= 0, low, high)
@@ -59,14 +62,16 @@ def minimisers(
         root, count = state
         value, rate = value_and_rate(slope, root.at)
         eps = jnp.finfo(value.dtype).eps
-        noise = 4 * eps * jnp.abs(root.at) + eps**2
+        noise = 4 * eps * jnp.abs(root.at) + eps**2 * size
         return newton(root, value, rate, 4 * eps * jnp.abs(price), noise), count + 1
 
     found, _ = lax.while_loop(going_on, advance, (Root(low, high, start, high - low, at_bound), 0))
     return jnp.where(at_bound, bound, found.at)
 
 
-def _bracket(slope: Callable[[Shares], Shares], guess: Shares, lower: Shares, upper: Shares) -> tuple[Shares, Shares]:
+def _bracket(
+    slope: Callable[[Shares], Shares], guess: Shares, lower: Shares, upper: Shares, size: Array
+) -> tuple[Shares, Shares]:
     """Ends on both sides of the root of an increasing `slope`, the bounds themselves where there is none inside."""
 
     def widen(_, state):
@@ -75,5 +80,5 @@ def _bracket(slope: Callable[[Shares], Shares], guess: Shares, lower: Shares, up
         high = jnp.where(slope(high) < 0, jnp.minimum(high + width, upper), high)
         return low, high, 4 * width
 
-    low, high, _ = lax.fori_loop(0, 20, widen, (guess, guess, 0.01 * (1 + jnp.abs(guess))))
+    low, high, _ = lax.fori_loop(0, 20, widen, (guess, guess, 0.01 * (size + jnp.abs(guess))))
     return low, high
