@@ -82,8 +82,9 @@ def check_two_sided(owner: str, network: Network) -> None:
     fault = next((each for each in [network, *wrappers(network)] if each.fails_one_way), None)
     if fault is not None:
         raise CojaxInputError(
-            f"{owner} needs a network whose messages do not fail in one direction, got a {type(fault).__name__}, which "
-            f"only a Ledger can be around: put the {owner} inside of it."
+            f"{owner} needs a network whose messages do not fail in one direction, got a {type(fault).__name__}, whose "
+            "ends do not both know what is lost; wrap it the other way round, with Lossy or Intermittent, if any, "
+            "innermost."
         )
 
 
