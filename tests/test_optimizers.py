@@ -62,8 +62,6 @@ DESCENDING = {
     "inject_hyperparams": lambda: optax.inject_hyperparams(optax.adam)(learning_rate=RATE),
     "inject_stateful_hyperparams": lambda: optax.inject_stateful_hyperparams(optax.adam)(learning_rate=RATE),
     "masked": lambda: optax.masked(optax.sgd(RATE), True),
-    "measure_with_ema": lambda: optax.measure_with_ema(size, 0.9),
-    "monitor": lambda: optax.monitor({"size": optax.measure_with_ema(size, 0.9)}),
     "multi_transform": lambda: optax.multi_transform({"a": optax.adam(RATE)}, "a"),
     "multi_steps": lambda: optax.MultiSteps(optax.sgd(RATE), 4).gradient_transformation(),
     "named_chain": lambda: optax.named_chain(("a", optax.clip(1.0)), ("b", optax.adam(RATE))),
@@ -110,6 +108,8 @@ REFUSED = {
     "sam": (lambda: contrib.sam(optax.sgd(RATE), optax.chain(contrib.normalize(), optax.sgd(RATE))), BOTH),
     "conditionally_transform": (lambda: optax.conditionally_transform(optax.sgd(RATE), early), BOTH),
     "keep_params_nonnegative": (lambda: optax.keep_params_nonnegative(), BOTH),
+    "measure_with_ema": (lambda: optax.measure_with_ema(size, 0.9), MORE),  # measurements instead of updates
+    "monitor": (lambda: optax.monitor({"size": optax.measure_with_ema(size, 0.9)}), MORE),  # a state that grows
     "freeze": (lambda: optax.freeze(True), NOTHING),
     "set_to_zero": (lambda: optax.set_to_zero(), NOTHING),
 }

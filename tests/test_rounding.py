@@ -84,8 +84,8 @@ def test_no_learner_drifts(name):
     check_no_growth(found, 1e-4)
     for field in method.kept or ():
         kept = np.asarray(getattr(state.method.learn, field), float)
-        # Of the order of a last bit for each of the steps in which flows still were large.
-        assert np.abs(kept.sum(0)).max() < 5e-5 * np.abs(kept).max()
+        # A fraction of a last bit for every step on the way to the optimum, most for PushPull, which needs 20 000.
+        assert np.abs(kept.sum(0)).max() < 2e-4 * np.abs(kept).max()
 
 
 @pytest.mark.exhaustive

@@ -84,9 +84,9 @@ def _sign(owner: str, transform: Any, params: Tree) -> float | Float[Array, ""]:
         with jax.ensure_compile_time_eval():
             least, most = trial()
     except Exception as error:  # whatever a transformation raises that wants more than a gradient and params
-        reason = str(error).partition("\n")[0].rstrip(".")
+        reason = str(error).partition("\n")[0].rstrip(".: ")
         raise CojaxInputError(
-            f"{owner} needs a transform that makes updates of a gradient and params alone, got one that cannot "
+            f"{owner} needs a transform that makes updates of a gradient and params alone, got one that does not "
             f"({type(error).__name__}: {reason}): a node has no value, no function and no second gradient of its cost "
             "to offer; take one such as optax.adam(0.05)."
         ) from error
