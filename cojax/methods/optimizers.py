@@ -23,7 +23,7 @@ class Traced(NamedTuple):
     """The state of a transformation with numbers that are traced, whose trial is a part of the run."""
 
     inner: Any
-    sign: Float[Array, ""]
+    sign: Any  # () floats
 
 
 def check_transform(owner: str, transform: Any) -> None:
