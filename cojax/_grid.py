@@ -37,13 +37,15 @@ def on_grid(value: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, 
     return straight_through(_counted(value, grid) * grid, value)
 
 
-def wrap(counter: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
-    """A multiple of `grid` modulo so many of them that sums and differences of two such numbers are exact.
+def count_apart(new: Float[Array, "..."], old: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
+    """new - old for counters that circle, both at most the largest share that is exact on `grid`, as the result is.
 
-    Differences come back right up to half of that: 8 times the largest share at the start in float32, 32 in float64.
+    Right, to the last bit, where what was counted in between is no more than that.
     """
-    span = grid * 2.0 ** _precision(counter)
-    return counter - span * _counted(counter, span)
+    half = lax.stop_gradient(grid) * 2.0 ** _precision(new)
+    # Compared so that no sum is rounded where it decides; one turn of 2 half is taken off in two exact halves.
+    turn = jnp.where(new - half > old, half, jnp.where(new + half < old, -half, 0))
+    return (new - turn) - (old + turn)
 
 
 def round_budget(budget: Float[Array, "*r"]) -> Float[Array, "*r"]:

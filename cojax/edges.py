@@ -100,9 +100,9 @@ class Along(eqx.Module):
     def __call__(self, weights: Float[Array, "..."], difference: Float[Array, "..."]) -> Float[Array, "..."]:
         """What flows in at this end; `weights` has the leading axes of `difference`, one number per edge."""
 
-    def fold(self, counter: Float[Array, "..."]) -> Float[Array, "..."]:
-        """A cumulative counter of flows, or a difference of two, brought back to where it is exact."""
-        return counter
+    def minus(self, new: Float[Array, "..."], old: Float[Array, "..."]) -> Float[Array, "..."]:
+        """A cumulative counter of flows less another, or less a flow, where it is exact."""
+        return new - old
 
 
 class Weigh(Along):
@@ -146,9 +146,9 @@ class Transfer(Along):
         factor = _tree.spread(self.step_size, weights) * weights
         return _grid.on_grid(_tree.spread(factor, difference) * self.odd(difference), self.grid)
 
-    def fold(self, counter: Float[Array, "..."]) -> Float[Array, "..."]:
+    def minus(self, new: Float[Array, "..."], old: Float[Array, "..."]) -> Float[Array, "..."]:
         # A counter may circle for ever: it wraps, as sequence numbers do, and differences of two stay right.
-        return _grid.wrap(counter, self.grid)
+        return _grid.count_apart(new, old, self.grid)
 
 
 def add_arrivals(flow: Tree, along: Tree, arrivals: Float[Array, "n *r"] | None) -> Tree:

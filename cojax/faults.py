@@ -1,7 +1,7 @@
 """What can happen to one message in one direction: lost, late, overtaken, doubled, or spoiled on the way."""
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, UInt32
 
 from ._checks import CojaxInputError, as_key, check_number, floating, whole_number
-from .layouts import Layout, Network, Wrapper
+from .layouts import Network, Wrapper, check_undirected
 from .links import Innovation
 from .lossy import arc_bits, key_words, mix_bits
 
@@ -47,6 +47,7 @@ class Faulty(Wrapper):
     """
 
     network: eqx.AbstractVar[Any]
+    fails_one_way: ClassVar[bool] = True
 
     def __check_init__(self):
         check_faulty(type(self).__name__, self.network)
@@ -190,11 +191,7 @@ def check_faulty(owner: str, network: Any) -> None:
         raise CojaxInputError(f"{owner} needs a network, got {type(network).__name__}; make one by cojax.network(...).")
     if network.keeps_books:
         raise CojaxInputError(f"{owner} needs a network without a ledger, got one with it; put the Ledger outermost.")
-    if isinstance(network, Layout) and not network.symmetric:
-        raise CojaxInputError(
-            f"{owner} needs an undirected network, got a {type(network).__name__}: an edge without a second end has "
-            "nobody to keep its books with."
-        )
+    check_undirected(owner, network, "an edge without a second end has nobody to keep its books with")
     network.link.check(fixed=False, symmetric=True)
     if isinstance(network.link, Innovation):
         raise CojaxInputError(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from ._checks import CojaxInputError, whole_number
-from .layouts import Layout, Network, Wrapper
+from .layouts import Layout, Network, Wrapper, check_two_sided
 from .links import Link, Wire
 
 
@@ -35,9 +35,9 @@ class Intermittent(Wrapper):
             raise CojaxInputError(
                 f"Intermittent needs a network, got {type(self.network).__name__}; make one by cojax.network(...)."
             )
-
         if self.network.keeps_books:
             raise CojaxInputError("Intermittent needs a network without a ledger; put the Ledger outermost.")
+        check_two_sided("Intermittent", self.network)
 
     def at(self, k) -> Layout:
         now: Any = self.network.at(k)

@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from ._checks import is_concrete
+from ._checks import CojaxInputError, is_concrete
 from ._layout_checks import check_edges, check_offsets, check_table
 from ._shown import named
 from ._tree import Tree
@@ -36,6 +36,7 @@ class Network(eqx.Module):
 
     link: eqx.AbstractVar[Link]
     keeps_books: ClassVar[bool] = False  # whether it is a `Ledger`, which no other network may wrap
+    fails_one_way: ClassVar[bool] = False  # whether its messages fail in one direction, so that it needs a `Ledger`
 
     def __repr__(self) -> str:
         return named(self)
@@ -74,6 +75,24 @@ def innermost(network: Network) -> Network:
     while isinstance(network, Wrapper):
         network = network.network
     return network
+
+
+def check_two_sided(owner: str, network: Network) -> None:
+    """Refuse a network inside of which links fail in one direction: who silences whole links is inside of that."""
+    fault = next((each for each in [network, *wrappers(network)] if each.fails_one_way), None)
+    if fault is not None:
+        raise CojaxInputError(
+            f"{owner} needs a network whose messages do not fail in one direction, got a {type(fault).__name__}, whose "
+            "ends do not both know what is lost; wrap it the other way round, with Lossy or Intermittent, if any, "
+            "innermost."
+        )
+
+
+def check_undirected(owner: str, network: Network, why: str) -> None:
+    """Refuse a directed network, whatever is around it."""
+    inside = innermost(network)
+    if isinstance(inside, Layout) and not inside.symmetric:
+        raise CojaxInputError(f"{owner} needs an undirected network, got a {type(inside).__name__}: {why}.")
 
 
 def rewrapped(network: Network, change: Callable[[Any], Network]) -> Network:

@@ -26,9 +26,10 @@ class Ledger(Wrapper):
     the difference between the newest counter that reached it and the one before. A counter says all that earlier ones
     said, so a message may be lost, late, doubled or overtaken: shares plus what is on its way are the budget, bit for
     bit, and trackers plus what is on its way are the gradients, to rounding; `x.cpu` alone need not sum to the budget.
-    Without faults the shares are those of the network itself. Old news make no proof of a stable step; those tuned
-    without faults were the best of their fractions up to 20 steps of delay (`benchmarks/faults.py`), as an owner that
-    hears nothing new does not move.
+    This holds while no share, and nothing that is on its way along one edge, grows beyond 64 times (float32: 16 times)
+    the largest share at the start. Without faults the shares are those of the network itself. Old news make no proof of
+    a stable step; those tuned without faults were the best of their fractions up to 20 steps of delay
+    (`benchmarks/faults.py`), as an owner that hears nothing new does not move.
 
     Args: network, undirected, with any of `LossyOneWay`, `Delayed`, `Reordered`, `Duplicated`, `Corrupted`,
     `Crashing`, `Scripted` around it, and with the link `Ideal` or `Quantized`. Where a plain network sends a message
@@ -140,17 +141,18 @@ class _Round(Network):
         heard = jax.tree.map(lambda leaf: leaf.at[age, other].get(mode="promise_in_bounds"), history)
         heard, fine = self._checked(heard, fresh & owned, spoiled)
         flux = self._given(along, wire.heard, heard, fresh & owned & fine)
-        counter = with_laws(lambda law, old, out: law.fold(old - out), along, books.counter, flux)
+        counter = with_laws(_minus, along, books.counter, flux)
         told = jax.tree.map(self.layout.swap, counter)
         answers = jax.tree.map(lambda now, past: jnp.concatenate([now[None], past]), told, books.answers)
         answer = jax.tree.map(lambda leaf: _at_age(leaf, age), answers)
         answer, good = self._checked(answer, fresh & ~owned, spoiled)
         got = fresh & ~owned & good
         after = jax.tree.map(lambda new, old: jnp.where(wide(got, new), new, old), answer, counter)
-        received = with_laws(lambda law, new, old: law.fold(new - old), along, after, counter)
+        received = with_laws(_minus, along, after, counter)
         flow = jax.tree.map(lambda out, into: self.layout.collect(out + into), flux, received)
         owed = add_arrivals(books.owed, along, arrivals)
-        arrived = with_laws(_fold, along, add_arrivals(books.arrived, along, arrivals))
+        taken_away = _tree.scale(add_arrivals(_tree.zeros_like(books.arrived), along, arrivals), -1.0)
+        arrived = with_laws(_minus, along, books.arrived, taken_away)
         up = self.up(self.step[None], jnp.arange(self.num_nodes, dtype=jnp.int32))
         paid = jax.tree.map(lambda leaf: jnp.where(wide(up, leaf), leaf, 0), owed)
         taken = fresh & jnp.where(owned, fine, good)
@@ -172,7 +174,7 @@ class _Round(Network):
         here, other = self.ends
 
         def missing(law: Along, leaf: Array) -> Array:
-            return jnp.where(wide(here < other, leaf), law.fold(leaf - self.layout.swap(leaf)), 0)
+            return jnp.where(wide(here < other, leaf), law.minus(leaf, self.layout.swap(leaf)), 0)
 
         return with_laws(missing, along, counter)
 
@@ -187,7 +189,7 @@ class _Round(Network):
         theirs = ((here == node) | (other == node)) & (here > other)
         told = jax.tree.map(self.layout.swap, books.counter)
         counter = jax.tree.map(lambda new, old: jnp.where(wide(theirs, new), new, old), told, books.counter)
-        due = with_laws(lambda law, new, old: law.fold(new - old), along, counter, books.counter)
+        due = with_laws(_minus, along, counter, books.counter)
 
         def inherited(owed: Array, due: Array) -> Array:
             owed = owed + self.layout.collect(due)
@@ -233,8 +235,8 @@ class _Round(Network):
         return with_laws(flux, along, own, heard)
 
 
-def _fold(law: Along, leaf: Array) -> Array:
-    return law.fold(leaf)
+def _minus(law: Along, new: Array, old: Array) -> Array:
+    return law.minus(new, old)
 
 
 def _at_age(stack: Array, age: Array) -> Array:

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from ._checks import CojaxInputError, as_key, check_number, floating, whole_number
-from .layouts import Network, Wrapper, wrappers
+from .layouts import Network, Wrapper, check_two_sided, check_undirected, wrappers
 from .links import Ideal, Link
-from .matrices import Dense, Digraph
+from .matrices import Dense
 
 
 class Lossy(Wrapper):
@@ -34,10 +34,8 @@ class Lossy(Wrapper):
             raise CojaxInputError(
                 f"Lossy needs a network that is not lossy, got {type(network).__name__}; for more loss raise the rate."
             )
-        if isinstance(network, Digraph):
-            raise CojaxInputError(
-                "Lossy needs an undirected network, got a Digraph: a lost direction breaks its balance."
-            )
+        check_undirected("Lossy", network, "a lost direction breaks its balance")
+        check_two_sided("Lossy", network)
         if network.keeps_books:
             raise CojaxInputError("Lossy needs a network without a ledger, got one with it; put the Ledger outermost.")
         network.link.check(fixed=False, symmetric=True)

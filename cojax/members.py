@@ -10,7 +10,7 @@ from jaxtyping import Array
 from ._checks import CojaxInputError, is_concrete
 from .attendance import Moves
 from .changing import Changing
-from .layouts import Layout, Network, Wrapper, innermost, wrappers
+from .layouts import Network, Wrapper, check_two_sided, check_undirected, wrappers
 from .padding import PaddedProblem, padding_of
 
 
@@ -58,12 +58,8 @@ class Members(Wrapper):
             raise CojaxInputError(
                 "Members needs a network without a ledger, got one with it; put the Ledger around it."
             )
-        inside = innermost(self.network)
-        if isinstance(inside, Layout) and not inside.symmetric:
-            raise CojaxInputError(
-                f"Members needs an undirected network, got a {type(inside).__name__}: without a node that left "
-                "its weights would be balanced no more."
-            )
+        check_undirected("Members", self.network, "without a node that left its weights would be balanced no more")
+        check_two_sided("Members", self.network)
         self.network.link.check(fixed=False, symmetric=True)
 
     def at(self, k):

@@ -43,9 +43,9 @@ def rejoined(problem: Problem, network: Network, method: Method, state: State, s
     theirs = jax.tree.map(net.layout.swap, now.counter)
 
     def corrected(law: Any, known: Any, then: Any) -> Any:
-        return net.layout.collect(jnp.where(wide(mine & owned, then), law.fold(then - known), 0))
+        return net.layout.collect(jnp.where(wide(mine & owned, then), law.minus(then, known), 0))
 
-    missed = with_laws(lambda law, new, before: law.fold(new - before), along, now.arrived, old.arrived)
+    missed = with_laws(lambda law, new, before: law.minus(new, before), along, now.arrived, old.arrived)
     due = _tree.add(old.owed, missed, with_laws(corrected, along, theirs, old.counter))
 
     def counted(now: Any, then: Any, theirs: Any) -> Any:

@@ -29,7 +29,8 @@ def transfers(network: Network, method: Method, state: Any) -> Transfers:
 
     Args: network, method and the `state` of a run, `solution.state` say. What a node receives minus what it gives is
     what `Laplacian`, alone or in a `CoOpt`, adds to its share, bit for bit; the accelerated allocators add a memory
-    of former steps, which is at the nodes and not on the links.
+    of former steps, which is at the nodes and not on the links (`MomentumFlow` moves at once what its shares will have
+    moved in the end).
 
     Raises `CojaxInputError` for a method without shares, a directed network, and a `Ledger`, where CPU may be on its
     way for more than one step.

@@ -207,7 +207,7 @@ def test_shares_are_moved_and_counted_without_a_product_a_division_or_a_power():
     def shares(cpu, price):
         grid = _grid.grid_of(cpu)
         flow = net.hear(Transfer(jnp.float32(0.1), grid), price)
-        wrapped = _grid.wrap(cpu + flow, grid)
+        wrapped = _grid.count_apart(cpu, flow, grid)
         return _grid.settle(wrapped, problem.budget), _grid.shortfall(wrapped, problem.budget)
 
     start = laws.start_of(problem).cpu

@@ -96,7 +96,7 @@ def _solved(network, allocator=None):
     ("build", "message"),
     [
         (lambda: _solved(cojax.LossyOneWay(BASE, 0.1)), r"wrap the whole network: Ledger\("),
-        (lambda: _solved(cojax.Lossy(cojax.Delayed(BASE, 1), 0.1)), "with Lossy or Intermittent, if any, innermost"),
+        (lambda: cojax.Lossy(cojax.Delayed(BASE, 1), 0.1), "with Lossy or Intermittent, if any, innermost"),
         (lambda: cojax.Lossy(cojax.Ledger(BASE), 0.1).at(0), "put the Ledger outermost"),
         (lambda: cojax.Intermittent(cojax.Ledger(BASE), 2).at(0), "put the Ledger outermost"),
         (lambda: cojax.Delayed(cojax.Ledger(BASE), 2), "Delayed needs a network without a ledger"),

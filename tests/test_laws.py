@@ -48,6 +48,10 @@ def scaled(pair, factor):
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, float) * factor, method_of(pair))
 
 
+def scaled32(pair):
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), method_of(pair))
+
+
 @functools.cache
 def setting():
     problem = laws.quadratic()
@@ -88,6 +92,28 @@ def test_the_fixed_point_is_the_centralised_optimum(pair):
     else:
         # The bias of DGD is proportional to its step.
         assert 1e-4 < np.abs(np.asarray(solution.x.params) - params).max() < 0.5
+
+
+@each_pair
+def test_in_float32_the_optimum_and_the_sums_are_kept(pair):
+    """JAX's default: what float64 hides is rounding that is added up, or a number that float32 does not hold."""
+    problem = laws.quadratic(dtype=np.float32)
+    method, start = scaled32(pair), laws.start_of(problem)
+    run = cojax.solve(problem, setting()[1], method, start, num_steps=4000, every=1000, record=decided)
+    params, cpu, _ = laws.optimum(problem)
+    learner, allocator = PAIRS[pair]
+    kept = [np.asarray(getattr(run.state.method.learn, name), float) for name in method.learn.kept]
+    for part in kept:
+        # Some hundred additions before flows vanish, of numbers as large as these.
+        assert np.abs(part.sum(0)).max() <= 200 * 2.0**-24 * np.abs(part).max()
+    if learner not in laws.BIASED_LEARNERS:
+        # The mean gradient is off by these sums, beside a curvature of a tenth.
+        np.testing.assert_allclose(run.x.params, np.broadcast_to(params, (8, 3)), atol=1e-4)
+    if allocator:
+        assert run.x.cpu.dtype == jnp.float32
+        atol = 0.05 if allocator in laws.CHATTERING_ALLOCATORS else 1e-4  # half a step of the grid, 2**-20
+        np.testing.assert_allclose(run.x.cpu, cpu, atol=atol)
+        assert float(run.state.imbalance) <= approximate(pair, 8 * 16 * 2.0**-24)
 
 
 @each_pair

@@ -195,16 +195,47 @@ def test_nothing_moves_while_no_message_arrives():
     assert (shares[2] != shares[1]).any()
 
 
-def test_a_counter_that_wraps_still_tells_what_came_since():
-    for dtype, bits in ((np.float32, 24), (np.float64, 53)):
-        grid = np.asarray(2.0**-5, dtype)
-        random = np.random.default_rng(0)
-        counts = random.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), 200)
-        steps = random.integers(-(2 ** (bits - 2)), 2 ** (bits - 2), 200)
-        before = _grid.wrap(jnp.asarray(counts * 2.0**-5, dtype), jnp.asarray(grid))
-        after = _grid.wrap(before + jnp.asarray(steps * 2.0**-5, dtype), jnp.asarray(grid))
-        assert np.abs(np.asarray(after, np.float64) * 32).max() <= 2 ** (bits - 1)
-        np.testing.assert_array_equal(_grid.wrap(after - before, jnp.asarray(grid)), (steps * 2.0**-5).astype(dtype))
+@pytest.mark.parametrize(("dtype", "bits"), [(np.float32, 24), (np.float64, 53)])
+def test_a_counter_that_wraps_still_tells_what_came_since(dtype, bits):
+    """In whole numbers of Python, up to what a share itself may be, and at every edge."""
+    most, grid = 2**bits, jnp.asarray(2.0**-5, dtype)
+    random = np.random.default_rng(0)
+    edges = [-most, 1 - most, -1, 0, 1, most - 1, most]
+    counts = [*edges, *map(int, random.integers(-most, most + 1, 200))]
+    steps = [*edges[::-1], *map(int, random.integers(-most, most + 1, 200))]
+
+    def held(whole):
+        return jnp.asarray([number / 32 for number in whole], dtype)
+
+    before = held(counts)
+    after = _grid.count_apart(before, -held(steps), grid)
+    for start, step, end in zip(counts, steps, np.asarray(after, np.float64), strict=True):
+        assert abs(end) * 32 <= most and (int(end * 32) - start - step) % (2 * most) == 0
+    since = np.asarray(_grid.count_apart(after, before, grid), np.float64) * 32
+    for found, step in zip(since, steps, strict=True):
+        # Half a turn is one ahead and back.
+        assert int(found) == step or abs(step) == most == abs(int(found))
+
+
+@pytest.mark.parametrize(("dtype", "times"), [(np.float32, 13), (np.float64, 55)])
+@pytest.mark.parametrize("lossy", [False, True])
+def test_one_link_may_carry_at_once_what_a_share_may_grow_to(dtype, times, lossy):
+    """16 times, in float64 64 times the largest share at the start; old news lets a share pass its goal by a tenth."""
+    start = np.asarray([1.99, 1.99], dtype)  # just below a power of two, where the grid is tightest
+    wanted = np.asarray([1.99 * times, -1.99 * times + 0.3], dtype)
+    problem = cojax.Problem(lambda x, want: 0.5 * (x.cpu - want) ** 2, wanted, budget=start.sum(dtype=dtype))
+    network = cojax.network(nx.path_graph(2))
+    network = cojax.Ledger(cojax.LossyOneWay(network, 0.3) if lossy else network)
+    method = cojax.CoOpt(allocate=cojax.Laplacian(0.97))  # nearly all in the first step: a weight of 1/2, to and fro
+
+    def seen(problem, x, state):
+        return x.cpu, state.wire.books.pending[1]
+
+    run = cojax.solve(problem, network, method, problem.start(), num_steps=20, record=seen)
+    cpu, pending = map(np.asarray, run.trace)
+    assert np.abs(cpu).max() > 0.9 * 1.99 * times
+    for k in range(20):
+        assert exact_total(cpu[k], pending[k], []) == Fraction(float(problem.budget))
 
 
 def test_a_run_over_a_ledger_differentiates():

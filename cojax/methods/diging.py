@@ -4,12 +4,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
-import optax
 
 from .. import _tree
 from .._checks import check_number, floating
 from .._tree import Tree
 from .base import Method
+from .optimizers import begun, check_transform, descent
 
 
 class DIGingState(NamedTuple):
@@ -35,8 +35,10 @@ class DIGing(Method):
     Fields:
         step_size: > 0, one number or one per node.
         mixing: > 0, eta of the paper; 1 is textbook DIGing, 1/2 is safe wherever rows of weights sum to at most 1.
-        transform: any optax transformation of the tracked gradient, run at every node by itself, static; for instance
-            `optax.scale_by_adam()`.
+        transform: any optax optimizer or transformation that needs a gradient and params alone, static; every node runs
+            its own on its tracked gradient, in place of which the updates then stand. `optax.scale_by_adam()` and
+            `optax.adam(1.0)` are the same: which way updates point is found out by a trial. A learning rate within is
+            multiplied by step_size.
 
     Source: Nedic, Olshevsky, Shi, SIAM J. Optim. 2017, doi 10.1137/16M1084316; arXiv 2510.25176 in discrete time;
     C-GT: Liao, Li, Huang, Pu, IEEE TAC 2022, arXiv 2103.13748.
@@ -44,27 +46,28 @@ class DIGing(Method):
 
     step_size: Any = eqx.field(converter=floating)
     mixing: Any = eqx.field(default=1.0, converter=floating)
-    transform: optax.GradientTransformation = eqx.field(static=True, default=optax.identity())
+    transform: Any = eqx.field(static=True, default=None)
     kept: ClassVar = ("slack",)
 
     def __check_init__(self):
         check_number("DIGing", "step_size", self.step_size, above=0.0)
         check_number("DIGing", "mixing", self.mixing, above=0.0, shaped=())
+        check_transform("DIGing", self.transform)
 
     def init(self, x: Tree, grad: Tree) -> DIGingState:
-        return DIGingState(x, _tree.zeros_like(x), jax.vmap(self.transform.init)(x) if jax.tree.leaves(x) else None)
+        transforms = self.transform is not None and jax.tree.leaves(x)
+        return DIGingState(x, _tree.zeros_like(x), begun("DIGing", self.transform, x) if transforms else None)
 
     def message(self, state: DIGingState, grad: Tree) -> Told:
         return Told(state.params, _tree.add(state.slack, grad))
 
     def update(self, state: DIGingState, grad: Tree, flow: Told) -> DIGingState:
-        tracker = _tree.add(state.slack, grad)
-        direction, transform = tracker, state.transform
-        if jax.tree.leaves(tracker):
-            direction, transform = jax.vmap(self.transform.update)(tracker, state.transform, state.params)
+        direction, transform = _tree.add(state.slack, grad), state.transform
+        if self.transform is not None and jax.tree.leaves(direction):
+            direction, transform = descent("DIGing", self.transform, direction, transform, state.params)
         mixed = _tree.add_scaled(state.params, self.mixing, flow.params)
         params = _tree.add_scaled(mixed, -self.step_size, direction)
-        slack = _tree.subtract(_tree.add_scaled(tracker, self.mixing, flow.tracker), grad)
+        slack = _tree.add_scaled(state.slack, self.mixing, flow.tracker)
         return DIGingState(params, slack, transform)
 
     def query(self, state: DIGingState) -> Tree:

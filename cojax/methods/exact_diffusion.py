@@ -19,8 +19,7 @@ class ExactDiffusion(Method):
     """psi+ = y - step_size * g(y),  phi = psi+ + y - psi,  y+ = (I + W)/2 phi,  psi0 = y0.
 
     Diffusion with its bias corrected: exact with a constant step and one message a step, on a fixed graph, stable for
-    step_size < 2 / L_g. The iterates of `NIDS` in other variables: here the correction has a sum that rounding does not
-    add up in.
+    step_size < 2 / L_g. The iterates of `NIDS`.
 
     Fields: step_size, > 0, one number.
     Source: Yuan, Ying, Zhao, Sayed, IEEE TSP 2019, doi 10.1109/TSP.2018.2875898, arXiv 1702.05122.
@@ -30,7 +29,7 @@ class ExactDiffusion(Method):
     kept: ClassVar = ("correction",)
 
     def __check_init__(self):
-        check_number("ExactDiffusion", "step_size", self.step_size, above=0.0, shaped=())
+        check_number(type(self).__name__, "step_size", self.step_size, above=0.0, shaped=())
 
     def init(self, x: Tree, grad: Tree) -> ExactDiffusionState:
         return ExactDiffusionState(x, _tree.zeros_like(x))

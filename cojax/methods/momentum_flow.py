@@ -13,9 +13,9 @@ from .base import Method, check_share_momentum
 
 
 class MomentumFlowState(NamedTuple):
-    cpu: Tree  # off the grid: its sum drifts by rounding
+    base: Tree  # on the grid; its sum over nodes never changes by one bit
     grid: Float[Array, ""]
-    velocity: Tree  # the last move; sums to zero over nodes up to rounding
+    lag: Tree  # base - cpu, off the grid; sums to zero over nodes up to rounding, which it forgets
 
 
 class MomentumFlow(Method):
@@ -23,8 +23,9 @@ class MomentumFlow(Method):
 
     With exact links on a fixed graph these are the iterates of `HeavyBall`. Over coarse links the momentum here is of
     what was heard, there of what is told; both stop at a bias without memory. A node cannot round momentum * v so that
-    all nodes together keep the sum: it is kept to rounding only, and drifts by about sqrt(steps) last bits. Where the
-    total must be exact, use `HeavyBall` or `Nesterov`.
+    all nodes together keep the sum. So x = b - l is computed, with f = flow / (1 - momentum), b+ = b + f on the grid
+    and l+ = momentum * (l + f): the sum is kept to the rounding of l, which does not add up, and exactly at rest. Where
+    the total must be exact on the way too, use `HeavyBall` or `Nesterov`.
 
     Fields: step_size, > 0; momentum, in [0, 1).
     Source: Doostmohammadian, Gabidullina, Rabiee, arXiv 2503.06167, equations 12 to 14.
@@ -44,11 +45,11 @@ class MomentumFlow(Method):
         return grad
 
     def along(self, state: MomentumFlowState) -> Along:
-        return Transfer(self.step_size, state.grid)
+        return Transfer(self.step_size / (1 - self.momentum), state.grid)
 
     def update(self, state: MomentumFlowState, grad: Tree, flow: Tree) -> MomentumFlowState:
-        velocity = _tree.add_scaled(flow, self.momentum, state.velocity)
-        return MomentumFlowState(_tree.add(state.cpu, velocity), state.grid, velocity)
+        lag = _tree.scale(_tree.add(state.lag, flow), self.momentum)
+        return MomentumFlowState(_tree.add(state.base, flow), state.grid, lag)
 
     def query(self, state: MomentumFlowState) -> Tree:
-        return state.cpu
+        return _tree.subtract(state.base, state.lag)

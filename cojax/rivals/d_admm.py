@@ -12,7 +12,7 @@ from .._precision import in_full
 from ..layouts import Network
 from ..problems import Decision, Problem
 from .base import Rival, plain_bits
-from .local import adjacency
+from .local import adjacency, unlike
 
 NEWTON_STEPS = 12
 
@@ -46,7 +46,7 @@ def d_admm(problem: Problem, network: Network, start: Decision, penalty: float, 
         y, dual = state
         target = penalty * (degree * y + linked @ y) - dual
         y = jax.vmap(local)(y, target, penalty * degree[:, 0], start.cpu, problem.data)
-        return (y, dual + penalty * (degree * y - linked @ y)), y
+        return (y, dual + penalty * unlike(linked, y)), y
 
     return lax.scan(step, (start.params, jnp.zeros_like(start.params)), length=num_steps)[1]
 

@@ -10,7 +10,7 @@ from .._precision import in_full
 from ..layouts import Network
 from ..problems import Decision, Problem
 from .base import Rival, plain_bits, share_curvatures
-from .local import adjacency, fair, minimisers
+from .local import adjacency, fair, minimisers, unlike
 
 
 @in_full
@@ -32,7 +32,7 @@ def dual_consensus_admm(
         pull = degree * price + linked @ price - dual / penalty
         x = minimisers(problem, start.params, x, jnp.zeros_like(x), 1 / (2 * penalty * degree), even - penalty * pull)
         price = (pull + (x - even) / penalty) / (2 * degree)
-        dual = dual + penalty * (degree * price - linked @ price)
+        dual = dual + penalty * unlike(linked, price)
         return (price, dual, x), x
 
     zeros = jnp.zeros_like(start.cpu)

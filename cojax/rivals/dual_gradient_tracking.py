@@ -23,17 +23,17 @@ def dual_gradient_tracking(
     A price rises where shares are missing. The shares sum to the budget in the limit only.
     Source: Zhang, You, Cai, IEEE TSP 2020, doi 10.1109/TSP.2020.2981762, arXiv 1909.09937.
     """
-    price = marginals(problem, start.params)(start.cpu[:, None])[:, 0]
+    price, even = marginals(problem, start.params)(start.cpu[:, None])[:, 0], fair(problem)
 
     def step(state, k):
-        price, excess, x = state
+        price, slack, x = state
+        excess = slack + (x - even)  # carried itself, it would add up the rounding of every move
         flow = network.at(k).flow(Wire(jnp.stack([price, excess], axis=1)), Weigh())
         price = price + flow[:, 0] - step_size * excess
         new = minimisers(problem, start.params, x, price)
-        return (price, excess + flow[:, 1] + new - x, new), new
+        return (price, slack + flow[:, 1], new), new
 
-    excess = start.cpu - fair(problem)
-    return lax.scan(step, (price, excess, start.cpu), jnp.arange(num_steps))[1]
+    return lax.scan(step, (price, jnp.zeros_like(start.cpu), start.cpu), jnp.arange(num_steps))[1]
 
 
 def ready(problem: Problem, network: Network, start: Decision) -> Rival:

@@ -31,6 +31,13 @@ def adjacency(network: Network, k: Array | int = 0) -> Array:
     return (flow > 0) & ~jnp.eye(network.num_nodes, dtype=bool)
 
 
+def unlike(linked: Array, value: Array) -> Array:
+    """sum_j (value_i - value_j) over the neighbours of every node, exactly 0 where all are equal: what duals add up."""
+    centred = value - value[:1]
+    degree = linked.sum(1).reshape(-1, *[1] * (value.ndim - 1))
+    return degree * centred - linked @ centred
+
+
 def minimisers(
     problem: Problem,
     params: Array | None,
