@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cojax import pieces
-from cojax.app import cases, demo, runs
+from cojax.app import cases, contest, demo, hours, runs, scale
 from cojax.app.cli import main
 from cojax.app.help_texts import EXAMPLE
 
@@ -356,6 +356,36 @@ def test_a_checkpoint_that_cannot_be_written_ends_with_code_5_and_all_results(co
     ran = command("plan", plan)
     assert ran.code == 5 and "checkpoint.npz could not be written" in ran.err
     assert (ran.folder / "allocation.csv").exists() and "Traceback" not in ran.err
+
+
+def test_a_plan_that_begins_anew_keeps_the_checkpoint_that_was_there_and_says_where(command, tmp_path):
+    plan, out = tmp_path / "plan.toml", tmp_path / "out"
+    plan.write_text(CONTEST.replace("steps = 400", "steps = 40\ntolerance = 1e-9"))
+    assert command("plan", plan, folder=out).code == 3
+    first = (out / "checkpoint.npz").read_bytes()
+    for number in (1, 2):
+        ran = command("plan", plan, folder=out)
+        assert ran.code == 3 and f"is kept as {out / f'checkpoint-{number}.npz'}. To go on from it" in ran.err
+        assert (out / f"checkpoint-{number}.npz").read_bytes() == first
+    (out / "checkpoint-1.npz").replace(out / "checkpoint.npz")
+    plan.write_text(CONTEST)
+    assert command("plan", plan, "--resume", folder=out).code == 0
+
+
+@pytest.mark.parametrize("asked", [["plan"], ["plan", "--hours"], ["compare"], ["demo"], ["scale"]], ids=" ".join)
+def test_a_folder_that_cannot_be_written_to_is_found_out_before_anything_is_run(monkeypatch, tmp_path, capsys, asked):
+    def started(*_, **__):
+        raise AssertionError("nothing is run")
+
+    for part, name in ((runs, "run"), (hours, "hourly"), (contest, "contest"), (scale, "study")):
+        monkeypatch.setattr(part, name, started)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "plan.toml").write_text(CONTEST)
+    files = [str(tmp_path / "plan.toml")] if asked[0] in ("plan", "compare") else []
+    for out, reason in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "out", "Not a directory")):
+        assert main([*asked[:1], *files, *asked[1:], "--out", str(out)]) == 2
+        said = capsys.readouterr().err
+        assert said == f"cojax: The results cannot be written to {out} ({reason}): name another folder with --out.\n"
 
 
 def test_a_contest_prints_and_writes_a_row_per_method(command, tmp_path):

@@ -1,6 +1,7 @@
 """A contest runs every method, its numbers computed, on the problem and the network of one plan."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 
 from .. import comparisons, plots, rivals
 from .._checks import CojaxInputError
+from .._files import replace_text
 from ..comparisons import Course
 from ..defaults import CAUTIOUS_MOMENTUM, tuned
 from ..methods import CoOpt, Hold, Method
@@ -16,6 +18,7 @@ from ..optimum import reference
 from .cases import Case
 from .rosters import ALLOCATORS, LEARNERS, found, known, shown
 from .runs import as_run
+from .sheets import write_picture
 
 Field = dict[str, Method | rivals.Rival]
 
@@ -111,8 +114,9 @@ def write_files(folder: Path, courses: dict[str, dict[str, Course]], budget: flo
     """learn.csv and share.csv with the tables, and a picture of each half over rounds and over bits."""
     folder.mkdir(parents=True, exist_ok=True)
     for half, field in courses.items():
-        with (folder / f"{half}.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(comparisons.table(field, half, budget))
+        sheet = io.StringIO(newline="")
+        csv.writer(sheet).writerows(comparisons.table(field, half, budget))
+        replace_text(folder / f"{half}.csv", sheet.getvalue())
     for half, field in courses.items():
         gaps = {name: getattr(course, f"{half}_gap") for name, course in field.items()}
         for over, unit, xlabel in (("step", 1, "steps"), ("bits", 1000, "kilobits told to each neighbour")):
@@ -123,4 +127,4 @@ def write_files(folder: Path, courses: dict[str, dict[str, Course]], budget: flo
             if over == "bits" and firsts and min(firsts) < max(lasts):  # one number of 64 bits beside one of 2
                 ax.set_xscale("log")
                 ax.set_xlim(left=min(firsts))
-            ax.figure.savefig(folder / f"{half}-over-{over}.png", dpi=300)
+            write_picture(folder / f"{half}-over-{over}.png", ax)

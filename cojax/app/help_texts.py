@@ -49,6 +49,7 @@ here, or is computed where it says so. Keys that are not known are refused.
 
 The run is saved to checkpoint.npz in that folder as it goes on, until it is certified. Ctrl-C and SIGTERM end it after
 the steps under way; with --resume it goes on from there, bit for bit, and a run that was too short with more steps.
+Without --resume it begins anew, and a checkpoint that is there is kept under another name, which is said.
 That folder is --out, or one named as the plan with -result in the current folder; it is said before and after.
 
 Example, a whole plan:

@@ -8,9 +8,10 @@ import numpy as np
 
 from .. import plots
 from .._checks import CojaxInputError
+from .._files import replace_file
 from .hours import TOLERANCE, Hourly
 from .plans import write_plan
-from .sheets import write_csv
+from .sheets import write_csv, write_picture
 
 MOST_ROWS = 30  # on a terminal; nodes.csv has all
 
@@ -58,10 +59,10 @@ def write_files(folder: Path, hourly: Hourly) -> None:
         shares = ([label, *row] for label, row in zip(hourly.labels, hourly.solved.cpu.tolist(), strict=True))
         write_csv(folder / "shares.csv", ["hour", *hourly.names], shares)
         summary = msgspec.json.format(msgspec.json.encode(_summary(hourly)), indent=2)
-        (folder / "hours.json").write_bytes(summary + b"\n")
+        replace_file(folder / "hours.json", lambda handle: handle.write(summary + b"\n"))
         write_plan(folder / "plan.toml", hourly.plan)
         for name, ax in _pictures(hourly).items():
-            ax.figure.savefig(folder / f"{name}.png", dpi=300)
+            write_picture(folder / f"{name}.png", ax)
     except OSError as error:
         raise CojaxInputError(f"The results cannot be written to {folder}: {error.strerror}.") from error
 

@@ -11,9 +11,11 @@ import numpy as np
 
 from .. import plots
 from .._checks import CojaxInputError
+from .._files import replace_text
 from ..plots import numerals
 from . import captions, meanings, words
 from .outcome import Outcome
+from .sheets import write_picture
 
 MOST_ROWS = 200  # of the node table; a longer one is for a spreadsheet
 MOST_SVG = 400_000  # bytes: a drawing with more lines than that is quicker shown as pixels
@@ -56,7 +58,7 @@ def write_report(folder: str | Path, outcome: Outcome) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for picture in pictures:
-            picture.ax.figure.savefig(folder / f"{picture.name}.png", dpi=300)
+            write_picture(folder / f"{picture.name}.png", picture.ax)
         html = template.render(
             outcome=outcome,
             lead=words.lead(outcome),
@@ -73,7 +75,7 @@ def write_report(folder: str | Path, outcome: Outcome) -> Path:
             settings=[("status", f"{outcome.status}: the run {words.ENDS[outcome.status]}"), *_flat(outcome.settings)],
             plan=plan.read_text(encoding="utf-8", errors="replace") if plan.is_file() else None,
         )
-        path.write_text(html, encoding="utf-8")
+        replace_text(path, html)
     except OSError as error:
         raise CojaxInputError(f"The report cannot be written to {folder}: {error.strerror}.") from error
     return path
