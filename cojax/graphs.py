@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,44 @@ import numpy as np
 from ._checks import CojaxInputError, check_number, whole_number
 from .readers.backbones import abilene as abilene
 from .readers.backbones import nsfnet as nsfnet
+from .readers.files import checked_path, opened, unpacked_name
+from .readers.gml import read_gml as read_gml
+from .readers.graphfiles import MAX_BYTES
 from .readers.graphfiles import GraphFile as GraphFile
-from .readers.graphfiles import read_edges as read_edges
-from .readers.graphfiles import read_graphml as read_graphml
+from .readers.graphml import read_graphml as read_graphml
+from .readers.linklists import read_edge_list as read_edge_list
+from .readers.linklists import read_edges as read_edges
+from .readers.sndlib import NATIVE
+from .readers.sndlib import read_sndlib as read_sndlib
+
+READERS = {".graphml": read_graphml, ".gml": read_gml, ".csv": read_edges, ".xml": read_sndlib}
+LISTS = (".txt", ".tsv", ".edges", ".edgelist", ".el", ".mtx")
+
+
+def read_graph(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
+    """The graph of a file whose name says what it is.
+
+    Args:
+        path: `.graphml`, `.gml`, `.csv` (links, with a header), `.xml` (of SNDlib), or `.txt`, `.tsv`, `.edges`,
+            `.edgelist`, `.el`, `.mtx` and KONECT's `out.*` (SNDlib's native format, or a list of links without a
+            header); each of them also packed as `.bz2` or `.gz`.
+        max_bytes: the most that is read, unpacked included.
+
+    Raises `CojaxInputError` for any other name and for whatever does not fit the format.
+    """
+    path = Path(path)
+    inside = unpacked_name(path)
+    kind = inside.suffix.lower()
+    if kind in READERS:
+        return READERS[kind](path, max_bytes=max_bytes)
+    if kind not in LISTS and not inside.name.startswith("out."):
+        raise CojaxInputError(
+            f"{path} needs the suffix {', '.join(READERS)} or {', '.join(LISTS)} (lists of links), got "
+            f"{kind or 'none'}: save the graph in one of these formats."
+        )
+    with opened(checked_path(path, max_bytes), max_bytes) as handle:
+        is_native = handle.read(100).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(NATIVE.encode())
+    return (read_sndlib if is_native else read_edge_list)(path, max_bytes=max_bytes)
 
 
 def named(name: str, num_nodes: int | None = None, *, seed: int = 0, **settings: Any) -> Any:

@@ -67,13 +67,16 @@ Keys:
              "deviation"  (x - demand)^2 / (2 capacity)    columns demand, capacity
              "price"      price x + curvature x^2 / 2       columns price, curvature
              "delay"      work / x                          column work
-  [graph]    file, .graphml, or .csv with the columns source,target; or name:
+  [graph]    file, .graphml (yEd's too), .gml, .csv with the columns source,target, .xml or .txt of SNDlib, or a list
+             of links as SNAP or KONECT publish it (.txt, .tsv, .edges, out.*), any of them packed (.bz2, .gz); links of
+             one direction are taken both ways; or name:
              nsfnet, abilene, ring, path, complete, star, grid, torus, exponential,
              erdos_renyi (probability), geometric (radius), scale_free (links)
              weights = "metropolis", "max_degree", "best_constant" or "fastest"
              switching = 1, how many random parts of the links take turns; share = 0.5, of links in each
              loss = 0.0, probability that a link is down in a step
-  [data]     name = "breast_cancer"; or file, .csv, .libsvm, .svm, .bz2 of these, or .npz with features and targets
+  [data]     name = "breast_cancer"; or file, .csv, .libsvm, .svm, .bz2 or .gz of these, or .npz with features and
+             targets; of a .csv the column target is learned, or the last; LIBSVM may count from 0 or 1
              test_file; or test_fraction = 0.25 is held out
              split = "random" or "by_target"; proportions, the parts that the nodes get (1 to 4, drawn)
              weighting = "pooled", all samples alike, or "node_mean", all nodes alike

@@ -45,7 +45,7 @@ class Hours(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Graph(Struct, forbid_unknown_fields=True, frozen=True):
-    """Who is linked to whom: a name of `cojax.graphs.named`, or a file (.graphml, or .csv of links)."""
+    """Who is linked to whom: a name of `cojax.graphs.named`, or a file (see `cojax.graphs.read_graph`)."""
 
     name: str | None = None
     file: str | None = None
@@ -59,7 +59,7 @@ class Graph(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Data(Struct, forbid_unknown_fields=True, frozen=True):
-    """Samples to learn from: a name, or a file (.csv, .libsvm, .svm, .bz2 of these, or .npz)."""
+    """Samples to learn from: a name, or a file (see `cojax.tables.read_samples`)."""
 
     name: Literal["breast_cancer"] | None = None
     file: str | None = None
