@@ -256,6 +256,8 @@ def _hourly(plan: Any, out: Path) -> int:
     from . import hourly_files, hours
 
     found = hours.hourly(plan)
+    for note in found.notes:
+        print(f"cojax: note: {note}", file=sys.stderr)
     print(hourly_files.text(found))
     hourly_files.write_files(out, found)
     print(f"Written to {out.resolve()}: hours.csv, nodes.csv, shares.csv, hours.json, hours.png, rents.png, plan.toml.")

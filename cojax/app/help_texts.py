@@ -98,7 +98,8 @@ Keys:
              momentum), "finite_time", "fixed_time", "single_bit" (step_size) or "saturated" (step_size, level) }
              numbers that are left out are computed from bounds on curvature and the graphs' spectra;
              dgd and choco are exact nowhere, finite_time, fixed_time and single_bit end in a small cycle
-  [hours]    file, prices by the hour: a .csv with a column of labels, then one column of prices per node
+  [hours]    file, prices by the hour: a .csv with a column of labels, then one column of prices per node; a line holds
+             until the time of the next label, in sums it counts for that long
 
 With --hours the network is left alone: every line of [hours] file takes the place of the column price, and all of them
 are allocated exactly, priced and certified in one program. Writes hours.csv (per hour: cost, price of one more and of
