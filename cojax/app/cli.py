@@ -173,6 +173,14 @@ def _say_notes(case: Any) -> None:
         print(f"cojax: note: {note}", file=sys.stderr)
 
 
+def _say_names(names: tuple[str, ...]) -> None:
+    from ..plots import lettering
+
+    note = lettering.renamed(names)
+    if note is not None:
+        print(f"cojax: note: {note}", file=sys.stderr)
+
+
 def _scaled(command: Scale) -> int:
     """Time steps at many sizes, in float32, and say and write down what they take."""
     from . import scale
@@ -232,6 +240,7 @@ def _run(case: Any, out: Path, progress: Any, resume: bool = False) -> int:
     summaries.write_files(out, case.plan, outcome)
     try:
         page = report.write_report(out, outcome).name
+        _say_names(outcome.names)
     except CojaxInputError as error:  # the numbers are there already, and no picture is worth losing them
         print(f"cojax: no report: {error}", file=sys.stderr)
         page = "no report"
@@ -260,5 +269,6 @@ def _hourly(plan: Any, out: Path) -> int:
         print(f"cojax: note: {note}", file=sys.stderr)
     print(hourly_files.text(found))
     hourly_files.write_files(out, found)
+    _say_names(found.names)
     print(f"Written to {out.resolve()}: hours.csv, nodes.csv, shares.csv, hours.json, hours.png, rents.png, plan.toml.")
     return CERTIFIED if found.solved.certified.all() else NOT_CERTIFIED
