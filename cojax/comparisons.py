@@ -20,8 +20,10 @@ from .optimum import Reference
 from .problems import Decision, Problem, check_plain
 from .records import disagreement, overload
 from .rivals import Rival
+from .run_checks import MOST_KEPT, check_room
 
 GAPS = (1e-2, 1e-6, 1e-10)
+NUMBERS = 7  # that a look at a method keeps
 
 
 class Course(NamedTuple):
@@ -79,7 +81,8 @@ def compare(
         bits: a budget of messages, what one node may tell one neighbour; a course ends at the last look within it.
             Take num_steps so large that the method that tells least uses it up. None for no budget.
 
-    Returns: a `Course` per method, in order. Raises `CojaxInputError` where there is no method, and for bits < 0.
+    Returns: a `Course` per method, in order. Raises `CojaxInputError` where there is no method, for bits < 0, and for
+    more than 4 GB of what is seen of a run.
     """
     if not methods:
         raise CojaxInputError("compare needs at least one method, got none.")
@@ -89,6 +92,8 @@ def compare(
     every = whole_number("compare", "every", every, at_least=1)
     if whole_number("compare", "num_steps", num_steps, at_least=0) % every:
         raise CojaxInputError(f"compare needs num_steps to be a multiple of every, got {num_steps} and {every}.")
+    for name, method in methods.items():
+        _check_room(name, method, start, num_steps, every)
     look = _Look(problem.softened(), optimum.x)
     courses = {}
     for name, method in methods.items():
@@ -96,6 +101,18 @@ def compare(
         rows, seconds = run(problem, network, method, start, num_steps, every, look)
         courses[name] = _course(rows, seconds / max(num_steps, 1), bits)
     return courses
+
+
+def _check_room(name: str, method: Method | Rival, start: Decision, num_steps: int, every: int) -> None:
+    if not isinstance(method, Rival):
+        return check_room(f"compare, for {name}: a run", num_steps, every, NUMBERS * jnp.zeros(()).dtype.itemsize)
+    half = jax.tree.leaves(start.params if method.half == "learn" else start.cpu)
+    size = num_steps * sum(np.size(leaf) * jnp.result_type(leaf).itemsize for leaf in half)
+    if size > MOST_KEPT:
+        raise CojaxInputError(
+            f"compare would keep {size / 1e9:.3g} GB for {name}, a rival, which returns the decision of each of its "
+            f"{num_steps} steps: take fewer, or leave it out."
+        )
 
 
 class _Look(NamedTuple):

@@ -22,6 +22,8 @@ from .readers.sndlib import NATIVE
 from .readers.sndlib import read_sndlib as read_sndlib
 
 READERS = {".graphml": read_graphml, ".gml": read_gml, ".csv": read_edges, ".xml": read_sndlib}
+# Of graphs that take turns; a node or link of each takes about 500 bytes and 20 us while they are made.
+MANY, MOST_PARTS = 1000, 400_000
 LISTS = (".txt", ".tsv", ".edges", ".edgelist", ".el", ".mtx")
 
 
@@ -93,13 +95,15 @@ def switching(graph: Any, num_graphs: int, *, seed: int, share: int | float = 0.
 
     Every link is up in one graph drawn at random, and in each other one with probability `share`. A single graph may
     well be unconnected: nodes then agree over several steps, as in Nedić, Olshevsky, Shi, SIAM J. Optim. 27(4), 2017,
-    doi 10.1137/16M1084316. Raises `CojaxInputError` for num_graphs < 1 and a share outside [0, 1].
+    doi 10.1137/16M1084316. Raises `CojaxInputError` for num_graphs < 1, a share outside [0, 1], and more than a
+    thousand graphs that have more than 400 000 nodes and links together.
     """
     num_graphs = whole_number("graphs.switching", "num_graphs", num_graphs, at_least=1)
     seed = whole_number("graphs.switching", "seed", seed, at_least=0)
     check_number("graphs.switching", "share", share, at_least=0.0, at_most=1.0, shaped=())
     rng = np.random.default_rng(seed)
     links = list(graph.edges)
+    check_switching("graphs.switching", "num_graphs", graph, num_graphs)
     up = rng.random((num_graphs, len(links))) < share
     up[rng.integers(num_graphs, size=len(links)), np.arange(len(links))] = True
     parts = []
@@ -108,6 +112,18 @@ def switching(graph: Any, num_graphs: int, *, seed: int, share: int | float = 0.
         part.remove_edges_from([link for link, keep in zip(links, row, strict=True) if not keep])
         parts.append(part)
     return parts
+
+
+def check_switching(owner: str, name: str, graph: Any, num_graphs: int) -> None:
+    """Refuse so many graphs that making them takes minutes and gigabytes."""
+    size = len(graph) + graph.number_of_edges()
+    most = max(MANY, MOST_PARTS // max(size, 1))
+    if num_graphs > most:
+        raise CojaxInputError(
+            f"{owner} needs {name} <= {most} for a graph of {len(graph)} nodes and {graph.number_of_edges()} links, "
+            f"got {num_graphs}, which takes about {num_graphs * size * 500 / 1e9:.2g} GB to make: they take turns, so "
+            "fewer serve as well."
+        )
 
 
 def _ring(num_nodes: int, seed: int) -> Any:

@@ -20,11 +20,14 @@ from .loop import Solution, State, init, solve
 from .methods import Method
 from .problems import Decision, Problem
 from .records import standard
+from .run_checks import check_room
 from .signals import noted_signals
 from .status import Status
 
 # Saving takes at most this part of the time: a large state is saved less often.
 SHARE_OF_TIME = 0.05
+# With fewer looks nobody asks how large they are, which takes as long as tracing a step.
+MANY_ROWS = 100_000
 
 
 class Ran(NamedTuple):
@@ -60,7 +63,8 @@ def in_pieces(
 
     The first SIGINT or SIGTERM ends the piece and the run, with the status `INTERRUPTED`. A checkpoint that can no
     longer be written is a RuntimeWarning; the run goes on and the last good one stays. Raises `CojaxInputError` as
-    `solve` does, for a place that no checkpoint can be written to, and for one that is damaged or another run's.
+    `solve` does, for a trace beyond 4 GB, for a place that no checkpoint can be written to, and for one that is damaged
+    or another run's.
     """
     if checkpoint is not None:
         _check_place(Path(checkpoint))
@@ -68,6 +72,10 @@ def in_pieces(
     # Always from a state: a start would be compiled once more.
     state = start if isinstance(start, State) else jax.jit(init)(problem, network, method, start)
     last, traces = int(state.step) + num_steps, []
+    if num_steps // every > MANY_ROWS:
+        row = jax.eval_shape(functools.partial(run, num_steps=every), state).trace
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(row))
+        check_room("A run", num_steps, every, size)
     keeper = _Keeper(checkpoint)
     if checkpoint is not None:
         keeper.prints = fingerprint(

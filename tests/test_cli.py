@@ -372,6 +372,37 @@ def test_a_plan_that_begins_anew_keeps_the_checkpoint_that_was_there_and_says_wh
     assert command("plan", plan, "--resume", folder=out).code == 0
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["compare", "--kilobits", "-1"], "cojax compare needs --kilobits >= 0, got -1."),
+        (["compare", "--kilobits", "nan"], "cojax compare needs --kilobits >= 0, got nan."),
+        (["compare", "--methods", "DIGing"], "DIGing learns a model, and the plan has none to learn: "),
+        (
+            ["compare", "--methods", "Laplacian"],
+            "compare, for Laplacian: a run of 1000000000 steps with a look every 1",
+        ),
+        (
+            ["compare", "--methods", "equal_utilisation"],
+            " GB for equal_utilisation, a rival, which returns",
+        ),
+        (
+            ["plan"],
+            "A run of 1000000000 steps with a look every 1 would keep 56 GB of what it sees: take every >= 14,",
+        ),
+        (["demo", "--steps", "0"], "cojax demo needs a whole number --steps from 1 to 1000000000, got 0."),
+        (["demo", "--seed", "-1"], "cojax demo needs a whole number --seed from 0 to 4294967295, got -1."),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, list) else "",
+)
+def test_options_and_limits_are_refused_under_their_own_names_and_units(command, tmp_path, asked, said):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(CONTEST.replace("steps = 400", "steps = 1000000000").replace("every = 40", "every = 1"))
+    ran = command(asked[0], *([plan] if asked[0] != "demo" else []), *asked[1:])
+    assert ran.code == 2 and said in ran.err and "bits >= 0" not in ran.err.replace("--kilobits", "")
+    assert not ran.folder.exists() or not any(ran.folder.iterdir())
+
+
 @pytest.mark.parametrize("asked", [["plan"], ["plan", "--hours"], ["compare"], ["demo"], ["scale"]], ids=" ".join)
 def test_a_folder_that_cannot_be_written_to_is_found_out_before_anything_is_run(monkeypatch, tmp_path, capsys, asked):
     def started(*_, **__):

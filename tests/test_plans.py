@@ -156,6 +156,29 @@ def test_a_node_table_and_a_graph_over_other_nodes_are_refused_by_name(folder):
     assert "only in the table 'Bodo'" in message and "only in the graph 'Tromso'" in message
 
 
+KEYS = {
+    "name = 'erdos_renyi'\nprobability = 2.0": "$.graph with the name 'erdos_renyi' needs probability <= 1, got 2",
+    "name = 'erdos_renyi'\nprobability = 1e-9": "$.graph with the name 'erdos_renyi' drew 100 graphs and none is",
+    "name = 'torus'": "$.graph with the name 'torus' needs nodes = rows * columns with at least 3 of both, got 3",
+    "name = 'ring'\nlinks = 3": "$.graph with the name 'ring' takes no settings, got links",
+    "name = 'moon'": "$.graph.name knows ring, path",
+    "name = 'ring'\nswitching = 1000000": "$.graph.switching <= 66666 for a graph of 3 nodes and 3 links, got 1000000",
+    "name = 'ring'\n[link]\nname = 'quantized'\nquantizer = {name = 'log', smallest = 2.0, largest = 1.0}": (
+        "$.link.quantizer needs largest / smallest > 1, got 0.5"
+    ),
+    "name = 'ring'\n[penalty]\nname = 'softplus'\nweight = 1e300\nsharpness = 1.0": "got 1e+300 for $.penalty.weight",
+    "name = 'ring'\n[data]\nname = 'breast_cancer'\nproportions = [1.0]\n[model]\nname = 'svm'": (
+        "$.data.proportions needs 3 proportions > 0, one per node, got 1"
+    ),
+}
+
+
+@pytest.mark.parametrize("keys", KEYS, ids=lambda keys: keys.splitlines()[-1][:30])
+def test_every_key_is_refused_under_its_own_name(folder, keys):
+    message = refusal(written(folder, NODES.replace('file = "links.csv"', keys)))
+    assert KEYS[keys] in message and "graphs.named" not in message
+
+
 def test_names_that_look_alike_are_told_apart_in_the_refusal(folder):
     written(folder, TABLE.replace("Tromso", "tromso "), "nodes.csv")
     message = refusal(folder / "plan.toml")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from .. import comparisons, plots, rivals
-from .._checks import CojaxInputError
+from .._checks import CojaxInputError, check_number
 from .._files import replace_text
 from ..comparisons import Course
 from ..defaults import CAUTIOUS_MOMENTUM, tuned
@@ -37,11 +37,18 @@ def contest(case: Case, names: Sequence[str], kilobits: float | None) -> Contest
     Each half runs alone, which changes nothing: the cost of a plan is a plain sum. Raises `CojaxInputError` for a name
     that is no method, and for a named method that cannot run here; of all methods those are left out with a note.
     """
+    if kilobits is not None:
+        check_number("cojax compare", "--kilobits", kilobits, at_least=0.0)
     fields: dict[str, Field] = {"learn": {}, "share": {}}
     reasons: dict[str, list[str]] = {}
     for name in found(names) if names else known():
         half = "learn" if name in LEARNERS or name in rivals.LEARNERS else "share"
         if half == "learn" and case.dataset is None:
+            if names:
+                raise CojaxInputError(
+                    f"{shown(name)} learns a model, and the plan has none to learn: add $.data and $.model, or name "
+                    "allocators only."
+                )
             continue
         try:
             fields[half][shown(name)] = _ready(case, name)

@@ -6,8 +6,9 @@ from msgspec import Meta, Struct
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
-Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
-Seed = Annotated[int, Meta(ge=0, lt=2**32)]
+MOST_COUNT, MOST_SEED = 1_000_000_000, 2**32 - 1
+Count = Annotated[int, Meta(ge=1, le=MOST_COUNT)]
+Seed = Annotated[int, Meta(ge=0, le=MOST_SEED)]
 Column = list[float] | None
 
 

@@ -16,6 +16,8 @@ from .._checks import CojaxInputError
 from .._files import replace_text
 from ..readers.files import checked_path
 from .advice import advice
+from .plan_parts import MOST_COUNT as MOST_COUNT
+from .plan_parts import MOST_SEED as MOST_SEED
 from .plan_parts import Adaptive as Adaptive
 from .plan_parts import Allocator as Allocator
 from .plan_parts import Barrier as Barrier

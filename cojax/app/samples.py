@@ -35,6 +35,8 @@ def dealt(plan: Plan, dataset: datasets.Dataset, num_nodes: int) -> Samples:
     assert plan.data is not None
     split: Callable[..., Samples] = datasets.split if plan.data.split == "random" else datasets.split_by_target
     parts = None if plan.data.proportions is None else np.asarray(plan.data.proportions)
+    if parts is not None and len(parts) != num_nodes:
+        raise CojaxInputError(f"$.data.proportions needs {num_nodes} proportions > 0, one per node, got {len(parts)}.")
     samples = split(dataset.features, dataset.targets, num_nodes, seed=plan.seed, proportions=parts)
     return datasets.per_node_mean(samples) if plan.data.weighting == "node_mean" else samples
 

@@ -1,5 +1,6 @@
 """The graph of a plan: read or generated, matched with the node table, made to switch and to lose, and linked."""
 
+import re
 import unicodedata
 import warnings
 from typing import Any, NamedTuple
@@ -39,11 +40,15 @@ def wired(plan: Plan, names: tuple[str, ...], num_nodes: int) -> Wiring:
     graph = _matched(graph, plan.graph, names, num_nodes)
     order = names or tuple(graph.nodes)
     fixed = plan.graph.switching == 1 and plan.graph.loss == 0
+    graphs.check_switching("A plan", "$.graph.switching", graph, plan.graph.switching)
     turns = graphs.switching(graph, plan.graph.switching, seed=plan.seed, share=plan.graph.share)
     rule = getattr(weights, plan.graph.weights)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        link = _link(plan, fixed)
+        try:
+            link = _link(plan, fixed)
+        except CojaxInputError as error:
+            raise CojaxInputError(re.sub(r"^\w+Quantizer", "$.link.quantizer", str(error))) from error
     notes = [*notes, *(f"$.link: {warning.message}" for warning in caught)]
     built: Network = network(turns, nodelist=order, weights=rule, link=link)
     if plan.graph.loss > 0:
@@ -58,7 +63,16 @@ def _graph(graph: Graph, seed: int, num_nodes: int) -> tuple[Any, list[str]]:
         return _graph_file(graph)
     settings = {key: value for key in ("probability", "radius", "links") if (value := getattr(graph, key)) is not None}
     size = None if graph.name in REAL else num_nodes
-    return graphs.named(str(graph.name), size, seed=seed, **settings), []
+    try:
+        return graphs.named(str(graph.name), size, seed=seed, **settings), []
+    except CojaxInputError as error:  # which speaks of a function, not of the plan's keys
+        raise CojaxInputError(
+            re.sub(r"^graphs\.named(\(('.*?')\))?", _key, str(error).replace("num_nodes", "nodes"))
+        ) from error
+
+
+def _key(found: re.Match[str]) -> str:
+    return f"$.graph with the name {found[2]}" if found[2] else "$.graph.name"
 
 
 def _graph_file(graph: Graph) -> tuple[Any, list[str]]:
