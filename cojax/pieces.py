@@ -16,18 +16,16 @@ from ._files import check_folder
 from .checkpoints import Saved, load, save
 from .fingerprints import fingerprint
 from .layouts import Network
-from .loop import Solution, State, init, solve
+from .loop import Solution, State, check_trace, init, solve
 from .methods import Method
 from .problems import Decision, Problem
 from .records import standard
-from .run_checks import check_room
 from .signals import noted_signals
 from .status import Status
 
 # Saving takes at most this part of the time: a large state is saved less often.
 SHARE_OF_TIME = 0.05
-# With fewer looks nobody asks how large they are, which takes as long as tracing a step.
-MANY_ROWS = 100_000
+MOST_JOINED = 2**32  # bytes: pieces of a trace are there twice while they are joined
 
 
 class Ran(NamedTuple):
@@ -72,10 +70,7 @@ def in_pieces(
     # Always from a state: a start would be compiled once more.
     state = start if isinstance(start, State) else jax.jit(init)(problem, network, method, start)
     last, traces = int(state.step) + num_steps, []
-    if num_steps // every > MANY_ROWS:
-        row = jax.eval_shape(functools.partial(run, num_steps=every), state).trace
-        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(row))
-        check_room("A run", num_steps, every, size)
+    check_trace(problem, network, method, state, num_steps // every, record, MOST_JOINED)
     keeper = _Keeper(checkpoint)
     if checkpoint is not None:
         keeper.prints = fingerprint(

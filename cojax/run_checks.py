@@ -11,19 +11,6 @@ from .methods import Method, Scheduled
 from .problems import Decision, Problem
 from .sharding import is_sharded, num_callers
 
-# Bytes: what is kept of a run is joined at its end, and is then there twice.
-MOST_KEPT = 2**32
-
-
-def check_room(owner: str, num_steps: int, every: int, row_bytes: int) -> None:
-    """Whether what a run keeps of its looks fits into memory, before it is run."""
-    size = num_steps // every * row_bytes
-    if size > MOST_KEPT:
-        raise CojaxInputError(
-            f"{owner} of {num_steps} steps with a look every {every} would keep {size / 1e9:.3g} GB of what it sees: "
-            f"take every >= {-(-num_steps * row_bytes // MOST_KEPT)}, or fewer steps."
-        )
-
 
 def check_step_size(network: Network, method: Method) -> None:
     """Whether steps per node are as many as the nodes."""

@@ -399,3 +399,13 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(tmp_path):
 @pytest.mark.exhaustive
 def test_a_run_that_was_killed_a_hundred_times_goes_on_to_the_same_bits(tmp_path):
     _killed_at_random(tmp_path, kills=100, steps=400_000, longest=0.3)
+
+
+def test_a_trace_too_long_to_be_joined_is_refused_before_the_first_step():
+    with pytest.raises(
+        cojax.CojaxInputError, match=r"GB for the trace of 1000000000 looks, more than 4\.29: look less"
+    ):
+        ran(num_steps=10**9, every=1, piece=10**6)
+    with pytest.raises(cojax.CojaxInputError, match=r"with every \d+ times as large, or take fewer steps"):
+        problem = laws.quadratic()
+        cojax.solve_to(problem, NETWORK, METHOD, laws.start_of(problem), tolerance=1e-4, max_steps=10**9, every=1)

@@ -380,7 +380,7 @@ def test_a_plan_that_begins_anew_keeps_the_checkpoint_that_was_there_and_says_wh
         (["compare", "--methods", "DIGing"], "DIGing learns a model, and the plan has none to learn: "),
         (
             ["compare", "--methods", "Laplacian"],
-            "compare, for Laplacian: a run of 1000000000 steps with a look every 1",
+            "A run needs 56 GB for the trace of 1000000000 looks",
         ),
         (
             ["compare", "--methods", "equal_utilisation"],
@@ -388,7 +388,7 @@ def test_a_plan_that_begins_anew_keeps_the_checkpoint_that_was_there_and_says_wh
         ),
         (
             ["plan"],
-            "A run of 1000000000 steps with a look every 1 would keep 56 GB of what it sees: take every >= 14,",
+            "A run needs 56 GB for the trace of 1000000000 looks, more than 4.29: look less often, with every 14 ",
         ),
         (["demo", "--steps", "0"], "cojax demo needs a whole number --steps from 1 to 1000000000, got 0."),
         (["demo", "--seed", "-1"], "cojax demo needs a whole number --seed from 0 to 4294967295, got -1."),
