@@ -31,9 +31,9 @@ def read_graph(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
     """The graph of a file whose name says what it is.
 
     Args:
-        path: `.graphml`, `.gml`, `.csv` (links, with a header), `.xml` (of SNDlib), or `.txt`, `.tsv`, `.edges`,
-            `.edgelist`, `.el`, `.mtx` and KONECT's `out.*` (SNDlib's native format, or a list of links without a
-            header); each of them also packed as `.bz2` or `.gz`.
+        path: `.graphml`, `.gml`, `.csv` (links, with a header), `.xml` (of SNDlib, or GraphML), or `.txt`, `.tsv`,
+            `.edges`, `.edgelist`, `.el`, `.mtx` and KONECT's `out.*` (SNDlib's native format, or a list of links without
+            a header); each of them also packed as `.bz2` or `.gz`.
         max_bytes: the most that is read, unpacked included.
 
     Raises `CojaxInputError` for any other name and for whatever does not fit the format.
@@ -41,15 +41,18 @@ def read_graph(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
     path = Path(path)
     inside = unpacked_name(path)
     kind = inside.suffix.lower()
-    if kind in READERS:
+    if kind in READERS and kind != ".xml":
         return READERS[kind](path, max_bytes=max_bytes)
-    if kind not in LISTS and not inside.name.startswith("out."):
+    if kind not in (".xml", *LISTS) and not inside.name.startswith("out."):
         raise CojaxInputError(
             f"{path} needs the suffix {', '.join(READERS)} or {', '.join(LISTS)} (lists of links), got "
             f"{kind or 'none'}: save the graph in one of these formats."
         )
     with opened(checked_path(path, max_bytes), max_bytes) as handle:
-        is_native = handle.read(100).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(NATIVE.encode())
+        begin = handle.read(2000)
+    if kind == ".xml":
+        return (read_graphml if b"<graphml" in begin else read_sndlib)(path, max_bytes=max_bytes)
+    is_native = begin.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(NATIVE.encode())
     return (read_sndlib if is_native else read_edge_list)(path, max_bytes=max_bytes)
 
 

@@ -318,6 +318,11 @@ def test_other_suffixes_are_refused_with_those_that_are_known(saved, name):
     refused(graphs.read_graph, saved("a b", name), "needs the suffix .graphml, .gml, .csv, .xml or .txt")
 
 
+def test_graphml_may_be_called_xml(saved):
+    text = f'<?xml version="1.0"?>{HEAD}<graph edgedefault="undirected">{NODES}{link("a", "b")}</graph></graphml>'
+    assert set(graphs.read_graph(saved(text, "g.xml")).graph) == set("abc")
+
+
 def test_names_in_two_unicode_forms_are_one_node(saved, graphml):
     one, other = (unicodedata.normalize(form, "Zürich") for form in ("NFC", "NFD"))
     graph, _ = graphml(f'<node id="{one}"/><node id="b"/>{link(other, "b")}')

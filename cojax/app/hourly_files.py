@@ -19,7 +19,7 @@ MOST_ROWS = 30  # on a terminal; nodes.csv has all
 def text(hourly: Hourly) -> str:
     """What the hours came to, and where one more unit of capacity would have been worth most."""
     solved, seconds = hourly.solved, hourly.seconds
-    rows, hours, price = len(hourly.labels), float(hourly.lengths.sum()), solved.more.budget
+    rows, hours, price = len(hourly.labels), float(hourly.lengths.sum()), np.asarray(solved.more.budget)
     word = "hours" if (hourly.lengths == 1).all() else "lines"
     size = f"{rows} hours" if word == "hours" else f"{rows} lines, {hours:g} hours in all,"
     certified = int(solved.certified.sum())

@@ -74,11 +74,11 @@ class _Reader:
         self.places[node] = number(x, where, "x"), number(y, where, "y")
 
     def link(self, where: str, source: str, target: str) -> None:
-        ends = [self.drawing.named(where, end, "end of a link") for end in (source, target)]
-        for end in ends:
+        source, target = (self.drawing.named(where, end, "end of a link") for end in (source, target))
+        for end in (source, target):
             if end not in self.drawing.nodes:
                 raise CojaxInputError(f"{where} has a link to {end!r}, which is no node of the file.")
-        self.drawing.links.append(Link(*ends))
+        self.drawing.links.append(Link(source, target))
 
     def graph(self) -> GraphFile:
         geographical = self.geographical
