@@ -32,8 +32,8 @@ def read_graph(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
 
     Args:
         path: `.graphml`, `.gml`, `.csv` (links, with a header), `.xml` (of SNDlib, or GraphML), or `.txt`, `.tsv`,
-            `.edges`, `.edgelist`, `.el`, `.mtx` and KONECT's `out.*` (SNDlib's native format, or a list of links without
-            a header); each of them also packed as `.bz2` or `.gz`.
+            `.edges`, `.edgelist`, `.el`, `.mtx` and KONECT's `out.*` (SNDlib's native format, or a list of links with
+            no header); each of them also packed as `.bz2` or `.gz`.
         max_bytes: the most that is read, unpacked included.
 
     Raises `CojaxInputError` for any other name and for whatever does not fit the format.

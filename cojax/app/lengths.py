@@ -1,13 +1,15 @@
 """A line of a series holds until the next one begins: quarters of an hour are not taken for hours."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-FORMATS = (None, "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%H:%M")  # the first is ISO 8601
+DAYS = ("%Y-%m-%d ", "%Y/%m/%d ", "%d.%m.%Y ", "%d/%m/%Y ", "%m/%d/%Y ", "")
+FORMATS = (None, *(day + clock for day in DAYS for clock in ("%H:%M", "%H:%M:%S")))  # the first is ISO 8601
+EPOCH = (10**8, 10**10)  # labels between these are seconds since 1970
 
 
 class Lengths(NamedTuple):
@@ -68,5 +70,7 @@ def _begins(labels: Sequence[str]) -> Float[np.ndarray, " h"] | None:
 def _time(label: str, form: str | None) -> datetime:
     first = label.partition(" - ")[0].strip()
     if form is None:
+        if first.isascii() and first.isdigit() and EPOCH[0] <= int(first[:12]) < EPOCH[1]:
+            return datetime.fromtimestamp(int(first), UTC)
         return datetime.fromisoformat(first.partition("/")[0])
     return datetime.strptime(first, form)
