@@ -345,6 +345,16 @@ def test_a_run_that_was_too_short_is_resumed_with_more_steps_and_another_plan_is
     assert resumed.code == 0 and [float(row["step"]) for row in resumed.rows("trace.csv")][:2] == [40.0, 80.0]
 
 
+def test_a_report_of_an_earlier_run_is_said_to_be_one(command, monkeypatch, tmp_path):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(CONTEST)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert "earlier run" not in command("plan", plan, folder=tmp_path / "out").err
+    (tmp_path / "out" / "report.html").write_text("old")
+    ran = command("plan", plan, folder=tmp_path / "out")
+    assert ran.code == 0 and f"{tmp_path / 'out' / 'report.html'} is of an earlier run." in ran.err
+
+
 def test_a_checkpoint_that_cannot_be_written_ends_with_code_5_and_all_results(command, monkeypatch, tmp_path):
     plan = tmp_path / "plan.toml"
     plan.write_text(CONTEST)

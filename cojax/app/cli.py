@@ -244,6 +244,8 @@ def _run(case: Any, out: Path, progress: Any, resume: bool = False) -> int:
     except CojaxInputError as error:  # the numbers are there already, and no picture is worth losing them
         print(f"cojax: no report: {error}", file=sys.stderr)
         page = "no report"
+        if (out / "report.html").exists():
+            print(f"cojax: note: {out / 'report.html'} is of an earlier run.", file=sys.stderr)
     print(f"Written to {out}: {page}, allocation.csv, worth.csv, certificate.json, trace.csv, plan.toml.")
     return _code(outcome, checkpoint)
 
