@@ -400,8 +400,14 @@ def test_a_plan_that_begins_anew_keeps_the_checkpoint_that_was_there_and_says_wh
             ["plan"],
             "A run needs 56 GB for the trace of 1000000000 looks, more than 4.29: look less often, with every 14 ",
         ),
-        (["demo", "--steps", "0"], "cojax demo needs a whole number --steps from 1 to 1000000000, got 0."),
-        (["demo", "--seed", "-1"], "cojax demo needs a whole number --seed from 0 to 4294967295, got -1."),
+        (
+            ["demo", "--steps", "0"],
+            "cojax demo needs a whole number --steps (`$.steps` in its plan) from 1 to 1000000000, got 0.",
+        ),
+        (
+            ["demo", "--seed", "-1"],
+            "cojax demo needs a whole number --seed (`$.seed` in its plan) from 0 to 4294967295, got -1.",
+        ),
     ],
     ids=lambda part: " ".join(part) if isinstance(part, list) else "",
 )
