@@ -22,6 +22,7 @@ from .records import disagreement, overload
 from .rivals import Rival
 
 GAPS = (1e-2, 1e-6, 1e-10)
+MOST_KEPT = 2**32  # bytes of the decisions of one rival
 
 
 class Course(NamedTuple):
@@ -79,7 +80,8 @@ def compare(
         bits: a budget of messages, what one node may tell one neighbour; a course ends at the last look within it.
             Take num_steps so large that the method that tells least uses it up. None for no budget.
 
-    Returns: a `Course` per method, in order. Raises `CojaxInputError` where there is no method, and for bits < 0.
+    Returns: a `Course` per method, in order. Raises `CojaxInputError` where there is no method, for bits < 0, and for
+    more steps than their decisions have room.
     """
     if not methods:
         raise CojaxInputError("compare needs at least one method, got none.")
@@ -89,6 +91,9 @@ def compare(
     every = whole_number("compare", "every", every, at_least=1)
     if whole_number("compare", "num_steps", num_steps, at_least=0) % every:
         raise CojaxInputError(f"compare needs num_steps to be a multiple of every, got {num_steps} and {every}.")
+    for name, method in methods.items():
+        if isinstance(method, Rival):
+            _check_room(name, method, start, num_steps)
     look = _Look(problem.softened(), optimum.x)
     courses = {}
     for name, method in methods.items():
@@ -96,6 +101,16 @@ def compare(
         rows, seconds = run(problem, network, method, start, num_steps, every, look)
         courses[name] = _course(rows, seconds / max(num_steps, 1), bits, abs(float(optimum.cost)))
     return courses
+
+
+def _check_room(name: str, method: Rival, start: Decision, num_steps: int) -> None:
+    half = jax.tree.leaves(start.params if method.half == "learn" else start.cpu)
+    size = num_steps * sum(np.size(leaf) * jnp.result_type(leaf).itemsize for leaf in half)
+    if size > MOST_KEPT:
+        raise CojaxInputError(
+            f"compare would keep {size / 1e9:.3g} GB for {name}, a rival, which returns the decision of each of its "
+            f"{num_steps} steps: take fewer, or leave it out."
+        )
 
 
 class _Look(NamedTuple):

@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,49 @@ import numpy as np
 from ._checks import CojaxInputError, check_number, whole_number
 from .readers.backbones import abilene as abilene
 from .readers.backbones import nsfnet as nsfnet
+from .readers.files import checked_path, opened, unpacked_name
+from .readers.gml import read_gml as read_gml
+from .readers.graphfiles import MAX_BYTES
 from .readers.graphfiles import GraphFile as GraphFile
-from .readers.graphfiles import read_edges as read_edges
-from .readers.graphfiles import read_graphml as read_graphml
+from .readers.graphml import read_graphml as read_graphml
+from .readers.linklists import read_edge_list as read_edge_list
+from .readers.linklists import read_edges as read_edges
+from .readers.sndlib import NATIVE
+from .readers.sndlib import read_sndlib as read_sndlib
+
+READERS = {".graphml": read_graphml, ".gml": read_gml, ".csv": read_edges, ".xml": read_sndlib}
+# Of graphs that take turns; a node or link of each takes about 500 bytes and 20 us while they are made.
+MANY, MOST_PARTS = 1000, 400_000
+LISTS = (".txt", ".tsv", ".edges", ".edgelist", ".el", ".mtx")
+
+
+def read_graph(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
+    """The graph of a file whose name says what it is.
+
+    Args:
+        path: `.graphml`, `.gml`, `.csv` (links, with a header), `.xml` (of SNDlib, or GraphML), or `.txt`, `.tsv`,
+            `.edges`, `.edgelist`, `.el`, `.mtx` and KONECT's `out.*` (SNDlib's native format, or a list of links with
+            no header); each of them also packed as `.bz2` or `.gz`.
+        max_bytes: the most that is read, unpacked included.
+
+    Raises `CojaxInputError` for any other name and for whatever does not fit the format.
+    """
+    path = Path(path)
+    inside = unpacked_name(path)
+    kind = inside.suffix.lower()
+    if kind in READERS and kind != ".xml":
+        return READERS[kind](path, max_bytes=max_bytes)
+    if kind not in (".xml", *LISTS) and not inside.name.startswith("out."):
+        raise CojaxInputError(
+            f"{path} needs the suffix {', '.join(READERS)} or {', '.join(LISTS)} (lists of links), got "
+            f"{kind or 'none'}: save the graph in one of these formats."
+        )
+    with opened(checked_path(path, max_bytes), max_bytes) as handle:
+        begin = handle.read(2000)
+    if kind == ".xml":
+        return (read_graphml if b"<graphml" in begin else read_sndlib)(path, max_bytes=max_bytes)
+    is_native = begin.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(NATIVE.encode())
+    return (read_sndlib if is_native else read_edge_list)(path, max_bytes=max_bytes)
 
 
 def named(name: str, num_nodes: int | None = None, *, seed: int = 0, **settings: Any) -> Any:
@@ -57,13 +98,15 @@ def switching(graph: Any, num_graphs: int, *, seed: int, share: int | float = 0.
 
     Every link is up in one graph drawn at random, and in each other one with probability `share`. A single graph may
     well be unconnected: nodes then agree over several steps, as in Nedić, Olshevsky, Shi, SIAM J. Optim. 27(4), 2017,
-    doi 10.1137/16M1084316. Raises `CojaxInputError` for num_graphs < 1 and a share outside [0, 1].
+    doi 10.1137/16M1084316. Raises `CojaxInputError` for num_graphs < 1, a share outside [0, 1], and more than a
+    thousand graphs that have more than 400 000 nodes and links together.
     """
     num_graphs = whole_number("graphs.switching", "num_graphs", num_graphs, at_least=1)
     seed = whole_number("graphs.switching", "seed", seed, at_least=0)
     check_number("graphs.switching", "share", share, at_least=0.0, at_most=1.0, shaped=())
     rng = np.random.default_rng(seed)
     links = list(graph.edges)
+    check_switching("graphs.switching", "num_graphs", graph, num_graphs)
     up = rng.random((num_graphs, len(links))) < share
     up[rng.integers(num_graphs, size=len(links)), np.arange(len(links))] = True
     parts = []
@@ -72,6 +115,18 @@ def switching(graph: Any, num_graphs: int, *, seed: int, share: int | float = 0.
         part.remove_edges_from([link for link, keep in zip(links, row, strict=True) if not keep])
         parts.append(part)
     return parts
+
+
+def check_switching(owner: str, name: str, graph: Any, num_graphs: int) -> None:
+    """Refuse so many graphs that making them takes minutes and gigabytes."""
+    size = len(graph) + graph.number_of_edges()
+    most = max(MANY, MOST_PARTS // max(size, 1))
+    if num_graphs > most:
+        raise CojaxInputError(
+            f"{owner} needs {name} <= {most} for a graph of {len(graph)} nodes and {graph.number_of_edges()} links, "
+            f"got {num_graphs}, which takes about {num_graphs * size * 500 / 1e9:.2g} GB to make: they take turns, so "
+            "fewer serve as well."
+        )
 
 
 def _ring(num_nodes: int, seed: int) -> Any:

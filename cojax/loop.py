@@ -158,6 +158,9 @@ def solve(
 
     Returns: a `Solution`. While running nothing is raised: its status and its trace say what happened.
 
+    A program is compiled for every cost, record and shape, and kept, 5 to 20 MB each: define functions once, outside of
+    loops, and hand them what differs as data. `jax.clear_caches()` lets all programs go; their memory serves the next.
+
     Raises `CojaxInputError` where problem, network, method and start do not fit each other, num_steps is no multiple of
     every, or the cost is no real number that JAX can trace.
     """
@@ -180,7 +183,7 @@ def solve(
         )
     if num_steps % every:
         raise CojaxInputError(f"solve needs num_steps to be a multiple of every, got {num_steps} and {every}.")
-    _check_trace(problem, network, method, start, num_steps // every, record)
+    check_trace(problem, network, method, start, num_steps // every, record)
     return _solve(problem, network, method, start, num_steps // every, every, record)
 
 
@@ -266,10 +269,16 @@ def _shown(value: Any) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
 
 
-def _check_trace(
-    problem: Problem, network: Network, method: Method, start: Decision | State, num_looks: int, record: Callable
+def check_trace(
+    problem: Problem,
+    network: Network,
+    method: Method,
+    start: Decision | State,
+    num_looks: int,
+    record: Callable,
+    most_bytes: int = MOST_BYTES,
 ) -> None:
-    """Whether a trace of very many looks has room in any memory."""
+    """Whether a trace of very many looks has room in memory."""
     if num_looks < MANY_LOOKS:
         return
 
@@ -278,10 +287,11 @@ def _check_trace(
         return record(problem.at(state.step), method.query(state.method), state)
 
     num_bytes = num_looks * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(row)))
-    if num_bytes > MOST_BYTES:
+    if num_bytes > most_bytes:
         raise CojaxInputError(
-            f"solve needs {num_bytes / 1e9:.3g} GB for the trace of {num_looks} looks, more than "
-            f"{MOST_BYTES / 1e9:.3g}: look less often, with a larger every."
+            f"A run needs {num_bytes / 1e9:.3g} GB for the trace of {num_looks} looks, more than "
+            f"{most_bytes / 1e9:.3g}: look less often, with every {-(-num_bytes // most_bytes)} times as large, or "
+            "take fewer steps."
         )
 
 

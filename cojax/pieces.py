@@ -1,6 +1,7 @@
 """A run in pieces: between two of them the host looks at it, saves it, and hears signals."""
 
 import functools
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -10,10 +11,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ._checks import CojaxInputError
+from ._files import check_folder
 from .checkpoints import Saved, load, save
 from .fingerprints import fingerprint
 from .layouts import Network
-from .loop import Solution, State, init, solve
+from .loop import Solution, State, check_trace, init, solve
 from .methods import Method
 from .problems import Decision, Problem
 from .records import standard
@@ -22,6 +25,7 @@ from .status import Status
 
 # Saving takes at most this part of the time: a large state is saved less often.
 SHARE_OF_TIME = 0.05
+MOST_JOINED = 2**32  # bytes: pieces of a trace are there twice while they are joined
 
 
 class Ran(NamedTuple):
@@ -55,14 +59,18 @@ def in_pieces(
             done; where the file exists, the run goes on from there.
         told: called after every piece with the number of steps since the last call.
 
-    The first SIGINT or SIGTERM ends the piece and the run, with the status `INTERRUPTED`. A checkpoint that cannot be
-    written is a RuntimeWarning; the run goes on and the last good one stays. Raises `CojaxInputError` as `solve` does,
-    and for a checkpoint that is damaged or another run's.
+    The first SIGINT or SIGTERM ends the piece and the run, with the status `INTERRUPTED`. A checkpoint that can no
+    longer be written is a RuntimeWarning; the run goes on and the last good one stays. Raises `CojaxInputError` as
+    `solve` does, for a trace beyond 4 GB, for a place that no checkpoint can be written to, and for one that is damaged
+    or another run's.
     """
+    if checkpoint is not None:
+        _check_place(Path(checkpoint))
     run = functools.partial(solve, problem, network, method, every=every, record=record)
     # Always from a state: a start would be compiled once more.
     state = start if isinstance(start, State) else jax.jit(init)(problem, network, method, start)
     last, traces = int(state.step) + num_steps, []
+    check_trace(problem, network, method, state, num_steps // every, record, MOST_JOINED)
     keeper = _Keeper(checkpoint)
     if checkpoint is not None:
         keeper.prints = fingerprint(
@@ -89,6 +97,21 @@ def in_pieces(
     status = jnp.asarray(Status.INTERRUPTED, jnp.int32) if noted and not is_done else solution.status
     whole = solution._replace(trace=_joined(traces), status=status)
     return Ran(whole, noted[0] if noted else None, keeper.kept)
+
+
+def _check_place(path: Path) -> None:
+    """Before the first step, not after the last: whether a checkpoint can be written there."""
+    reason = "it is a folder" if os.path.isdir(path) else ""
+    if not reason and not os.path.isdir(path.parent):
+        reason = f"there is no folder {path.parent}"
+    if not reason:
+        try:
+            return check_folder(path.parent)
+        except OSError as error:
+            reason = error.strerror or str(error)
+    raise CojaxInputError(
+        f"The checkpoint {path} cannot be written, {reason}: name a file in a folder that can be written to."
+    )
 
 
 class _Keeper:

@@ -66,6 +66,8 @@ class Sweep(NamedTuple):
     def to_xarray(self) -> "xarray.Dataset":
         """The same as a labelled dataset, which saves itself: `.to_zarr(path)`, `.to_netcdf(path)`.
 
+        A slash in a name becomes a dot, because files have folders for it.
+
         Raises `CojaxInputError` where xarray is missing.
         """
         try:
@@ -75,7 +77,17 @@ class Sweep(NamedTuple):
                 "Sweep.to_xarray needs xarray, which is not installed: pip install 'cojax[store]'; or save with "
                 "numpy.savez(path, **sweep.arrays())."
             ) from error
-        return xarray.Dataset(self._variables(), coords={**self.axes, "step": np.asarray(self.step)})
+        # A slash in a name is a folder in the files that a dataset is saved to, and what is in it gets lost.
+        named, variables = self._variables(), {}
+        for name, (dims, array) in named.items():
+            plain = name.replace("/", ".")
+            while plain in variables or (plain != name and plain in named):
+                plain += "_"
+            own = len(dims) - sum(dim.startswith(f"{name}_") for dim in dims)
+            dims = (*dims[:own], *(plain + dim.removeprefix(name) for dim in dims[own:]))
+            variables[plain] = tuple(dim.replace("/", ".") for dim in dims), array
+        coords = {name.replace("/", "."): values for name, values in self.axes.items()}
+        return xarray.Dataset(variables, coords={**coords, "step": np.asarray(self.step)})
 
     def _variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         """Dimensions and values by name; `trace_` goes before a record's name that is an axis or a decision too."""
@@ -85,12 +97,15 @@ class Sweep(NamedTuple):
         kept: dict[str, tuple[tuple[str, ...], Array]] = {"status": ((), self.solution.status)}
         kept |= {name: (("node",), leaf) for name, leaf in _named(self.solution.x._asdict())}
         for name, leaf in _named(trace):
-            kept[f"trace_{name}" if name in kept or name in self.axes else name] = ("step",), leaf
+            taken = name in kept or name in self.axes or name in ("step", "node")
+            kept[f"trace_{name}" if taken else name] = ("step",), leaf
         found = {}
         for name, (known, leaf) in kept.items():
             dims = (*self.axes, *known)
             dims += tuple(f"{name}_{place}" for place in range(leaf.ndim - len(dims)))
-            found[name] = dims, np.asarray(leaf)
+            array = np.asarray(leaf)
+            # Files know no bfloat16 and the like; float32 has all of their numbers.
+            found[name] = dims, array if array.dtype.kind in "biufc" else array.astype(np.float32)
         return found
 
 
@@ -250,8 +265,19 @@ def _values(name: str, axis: Any) -> list:
 
 def _label(values: list) -> np.ndarray:
     """Numbers and names as they are; of other things, graphs say, their positions."""
-    plain = all(isinstance(value, str | int | float | np.number) for value in values)
+    values = [_as_typed(value) for value in values]
+    plain = all(isinstance(value, str | int | float) for value in values)
     return np.asarray(values) if plain else np.arange(len(values))
+
+
+def _as_typed(value: Any) -> Any:
+    """A number of JAX or NumPy as it would be typed: 0.01 of a float32 is 0.01, not 0.00999999977648258."""
+    if not isinstance(value, jax.Array | np.ndarray | np.generic) or np.ndim(value) or not is_concrete(value):
+        return value
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return value
+    number = np.asarray(value)[()]
+    return float(str(number)) if jnp.issubdtype(number.dtype, jnp.floating) else number.item()
 
 
 def _checked(run: Any, point: dict) -> tuple:

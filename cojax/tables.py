@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ._checks import CojaxInputError
-from .readers.files import MAX_BYTES, checked_path, csv_table, number
+from .readers.files import MAX_BYTES, PACKED, checked_path, csv_table, number, tidy, unpacked_name
+from .readers.libsvm import begins_as_libsvm
 from .readers.libsvm import read_libsvm as read_libsvm
 from .readers.libsvm import read_sparse_libsvm as read_sparse_libsvm
 from .readers.npz import read_npz as read_npz
@@ -26,6 +27,7 @@ COLUMNS = {
     "latitude": "degrees north",
     "longitude": "degrees east",
 }
+TARGETS = ("targets", "label", "labels", "class", "classes", "y")  # what others call the column target
 # Files of these kinds can run code when they are opened.
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib", ".ckpt", ".dill")
 
@@ -49,13 +51,13 @@ def read_nodes(path: str | Path, *, max_bytes: int = 50_000_000) -> Nodes:
     cells, and cells that are empty or no finite number.
     """
     path = checked_path(path, max_bytes)
-    header, rows = csv_table(path)
+    header, rows = csv_table(path, max_bytes)
     _check_columns(path, header)
     lines: dict[str, str] = {}
     values = {name: [] for name in header if name != "node"}
     for where, cells in rows:
         row = dict(zip(header, cells, strict=True))
-        node = row.pop("node").strip()
+        node = tidy(row.pop("node"))
         if node == "" or not node.isprintable():
             raise CojaxInputError(f"{where} needs a printable name for node, got {node[:40]!r}.")
         if node in lines:
@@ -87,7 +89,7 @@ def read_series(path: str | Path, *, max_bytes: int = 200_000_000) -> Series:
     label, a wrong number of cells, labels that are empty or not printable, and cells that are no finite number.
     """
     path = checked_path(path, max_bytes)
-    header, rows = csv_table(path)
+    header, rows = csv_table(path, max_bytes)
     if len(header) < 2:
         raise CojaxInputError(f"{path} needs a column of labels and at least one of numbers, got {header[0]!r} only.")
     lines: dict[str, str] = {}
@@ -106,14 +108,15 @@ def read_series(path: str | Path, *, max_bytes: int = 200_000_000) -> Series:
 
 
 def read_samples(
-    path: str | Path, *, max_bytes: int = MAX_BYTES
+    path: str | Path, *, first_index: int = 1, max_bytes: int = MAX_BYTES
 ) -> tuple[Float[np.ndarray, "N d"], Float[np.ndarray, " N"]]:
     """Features (N, d) and targets (N,) from a file whose suffix says what it is.
 
     Args:
-        path: `.csv` (a header; the targets are the column `target`, or the last one), `.libsvm`, `.svm` or either
-            packed as `.bz2` (see `read_libsvm` for files that count features from 0), or `.npz` (arrays `features`
-            and `targets`).
+        path: `.csv` (a header; the targets are the column `target`, or the last one), `.libsvm` or `.svm`, or any of
+            them packed as `.bz2` or `.gz`; or `.npz` (arrays `features` and `targets`). Files with another suffix, or
+            none, are read as LIBSVM where their first line is one.
+        first_index: of features in LIBSVM, see `read_libsvm`.
         max_bytes: the most that is read, unpacked included.
 
     Raises `CojaxInputError`, with file and line, for any other suffix and for whatever does not fit the format.
@@ -125,14 +128,27 @@ def read_samples(
             f"{path} could run code when opened: save the arrays with numpy.savez(path, features=..., targets=...), "
             "and models as safetensors."
         )
-    kind = kinds[-1] if kinds else ""
+    kind = unpacked_name(path).suffix.lower()
     if kind == ".csv":
         return read_csv(path, max_bytes=max_bytes)
-    if kind in (".libsvm", ".svm", ".bz2"):
-        return read_libsvm(path, max_bytes=max_bytes)
     if kind == ".npz":
         return read_npz(path, max_bytes=max_bytes)
-    raise CojaxInputError(f"{path} needs the suffix .csv, .libsvm, .svm, .bz2 or .npz, got {kind or 'none'}.")
+    if is_libsvm(path, max_bytes=max_bytes):
+        return read_libsvm(path, first_index=first_index, max_bytes=max_bytes)
+    raise CojaxInputError(
+        f"{path} needs the suffix .csv, .libsvm, .svm, .bz2 or .npz, got {kind or 'none'}: its first line is none of "
+        "LIBSVM."
+    )
+
+
+def is_libsvm(path: str | Path, *, max_bytes: int = MAX_BYTES) -> bool:
+    """Whether `read_samples` takes a file for LIBSVM: by its suffix, or else by its first line."""
+    path = Path(path)
+    kind = unpacked_name(path).suffix.lower()
+    if kind in (".csv", ".npz"):
+        return False
+    named = kind in (".libsvm", ".svm") or path.suffix.lower() in PACKED
+    return named or begins_as_libsvm(path, max_bytes)
 
 
 def read_csv(
@@ -143,7 +159,8 @@ def read_csv(
     Args, errors as for `read_samples`.
     """
     path = checked_path(path, max_bytes)
-    header, rows = csv_table(path)
+    header, rows = csv_table(path, max_bytes, ("target",))
+    _check_target(path, header)
     if len(header) < 2:
         raise CojaxInputError(f"{path} needs at least one feature and a target, got the one column {header[0]!r}.")
     values = array("d")
@@ -154,6 +171,16 @@ def read_csv(
     table = np.array(values).reshape(-1, len(header))
     place = header.index("target") if "target" in header else len(header) - 1
     return np.delete(table, place, axis=1), table[:, place].copy()
+
+
+def _check_target(path: Path, header: list[str]) -> None:
+    """Refuse to guess where no column is called target, and another than the last may be meant."""
+    meant = [name for name in header[:-1] if name.lower() in TARGETS]
+    if meant and "target" not in header:
+        raise CojaxInputError(
+            f"{path}:1 has the column {meant[0]!r}, but the last one, {header[-1]!r}, would be learned: call the "
+            "column that is meant target."
+        )
 
 
 def _check_columns(path: Path, header: list[str]) -> None:

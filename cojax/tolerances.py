@@ -56,8 +56,9 @@ def solve_to(
     Returns: a `Solution` with its `certificate`. Its status is `CONVERGED` or `CONVERGED_REDUCED` by the certificate
     alone, and `DISCONNECTED` where it is not and the links that were up did not connect all nodes.
 
-    Raises `CojaxInputError` as `solve` does, for a tolerance that the precision of the decision cannot reach, and for a
-    checkpoint of another run.
+    Raises `CojaxInputError` as `solve` does, for a trace that could grow beyond 4 GB, for a tolerance that the
+    precision of the decision cannot reach, for a checkpoint of another run, and for one that cannot be written: before
+    the first step.
     """
     check_number("solve_to", "tolerance", tolerance, above=0.0, below=1.0, shaped=())
     every = whole_number("solve_to", "every", every, at_least=1)

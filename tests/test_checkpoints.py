@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 import cojax
-from cojax import checkpoints, pieces
-from cojax._files import replace_file
+from cojax import _files, checkpoints, pieces
+from cojax._files import check_folder, replace_file
 from cojax.fingerprints import differences, fingerprint
 
 METHOD = cojax.CoOpt(learn=cojax.DIGing(0.05), allocate=cojax.Laplacian(0.3))
@@ -221,9 +221,45 @@ def test_a_disk_that_is_full_costs_a_warning_and_not_the_run_or_the_last_checkpo
     same_bits(ran(), ran(path))
 
 
-def test_a_folder_that_is_not_there_costs_a_warning_too(tmp_path):
-    with pytest.warns(RuntimeWarning, match="No such file or directory"):
-        assert not ran(tmp_path / "none" / "run.npz").kept
+def _no_folder(folder):
+    return folder / "none" / "run.npz", "there is no folder "
+
+
+def _below_a_file(folder):
+    (folder / "file").write_text("")
+    return folder / "file" / "run.npz", "there is no folder "
+
+
+def _a_folder(folder):
+    (folder / "run.npz").mkdir()
+    return folder / "run.npz", "it is a folder"
+
+
+def _kernel(folder):
+    return Path("/proc/run.npz"), "No such file or directory"  # where even root makes no file
+
+
+@pytest.mark.parametrize("place", [_no_folder, _below_a_file, _a_folder, _kernel])
+def test_a_place_that_no_checkpoint_can_be_written_to_is_refused_before_the_first_step(tmp_path, place):
+    path, reason = place(tmp_path)
+
+    def cost(x, data):
+        raise AssertionError("nothing is computed")
+
+    problem = cojax.Problem(cost, laws.quadratic().data, 16.0)
+    with pytest.raises(cojax.CojaxInputError, match="cannot be written") as error:
+        cojax.solve_to(
+            problem, NETWORK, METHOD, laws.start_of(laws.quadratic()), tolerance=1e-4, max_steps=100, checkpoint=path
+        )
+    assert f"The checkpoint {path}" in str(error.value) and reason in str(error.value)
+
+
+def test_looking_whether_a_folder_can_be_written_leaves_nothing_behind(tmp_path):
+    check_folder(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a").mkdir()
+    check_folder(tmp_path / "a" / "b")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "a"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -287,6 +323,52 @@ def test_a_file_that_is_being_replaced_when_the_process_is_killed_is_whole(tmp_p
         assert whole.shape == (500_000,) and (whole == whole[0]).all() and whole[0] >= 1
 
 
+def _whole_while_written_by_two(tmp_path, seconds):
+    """How often the file was read while two processes replaced it; every time it was whole."""
+    path, source = tmp_path / "run.npz", sys.modules["cojax._files"].__file__
+    replace_file(path, lambda handle: np.savez(handle, whole=np.zeros(500_000)))
+    command = [sys.executable, "-c", WRITER, source, str(path)]
+    writers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+    reads, ends = 0, time.monotonic() + seconds
+    try:
+        for writer in writers:
+            writer.stdout.readline()
+        while time.monotonic() < ends:
+            whole = np.load(path)["whole"]
+            assert whole.shape == (500_000,) and (whole == whole[0]).all()
+            reads += 1
+        assert all(writer.poll() is None for writer in writers)  # neither stumbled over the other
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.communicate()
+    replace_file(path, lambda handle: handle.write(b"last"))
+    assert [each.name for each in tmp_path.iterdir()] == ["run.npz"]  # what the killed left is gone
+    return reads
+
+
+def test_a_file_that_two_processes_replace_is_whole_whenever_it_is_read(tmp_path):
+    assert _whole_while_written_by_two(tmp_path, seconds=1) > 3
+
+
+@pytest.mark.exhaustive
+def test_a_file_that_two_processes_replace_is_whole_a_thousand_times(tmp_path):
+    assert _whole_while_written_by_two(tmp_path, seconds=60) > 1000
+
+
+def test_what_a_living_process_or_another_machine_has_under_way_is_left_alone(tmp_path):
+    path = tmp_path / "run.npz"
+    here = _files._machine()
+    living, dead = tmp_path / f".run.npz.{here}-{os.getppid()}-00000000.new", subprocess.Popen(["true"])
+    dead.wait()
+    for left in (living, tmp_path / f".run.npz.elsewhere-{dead.pid}-00000000.new", tmp_path / ".run.npz.new"):
+        left.write_text("half")
+    (tmp_path / f".run.npz.{here}-{dead.pid}-00000000.new").write_text("half")
+    replace_file(path, lambda handle: handle.write(b"whole"))
+    names = {each.name for each in tmp_path.iterdir()}
+    assert names == {"run.npz", living.name, f".run.npz.elsewhere-{dead.pid}-00000000.new", ".run.npz.new"}
+
+
 def _killed_at_random(tmp_path, kills, steps, longest):
     """A program that is killed again and again, and started again with what it saved; then its result."""
     path, result, random = tmp_path / "run.npz", tmp_path / "result.npz", np.random.default_rng(1)
@@ -317,3 +399,13 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(tmp_path):
 @pytest.mark.exhaustive
 def test_a_run_that_was_killed_a_hundred_times_goes_on_to_the_same_bits(tmp_path):
     _killed_at_random(tmp_path, kills=100, steps=400_000, longest=0.3)
+
+
+def test_a_trace_too_long_to_be_joined_is_refused_before_the_first_step():
+    with pytest.raises(
+        cojax.CojaxInputError, match=r"GB for the trace of 1000000000 looks, more than 4\.29: look less"
+    ):
+        ran(num_steps=10**9, every=1, piece=10**6)
+    with pytest.raises(cojax.CojaxInputError, match=r"with every \d+ times as large, or take fewer steps"):
+        problem = laws.quadratic()
+        cojax.solve_to(problem, NETWORK, METHOD, laws.start_of(problem), tolerance=1e-4, max_steps=10**9, every=1)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cojax import pieces
-from cojax.app import cases, demo, runs
+from cojax.app import cases, contest, demo, hours, runs, scale
 from cojax.app.cli import main
 from cojax.app.help_texts import EXAMPLE
 
@@ -345,6 +345,16 @@ def test_a_run_that_was_too_short_is_resumed_with_more_steps_and_another_plan_is
     assert resumed.code == 0 and [float(row["step"]) for row in resumed.rows("trace.csv")][:2] == [40.0, 80.0]
 
 
+def test_a_report_of_an_earlier_run_is_said_to_be_one(command, monkeypatch, tmp_path):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(CONTEST)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert "earlier run" not in command("plan", plan, folder=tmp_path / "out").err
+    (tmp_path / "out" / "report.html").write_text("old")
+    ran = command("plan", plan, folder=tmp_path / "out")
+    assert ran.code == 0 and f"{tmp_path / 'out' / 'report.html'} is of an earlier run." in ran.err
+
+
 def test_a_checkpoint_that_cannot_be_written_ends_with_code_5_and_all_results(command, monkeypatch, tmp_path):
     plan = tmp_path / "plan.toml"
     plan.write_text(CONTEST)
@@ -356,6 +366,73 @@ def test_a_checkpoint_that_cannot_be_written_ends_with_code_5_and_all_results(co
     ran = command("plan", plan)
     assert ran.code == 5 and "checkpoint.npz could not be written" in ran.err
     assert (ran.folder / "allocation.csv").exists() and "Traceback" not in ran.err
+
+
+def test_a_plan_that_begins_anew_keeps_the_checkpoint_that_was_there_and_says_where(command, tmp_path):
+    plan, out = tmp_path / "plan.toml", tmp_path / "out"
+    plan.write_text(CONTEST.replace("steps = 400", "steps = 40\ntolerance = 1e-9"))
+    assert command("plan", plan, folder=out).code == 3
+    first = (out / "checkpoint.npz").read_bytes()
+    for number in (1, 2):
+        ran = command("plan", plan, folder=out)
+        assert ran.code == 3 and f"is kept as {out / f'checkpoint-{number}.npz'}. To go on from it" in ran.err
+        assert (out / f"checkpoint-{number}.npz").read_bytes() == first
+    (out / "checkpoint-1.npz").replace(out / "checkpoint.npz")
+    plan.write_text(CONTEST)
+    assert command("plan", plan, "--resume", folder=out).code == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["compare", "--kilobits", "-1"], "cojax compare needs --kilobits >= 0, got -1."),
+        (["compare", "--kilobits", "nan"], "cojax compare needs --kilobits >= 0, got nan."),
+        (["compare", "--methods", "DIGing"], "DIGing learns a model, and the plan has none to learn: "),
+        (
+            ["compare", "--methods", "Laplacian"],
+            "A run needs 56 GB for the trace of 1000000000 looks",
+        ),
+        (
+            ["compare", "--methods", "equal_utilisation"],
+            " GB for equal_utilisation, a rival, which returns",
+        ),
+        (
+            ["plan"],
+            "A run needs 56 GB for the trace of 1000000000 looks, more than 4.29: look less often, with every 14 ",
+        ),
+        (
+            ["demo", "--steps", "0"],
+            "cojax demo needs a whole number --steps (`$.steps` in its plan) from 1 to 1000000000, got 0.",
+        ),
+        (
+            ["demo", "--seed", "-1"],
+            "cojax demo needs a whole number --seed (`$.seed` in its plan) from 0 to 4294967295, got -1.",
+        ),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, list) else "",
+)
+def test_options_and_limits_are_refused_under_their_own_names_and_units(command, tmp_path, asked, said):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(CONTEST.replace("steps = 400", "steps = 1000000000").replace("every = 40", "every = 1"))
+    ran = command(asked[0], *([plan] if asked[0] != "demo" else []), *asked[1:])
+    assert ran.code == 2 and said in ran.err and "bits >= 0" not in ran.err.replace("--kilobits", "")
+    assert not ran.folder.exists() or not any(ran.folder.iterdir())
+
+
+@pytest.mark.parametrize("asked", [["plan"], ["plan", "--hours"], ["compare"], ["demo"], ["scale"]], ids=" ".join)
+def test_a_folder_that_cannot_be_written_to_is_found_out_before_anything_is_run(monkeypatch, tmp_path, capsys, asked):
+    def started(*_, **__):
+        raise AssertionError("nothing is run")
+
+    for part, name in ((runs, "run"), (hours, "hourly"), (contest, "contest"), (scale, "study")):
+        monkeypatch.setattr(part, name, started)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "plan.toml").write_text(CONTEST)
+    files = [str(tmp_path / "plan.toml")] if asked[0] in ("plan", "compare") else []
+    for out, reason in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "out", "Not a directory")):
+        assert main([*asked[:1], *files, *asked[1:], "--out", str(out)]) == 2
+        said = capsys.readouterr().err
+        assert said == f"cojax: The results cannot be written to {out} ({reason}): name another folder with --out.\n"
 
 
 def test_a_contest_prints_and_writes_a_row_per_method(command, tmp_path):

@@ -2,6 +2,7 @@
 
 import bz2
 import copy
+import gzip
 import time
 import warnings
 
@@ -78,6 +79,74 @@ READERS = {
         b"source,target,weight\na,b,1\nb,c,0.5\n",
         [b"source", b"target", b"weight", b",", b"\n", b"a", b"b", b"1", b"0", b"-1", b'"', b"\x1b", b"\xff"],
     ),
+    ".gml": (
+        graphs.read_gml,
+        b'Creator "x"\ngraph [ directed 0\n node [ id 0 label "a" Latitude 1.5 graphics [ x 1 ] ]\n node [ id 1 ] # c\n'
+        b'edge [ source 0 target 1 label "b&#228;" ] ]\n',
+        [b"graph [", b"node [", b"edge [", b"]", b"[", b'"', b"id", b"label", b"source 0", b"target 1", b"directed 1"]
+        + [b"&lt;", b"#", b"\n", b"isGroup 1", b"Longitude", b"1e400", b"-2", b"\xff", b"\x00", b" "],
+    ),
+    ".sndlib.xml": (
+        graphs.read_sndlib,
+        b'<?xml version="1.0"?><network xmlns="http://sndlib.zib.de/network"><networkStructure><nodes coordinatesType='
+        b'"geographical"><node id="A"><coordinates><x>1</x><y>2</y></coordinates></node><node id="B"/></nodes>'
+        b'<links><link id="L"><source>A</source><target>B</target></link></links></networkStructure>'
+        b"<demands/></network>",
+        [
+            b"<nodes>",
+            b"</nodes>",
+            b'<node id="C"/>',
+            b"<links>",
+            b"</links>",
+            b"<link>",
+            b"</link>",
+            b"<x>",
+            b"</x>",
+            b"A",
+        ]
+        + [b"<source>A</source>", b"<target>", b"</target>", b"<!DOCTYPE a>", b"&a;", b"<coordinates>", b"nan", b"\n"],
+    ),
+    ".sndlib.txt": (
+        graphs.read_sndlib,
+        b"?SNDlib native format; type: network; version: 1.0\nMETA (\n a = b\n)\nNODES (\n A ( 1 2 )\n B ( 3 4 )\n)\n"
+        b"LINKS (\n L ( A B ) 0 0 0 0 ( 1 2 )\n)\nDEMANDS (\n D ( A B ) 1 1 UNLIMITED\n)\nADMISSIBLE_PATHS (\n)\n",
+        [
+            b"NODES (",
+            b"LINKS (",
+            b"DEMANDS (",
+            b"META (",
+            b"ADMISSIBLE_PATHS (",
+            b"(",
+            b")",
+            b"\n",
+            b" ",
+            b"A",
+            b"B",
+            b"C",
+        ]
+        + [b"0", b"1e400", b"nan", b"?SNDlib native format", b"#", b"\xff", b"\x00", b"UNLIMITED"],
+    ),
+    ".edges.txt": (
+        graphs.read_edge_list,
+        b"# Nodes: 3 Edges: 2\n1\t2\n2 3 0.5\n",
+        [
+            b"#",
+            b"%",
+            b"%%MatrixMarket",
+            b"% bip",
+            b"% asym",
+            b"// ",
+            b"# Nodes: 1 Edges: 1",
+            b"\n",
+            b"\t",
+            b",",
+            b" ",
+            b"1",
+        ]
+        + [b"a", b"-1", b"0", b"{}", b"\xff", b"\x00", b"\x1b", b"source,target", b"% 2 1"],
+    ),
+    ".csv.bz2": (tables.read_samples, bz2.compress(b"a,target\n1,2\n"), [b"BZh9", b"\x00", b"\xff" * 8, b"1AY&SY"]),
+    ".txt.gz": (graphs.read_graph, gzip.compress(b"a b\nb c\n"), [b"\x1f\x8b", b"\x00", b"\xff" * 8, b"\x03"]),
     ".graphml": (
         graphs.read_graphml,
         GRAPHML.encode(),

@@ -174,6 +174,12 @@ def test_switching_refuses_no_graphs_and_a_share_above_one(number, share, messag
         graphs.switching(nx.path_graph(3), number, seed=0, share=share)
 
 
+def test_so_many_graphs_that_they_take_gigabytes_are_refused_at_once():
+    with pytest.raises(CojaxInputError, match=r"<= 57142 for a graph of 4 nodes and 3 links, got 10+, .*GB"):
+        graphs.switching(nx.path_graph(4), 10**9, seed=0)
+    graphs.check_switching("switching", "num_graphs", nx.path_graph(100_000), 1000)  # few of a large graph
+
+
 def test_a_clean_file_is_read_without_notes(saved):
     nodes = [("7", '<data key="d0">Here</data><data key="d1">51.5</data>'), ("8", '<data key="d0">There</data>')]
     graph, notes = graphs.read_graphml(saved(graphml(nodes, [("7", "8")])))
@@ -229,10 +235,12 @@ def test_no_encoding_hides_a_doctype(saved, head, encoding):
         ("", ":1 is no well-formed XML: no element found"),
         ("<graphml>\n<graph>", ":2 is no well-formed XML: no element found"),
         ("not xml", ":1 is no well-formed XML: syntax error"),
-        ("<html/>", "is no GraphML that networkx can read"),
+        ("<html/>", "is no GraphML: it begins with <html>, not <graphml>"),
         (graphml([], []), "has no nodes"),
-        (graphml([("0", '<data key="d1">north</data>')], []), "is no GraphML that networkx can read: ValueError"),
-        (graphml([("0", '<data key="d9">1</data>')], []), "is no GraphML that networkx can read"),
+        (graphml([("0", '<data key="d1">north</data>')], []), ":1 needs a number for Latitude, got 'north'"),
+        (graphml([("0", ""), ("0", "")], []), ":1 repeats the node '0'"),
+        (graphml([("0", "")], []).replace("</graph>", "<hyperedge/></graph>"), ":1 has a hyperedge"),
+        (graphml([("0", "")], []).replace("</graph>", "</graph><graph/>"), ":1 begins a second graph"),
         ('<?xml version="1.0" encoding="klingon"?><graphml/>', "unknown encoding"),
     ],
 )

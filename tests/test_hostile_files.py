@@ -81,7 +81,7 @@ CORPUS = {
     "deep.graphml": (
         "read_graphml",
         lambda: (GRAPHML + "<a>" * 200_000 + "</a>" * 200_000 + "</graphml>").encode(),
-        "is no GraphML that networkx can read",
+        " has no nodes",
     ),
     "argument.graphml": (
         "read_graphml",
@@ -92,6 +92,38 @@ CORPUS = {
         ).encode(),
         None,
     ),
+    "many.graphml": (
+        "read_graphml",
+        lambda: (GRAPHML + '<graph edgedefault="undirected"><node id="a">' * 50_000).encode(),
+        ":1 repeats the node 'a'",
+    ),
+    "label.graphml": (
+        "read_graphml",
+        lambda: (
+            f'{GRAPHML}<key id="d" for="node" attr.name="n" attr.type="int"/><graph><node id="a"><data key="d">'
+            + "9" * 8_000_000
+            + "x"
+        ).encode(),
+        " is no well-formed XML",
+    ),
+    "deep.gml": ("read_graph", lambda: b"graph [ " + b"a [ " * 1_000_000, ":1 ends within a bracket"),
+    "quote.gml": ("read_graph", lambda: b'graph [ a "' + b"\n" * 4_000_000, ":1 has a quotation mark that is never"),
+    "digits.gml": ("read_graph", lambda: b"graph [ node [ id " + b"9" * 4_000_000 + b" ] ]", None),
+    "comments.gml": ("read_graph", lambda: b"#\n" * 1_000_000, " is no GML: it has no graph"),
+    "lol.xml": (
+        "read_graph",
+        lambda: f'<!DOCTYPE z [<!ENTITY a0 "lol">{BILLION}]><network>&a9;</network>'.encode(),
+        ":1 has a DOCTYPE",
+    ),
+    "deep.xml": ("read_graph", lambda: b"<network>" + b"<a>" * 500_000, " is no well-formed XML"),
+    "open.txt": (
+        "read_graph",
+        lambda: b"?SNDlib native format; type: network; version: 1.0\nADMISSIBLE_PATHS (" + b"( " * 500_000,
+        ":2 needs ')', got the end of the file",
+    ),
+    "endless.txt": ("read_graph", lambda: b"a " * 4_000_000, " has a line longer than 65536 characters"),
+    "blank.txt": ("read_graph", lambda: b"a" + b" " * 60_000 + b"\n", ":1 needs two printable names"),
+    "bomb.txt.bz2": ("read_graph", lambda: bz2.compress(b"#\n" * (1 << 23)), "that this file may unpack to"),
     "end.graphml": (
         "read_graphml",
         lambda: f'{GRAPHML}<graph edgedefault="undirected"><edge source="0"/></graph></graphml>'.encode(),
@@ -108,7 +140,7 @@ CORPUS = {
     "import.toml": ("read_plan", lambda: PLAN.replace("ring", "os.path:join").encode(), None),
 }
 # The command has no limit of memory of its own.
-MEMORY_OF_THEIR_OWN = ("wide.libsvm", "packed.bz2", "argument.graphml")
+MEMORY_OF_THEIR_OWN = ("wide.libsvm", "packed.bz2", "argument.graphml", "digits.gml")
 SPARSE = {"huge.toml": ("read_plan", 50_000_000), "huge.graphml": ("read_graphml", 60_000_000)}
 SCRIPT = """
 import json, resource, signal, sys

@@ -2,14 +2,17 @@
 
 import csv
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from interior_point import program
 
 from cojax import CojaxInputError, tables
-from cojax.app import hourly_files, hours, plans, sheets
+from cojax.app import hourly_files, hours, lengths, plans, sheets
 from cojax.app.cli import main
 
 PRICES = Path(__file__).parents[2] / "shared" / "data" / "prices_usd_per_mwh_2024_hourly_22regions.csv"
@@ -157,3 +160,72 @@ def test_a_year_of_22_regions_is_certified_hour_by_hour_and_a_sample_is_that_of_
         np.testing.assert_allclose(found.solved.cpu[hour], best.shares, atol=1e-4)
         np.testing.assert_allclose(found.solved.more.budget[hour], best.prices[0], atol=1e-3)
         np.testing.assert_allclose(-found.solved.more.upper[hour], best.capacity_rents, atol=1e-3)
+
+
+def stamps(minutes):
+    begin = datetime(2025, 9, 30)
+    return [(begin + timedelta(minutes=int(minute))).isoformat(" ", "minutes") for minute in minutes]
+
+
+@pytest.mark.parametrize(
+    ("labels", "held"),
+    [
+        (stamps([0, 60, 75, 90, 105]), [1, 0.25, 0.25, 0.25, 0.25]),
+        (stamps([0, 15, 30, 45, 60, 120, 180]), [0.25, 0.25, 0.25, 0.25, 1, 1, 1]),
+        (stamps([0, 60, 180, 240]), [1, 1, 1, 1]),  # an hour is missing
+        (stamps([0, 1440, 2880]), [24, 24, 24]),
+        (["2025-03-30T01:00+01:00", "2025-03-30T03:00+02:00", "2025-03-30T04:00+02:00"], [1, 1, 1]),
+        (["01.10.2025 00:00 - 01.10.2025 00:15", "01.10.2025 00:15 - 01.10.2025 00:30"], [0.25, 0.25]),
+        (["31/12/2025 23:30", "01/01/2026 00:00"], [0.5, 0.5]),
+        (["12/31/2025 23:30", "01/01/2026 00:00"], [0.5, 0.5]),
+        (["00:00", "00:30", "01:00"], [0.5, 0.5, 0.5]),
+        (["2025/10/01 9:45:00", "2025/10/01 10:00:00"], [0.25, 0.25]),
+        (["2025-10-01 9:45", "2025-10-01 10:00"], [0.25, 0.25]),
+        (["2025-10-01T09:45Z", "2025-10-01T10:00Z"], [0.25, 0.25]),
+        (["1759312800", "1759314600"], [0.5, 0.5]),
+        (["0", "1", "2"], [1, 1, 1]),
+        (["2025-10-01 00:00/2025-10-01 00:05", "2025-10-01 00:05/2025-10-01 00:10"], [5 / 60, 5 / 60]),
+        (["h0", "h1"], [1, 1]),
+        (["2025-10-01"], [1]),
+    ],
+)
+def test_a_line_holds_until_the_next_begins(labels, held):
+    found = lengths.lengths(labels)
+    assert found.hours.tolist() == held
+    assert any("weighs a line by its length" in note for note in found.notes) == (set(held) != {1})
+    assert all("\n" not in note for note in found.notes)
+
+
+def test_holes_and_labels_that_are_no_times_are_said():
+    assert "after 1 labels, such as '2025-09-30 01:00'" in lengths.lengths(stamps([0, 60, 180, 240])).notes[0]
+    for labels in (["1:00 pm", "2:00 pm"], stamps([60, 0])):
+        found = lengths.lengths(labels)
+        assert found.hours.tolist() == [1, 1] and "every line is counted as one hour" in found.notes[0]
+
+
+@settings(max_examples=6, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_an_hour_cut_into_quarters_costs_what_the_hour_costs(tmp_path, data):
+    # The last line holds as long as the one before. Few shapes: each is compiled.
+    parts = [*data.draw(st.permutations([1, 1, 2, 4]), label="parts of each hour"), 2, 2]
+    hourly = np.array(
+        data.draw(st.lists(st.lists(st.integers(-50, 400), min_size=3, max_size=3), min_size=6, max_size=6))
+    )
+    minutes = [60 * hour + 60 * part // count for hour, count in enumerate(parts) for part in range(count)]
+    table = {"whole": (stamps(range(0, 360, 60)), hourly), "cut": (stamps(minutes), np.repeat(hourly, parts, axis=0))}
+    found = {}
+    for name, (labels, prices) in table.items():
+        body = "".join(f"{label},{','.join(map(str, row))}\n" for label, row in zip(labels, prices, strict=True))
+        (tmp_path / "prices.csv").write_text("time,Oslo,=Bergen,Tromso\n" + body)
+        (tmp_path / "plan.toml").write_text(PLAN)
+        found[name] = hours.hourly(plans.read_plan(tmp_path / "plan.toml"))
+    holes = [note for note in found["cut"].notes if "missing" in note]
+    if holes:  # one coarse hour among finer ones looks like one
+        return
+    whole, cut = (hourly_files._summary(one) for one in found.values())
+    assert whole["hours"] == cut["hours"] == 6
+    for key in ("cost", "fixed_allocation_cost"):
+        assert cut[key] == pytest.approx(whole[key], rel=1e-9, abs=1e-6)
+    columns = [hourly_files._node_columns(one) for one in found.values()]
+    for key in list(columns[0])[1:]:
+        np.testing.assert_allclose(columns[1][key], columns[0][key], rtol=1e-9, atol=1e-6)

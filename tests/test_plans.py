@@ -1,6 +1,10 @@
 """Plans: what they may say, what they are refused for, and the case that they become."""
 
+import bz2
+import gzip
+import re
 import textwrap
+import unicodedata
 
 import msgspec
 import networkx as nx
@@ -8,7 +12,7 @@ import numpy as np
 import pytest
 
 from cojax import CojaxInputError, theory
-from cojax.app import cases, demo, plans, rosters, runs
+from cojax.app import cases, demo, hours, plans, rosters, runs, samples
 from cojax.app.centres import InfeasibleError
 from cojax.app.help_texts import EXAMPLE
 
@@ -126,7 +130,7 @@ def test_a_ready_plan_says_every_number_it_left_out_and_gives_the_same_case_agai
         ("[graph]", "[method.learn]\nname = 'dgd'\nmixing = 0.5\n[graph]", "mixing goes with diging only"),
         ("nodes.csv", "missing.csv", "missing.csv is not a file"),
         ("nodes.csv", "links.csv", "needs a column"),
-        ("links.csv", "links.gml", "needs the suffix .graphml or .csv"),
+        ("links.csv", "links.gexf", "needs the suffix .graphml, .gml, .csv, .xml or .txt"),
     ],
 )
 def test_a_plan_with_a_mistake_is_refused_at_the_mistake(folder, old, new, said):
@@ -150,6 +154,82 @@ def test_a_node_table_and_a_graph_over_other_nodes_are_refused_by_name(folder):
     written(folder, TABLE.replace("Tromso", "Bodo"), "nodes.csv")
     message = refusal(folder / "plan.toml")
     assert "only in the table 'Bodo'" in message and "only in the graph 'Tromso'" in message
+
+
+KEYS = {
+    "name = 'erdos_renyi'\nprobability = 2.0": "$.graph with the name 'erdos_renyi' needs probability <= 1, got 2",
+    "name = 'erdos_renyi'\nprobability = 1e-9": "$.graph with the name 'erdos_renyi' drew 100 graphs and none is",
+    "name = 'torus'": "$.graph with the name 'torus' needs nodes = rows * columns with at least 3 of both, got 3",
+    "name = 'ring'\nlinks = 3": "$.graph with the name 'ring' takes no settings, got links",
+    "name = 'moon'": "$.graph.name knows ring, path",
+    "name = 'ring'\nswitching = 1000000": "$.graph.switching <= 66666 for a graph of 3 nodes and 3 links, got 1000000",
+    "name = 'ring'\n[link]\nname = 'quantized'\nquantizer = {name = 'log', smallest = 2.0, largest = 1.0}": (
+        "$.link.quantizer needs largest / smallest > 1, got 0.5"
+    ),
+    "name = 'ring'\n[penalty]\nname = 'softplus'\nweight = 1e300\nsharpness = 1.0": "got 1e+300 for $.penalty.weight",
+    "name = 'ring'\n[data]\nname = 'breast_cancer'\nproportions = [1.0]\n[model]\nname = 'svm'": (
+        "$.data.proportions needs 3 proportions > 0, one per node, got 1"
+    ),
+}
+
+
+@pytest.mark.parametrize("keys", KEYS, ids=lambda keys: keys.splitlines()[-1][:30])
+def test_every_key_is_refused_under_its_own_name(folder, keys):
+    message = refusal(written(folder, NODES.replace('file = "links.csv"', keys)))
+    assert KEYS[keys] in message and "graphs.named" not in message
+
+
+def test_names_that_look_alike_are_told_apart_in_the_refusal(folder):
+    written(folder, TABLE.replace("Tromso", "tromso "), "nodes.csv")
+    message = refusal(folder / "plan.toml")
+    assert "('tromso' and 'Tromso' differ in capitals, width or blanks only)" in message
+
+
+def test_names_in_two_unicode_forms_meet_wherever_names_meet(folder):
+    one, other = (unicodedata.normalize(form, "Tromsö") for form in ("NFC", "NFD"))
+    for table, links, prices in ((one, other, one), (other, one, other), (one, one, other)):
+        written(folder, "node,curvature,upper\nOslo,1,40\nBergen,1,25\n" + table + ",1,10\n", "nodes.csv")
+        written(folder, LINKS.replace("Tromso", links), "links.csv")
+        written(folder, f"hour,Oslo,Bergen,{prices}\n0,1,2,3\n", "hours.csv")
+        plan = NODES + '[hours]\nfile = "hours.csv"\n'
+        found = hours.hourly(plans.read_plan(written(folder, plan)))
+        assert found.names == ("Oslo", "Bergen", one) and found.prices.tolist() == [[1, 2, 3]]
+        typed = plan.replace('file = "nodes.csv"', f'names = ["Oslo", "Bergen", "{table}"]\nprice = [1.0, 1.0, 1.0]\n')
+        typed = typed.replace("[cpu]", "curvature = [1.0, 1.0, 1.0]\n[cpu]")
+        assert cases.ready(plans.read_plan(written(folder, typed))).names == found.names
+
+
+def test_links_of_any_direction_are_taken_both_ways_and_arrows_are_said(folder):
+    head = '<graphml xmlns="http://graphml.graphdrawing.org/xmlns"><graph edgedefault="directed">'
+    nodes = "".join(f'<node id="{name}"/>' for name in ("Oslo", "Bergen", "Tromso"))
+    arrows = [("Bergen", "Oslo"), ("Oslo", "Tromso")]
+
+    def noted(links, more=""):
+        body = "".join(f'<edge source="{a}" target="{b}" {more}/>' for a, b in links)
+        written(folder, f"{head}{nodes}{body}</graph></graphml>", "g.graphml")
+        case = cases.ready(plans.read_plan(written(folder, NODES.replace("links.csv", "g.graphml"))))
+        assert sorted(map(sorted, case.wiring.pairs)) == [[0, 1], [0, 2]]
+        return case.wiring.notes
+
+    assert noted([*arrows, *(link[::-1] for link in arrows)]) == noted(arrows, 'directed="false"') == []
+    [note] = noted(arrows)
+    assert "taken both ways, as CPU moves along them, 2 in all: Oslo - Tromso, Bergen - Oslo" in note or (
+        "2 in all: Bergen - Oslo, Oslo - Tromso." in note
+    )
+
+
+def test_every_format_of_graphs_makes_the_same_plan(folder):
+    graph = nx.Graph([("Bergen", "Oslo"), ("Oslo", "Tromso")])
+    nx.write_graphml(graph, folder / "g.graphml")
+    nx.write_gml(graph, folder / "g.gml")
+    written(folder, "# Nodes: 3 Edges: 2\nBergen Oslo\nOslo\tTromso\n", "g.txt")
+    sndlib = (
+        "?SNDlib native format; type: network; version: 1.0\nNODES ( Bergen ( 5 60 ) Oslo ( 10 59 ) Tromso ( 18 69 ) )"
+    )
+    written(folder, f"{sndlib}\nLINKS ( A ( Bergen Oslo ) 0 0 0 0 ( ) B ( Oslo Tromso ) 0 0 0 0 ( ) )\n", "s.txt")
+    for name in ("links.csv", "g.graphml", "g.gml", "g.txt", "s.txt"):
+        case = cases.ready(plans.read_plan(written(folder, NODES.replace("links.csv", name))))
+        assert sorted(map(sorted, case.wiring.pairs)) == [[0, 1], [0, 2]] and case.wiring.notes == []
 
 
 def test_a_budget_that_no_shares_can_meet_says_what_is_missing(folder):
@@ -262,6 +342,38 @@ def test_a_narrower_libsvm_file_is_filled_up_with_the_zeros_it_is_silent_about(f
     case = cases.ready(plans.read_plan(written(folder, NODES + text)))
     assert case.dataset is not None
     np.testing.assert_array_equal(case.dataset.test_features, [[1, 0, 0], [0, 5, 0]])
+
+
+def test_samples_are_read_from_zero_or_one_packed_or_without_a_suffix(folder):
+    one = "+1 1:1 3:2 # first\n-1 2:1 3:1\n1 1:1 2:1\n-1 2:3\n+1 1:2\n-1 3:1\n"
+    zero = re.sub(r"([0-9]):", lambda found: f"{int(found[1]) - 1}:", one)
+    cells = [[1, 0, 2, 1], [0, 1, 1, -1], [1, 1, 0, 1], [0, 3, 0, -1], [2, 0, 0, 1], [0, 0, 1, -1]]
+    table = "f1,f2,f3,Target\n" + "".join(",".join(map(str, row)) + "\n" for row in cells)
+    files = {"a.libsvm": one.encode(), "z.libsvm": zero.encode(), "heart_scale": one.encode(), "z.t": zero.encode()}
+    files |= {"a.bz2": bz2.compress(one.encode()), "t.csv": table.encode(), "t.csv.bz2": bz2.compress(table.encode())}
+    files |= {"t.csv.gz": gzip.compress(table.encode()), "z.svm.gz": gzip.compress(zero.encode())}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    for model in ("svm", "logistic", "softmax", "least_squares"):
+        prepared = []
+        for name in files:
+            plan = NODES + f'[data]\nfile = "{name}"\nstandardize = false\n[model]\nname = "{model}"\n'
+            prepared.append(samples.prepared(plans.read_plan(written(folder, plan))))
+        for other in prepared[1:]:
+            np.testing.assert_array_equal(other.features, prepared[0].features)
+            np.testing.assert_array_equal(other.targets, prepared[0].targets)
+        assert set(prepared[0].targets.tolist()) == ({0.0, 1.0} if model == "softmax" else {-1.0, 1.0})
+
+
+def test_a_test_file_counts_features_as_the_training_file_does(folder):
+    written(folder, "1 0:1 2:1\n-1 1:1\n", "train.libsvm")
+    written(folder, "1 1:5\n-1 2:7\n", "test.libsvm")  # from 0 too, but without the first feature
+    plan = (
+        NODES + '[data]\nfile = "train.libsvm"\ntest_file = "test.libsvm"\nstandardize = false\n[model]\nname = "svm"\n'
+    )
+    found = samples.prepared(plans.read_plan(written(folder, plan)))
+    np.testing.assert_array_equal(found.features, [[1, 0, 1], [0, 1, 0]])
+    np.testing.assert_array_equal(found.test_features, [[0, 5, 0], [0, 0, 7]])
 
 
 @pytest.mark.parametrize(

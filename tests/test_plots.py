@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import warnings
 
 import matplotlib
 import numpy as np
@@ -12,7 +13,7 @@ from matplotlib.text import Text
 
 from cojax import graphs, plots
 from cojax._checks import CojaxInputError
-from cojax.plots import canvas
+from cojax.plots import canvas, lettering
 from cojax.records import Trace
 
 SHARES = np.array([1.0, 2.0, 4.0])
@@ -299,3 +300,49 @@ def test_colours_of_one_picture_differ_for_every_kind_of_colour_vision(kind, tog
     seen = np.clip(linear @ BLINDNESS[kind].T, 0, 1) ** (1 / 2.2)
     apart = np.linalg.norm(seen[:, None] - seen[None], axis=2)[np.triu_indices(len(together), 1)]
     assert apart.min() > 0.1  # a tenth of the axis from black to red: clearly seen side by side
+
+
+SCRIPTS = ["東京", "大阪", "ᚠᚢ", "नमस्ते", "🏭", "Oslo", "Zürich", "Москва"]
+
+
+def drawn_names(ax):
+    return [text.get_text() for text in ax.get_yticklabels()]
+
+
+def test_names_that_no_font_has_are_numbered_without_a_warning(monkeypatch):
+    monkeypatch.setattr(lettering, "OTHERS", ())
+    lettering._families.cache_clear()
+    sizes = np.arange(8.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bars = plots.shares(sizes, sizes - 1, sizes + 1, names=SCRIPTS)
+        nodes = plots.network([(k, k + 1) for k in range(7)], sizes, names=SCRIPTS)
+        for ax in (bars, nodes):
+            ax.figure.canvas.draw()
+    names = drawn_names(bars)
+    assert len(set(names)) == 8 and names[:2] == ["node 1", "node 2"] and names[5:] == ["Oslo", "Zürich", "Москва"]
+    assert "node 2 1" in {text.get_text() for text in nodes.texts}
+    assert "numbers" not in str(lettering.renamed(["Oslo"])) and lettering.renamed(["Oslo"]) is None
+    assert "all letters of 2 names" in lettering.renamed(["Oslo", *SCRIPTS[:2]])
+    assert "node 2 is 東京" in lettering.renamed(["Oslo", *SCRIPTS[:2]])
+    lettering._families.cache_clear()
+
+
+def test_a_font_that_is_installed_draws_what_ours_lacks(monkeypatch):
+    monkeypatch.setattr(lettering, "OTHERS", ("STIX",))  # which comes with matplotlib, as letters of no plain name do
+    lettering._families.cache_clear()
+    letter = min(
+        lettering._letters(lettering._path("STIXGeneral")) - lettering._letters(lettering._path("DejaVu Sans"))
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ax = plots.shares(SHARES, SHARES - 1, SHARES + 1, names=["a", letter, "🏭"])
+        ax.figure.canvas.draw()
+    assert drawn_names(ax) == ["a", letter, "node 3"]
+    assert all(text.get_fontfamily()[1].startswith("STIX") for text in ax.get_yticklabels())
+    lettering._families.cache_clear()
+
+
+def test_long_names_that_begin_alike_are_told_apart():
+    names = ["data centre of the north, hall 1", "data centre of the north, hall 2", "Oslo"]
+    assert drawn_names(plots.shares(SHARES, SHARES - 1, SHARES + 1, names=names)) == ["node 1", "node 2", "Oslo"]

@@ -13,7 +13,7 @@ from cojax.app import meanings, report, words
 from cojax.app.outcome import Learned, Outcome
 from cojax.app.report import write_report
 from cojax.app.worth import Worth
-from cojax.plots import numerals
+from cojax.plots import lettering, numerals
 from cojax.records import Trace
 from cojax.status import Status
 
@@ -196,6 +196,13 @@ def test_the_map_shows_the_shares_to_use(monkeypatch):
     monkeypatch.setattr(report.plots, "network", lambda edges, cpu, **rest: drawn.append(cpu) or draw(edges, cpu))
     report._pictures(outcome())
     np.testing.assert_array_equal(drawn[0], outcome().exact_cpu)
+
+
+def test_a_node_that_pictures_number_has_its_number_in_the_tables(monkeypatch):
+    monkeypatch.setattr(lettering, "OTHERS", ())
+    lettering._families.cache_clear()
+    assert report._named(("Oslo", "東京", "node 3")) == ["Oslo", "東京 (node 2)", "node 3"]
+    lettering._families.cache_clear()
 
 
 def test_the_bound_of_the_cost_and_the_tolerance_of_all_checks_have_names_of_their_own():

@@ -10,9 +10,11 @@ import laws
 import networkx as nx
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import cojax
-from cojax import cores
+from cojax import cores, sweeps
 from cojax.costs import LeastSquares, Samples
 
 PROBLEM = laws.quadratic()
@@ -166,10 +168,8 @@ def test_settings_of_the_calling_thread_hold_in_all_pieces(monkeypatch):
 
 
 def test_equal_data_of_all_runs_are_kept_once():
-    from cojax.sweeps import _stack
-
     runs = [by_layout("neighbors", cojax.Ideal())(step_size) for step_size in STEP_SIZES]
-    many, same = _stack(runs, [{}, {}])
+    many, same = sweeps._stack(runs, [{}, {}])
     assert len(jax.tree.leaves(many)) == 2  # the two step sizes
     assert same[0].data[0] is PROBLEM.data[0]
 
@@ -192,6 +192,49 @@ def test_a_sweep_is_saved_as_plain_arrays(tmp_path):
     with np.load(tmp_path / "runs.npz", allow_pickle=False) as read:
         np.testing.assert_array_equal(read["record"], swept.solution.trace)
         np.testing.assert_array_equal(read["step"], [6, 12])
+
+
+def test_names_with_a_slash_and_small_floats_are_saved_and_read_back(tmp_path):
+    xarray = pytest.importorskip("xarray")
+    layers = {"enc/dense": {"w": jnp.arange(20.0).reshape(2, 5, 2)}, "enc": {"dense.w": jnp.ones((2, 5, 3))}}
+    small = jnp.asarray([[1.5, 2.5, -3.0], [0.0, 1.0, 2.0]], jnp.bfloat16)
+    trace = {"step": small, "node": small, "rate": small, "a/b": small, "cost": small}
+    solution = cojax.Solution(cojax.Decision(layers, jnp.ones((2, 5))), trace, None, jnp.zeros(2, jnp.int32))
+    swept = cojax.Sweep({"rate": np.array([0.1, 0.2])}, solution, jnp.arange(1, 4))
+    labelled = swept.to_xarray()
+    names = {"params.enc.dense.w", "params.enc.dense.w_", "cpu", "status", "a.b", "cost"}
+    assert set(labelled.data_vars) == names | {"trace_step", "trace_node", "trace_rate"}
+    np.testing.assert_array_equal(labelled["params.enc.dense.w_"], layers["enc/dense"]["w"])
+    np.testing.assert_array_equal(labelled["a.b"].sel(rate=0.1, step=3), -3.0)
+    labelled.to_netcdf(tmp_path / "runs.nc", engine="scipy")
+    with xarray.open_dataset(tmp_path / "runs.nc", engine="scipy") as read:
+        xarray.testing.assert_equal(read.load(), labelled)
+    np.savez(tmp_path / "runs.npz", allow_pickle=False, **swept.arrays())
+    with np.load(tmp_path / "runs.npz", allow_pickle=False) as read:
+        assert read["cost"].dtype == np.float32 and read["cost"].tolist() == [[1.5, 2.5, -3.0], [0.0, 1.0, 2.0]]
+
+
+@settings(max_examples=50, deadline=None, database=None)
+@given(
+    st.lists(st.decimals(-99, 99, places=4).map(float), min_size=1, max_size=5), st.sampled_from(["float32", "float64"])
+)
+def test_axes_are_labelled_with_the_numbers_that_were_typed(values, dtype):
+    for kind in (np.asarray, jnp.asarray):
+        labels = sweeps._label(list(kind(values, dtype)))
+        assert labels.dtype == np.float64 and labels.tolist() == values
+
+
+def test_axes_of_whole_numbers_names_and_other_things_keep_their_kind():
+    assert (
+        sweeps._label(list(jnp.arange(3))).tolist()
+        == sweeps._label(list(np.arange(3, dtype=np.int16))).tolist()
+        == [0, 1, 2]
+    )
+    assert sweeps._label(list(jnp.arange(3))).dtype.kind == "i"
+    assert sweeps._label(list(jnp.asarray([0.5], jnp.bfloat16))).tolist() == [0.5]
+    assert sweeps._label(["a", "b"]).tolist() == ["a", "b"]
+    for others in ([GRAPH, GRAPH], list(jax.random.split(jax.random.key(0))), list(jnp.ones((2, 2)))):
+        assert sweeps._label(others).tolist() == [0, 1]
 
 
 def test_a_missing_xarray_is_named(monkeypatch):

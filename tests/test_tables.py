@@ -295,6 +295,22 @@ def test_files_that_could_run_code_are_refused_by_name(saved, name):
     refused(tables.read_samples, saved(b"", name), "could run code when opened: save the arrays with numpy.savez")
 
 
+@pytest.mark.parametrize("name", ["target", "Target", "TARGET", " target "])
+def test_the_column_target_is_learned_whatever_its_capitals_and_place(saved, name):
+    features, targets = tables.read_samples(saved(f"f1,f2,{name},note\n0.1,0.2,1,7\n0.3,0.4,0,8\n", "s.csv"))
+    np.testing.assert_array_equal(features, [[0.1, 0.2, 7], [0.3, 0.4, 8]])
+    np.testing.assert_array_equal(targets, [1, 0])
+
+
+def test_what_is_learned_is_not_guessed(saved):
+    refused(
+        tables.read_samples, saved("Label,f1\n1,2\n", "a.csv"), ":1 has the column 'Label', but the last one, 'f1',"
+    )
+    refused(tables.read_samples, saved("target,Target\n1,2\n", "b.csv"), ":1 names the column 'target' twice")
+    assert tables.read_samples(saved("f1,Label\n2,1\n", "c.csv"))[1].tolist() == [1]
+    assert tables.read_samples(saved("y,target\n2,1\n", "d.csv"))[1].tolist() == [1]
+
+
 @pytest.mark.parametrize(("name", "got"), [("a.txt", ".txt"), ("a", "none")])
 def test_other_suffixes_are_refused_by_name(saved, name, got):
     refused(tables.read_samples, saved("", name), f"needs the suffix .csv, .libsvm, .svm, .bz2 or .npz, got {got}")

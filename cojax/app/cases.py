@@ -13,7 +13,7 @@ from ..methods import Method
 from ..problems import Decision, Problem
 from ..tolerances import check_reachable
 from . import plans, samples
-from .centres import Centres, arranged, check_curved, num_rows, read_table, unit_notes
+from .centres import Centres, arranged, check_curved, check_size, num_rows, read_table, unit_notes
 from .pairs import numbered, paired
 from .plans import Plan
 from .wiring import Wiring, wired
@@ -75,6 +75,8 @@ def _with_penalty(plan: Plan, curvature: np.ndarray | None, centres: Centres) ->
         if not (np.isfinite(centres.lower).any() or np.isfinite(centres.upper).any()):
             return plan
         penalty = plans.Power()
+    for key in penalty.__struct_fields__:
+        check_size(getattr(penalty, key) or 0.0, f"$.penalty.{key}")
     if isinstance(penalty, plans.Power) and penalty.weight is None:
         if curvature is None or penalty.power != 2:
             raise CojaxInputError(

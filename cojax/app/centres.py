@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._checks import CojaxInputError
+from ..readers.files import tidy
 from ..tables import COLUMNS, Nodes, read_nodes
 from . import plans
 from .plans import Plan
@@ -37,7 +38,7 @@ def read_table(nodes: plans.Nodes) -> Nodes:
     if nodes.file is not None:
         return read_nodes(nodes.file)
     columns = {name: getattr(nodes, name) for name in COLUMNS if name != "node" and getattr(nodes, name) is not None}
-    names = tuple(nodes.names or ())
+    names = tuple(map(tidy, nodes.names or ()))
     lengths = {f"$.nodes.{name}": len(column) for name, column in columns.items()} | (
         {"$.nodes.names": len(names)} if names else {}
     )

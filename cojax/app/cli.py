@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 from .._checks import CojaxInputError
 from . import help_texts
+from .folders import CHECKPOINT, begun, writable
 
 CERTIFIED, BAD_INPUT, NOT_CERTIFIED, INFEASIBLE, NOT_SAVED, SIGNAL, INTERRUPTED = 0, 2, 3, 4, 5, 128, 130
-CHECKPOINT = "checkpoint.npz"  # in the folder for the results, until these are certified
 NO_MEMORY = "the plan needs more memory than there is: use fewer samples or nodes, or fewer looks ($.steps / $.every)."
 # XLA compiles the loop of up to some hundred nodes as one kernel: read when the first program is compiled.
 ONE_KERNEL = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000"
@@ -148,7 +148,8 @@ def _carried_out(command: Demo | Plan | Compare) -> int:
     from .plans import read_plan
 
     if isinstance(command, Demo):
-        return _run(cases.ready(demo_plan(steps=command.steps, seed=command.seed)), command.out, tqdm)
+        out = writable(command.out)
+        return _run(cases.ready(demo_plan(steps=command.steps, seed=command.seed)), out, tqdm)
     plan = read_plan(command.file)
     if isinstance(command, Plan) and command.hours:
         return _hourly(plan, _folder(command, "hours"))
@@ -159,10 +160,10 @@ def _carried_out(command: Demo | Plan | Compare) -> int:
 
 
 def _folder(command: Plan | Compare, ending: str) -> Path:
-    """Where results go; said beforehand where nobody said it."""
+    """Where results go, if they can be written there; said beforehand where nobody said it."""
     if command.out is not None:
-        return command.out
-    out = Path(f"{command.file.stem}-{ending}").resolve()
+        return writable(command.out)
+    out = writable(Path(f"{command.file.stem}-{ending}").resolve())
     print(f"cojax: note: results go to {out}; --out names another folder.", file=sys.stderr)
     return out
 
@@ -172,10 +173,19 @@ def _say_notes(case: Any) -> None:
         print(f"cojax: note: {note}", file=sys.stderr)
 
 
+def _say_names(names: tuple[str, ...]) -> None:
+    from ..plots import lettering
+
+    note = lettering.renamed(names)
+    if note is not None:
+        print(f"cojax: note: {note}", file=sys.stderr)
+
+
 def _scaled(command: Scale) -> int:
     """Time steps at many sizes, in float32, and say and write down what they take."""
     from . import scale
 
+    writable(command.out)
     found = scale.study(
         command.sizes,
         command.layouts,
@@ -215,11 +225,9 @@ def _run(case: Any, out: Path, progress: Any, resume: bool = False) -> int:
     _say_notes(case)
     out = out.resolve()
     checkpoint = out / CHECKPOINT
-    begun = f"goes on from {checkpoint}" if checkpoint.exists() else f"starts anew, for there is no {checkpoint}"
-    if resume:
-        print(f"cojax: note: the run {begun}.", file=sys.stderr)
-    if not resume and checkpoint.exists():
-        checkpoint.unlink()
+    how = begun(out, resume)
+    if how is not None:
+        print(f"cojax: note: {how}", file=sys.stderr)
     warnings.filterwarnings("ignore", "The checkpoint", RuntimeWarning)  # said below
     try:
         with progress(total=case.plan.steps, unit="step", disable=None, leave=False, file=sys.stderr) as bar:
@@ -232,9 +240,12 @@ def _run(case: Any, out: Path, progress: Any, resume: bool = False) -> int:
     summaries.write_files(out, case.plan, outcome)
     try:
         page = report.write_report(out, outcome).name
+        _say_names(outcome.names)
     except CojaxInputError as error:  # the numbers are there already, and no picture is worth losing them
         print(f"cojax: no report: {error}", file=sys.stderr)
         page = "no report"
+        if (out / "report.html").exists():
+            print(f"cojax: note: {out / 'report.html'} is of an earlier run.", file=sys.stderr)
     print(f"Written to {out}: {page}, allocation.csv, worth.csv, certificate.json, trace.csv, plan.toml.")
     return _code(outcome, checkpoint)
 
@@ -256,7 +267,10 @@ def _hourly(plan: Any, out: Path) -> int:
     from . import hourly_files, hours
 
     found = hours.hourly(plan)
+    for note in found.notes:
+        print(f"cojax: note: {note}", file=sys.stderr)
     print(hourly_files.text(found))
     hourly_files.write_files(out, found)
+    _say_names(found.names)
     print(f"Written to {out.resolve()}: hours.csv, nodes.csv, shares.csv, hours.json, hours.png, rents.png, plan.toml.")
     return CERTIFIED if found.solved.certified.all() else NOT_CERTIFIED

@@ -1,6 +1,7 @@
 """A contest runs every method, its numbers computed, on the problem and the network of one plan."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from .. import comparisons, plots, rivals
-from .._checks import CojaxInputError
+from .._checks import CojaxInputError, check_number
+from .._files import replace_text
 from ..comparisons import Course
 from ..defaults import CAUTIOUS_MOMENTUM, tuned
 from ..methods import CoOpt, Hold, Method
@@ -16,6 +18,7 @@ from ..optimum import reference
 from .cases import Case
 from .rosters import ALLOCATORS, LEARNERS, found, known, shown
 from .runs import as_run
+from .sheets import write_picture
 
 Field = dict[str, Method | rivals.Rival]
 
@@ -34,11 +37,18 @@ def contest(case: Case, names: Sequence[str], kilobits: float | None) -> Contest
     Each half runs alone, which changes nothing: the cost of a plan is a plain sum. Raises `CojaxInputError` for a name
     that is no method, and for a named method that cannot run here; of all methods those are left out with a note.
     """
+    if kilobits is not None:
+        check_number("cojax compare", "--kilobits", kilobits, at_least=0.0)
     fields: dict[str, Field] = {"learn": {}, "share": {}}
     reasons: dict[str, list[str]] = {}
     for name in found(names) if names else known():
         half = "learn" if name in LEARNERS or name in rivals.LEARNERS else "share"
         if half == "learn" and case.dataset is None:
+            if names:
+                raise CojaxInputError(
+                    f"{shown(name)} learns a model, and the plan has none to learn: add $.data and $.model, or name "
+                    "allocators only."
+                )
             continue
         try:
             fields[half][shown(name)] = _ready(case, name)
@@ -111,8 +121,9 @@ def write_files(folder: Path, courses: dict[str, dict[str, Course]], budget: flo
     """learn.csv and share.csv with the tables, and a picture of each half over rounds and over bits."""
     folder.mkdir(parents=True, exist_ok=True)
     for half, field in courses.items():
-        with (folder / f"{half}.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(comparisons.table(field, half, budget))
+        sheet = io.StringIO(newline="")
+        csv.writer(sheet).writerows(comparisons.table(field, half, budget))
+        replace_text(folder / f"{half}.csv", sheet.getvalue())
     for half, field in courses.items():
         gaps = {name: getattr(course, f"{half}_gap") for name, course in field.items()}
         for over, unit, xlabel in (("step", 1, "steps"), ("bits", 1000, "kilobits told to each neighbour")):
@@ -123,4 +134,4 @@ def write_files(folder: Path, courses: dict[str, dict[str, Course]], budget: flo
             if over == "bits" and firsts and min(firsts) < max(lasts):  # one number of 64 bits beside one of 2
                 ax.set_xscale("log")
                 ax.set_xlim(left=min(firsts))
-            ax.figure.savefig(folder / f"{half}-over-{over}.png", dpi=300)
+            write_picture(folder / f"{half}-over-{over}.png", ax)

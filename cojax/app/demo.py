@@ -2,6 +2,7 @@
 
 import math
 
+from .._checks import whole_number
 from . import plans
 
 # Computing centres in the cities of `cojax.graphs.nsfnet`, made up for the demo: capacity and demand in kilo-cores.
@@ -34,6 +35,8 @@ def demo_plan(*, steps: int, seed: int) -> plans.Plan:
     Four random parts of the links take turns, one per step, and a tenth of the links that are up fail; what travels is
     the change of a value, in 8 bits. Raises `CojaxInputError` for steps < 1 or a negative seed.
     """
+    whole_number("cojax demo", "--steps (`$.steps` in its plan)", steps, at_least=1, at_most=plans.MOST_COUNT)
+    whole_number("cojax demo", "--seed (`$.seed` in its plan)", seed, at_least=0, at_most=plans.MOST_SEED)
     capacity = [capacity for capacity, _ in CENTRES.values()]
     plan = plans.Plan(
         title="Breast-cancer SVM and 400 kilo-cores over NSFNET",

@@ -49,6 +49,7 @@ here, or is computed where it says so. Keys that are not known are refused.
 
 The run is saved to checkpoint.npz in that folder as it goes on, until it is certified. Ctrl-C and SIGTERM end it after
 the steps under way; with --resume it goes on from there, bit for bit, and a run that was too short with more steps.
+Without --resume it begins anew, and a checkpoint that is there is kept under another name, which is said.
 That folder is --out, or one named as the plan with -result in the current folder; it is said before and after.
 
 Example, a whole plan:
@@ -66,13 +67,16 @@ Keys:
              "deviation"  (x - demand)^2 / (2 capacity)    columns demand, capacity
              "price"      price x + curvature x^2 / 2       columns price, curvature
              "delay"      work / x                          column work
-  [graph]    file, .graphml, or .csv with the columns source,target; or name:
+  [graph]    file, .graphml (yEd's too), .gml, .csv with the columns source,target, .xml or .txt of SNDlib, or a list
+             of links as SNAP or KONECT publish it (.txt, .tsv, .edges, out.*), any of them packed (.bz2, .gz); links of
+             one direction are taken both ways; or name:
              nsfnet, abilene, ring, path, complete, star, grid, torus, exponential,
              erdos_renyi (probability), geometric (radius), scale_free (links)
              weights = "metropolis", "max_degree", "best_constant" or "fastest"
              switching = 1, how many random parts of the links take turns; share = 0.5, of links in each
              loss = 0.0, probability that a link is down in a step
-  [data]     name = "breast_cancer"; or file, .csv, .libsvm, .svm, .bz2 of these, or .npz with features and targets
+  [data]     name = "breast_cancer"; or file, .csv, .libsvm, .svm, .bz2 or .gz of these, or .npz with features and
+             targets; of a .csv the column target is learned, or the last; LIBSVM may count from 0 or 1
              test_file; or test_fraction = 0.25 is held out
              split = "random" or "by_target"; proportions, the parts that the nodes get (1 to 4, drawn)
              weighting = "pooled", all samples alike, or "node_mean", all nodes alike
@@ -94,7 +98,8 @@ Keys:
              momentum), "finite_time", "fixed_time", "single_bit" (step_size) or "saturated" (step_size, level) }
              numbers that are left out are computed from bounds on curvature and the graphs' spectra;
              dgd and choco are exact nowhere, finite_time, fixed_time and single_bit end in a small cycle
-  [hours]    file, prices by the hour: a .csv with a column of labels, then one column of prices per node
+  [hours]    file, prices by the hour: a .csv with a column of labels, then one column of prices per node; a line holds
+             until the time of the next label, in sums it counts for that long
 
 With --hours the network is left alone: every line of [hours] file takes the place of the column price, and all of them
 are allocated exactly, priced and certified in one program. Writes hours.csv (per hour: cost, price of one more and of

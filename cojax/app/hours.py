@@ -18,6 +18,7 @@ from ..optimum.pricing import Worth, sensitivities
 from ..problems import Decision, Problem
 from ..tables import Series, read_series
 from .centres import Centres, arranged, check_size, read_table
+from .lengths import Lengths, lengths
 from .plans import Plan
 
 # Of a certificate, relative; an exact allocation in float64 stays far below it.
@@ -42,22 +43,25 @@ class Hourly(NamedTuple):
     plan: Plan
     names: tuple[str, ...]
     labels: tuple[str, ...]
+    lengths: Float[np.ndarray, " h"]  # of every line, in hours
     prices: Float[np.ndarray, "h n"]  # of every node, its pue included
     lower: Float[np.ndarray, " n"]
     upper: Float[np.ndarray, " n"]
     solved: Solved
     seconds: dict[str, float]  # "read", "compile", "run"
+    notes: list[str]
 
 
 def hourly(plan: Plan) -> Hourly:
     """The exact allocation of every hour of `$.hours.file`, with its price, rents and certificate.
 
     Prices may be negative or spike: nothing is iterated but Newton inside of a bracket. The graph, the model and the
-    method of the plan have no part in it. Raises `InfeasibleError` where the budget does not fit the bounds, and
-    `CojaxInputError` for a plan without prices by the hour, and nodes without a column of them.
+    method of the plan have no part in it. Sums weigh every line by its length. Raises `InfeasibleError` where the
+    budget does not fit the bounds, and `CojaxInputError` for a plan without prices by the hour, and nodes without a
+    column of them.
     """
     began = time.perf_counter()
-    plan, series, names, centres = _prepared(plan)
+    plan, series, names, centres, held = _prepared(plan)
     problem = _problem(plan, centres)
     prices = jnp.asarray(series.values)
     read = time.perf_counter() - began
@@ -68,11 +72,12 @@ def hourly(plan: Plan) -> Hourly:
     marks.append(time.perf_counter())
     seconds = {"read": read, "compile": marks[1] - marks[0], "run": marks[2] - marks[1]}
     solved = jax.tree.map(np.asarray, solved)
-    return Hourly(plan, names, series.labels, series.values, centres.lower, centres.upper, solved, seconds)
+    bounds = centres.lower, centres.upper
+    return Hourly(plan, names, series.labels, held.hours, series.values, *bounds, solved, seconds, held.notes)
 
 
-def _prepared(plan: Plan) -> tuple[Plan, Series, tuple[str, ...], Centres]:
-    """The series in the order of the node table, times the pue where there is one."""
+def _prepared(plan: Plan) -> tuple[Plan, Series, tuple[str, ...], Centres, Lengths]:
+    """The series in the order of the node table, times the pue where there is one, and how long its lines hold."""
     if plan.hours is None:
         raise CojaxInputError('--hours needs prices by the hour: add [hours] with file = "prices.csv" to the plan.')
     if plan.cpu.cost not in (None, "price"):
@@ -92,12 +97,13 @@ def _prepared(plan: Plan) -> tuple[Plan, Series, tuple[str, ...], Centres]:
     for name, column in zip(table.names, values.T, strict=True):
         check_size(float(column[np.abs(column).argmax()]), f"a price of the node {name!r}")
     plan = msgspec.structs.replace(plan, cpu=msgspec.structs.replace(plan.cpu, cost="price"))
+    held = lengths(series.labels)
     # Where the table has no curvature prices are those of any amount.
-    flat = {"curvature": np.zeros(len(table.names))}
-    table = table._replace(columns=flat | table.columns | {"price": values.mean(0)})
+    flat, mean = np.zeros(len(table.names)), np.average(values, axis=0, weights=held.hours)
+    table = table._replace(columns={"curvature": flat} | table.columns | {"price": mean})
     plan, centres = arranged(plan, table, table.names)
     values = values * table.columns.get("pue", np.ones(len(table.names)))
-    return plan, Series(series.labels, table.names, values), table.names, centres
+    return plan, Series(series.labels, table.names, values), table.names, centres, held
 
 
 def _problem(plan: Plan, centres: Centres) -> Problem:

@@ -6,8 +6,9 @@ from msgspec import Meta, Struct
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
-Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
-Seed = Annotated[int, Meta(ge=0, lt=2**32)]
+MOST_COUNT, MOST_SEED = 1_000_000_000, 2**32 - 1
+Count = Annotated[int, Meta(ge=1, le=MOST_COUNT)]
+Seed = Annotated[int, Meta(ge=0, le=MOST_SEED)]
 Column = list[float] | None
 
 
@@ -45,7 +46,7 @@ class Hours(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Graph(Struct, forbid_unknown_fields=True, frozen=True):
-    """Who is linked to whom: a name of `cojax.graphs.named`, or a file (.graphml, or .csv of links)."""
+    """Who is linked to whom: a name of `cojax.graphs.named`, or a file (see `cojax.graphs.read_graph`)."""
 
     name: str | None = None
     file: str | None = None
@@ -59,7 +60,7 @@ class Graph(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Data(Struct, forbid_unknown_fields=True, frozen=True):
-    """Samples to learn from: a name, or a file (.csv, .libsvm, .svm, .bz2 of these, or .npz)."""
+    """Samples to learn from: a name, or a file (see `cojax.tables.read_samples`)."""
 
     name: Literal["breast_cancer"] | None = None
     file: str | None = None

@@ -13,8 +13,11 @@ import tomli_w
 from msgspec import Struct
 
 from .._checks import CojaxInputError
+from .._files import replace_text
 from ..readers.files import checked_path
 from .advice import advice
+from .plan_parts import MOST_COUNT as MOST_COUNT
+from .plan_parts import MOST_SEED as MOST_SEED
 from .plan_parts import Adaptive as Adaptive
 from .plan_parts import Allocator as Allocator
 from .plan_parts import Barrier as Barrier
@@ -99,7 +102,7 @@ def write_plan(path: str | Path, plan: Plan) -> None:
     """`plan` as TOML, its file names made relative to the new file, so that the folder can be read from anywhere."""
     path = Path(path)
     there = _moved(plan, lambda name: Path(os.path.relpath(name, path.parent)).as_posix())
-    path.write_text(tomli_w.dumps(_without_none(msgspec.to_builtins(there))), encoding="utf-8")
+    replace_text(path, tomli_w.dumps(_without_none(msgspec.to_builtins(there))))
 
 
 def _converted(content: Any, source: str) -> Plan:

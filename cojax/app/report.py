@@ -11,9 +11,11 @@ import numpy as np
 
 from .. import plots
 from .._checks import CojaxInputError
-from ..plots import numerals
+from .._files import replace_text
+from ..plots import lettering, numerals
 from . import captions, meanings, words
 from .outcome import Outcome
+from .sheets import write_picture
 
 MOST_ROWS = 200  # of the node table; a longer one is for a spreadsheet
 MOST_SVG = 400_000  # bytes: a drawing with more lines than that is quicker shown as pixels
@@ -56,7 +58,7 @@ def write_report(folder: str | Path, outcome: Outcome) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for picture in pictures:
-            picture.ax.figure.savefig(folder / f"{picture.name}.png", dpi=300)
+            write_picture(folder / f"{picture.name}.png", picture.ax)
         html = template.render(
             outcome=outcome,
             lead=words.lead(outcome),
@@ -73,7 +75,7 @@ def write_report(folder: str | Path, outcome: Outcome) -> Path:
             settings=[("status", f"{outcome.status}: the run {words.ENDS[outcome.status]}"), *_flat(outcome.settings)],
             plan=plan.read_text(encoding="utf-8", errors="replace") if plan.is_file() else None,
         )
-        path.write_text(html, encoding="utf-8")
+        replace_text(path, html)
     except OSError as error:
         raise CojaxInputError(f"The report cannot be written to {folder}: {error.strerror}.") from error
     return path
@@ -82,13 +84,14 @@ def write_report(folder: str | Path, outcome: Outcome) -> Path:
 def _pictures(outcome: Outcome) -> list[Picture]:
     """All figures; rows go from the largest share to the smallest."""
     order = np.argsort(-outcome.exact_cpu)
-    names = [outcome.names[row] for row in order]
+    shown = lettering.shown(outcome.names)
+    names = [shown[row] for row in order]
     at_lower, at_upper = words.at_bounds(outcome)
     known = outcome.positions or {}
     places = np.array([known[name] for name in outcome.names]) if set(outcome.names) <= set(known) else None
     upper = outcome.upper if np.isfinite(outcome.upper).all() else None
     axes = {
-        "network": plots.network(outcome.edges, outcome.exact_cpu, upper=upper, names=outcome.names, positions=places),
+        "network": plots.network(outcome.edges, outcome.exact_cpu, upper=upper, names=shown, positions=places),
         "convergence": plots.convergence(outcome.trace, outcome.reference_cost),
         "shares": plots.shares(
             outcome.cpu[order],
@@ -130,7 +133,7 @@ def _columns(outcome: Outcome) -> list[Column]:
     numbers |= {"Lower bound": outcome.lower, "Upper bound": outcome.upper}
     numbers |= {"Marginal cost": outcome.exact_marginal, "Run's marginal": outcome.marginal}
     numbers |= {name.capitalize(): values for name, values in outcome.columns.items() if name not in ("lower", "upper")}
-    columns = [Column("Node", list(outcome.names))]
+    columns = [Column("Node", _named(outcome.names))]
     columns += [Column(head, numerals.aligned(np.asarray(values))) for head, values in numbers.items()]
     at = np.where(at_upper, "upper", np.where(at_lower, "lower", numerals.DASH))
     columns.insert(5, Column("At bound", [str(side) for side in at]))
@@ -147,11 +150,20 @@ def _worth_columns(outcome: Outcome) -> list[Column]:
     numbers = {"Part of the next unit": found.next_unit}
     numbers |= {"Upper bound + 1 saves": found.upper, f"Lower bound {numerals.MINUS} 1 saves": found.lower}
     numbers |= {f"{name.capitalize()} + 1 costs": slopes for name, slopes in found.columns.items()}
-    columns = [Column("Node", list(outcome.names))]
+    columns = [Column("Node", _named(outcome.names))]
     columns += [Column(head, _without_zeros(np.asarray(values))) for head, values in numbers.items()]
     if found.one_sided.any():
         columns.append(Column("One way only", ["yes" if flag else numerals.DASH for flag in found.one_sided]))
     return [Column(head, cells[:MOST_ROWS]) for head, cells in columns]
+
+
+def _named(names: tuple[str, ...]) -> list[str]:
+    """Every name, with the number that pictures give a node whose name they cannot show."""
+    shown = lettering.shown(names)
+    return [
+        f"{name} ({label})" if label == f"node {row}" != name else name
+        for row, (name, label) in enumerate(zip(names, shown, strict=True), 1)
+    ]
 
 
 def _without_zeros(values: np.ndarray) -> list[str]:

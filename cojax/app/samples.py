@@ -1,7 +1,6 @@
 """The samples of a plan: read, split into training and test, scaled, labelled as the model wants, dealt to nodes."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -9,7 +8,7 @@ from jaxtyping import Float
 from .. import datasets
 from .._checks import CojaxInputError
 from ..costs import Samples
-from ..tables import read_samples
+from ..tables import is_libsvm, read_samples
 from .plans import Data, LeastSquares, Plan, Softmax, Svm
 
 MOST_CLASSES = 1000
@@ -36,6 +35,8 @@ def dealt(plan: Plan, dataset: datasets.Dataset, num_nodes: int) -> Samples:
     assert plan.data is not None
     split: Callable[..., Samples] = datasets.split if plan.data.split == "random" else datasets.split_by_target
     parts = None if plan.data.proportions is None else np.asarray(plan.data.proportions)
+    if parts is not None and len(parts) != num_nodes:
+        raise CojaxInputError(f"$.data.proportions needs {num_nodes} proportions > 0, one per node, got {len(parts)}.")
     samples = split(dataset.features, dataset.targets, num_nodes, seed=plan.seed, proportions=parts)
     return datasets.per_node_mean(samples) if plan.data.weighting == "node_mean" else samples
 
@@ -61,9 +62,9 @@ def _named(plan: Plan) -> datasets.Dataset:
 
 def _read(data: Data, seed: int) -> datasets.Dataset:
     assert data.file is not None
-    features, targets = read_samples(data.file)
-    if data.test_file is not None:
-        test_features, test_targets = read_samples(data.test_file)
+    (features, targets), *test = _files([data.file] if data.test_file is None else [data.file, data.test_file])
+    if test:
+        [(test_features, test_targets)] = test
         features, test_features = _same_width(data, features, test_features)
     else:
         order = np.random.default_rng(seed).permutation(len(targets))
@@ -78,11 +79,27 @@ def _read(data: Data, seed: int) -> datasets.Dataset:
     return datasets.Dataset(features, targets, test_features, test_targets)
 
 
+def _files(names: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The samples of files that have the same features; LIBSVM counts them from 0 in all where it does in one."""
+    counted = [is_libsvm(name) for name in names]
+    read = [read_samples(name, first_index=0 if count else 1) for name, count in zip(names, counted, strict=True)]
+    if any(
+        features[:, 0].any() or features.shape[1] == 1
+        for (features, _), count in zip(read, counted, strict=True)
+        if count
+    ):
+        return read
+    return [
+        (features[:, 1:] if count else features, targets)
+        for (features, targets), count in zip(read, counted, strict=True)
+    ]
+
+
 def _same_width(data: Data, features: np.ndarray, test_features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A LIBSVM file is silent about columns of zeros at its end, so there the narrower one is filled up."""
     if features.shape[1] == test_features.shape[1]:
         return features, test_features
-    if any(Path(str(name)).suffix.lower() in (".csv", ".npz") for name in (data.file, data.test_file)):
+    if not all(is_libsvm(str(name)) for name in (data.file, data.test_file)):
         raise CojaxInputError(
             f"{data.test_file} has {test_features.shape[1]} features, but {data.file} has {features.shape[1]}: "
             "training and test samples need the same columns."

@@ -1,6 +1,5 @@
 """A scaling study times one step of a run, on the user's machine, at many sizes."""
 
-import csv
 import json
 import os
 import platform
@@ -16,6 +15,7 @@ import numpy as np
 
 from .. import plots
 from .._checks import CojaxInputError, check_number, whole_number
+from .._files import replace_text
 from ..comparisons import aligned
 from ..layouts import Network
 from ..links import Ideal, Link, Quantized
@@ -24,6 +24,7 @@ from ..methods import CoOpt, DIGing, Laplacian
 from ..networks import LAYOUTS, build
 from ..problems import Decision, Problem
 from ..quantizers import FloatQuantizer, LogQuantizer
+from .sheets import write_csv, write_picture
 
 SAMPLES = 20  # of a node
 MOST_DENSE = 3_000  # beyond, a matrix takes seconds a step
@@ -204,19 +205,16 @@ def write_files(folder: Path, found: Study) -> None:
     """scale.csv, scale.json with the machine, and scale.png."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [asdict(row) for row in found.rows]
-    with (folder / "scale.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(Row.__dataclass_fields__))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(folder / "scale.csv", Row.__dataclass_fields__, (row.values() for row in rows))
     left_out = [dict(zip(("nodes", "layout", "link"), case, strict=True)) for case in found.left_out]
     content = {"machine": machine(), "rows": rows, "left_out": left_out}
-    (folder / "scale.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    replace_text(folder / "scale.json", json.dumps(content, indent=1) + "\n")
     sizes = sorted({row.nodes for row in found.rows})
     seconds = {
         name: [next((row.step_seconds for row in rows if row.nodes == nodes), np.nan) for nodes in sizes]
         for name, rows in curves(found).items()
     }
-    plots.scaling(sizes, seconds).figure.savefig(folder / "scale.png", dpi=200)
+    write_picture(folder / "scale.png", plots.scaling(sizes, seconds), dpi=200)
 
 
 def machine() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from .._checks import CojaxInputError
+from .._files import replace_file
 from ..endings import ENDS
 from ..plots.numerals import of_bytes
 from .outcome import Outcome
@@ -43,7 +44,7 @@ def write_files(folder: Path, plan: Plan, outcome: Outcome) -> None:
             folder / "trace.csv", outcome.trace._fields, zip(*(part.tolist() for part in outcome.trace), strict=True)
         )
         judged = msgspec.json.format(msgspec.json.encode(_judgement(outcome)), indent=2)
-        (folder / "certificate.json").write_bytes(judged + b"\n")
+        replace_file(folder / "certificate.json", lambda handle: handle.write(judged + b"\n"))
         write_plan(folder / "plan.toml", plan)
     except OSError as error:
         raise CojaxInputError(f"The results cannot be written to {folder}: {error.strerror}.") from error

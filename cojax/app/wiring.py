@@ -1,7 +1,8 @@
 """The graph of a plan: read or generated, matched with the node table, made to switch and to lose, and linked."""
 
+import re
+import unicodedata
 import warnings
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..links import Ideal, Innovation, Link, Quantized
 from ..lossy import Lossy
 from ..networks import network
 from ..quantizers import AdaptiveQuantizer, FloatQuantizer, LogQuantizer, UniformQuantizer
+from ..readers.graphfiles import note_parts
 from .plans import Adaptive, Float, Graph, Log, Plan, Uniform
 
 REAL = ("nsfnet", "abilene")
@@ -38,11 +40,15 @@ def wired(plan: Plan, names: tuple[str, ...], num_nodes: int) -> Wiring:
     graph = _matched(graph, plan.graph, names, num_nodes)
     order = names or tuple(graph.nodes)
     fixed = plan.graph.switching == 1 and plan.graph.loss == 0
+    graphs.check_switching("A plan", "$.graph.switching", graph, plan.graph.switching)
     turns = graphs.switching(graph, plan.graph.switching, seed=plan.seed, share=plan.graph.share)
     rule = getattr(weights, plan.graph.weights)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        link = _link(plan, fixed)
+        try:
+            link = _link(plan, fixed)
+        except CojaxInputError as error:
+            raise CojaxInputError(re.sub(r"^\w+Quantizer", "$.link.quantizer", str(error))) from error
     notes = [*notes, *(f"$.link: {warning.message}" for warning in caught)]
     built: Network = network(turns, nodelist=order, weights=rule, link=link)
     if plan.graph.loss > 0:
@@ -57,20 +63,41 @@ def _graph(graph: Graph, seed: int, num_nodes: int) -> tuple[Any, list[str]]:
         return _graph_file(graph)
     settings = {key: value for key in ("probability", "radius", "links") if (value := getattr(graph, key)) is not None}
     size = None if graph.name in REAL else num_nodes
-    return graphs.named(str(graph.name), size, seed=seed, **settings), []
+    try:
+        return graphs.named(str(graph.name), size, seed=seed, **settings), []
+    except CojaxInputError as error:  # which speaks of a function, not of the plan's keys
+        raise CojaxInputError(
+            re.sub(r"^graphs\.named(\(('.*?')\))?", _key, str(error).replace("num_nodes", "nodes"))
+        ) from error
+
+
+def _key(found: re.Match[str]) -> str:
+    return f"$.graph with the name {found[2]}" if found[2] else "$.graph.name"
 
 
 def _graph_file(graph: Graph) -> tuple[Any, list[str]]:
     path = str(graph.file)
-    kind = Path(path).suffix.lower()
-    if kind not in (".graphml", ".csv"):
-        raise CojaxInputError(f"{path} needs the suffix .graphml or .csv (a list of links), got {kind or 'none'}.")
-    found, notes = graphs.read_graphml(path) if kind == ".graphml" else graphs.read_edges(path)
+    found, notes = graphs.read_graph(path)
     if found.is_directed():
-        raise CojaxInputError(f"{path} has links with a direction: a plan moves CPU both ways along every link.")
-    if kind == ".csv" and any("weight" in attributes for *_, attributes in found.edges(data=True)):
-        notes = [*notes, "The weights in the file are not used; $.graph.weights chooses them."]
+        found = _both_ways(found, notes)
+    if any("weight" in attributes for *_, attributes in found.edges(data=True)):
+        notes.append("The weights in the file are not used; $.graph.weights chooses them.")
     return found, [f"{path}: {note}" for note in notes]
+
+
+def _both_ways(graph: Any, notes: list[str]) -> Any:
+    """CPU moves both ways along every link of a plan, also where a link was drawn as an arrow."""
+    one_way = [f"{a} - {b}" for a, b in graph.edges if not graph.has_edge(b, a)]
+    if one_way:
+        notes.append(
+            f"Links of one direction are taken both ways, as CPU moves along them, {len(one_way)} in all: "
+            f"{', '.join(one_way[:5])}{', ...' if len(one_way) > 5 else ''}."
+        )
+    # Of a directed graph it was said that its parts are not strongly connected; of links both ways more may be.
+    notes[:] = [note for note in notes if not note.startswith("The graph is not connected")]
+    both = graph.to_undirected()
+    note_parts(both, notes)
+    return both
 
 
 def _matched(graph: Any, given: Graph, names: tuple[str, ...], num_nodes: int) -> Any:
@@ -85,11 +112,22 @@ def _matched(graph: Any, given: Graph, names: tuple[str, ...], num_nodes: int) -
         missing, extra = sorted(set(graph) - set(names)), sorted(set(names) - set(graph))
         raise CojaxInputError(
             f"The node table and the graph {source} need the same nodes: only in the table {_some(extra)}; "
-            f"only in the graph {_some(missing)}."
+            f"only in the graph {_some(missing)}{_nearly(extra, missing)}."
         )
     if len(graph) != num_nodes:
         raise CojaxInputError(f"The node table has {num_nodes} rows, but the graph {source} has {len(graph)} nodes.")
     return graph
+
+
+def _nearly(first: list[str], second: list[str]) -> str:
+    """Two names that look alike, and what they differ in."""
+
+    def bare(name: str) -> str:
+        return "".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+    alike = {bare(name): name for name in first}
+    pairs = [(alike[bare(name)], name) for name in second if bare(name) in alike]
+    return f" ({pairs[0][0]!r} and {pairs[0][1]!r} differ in capitals, width or blanks only)" if pairs else ""
 
 
 def _some(names: list[str]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._checks import CojaxInputError
+from . import lettering
 from .numerals import number
 
 # The palette of Okabe and Ito, jfly.uni-koeln.de/color: told apart with any kind of colour vision.
@@ -93,11 +94,10 @@ def finite(name: str, values: Any, size: int | None = None) -> Float[np.ndarray,
 
 
 def names_of(names: Sequence[str], size: int) -> list[str]:
-    """One line each, short enough to stand beside a row."""
+    """One line each, short enough to stand beside a row, that can be drawn and told apart."""
     if len(names) != size:
         raise CojaxInputError(f"A picture needs {size} names, one per node, got {len(names)}.")
-    lines = (" ".join(str(name).split()) for name in names)
-    return [line if len(line) <= 20 else line[:19] + "…" for line in lines]
+    return lettering.shown(names)
 
 
 def height(rows: int) -> float:
@@ -111,7 +111,8 @@ def rows_of(ax: Any, size: int, names: Sequence[str] | None) -> Int[np.ndarray, 
     ax.set_ylim(size - 0.4, -0.6)
     if names is not None and size <= NAMED_ROWS:
         # Without parse_math a dollar in a name would start a formula.
-        ax.set_yticks(rows, labels=names_of(names, size), parse_math=False)
+        labels = names_of(names, size)
+        ax.set_yticks(rows, labels=labels, parse_math=False, **lettering.fonts(labels))
         ax.tick_params(axis="y", length=0)
     else:
         ax.set_yticks([])

@@ -11,24 +11,28 @@ from .canvas import BLUE, FAINT, GREEN, ORANGE, QUIET, Numbers, axes, finite, he
 DAY = 24
 
 
-def price_series(price: Numbers, prices: Numbers, *, ax: Any = None) -> Any:
+def price_series(price: Numbers, prices: Numbers, *, hours: Numbers | None = None, ax: Any = None) -> Any:
     """The price of one more unit of budget by the day, inside of the range of what it costs at the nodes.
 
     Args:
         price: (h,), of one more unit of budget, hour by hour.
+        hours: (h,), how long each of them holds; by default an hour.
         prices: (h, n), of every node.
         ax: a matplotlib Axes to draw on; without it a new figure one column wide.
 
-    Of every 24 hours the median is drawn, with a band from the lowest to the highest; the prices of the nodes are the
+    Of every day the median is drawn, with a band from the lowest to the highest; the prices of the nodes are the
     paler band behind it. The axis is linear around zero and logarithmic far from it, because prices spike and go
     below zero. Raises `CojaxInputError` where matplotlib is missing or shapes differ.
     """
     price, nodes = finite("price", price), np.asarray(prices, dtype=float)
     if nodes.ndim != 2 or len(nodes) != price.size or price.size == 0:
         raise CojaxInputError(f"plots.price_series needs prices of shape ({price.size}, n), got {nodes.shape}.")
-    length = DAY if price.size >= 3 * DAY else 1
-    starts = np.arange(0, price.size, length)
-    days = starts / DAY
+    held = np.ones(price.size) if hours is None else finite("hours", hours, price.size)
+    begins = np.cumsum(held) - held
+    starts = np.arange(price.size)
+    if held.sum() >= 3 * DAY:  # the first line of every day
+        starts = np.flatnonzero(np.diff(np.floor(begins / DAY), prepend=-1) > 0)
+    days = begins[starts] / DAY
     with axes(ax, 2.8) as ax:
         size = float(np.nanmedian(np.abs(nodes)))
         linear = 10.0 ** np.ceil(np.log10(size if size > 0 else np.nanmax(np.abs(nodes)) or 1.0))

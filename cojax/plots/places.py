@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from .lettering import fonts
+
 # Directions from a node to its name, sides before corners; and how far beyond the node's rim it may go, in points.
 TURNS = np.radians([0, 180, 90, 270, 30, 150, 330, 210, 60, 120, 300, 240])
 REACHES = (0.0, 5.0, 12.0, 20.0)
@@ -118,6 +120,7 @@ def _note(ax: Any, text: str, place: Float[np.ndarray, " 2"]) -> Any:
         va="center",
         fontsize=6.3,
         parse_math=False,
+        **fonts([text]),
         annotation_clip=False,
         zorder=3,
         arrowprops={"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 0, "zorder": 1.5},

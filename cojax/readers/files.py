@@ -1,11 +1,18 @@
 """Files come from others: they are bounded before they are read, and every complaint names the file and the line."""
 
+import bz2
 import csv
+import gzip
+import io
 import math
 import os
 import re
-from collections.abc import Iterator
+import unicodedata
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from .._checks import CojaxInputError, check_number
 
@@ -29,6 +36,79 @@ def checked_path(path: str | Path, max_bytes: int) -> Path:
     return path
 
 
+PACKED = {".bz2": bz2.open, ".gz": gzip.open}
+# A packed file may unpack to this much whatever its size, and beyond that to this many times its size.
+MODEST_BYTES, LARGEST_RATIO = 1 << 22, 200
+AHEAD = 1 << 16  # bytes that are unpacked before they are asked for
+
+
+def unpacked_name(path: Path) -> Path:
+    """The name of what is in a file: `links.csv` of `links.csv.bz2`."""
+    return path.with_suffix("") if path.suffix.lower() in PACKED else path
+
+
+@contextmanager
+def opened(path: Path, max_bytes: int) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked if it ends in .bz2 or .gz, and never more of them than allowed."""
+    unpack = PACKED.get(path.suffix.lower())
+    if unpack is None:
+        with path.open("rb") as handle:
+            yield handle
+        return
+    with unpack(path) as packed, io.BufferedReader(_Unpacked(packed, path, max_bytes), AHEAD) as handle:
+        yield handle
+
+
+def most_bytes(path: Path, max_bytes: int) -> int:
+    """What a file may hold, unpacked."""
+    if path.suffix.lower() not in PACKED:
+        return max_bytes
+    return min(max_bytes, max(MODEST_BYTES, LARGEST_RATIO * path.stat().st_size))
+
+
+class _Unpacked(io.RawIOBase):
+    """What comes out of a packed file, up to a limit."""
+
+    def __init__(self, packed: Any, path: Path, max_bytes: int):
+        self._packed, self._path, self._most = packed, path, most_bytes(path, max_bytes)
+        self._left = self._most + AHEAD
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            part = self._packed.read(len(buffer))
+        except (EOFError, OSError, zlib.error) as error:
+            raise CojaxInputError(
+                f"{self._path} cannot be unpacked, the file is truncated or damaged: {error}."
+            ) from error
+        self._left -= len(part)
+        if self._left < 0:
+            raise CojaxInputError(
+                f"{self._path} is beyond the {self._most} bytes that this file may unpack to: unpack it first."
+            )
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def whole_text(path: Path, max_bytes: int, other: str | None = None) -> str:
+    """The text of a file in UTF-8, or in the encoding `other` where it is not."""
+    with opened(path, max_bytes) as handle:
+        content = handle.read()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if other is not None:
+            return content.decode(other)
+        raise CojaxInputError(f"{path} is no UTF-8 text ({error.reason}): save it as UTF-8.") from error
+
+
+def tidy(name: str) -> str:
+    """A name as it is compared: an accent is one character with its letter, whichever machine it was typed on."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
 def number(cell: str, where: str, name: str) -> float:
     """The finite number that a cell spells in ASCII; `float` alone would take nan, 1_000 and other scripts' digits."""
     text = cell.strip()
@@ -44,14 +124,20 @@ def number(cell: str, where: str, name: str) -> float:
     return value
 
 
-def csv_table(path: Path) -> tuple[list[str], Iterator[tuple[str, list[str]]]]:
-    """The header of a CSV file and its rows, each with its `path:line`; blank lines are skipped."""
-    rows = _csv_rows(path)
+def csv_table(
+    path: Path, max_bytes: int, known: Collection[str] = ()
+) -> tuple[list[str], Iterator[tuple[str, list[str]]]]:
+    """The header of a CSV file and its rows, each with its `path:line`; blank lines are skipped.
+
+    Columns in `known` are known in capitals too.
+    """
+    rows = _csv_rows(path, max_bytes)
     first = next(rows, None)
     if first is None:
         raise CojaxInputError(f"{path} is empty: its first line must name the columns.")
     where, cells = first
-    header = [cell.strip() for cell in cells]
+    header = [tidy(cell) for cell in cells]
+    header = [name.lower() if name.lower() in known else name for name in header]
     seen = set()
     for place, name in enumerate(header):
         if name == "":
@@ -68,9 +154,9 @@ def csv_table(path: Path) -> tuple[list[str], Iterator[tuple[str, list[str]]]]:
     return header, _whole_rows(rows, len(header))
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
+def _csv_rows(path: Path, max_bytes: int) -> Iterator[tuple[str, list[str]]]:
     # utf-8-sig drops the byte-order mark that spreadsheets write.
-    with path.open(newline="", encoding="utf-8-sig") as handle:
+    with opened(path, max_bytes) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as handle:
         reader = csv.reader(handle, strict=True)
         try:
             for cells in reader:

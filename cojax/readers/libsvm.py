@@ -1,6 +1,5 @@
 """A LIBSVM file says one sample a line: its target, then `index:value` of the features that are not zero."""
 
-import bz2
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +9,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .._checks import CojaxInputError
-from .files import MAX_BYTES, checked_path, number
+from .files import MAX_BYTES, NUMBER, checked_path, most_bytes, number, opened
 
 if TYPE_CHECKING:
     from scipy import sparse
 
 LONGEST_LINE = 1 << 24
-# A packed file may unpack to this much whatever its size, and beyond that to this many times its size.
-MODEST_BYTES, LARGEST_RATIO = 1 << 22, 200
 
 
 class Entries(NamedTuple):
@@ -41,7 +38,7 @@ def read_libsvm(
     """Features (N, d), zero where a line is silent, and targets (N,).
 
     Args:
-        path: text, or text packed by bzip2 if it ends in `.bz2`.
+        path: text, or text packed by bzip2 or gzip if it ends in `.bz2` or `.gz`.
         first_index: the index of the first feature: 1 by the format, 0 in files that count from 0.
         num_features: d; by default the largest index that occurs. Give it where train and test files must agree.
         max_features: an index beyond it is taken for a mistake.
@@ -82,6 +79,18 @@ def read_sparse_libsvm(
     ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(read.lengths)])
     shape = len(read.targets), read.num_features
     return sparse.csr_array((read.values, read.columns, ends), shape=shape), read.targets
+
+
+def begins_as_libsvm(path: Path, max_bytes: int) -> bool:
+    """Whether the first line that says something is a target and `index:value`, as in a file without a suffix."""
+    if not path.is_file():
+        return False
+    with opened(path, max_bytes) as handle:
+        for _ in range(100):
+            line = handle.readline(1000).partition(b"#")[0].split()
+            if line:
+                return len(line) > 1 and NUMBER.fullmatch(line[0].decode("latin-1")) is not None and b":" in line[1]
+    return False
 
 
 def _entries(path: Path, first_index: int, num_features: int | None, max_features: int, max_bytes: int) -> Entries:
@@ -125,19 +134,15 @@ def _column(index: str, where: str, first_index: int, most: int) -> int:
 
 def _lines(path: Path, max_bytes: int) -> Iterator[tuple[str, str]]:
     """Every line that says something, with its `path:line`; comments dropped, and never more bytes than allowed."""
-    packed = path.suffix.lower() == ".bz2"
-    most = min(max_bytes, max(MODEST_BYTES, LARGEST_RATIO * path.stat().st_size)) if packed else max_bytes
-    total, count = 0, 0
-    with bz2.open(path) if packed else path.open("rb") as handle:
+    most, total, count = most_bytes(path, max_bytes), 0, 0
+    with opened(path, max_bytes) as handle:
         while True:
             count += 1
             where = f"{path}:{count}"
             try:
                 raw = handle.readline(LONGEST_LINE)
-            except (EOFError, OSError) as error:
-                raise CojaxInputError(
-                    f"{where} cannot be unpacked, the file is truncated or damaged: {error}"
-                ) from error
+            except CojaxInputError as error:
+                raise CojaxInputError(f"{where}{str(error).removeprefix(str(path))}") from error
             if not raw:
                 return
             total += len(raw)

@@ -1,0 +1,76 @@
+"""A line of a series holds until the next one begins: quarters of an hour are not taken for hours."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+DAYS = ("%Y-%m-%d ", "%Y/%m/%d ", "%d.%m.%Y ", "%d/%m/%Y ", "%m/%d/%Y ", "")
+FORMATS = (None, *(day + clock for day in DAYS for clock in ("%H:%M", "%H:%M:%S")))  # the first is ISO 8601
+EPOCH = (10**8, 10**10)  # labels between these are seconds since 1970
+
+
+class Lengths(NamedTuple):
+    """How long every line holds, in hours, and what there is to say about it."""
+
+    hours: Float[np.ndarray, " h"]
+    notes: list[str]
+
+
+def lengths(labels: Sequence[str]) -> Lengths:
+    """From each label to the next, where labels are times in order; else, and of a single line, one hour.
+
+    A gap longer than both beside it is a hole: the line before it holds as long as its neighbours. The last line holds
+    as long as the one before.
+    """
+    ones = np.ones(len(labels))
+    begins = _begins(labels)
+    if begins is None:
+        looks = any(":" in label for label in labels) and len(labels) > 1
+        note = "The labels are no times that can be read, or not in order: every line is counted as one hour."
+        return Lengths(ones, [note] if looks else [])
+    gaps = np.diff(begins)
+    if gaps.size == 0:
+        return Lengths(ones, [])
+    beside = np.maximum(np.append(gaps[1:], 0.0), np.insert(gaps[:-1], 0, 0.0))
+    beside[[0, -1]] = np.maximum(beside[[0, -1]], gaps[[0, -1]])  # at the ends there is no telling
+    held = np.minimum(gaps, beside)
+    notes = []
+    holes = np.flatnonzero(held < gaps)
+    if holes.size:
+        notes.append(
+            f"Lines are missing after {holes.size} labels, such as {labels[holes[0]]!r}; the time without lines counts "
+            "for nothing."
+        )
+    held = np.append(held, held[-1])
+    if (held != 1).any():
+        least, most = f"{held.min():g}", f"{held.max():g}"
+        notes.append(
+            f"By their labels lines are {least if least == most else f'{least} to {most}'} hours long: prices are by "
+            f"the hour, and every sum weighs a line by its length, {held.sum():g} hours in all."
+        )
+    return Lengths(held, notes)
+
+
+def _begins(labels: Sequence[str]) -> Float[np.ndarray, " h"] | None:
+    """When each line begins, in hours from the first; of `from - to` and `from/to` it is the first time."""
+    for form in FORMATS:
+        try:
+            times = [_time(label, form) for label in labels]
+            begins = np.array([(time - times[0]).total_seconds() for time in times]) / 3600
+        except (ValueError, TypeError, OverflowError):  # no time, or some with a zone and some without
+            continue
+        if (np.diff(begins) > 0).all():
+            return begins
+    return None
+
+
+def _time(label: str, form: str | None) -> datetime:
+    first = label.partition(" - ")[0].strip()
+    if form is None:
+        if first.isascii() and first.isdigit() and EPOCH[0] <= int(first[:12]) < EPOCH[1]:
+            return datetime.fromtimestamp(int(first), UTC)
+        return datetime.fromisoformat(first.partition("/")[0])
+    return datetime.strptime(first, form)
