@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 MOST_STEPS = 2**31 - 1  # are counted in 32 bits, in every precision
@@ -32,7 +33,13 @@ def real_array(owner: str, name: str, value: Any) -> np.ndarray:
 
 
 def device_array(owner: str, name: str, value: Any) -> Array:
-    """`value` as a real JAX array, in JAX's own widths: numbers that do not fit these are refused, not wrapped."""
+    """`value` as a real JAX array, whole and in JAX's own widths: numbers that do not fit are refused, not wrapped."""
+    if isinstance(value, jax.Array):
+        value = _whole(owner, name, value)
+        if not is_wide(value.dtype):
+            return value
+        if isinstance(value, Tracer):
+            return value.astype(jax.dtypes.canonicalize_dtype(value.dtype))
     array = real_array(owner, name, value)
     with np.errstate(all="ignore"):
         kept = array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
@@ -43,6 +50,56 @@ def device_array(owner: str, name: str, value: Any) -> Array:
             "or choose a larger unit."
         )
     return jnp.asarray(kept)
+
+
+def _whole(owner: str, name: str, array: Array) -> Array:
+    """`array` on one device where an explicit mesh has it in parts: JAX would map no cost over it.
+
+    `jax.make_mesh` makes such meshes. A run over many devices is what `cojax.shard` cuts.
+    """
+    sharding = jax.typeof(array).sharding
+    if all(part is None for part in sharding.spec):
+        return array
+    if isinstance(array, Tracer):
+        return jax.sharding.reshard(array, NamedSharding(sharding.mesh, PartitionSpec()))
+    if not array.is_fully_addressable:
+        raise CojaxInputError(
+            f"{owner} needs {name} that this process has, got an array cut over the explicit mesh {sharding.mesh} of "
+            "several; give every process all of it, and cojax.shard the mesh."
+        )
+    return jnp.asarray(np.asarray(array))
+
+
+def is_wide(dtype: Any) -> bool:
+    """Whether real numbers of `dtype` have 64 bits where JAX, as it is set here, computes in 32."""
+    plain = isinstance(dtype, np.dtype) and dtype.kind in "iuf"  # keys have a dtype too
+    return plain and dtype.itemsize == 8 and not computes_in_64_bits()
+
+
+def computes_in_64_bits() -> bool:
+    """Whether JAX, as it is set here, has numbers of 64 bits."""
+    return jnp.result_type(float).itemsize == 8
+
+
+def check_widths(owner: str, **parts: Any) -> None:
+    """Refuse what was made in 64 bits where JAX computes in 32: sums of its shares would wrap, and more.
+
+    Arrays know their bits, so it does not matter where the setting is: in a `with jax.enable_x64(True)` that has ended.
+    """
+    if computes_in_64_bits():
+        return
+    for name, part in parts.items():
+        for leaf in jax.tree.leaves(part):
+            if isinstance(leaf, jax.Array) and is_wide(leaf.dtype):
+                raise CojaxInputError(
+                    f"{owner} needs {name} in the 32 bits that JAX computes in here, got {leaf.dtype}, made while "
+                    f"jax_enable_x64 was on: call {owner} with it on too, or make {name} anew."
+                )
+
+
+def said(error: Exception) -> str:
+    """An error of JAX, or of a caller's function, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def whole_number(owner: str, name: str, value: Any, *, at_least: int, at_most: int | None = None) -> int:

@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from . import _grid
-from ._checks import MOST_STEPS, CojaxInputError, whole_number
+from ._checks import MOST_STEPS, CojaxInputError, check_widths, whole_number
 from ._tree import Tree
 from .books import on_the_way
 from .edges import read_alike
@@ -83,6 +83,7 @@ class Solution(NamedTuple):
 
 def init(problem: Problem, network: Network, method: Method, start: Decision) -> State:
     """The state before the first step: the gradient at `start`, told to the neighbours once."""
+    check_widths("solve", problem=problem, network=network, method=method, start=start)
     check_sizes(problem, network, start)
     check_kept(problem, network, method)
     check_cost(problem, start)
@@ -188,6 +189,7 @@ def solve(
 def _solve(problem, network, method, start, num_chunks, every, record) -> Solution:
     check_step_size(network, method)
     if isinstance(start, State):
+        check_widths("solve", problem=problem, network=network, method=method, start=start)
         _check_state(problem, network, method, start)
     state = start if isinstance(start, State) else init(problem, network, method, start)
     method = by_device(network, method)
@@ -291,6 +293,7 @@ def _check_state(problem: Problem, network: Network, method: Method, state: Stat
         # Jitted, because `init` often was before: then it need not be traced again.
         like = jax.eval_shape(jax.jit(init), problem, network, method, method.query(state.method))
         fits = jax.tree.map(jnp.shape, like) == jax.tree.map(jnp.shape, state)
+        dtypes = [[leaf.dtype for leaf in jax.tree.leaves(tree)] for tree in (like, state)]
     except CojaxInputError:
         raise
     except Exception:  # whatever a method raises on another one's state
@@ -300,3 +303,9 @@ def _check_state(problem: Problem, network: Network, method: Method, state: Stat
             "solve needs a state of a run with this problem, network and method, got another's; start anew from its "
             "decision, problem.start(*solution.x)."
         )
+    for wanted, got in zip(*dtypes, strict=True):
+        if wanted != got:
+            raise CojaxInputError(
+                f"solve needs a state of a run in the precision of this one, got {got} for {wanted}: set "
+                "jax_enable_x64 as it was there, or start anew from its decision, problem.start(*solution.x)."
+            )

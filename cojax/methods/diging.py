@@ -23,6 +23,18 @@ class Told(NamedTuple):
     tracker: Tree
 
 
+def _no_memory(params: Tree) -> optax.EmptyState:
+    return optax.EmptyState()
+
+
+def _unchanged(updates: Tree, state: Any, params: Tree = None) -> tuple[Tree, Any]:
+    return updates, state
+
+
+# As `optax.identity()`, whose functions are local ones, which no other process could find by their names.
+IDENTITY = optax.GradientTransformation(_no_memory, _unchanged)
+
+
 class DIGing(Method):
     """y+ = W y - step_size * z,  z+ = W z + g(y+) - g(y),  z0 = g(y0),  W = I - mixing * L.
 
@@ -44,7 +56,7 @@ class DIGing(Method):
 
     step_size: Any = eqx.field(converter=floating)
     mixing: Any = eqx.field(default=1.0, converter=floating)
-    transform: optax.GradientTransformation = eqx.field(static=True, default=optax.identity())
+    transform: optax.GradientTransformation = eqx.field(static=True, default=IDENTITY)
     kept: ClassVar = ("slack",)
 
     def __check_init__(self):

@@ -63,8 +63,7 @@ def allocate(problem: Problem, params: Tree = None) -> Allocation:
     Raises `CojaxInputError` for a problem without a budget, params with a wrong first axis, and params that the cost
     cannot be computed from.
     """
-    _check(problem, params)
-    return _allocation(problem, params)
+    return _allocation(problem, _checked(problem, params))
 
 
 @jax.jit
@@ -229,9 +228,10 @@ def _settled(slopes: Callable, lower: Table, upper: Table, budget: Array, cpu: T
     return lax.while_loop(going_on, advance, (cpu, high, high, jnp.zeros((), jnp.int32)))[0]
 
 
-def _check(problem: Problem, params: Tree) -> None:
+def _checked(problem: Problem, params: Tree) -> Tree:
     check_problem("allocate", problem)
     if problem.budget is None:
         raise CojaxInputError("allocate needs a problem with a budget, got None; pass budget=... to Problem.")
-    check_nodes("allocate", problem, params)
+    params = check_nodes("allocate", problem, params)
     check_cost_of("allocate", problem, Decision(params, problem.lower))
+    return params

@@ -143,8 +143,8 @@ def shift(
     if given and problem.budget is None:
         raise CojaxInputError(f"shift got a change of {' and '.join(given)}, but the problem has no budget to share.")
     moves = tuple(_move(name, value, getattr(problem, name)) for name, value in bounds.items())
-    check_params("shift", problem, x)
-    return _shifted(problem, x, moves, _data_move(problem.data, data))
+    params = check_params("shift", problem, x)
+    return _shifted(problem, Decision(params), moves, _data_move(problem.data, data))
 
 
 @jax.jit

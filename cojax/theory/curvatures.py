@@ -8,7 +8,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from .._checks import CojaxInputError, is_concrete
+from .._checks import CojaxInputError, check_widths, is_concrete
 from .._tree import Tree
 from ..problems import Decision, Problem
 
@@ -214,6 +214,7 @@ def _share_hessians(problem: Problem, x: Decision, points: Float[Array, "m n *r"
     return jax.vmap(at)(points)
 
 
-def _check_concrete(owner: str, *arguments: Any) -> None:
-    if not is_concrete(*arguments):
+def _check_concrete(owner: str, problem: Problem, x: Decision) -> None:
+    if not is_concrete(problem, x):
         raise CojaxInputError(f"{owner} computes on the host, got traced arrays; call it outside of jit.")
+    check_widths(owner, problem=problem, x=x)
