@@ -84,7 +84,7 @@ def computes_in_64_bits() -> bool:
 def check_widths(owner: str, **parts: Any) -> None:
     """Refuse what was made in 64 bits where JAX computes in 32: sums of its shares would wrap, and more.
 
-    Arrays know their bits, so it does not matter where the setting is: in a `with jax.enable_x64(True)` that has ended.
+    Arrays know their bits, wherever they were made: in a `with jax.enable_x64(True)` that has ended, say.
     """
     if computes_in_64_bits():
         return
@@ -95,6 +95,16 @@ def check_widths(owner: str, **parts: Any) -> None:
                     f"{owner} needs {name} in the 32 bits that JAX computes in here, got {leaf.dtype}, made while "
                     f"jax_enable_x64 was on: call {owner} with it on too, or make {name} anew."
                 )
+
+
+def check_arrays(owner: str, start: Any) -> None:
+    """Refuse a start with functions or plain numbers among its leaves, which JAX does not take."""
+    for leaf in jax.tree.leaves(start):
+        if not hasattr(leaf, "dtype"):
+            raise CojaxInputError(
+                f"{owner} needs a start of arrays, got a {type(leaf).__name__} in it: make it by problem.start(...), "
+                "which takes modules with functions in them."
+            )
 
 
 def said(error: Exception) -> str:

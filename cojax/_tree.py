@@ -94,6 +94,12 @@ def norm(tree: Tree) -> Array:
     return jnp.sqrt(sum((jnp.sum(leaf.astype(widest) ** 2) for leaf in jax.tree.leaves(tree)), jnp.zeros((), widest)))
 
 
+def alike(tree: Tree, other: Tree) -> bool:
+    """Whether two trees have one structure and the same shapes."""
+    (leaves, kind), (others, other_kind) = jax.tree.flatten(tree), jax.tree.flatten(other)
+    return kind == other_kind and list(map(jnp.shape, leaves)) == list(map(jnp.shape, others))
+
+
 def num_nodes(tree: Tree) -> int | None:
     """The length of the first axis that all leaves share; None of an empty tree."""
     leaves = jax.tree.leaves(tree)

@@ -10,8 +10,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from . import _grid
-from ._checks import MOST_STEPS, CojaxInputError, check_widths, whole_number
-from ._tree import Tree
+from ._checks import MOST_STEPS, CojaxInputError, check_arrays, check_widths, whole_number
+from ._tree import Tree, alike
 from .books import on_the_way
 from .edges import read_alike
 from .endings import ended
@@ -97,7 +97,7 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
     off = total_off(first, start, wire, along)
     if start.cpu is not None and first.budget is not None:  # far off, a step would see it modulo what integers count
         off = jnp.maximum(off, _grid.imbalance(start.cpu, first.budget))
-    return State(jnp.zeros((), jnp.int32), off, inner, grad, wire, begun(first, start, grad))
+    return State(jnp.zeros((), jnp.int32), off, inner, grad, wire, begun(first, network, start, grad))
 
 
 def step(problem: Problem, network: Network, method: Method, state: State) -> State:
@@ -170,6 +170,7 @@ def solve(
     if not isinstance(start, Decision | State):
         got = type(start).__name__
         raise CojaxInputError(f"solve needs a start from problem.start(...) or a solution's state, got {got}.")
+    check_arrays("solve", start)
     if not isinstance(record, Hashable) or not callable(record):
         raise CojaxInputError(
             f"solve needs a function record(problem, x, state) that Python can hash, got {_shown(record)}."
@@ -292,7 +293,7 @@ def _check_state(problem: Problem, network: Network, method: Method, state: Stat
     try:
         # Jitted, because `init` often was before: then it need not be traced again.
         like = jax.eval_shape(jax.jit(init), problem, network, method, method.query(state.method))
-        fits = jax.tree.map(jnp.shape, like) == jax.tree.map(jnp.shape, state)
+        fits = alike(like, state)
         dtypes = [[leaf.dtype for leaf in jax.tree.leaves(tree)] for tree in (like, state)]
     except CojaxInputError:
         raise

@@ -16,6 +16,11 @@ from ._precision import in_full
 from ._shown import named, shapes, shown
 from ._tree import Tree
 
+# What is said of a gradient that is none.
+NO_GRADIENT = (
+    "is not finite at the start, which no step size mends: start elsewhere, or write the cost so that it has one "
+    "there, by jnp.where around a root, a norm or a logarithm"
+)
 FIELDS = ("cost", "data", "budget", "lower", "upper", "penalty")  # of a `Problem`
 
 
@@ -272,6 +277,15 @@ def slopes(cost: Callable, x: Decision, data: Tree) -> Decision:
             f"The cost of a node cannot be differentiated ({said(error)}); write "
             " it without lax.while_loop and callbacks, or give that part of it a rule by jax.custom_jvp."
         ) from error
+
+
+def check_gradient(grad: Decision) -> None:
+    """Refuse a gradient, at a start, that is not finite at a node, on the host."""
+    for half, tree in zip(Decision._fields, grad, strict=True):
+        for leaf in jax.tree.leaves(tree):
+            finite = np.isfinite(np.asarray(leaf)).reshape(leaf.shape[0], -1).all(1)
+            if not finite.all():
+                raise CojaxInputError(f"The gradient of node {np.argmin(finite)} in {half} {NO_GRADIENT}.")
 
 
 def _as_data(leaf: Any) -> Array:

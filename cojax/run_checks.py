@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import CojaxInputError, check_widths, is_concrete
+from ._checks import CojaxInputError, check_arrays, check_widths, is_concrete
 from .layouts import Network
 from .members import check_members
 from .methods import Method, Scheduled
@@ -60,6 +60,7 @@ def check_kept(problem: Problem, network: Network, method: Method) -> None:
 
 def check_sizes(problem: Problem, network: Network, start: Decision) -> None:
     """Whether all have one number of nodes, and the start both halves of the problem, in floats."""
+    check_arrays("solve", start)
     sizes = {"problem": problem.num_nodes, "network": network.num_nodes}
     for leaf in jax.tree.leaves(start):
         sizes["start"] = leaf.shape[0] if leaf.ndim else 0
@@ -82,6 +83,7 @@ def check_run(owner: str, problem: Problem, network: Network, start: Decision) -
     for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("start", start, Decision)):
         if not isinstance(value, kind):
             raise CojaxInputError(f"{owner} needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
+    check_arrays(owner, start)
     check_widths(owner, problem=problem, network=network, start=start)
     sizes = {problem.num_nodes, network.num_nodes, *((*np.shape(leaf), 0)[0] for leaf in jax.tree.leaves(start))}
     if len(sizes) > 1:

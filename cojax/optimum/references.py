@@ -15,7 +15,7 @@ from .._checks import CojaxInputError, check_number, is_concrete
 from .._precision import in_full
 from .._shown import shown
 from .._tree import Tree
-from ..problems import Decision, Problem, as_params
+from ..problems import Decision, Problem, as_params, check_gradient
 from . import prices
 from .allocations import Allocation, allocate, columns, marginals, response, with_curvatures
 from .certificates import Certificate, certificate
@@ -119,6 +119,8 @@ def _minimised(problem: Problem, start: Tree, tolerance: float | None) -> Tree:
     wanted = problem.num_nodes * (eps ** (2 / 3) if tolerance is None else tolerance)
     here = _look(problem, start, flat)
     first = float(here.spread)
+    if not np.isfinite(first):
+        check_gradient(problem.grad(Decision(stacked(problem, start), here.cpu)))
     polished = False
     for _ in range(MOST_STEPS):
         size = max(first, float(here.spread))

@@ -8,9 +8,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from .._checks import CojaxInputError, check_widths, is_concrete
+from .._checks import CojaxInputError, check_arrays, check_widths, is_concrete
 from .._tree import Tree
-from ..problems import Decision, Problem
+from ..problems import Decision, Problem, check_gradient
 
 # Up to this many entries in the Hessians of all nodes they are built; above they are only multiplied, by Lanczos.
 MOST_ENTRIES = 2_000_000
@@ -72,6 +72,7 @@ def learn_curvature(problem: Problem, x: Decision) -> LearnCurvature:
         point = moved
         found.append(ends(problem, point))
     if not np.isfinite(found).all():
+        check_gradient(problem.grad(x))
         raise CojaxInputError(
             "theory.learn_curvature needs costs with finite second derivatives in params, got NaN or infinity; start "
             "elsewhere, or give the method its numbers by hand."
@@ -217,4 +218,5 @@ def _share_hessians(problem: Problem, x: Decision, points: Float[Array, "m n *r"
 def _check_concrete(owner: str, problem: Problem, x: Decision) -> None:
     if not is_concrete(problem, x):
         raise CojaxInputError(f"{owner} computes on the host, got traced arrays; call it outside of jit.")
+    check_arrays(owner, x)
     check_widths(owner, problem=problem, x=x)
