@@ -40,6 +40,11 @@ def device_array(owner: str, name: str, value: Any) -> Array:
             return value
         if isinstance(value, Tracer):
             return value.astype(jax.dtypes.canonicalize_dtype(value.dtype))
+    return jnp.asarray(fitting(owner, name, value))
+
+
+def fitting(owner: str, name: str, value: Any) -> np.ndarray:
+    """`value` as a real NumPy array in JAX's own widths."""
     array = real_array(owner, name, value)
     with np.errstate(all="ignore"):
         kept = array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
@@ -49,7 +54,7 @@ def device_array(owner: str, name: str, value: Any) -> Array:
             f"{owner} needs {name} within the range of {kept.dtype}, got {array[lost].flat[0]}; enable jax_enable_x64, "
             "or choose a larger unit."
         )
-    return jnp.asarray(kept)
+    return kept
 
 
 def _whole(owner: str, name: str, array: Array) -> Array:
@@ -157,7 +162,9 @@ def check_number(
         raise CojaxInputError(f"{owner} needs {wanted} for {name}, got shape {np.shape(value)}{because}.")
     if not is_concrete(value):
         return
-    array = real_array(owner, name, value).astype(np.float64)
+    given = real_array(owner, name, value).astype(np.float64)
+    with np.errstate(all="ignore"):
+        array = given.astype(jnp.result_type(float)).astype(np.float64)  # as JAX will have it
     wanted, bad = [], ~np.isfinite(array)
     if above is not None:
         wanted.append(f"{name} > {above:g}")
@@ -172,6 +179,10 @@ def check_number(
         wanted.append(f"{name} <= {at_most:g}")
         bad |= ~(array <= at_most)
     if np.any(bad):
-        got = float(array[bad].flat[0])
+        got, kept = float(given[bad].flat[0]), float(array[bad].flat[0])
         because = because if shaped is None else ""
-        raise CojaxInputError(f"{owner} needs {' and '.join(wanted) or f'a finite {name}'}, got {got:g}{because}.")
+        lost = np.isfinite(got) and (np.isinf(kept) or (kept == 0 and got != 0))
+        rounded = f", which is {kept:g} in {jnp.result_type(float)}" if lost else ""
+        raise CojaxInputError(
+            f"{owner} needs {' and '.join(wanted) or f'a finite {name}'}, got {got:g}{rounded}{because}."
+        )

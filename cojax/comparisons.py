@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from . import _grid
-from ._checks import CojaxInputError, check_arrays, check_number, check_widths, whole_number
+from ._checks import CojaxInputError, check_number, check_widths, whole_number
 from ._shown import shown
 from .layouts import Network
 from .loop import State, solve
 from .methods import Method
 from .optimum import Reference
-from .problems import Decision, Problem, check_gradient, check_plain
+from .problems import Decision, Problem, check_gradient, check_plain, check_start
 from .records import disagreement, overload
 from .rivals import Rival
 
@@ -84,8 +84,8 @@ def compare(
     if not methods:
         raise CojaxInputError("compare needs at least one method, got none.")
     check_plain("compare", problem)
-    check_arrays("compare", start)
-    check_widths("compare", network=network, methods=methods, start=start, optimum=optimum)
+    check_start("compare", problem, start)
+    check_widths("compare", network=network, methods=methods, optimum=optimum)
     if bits is not None:
         check_number("compare", "bits", bits, at_least=0.0)
     every = whole_number("compare", "every", every, at_least=1)

@@ -83,7 +83,7 @@ class Solution(NamedTuple):
 
 def init(problem: Problem, network: Network, method: Method, start: Decision) -> State:
     """The state before the first step: the gradient at `start`, told to the neighbours once."""
-    check_widths("solve", problem=problem, network=network, method=method, start=start)
+    check_widths("solve", network=network, method=method)
     check_sizes(problem, network, start)
     check_kept(problem, network, method)
     check_cost(problem, start)

@@ -10,7 +10,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _grid, _tree
-from ._checks import CojaxInputError, check_widths, device_array, is_concrete, is_small_float, real_array, said
+from ._checks import (
+    CojaxInputError,
+    check_arrays,
+    check_widths,
+    device_array,
+    is_concrete,
+    is_small_float,
+    real_array,
+    said,
+)
 from ._modules import arrays_only
 from ._precision import in_full
 from ._shown import named, shapes, shown
@@ -250,6 +259,18 @@ def check_plain(owner: str, problem: Any) -> None:
             f"{owner} needs a plain Problem, one that stays as it is from step to step, got {type(problem).__name__}."
         )
     check_widths(owner, problem=problem)
+
+
+def check_start(owner: str, problem: Problem, start: Decision) -> None:
+    """Refuse a start of anything but arrays, in the precision of the problem and of JAX as it is set."""
+    check_arrays(owner, start)
+    check_widths(owner, problem=problem, start=start)
+    if start.cpu is None or problem.budget is None or start.cpu.dtype == problem.budget.dtype:
+        return
+    raise CojaxInputError(
+        f"{owner} needs cpu in the {problem.budget.dtype} of the budget at the start, got {start.cpu.dtype}: shares "
+        "are counted on one grid with it; make the start by problem.start(...)."
+    )
 
 
 class Softened(eqx.Module):

@@ -3,10 +3,11 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._checks import CojaxInputError, check_widths, said
+from .._checks import CojaxInputError, check_widths, device_array, said
 from .._tree import Tree
 from ..changing import Changing
 from ..padding import ShardedProblem
@@ -40,6 +41,8 @@ def check_decision(owner: str, problem: Any, x: Any) -> Decision:
         )
     x = x._replace(params=check_nodes(owner, problem, x.params))
     check_widths(owner, x=x)
+    if x.cpu is not None and problem.budget is not None:
+        x = x._replace(cpu=_as_counted(owner, x.cpu, problem.budget))
     if x.cpu is not None and problem.lower is not None and np.shape(x.cpu) != problem.lower.shape:
         raise CojaxInputError(
             f"{owner} needs cpu of shape {problem.lower.shape}, one share per node"
@@ -47,6 +50,17 @@ def check_decision(owner: str, problem: Any, x: Any) -> Decision:
         )
     check_cost_of(owner, problem, x)
     return x
+
+
+def _as_counted(owner: str, cpu: Any, budget: Array) -> Array:
+    """Shares in the dtype of the budget, of which they can have fewer bits, not more: those would be rounded away."""
+    cpu = device_array(owner, "cpu", cpu)
+    if jnp.issubdtype(cpu.dtype, jnp.floating) and cpu.dtype.itemsize > budget.dtype.itemsize:
+        raise CojaxInputError(
+            f"{owner} needs cpu in the {budget.dtype} of the budget, got {cpu.dtype}: its sum would be another one; "
+            "make the problem in that precision, or the shares by problem.start(...)."
+        )
+    return cpu.astype(budget.dtype)
 
 
 def check_params(owner: str, problem: Any, x: Any) -> Tree:

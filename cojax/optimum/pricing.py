@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._checks import CojaxInputError
+from .._checks import CojaxInputError, device_array
 from .._precision import in_full
 from .._shown import shown
 from .._tree import Tree
@@ -215,8 +215,9 @@ def _move(name: str, value: Any, current: Array | None) -> Array | None:
         return None
     if value is None:
         return jnp.zeros_like(current)
+    change = device_array("shift", f"the change of {name}", value)
     try:
-        return jnp.broadcast_to(jnp.asarray(value, current.dtype), current.shape)
+        return jnp.broadcast_to(change.astype(current.dtype), current.shape)
     except (TypeError, ValueError) as error:
         raise CojaxInputError(
             f"shift needs a change of {name} of shape {current.shape}, got {np.shape(value)}."

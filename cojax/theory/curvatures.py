@@ -8,9 +8,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from .._checks import CojaxInputError, check_arrays, check_widths, is_concrete
+from .._checks import CojaxInputError, is_concrete
 from .._tree import Tree
-from ..problems import Decision, Problem, check_gradient
+from ..problems import Decision, Problem, check_gradient, check_start
 
 # Up to this many entries in the Hessians of all nodes they are built; above they are only multiplied, by Lanczos.
 MOST_ENTRIES = 2_000_000
@@ -218,5 +218,4 @@ def _share_hessians(problem: Problem, x: Decision, points: Float[Array, "m n *r"
 def _check_concrete(owner: str, problem: Problem, x: Decision) -> None:
     if not is_concrete(problem, x):
         raise CojaxInputError(f"{owner} computes on the host, got traced arrays; call it outside of jit.")
-    check_arrays(owner, x)
-    check_widths(owner, problem=problem, x=x)
+    check_start(owner, problem, x)
