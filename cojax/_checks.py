@@ -35,7 +35,7 @@ def real_array(owner: str, name: str, value: Any) -> np.ndarray:
 def device_array(owner: str, name: str, value: Any) -> Array:
     """`value` as a real JAX array, whole and in JAX's own widths: numbers that do not fit are refused, not wrapped."""
     if isinstance(value, jax.Array):
-        value = _whole(owner, name, value)
+        value = whole(owner, name, value)
         if not is_wide(value.dtype):
             return value
         if isinstance(value, Tracer):
@@ -57,22 +57,26 @@ def fitting(owner: str, name: str, value: Any) -> np.ndarray:
     return kept
 
 
-def _whole(owner: str, name: str, array: Array) -> Array:
+def whole(owner: str, name: str, array: Array) -> Array:
     """`array` on one device where an explicit mesh has it in parts: JAX would map no cost over it.
 
     `jax.make_mesh` makes such meshes. A run over many devices is what `cojax.shard` cuts.
     """
-    sharding = jax.typeof(array).sharding
-    if all(part is None for part in sharding.spec):
+    if _is_whole(array):
         return array
     if isinstance(array, Tracer):
-        return jax.sharding.reshard(array, NamedSharding(sharding.mesh, PartitionSpec()))
+        return jax.sharding.reshard(array, NamedSharding(jax.typeof(array).sharding.mesh, PartitionSpec()))
     if not array.is_fully_addressable:
         raise CojaxInputError(
-            f"{owner} needs {name} that this process has, got an array cut over the explicit mesh {sharding.mesh} of "
-            "several; give every process all of it, and cojax.shard the mesh."
+            f"{owner} needs {name} that this process has, got one cut over an explicit mesh of several, "
+            f"{jax.typeof(array)}; give every process all of it, and cojax.shard the mesh."
         )
     return jnp.asarray(np.asarray(array))
+
+
+def _is_whole(array: Array) -> bool:
+    """Whether no axis of an array is one of an explicit mesh."""
+    return all(part is None for part in jax.typeof(array).sharding.spec)
 
 
 def is_wide(dtype: Any) -> bool:
@@ -86,19 +90,25 @@ def computes_in_64_bits() -> bool:
     return jnp.result_type(float).itemsize == 8
 
 
-def check_widths(owner: str, **parts: Any) -> None:
-    """Refuse what was made in 64 bits where JAX computes in 32: sums of its shares would wrap, and more.
+def check_leaves(owner: str, **parts: Any) -> None:
+    """Refuse arrays of 64 bits where JAX computes in 32, for sums of shares would wrap, and those in parts on a mesh.
 
     Arrays know their bits, wherever they were made: in a `with jax.enable_x64(True)` that has ended, say.
     """
-    if computes_in_64_bits():
-        return
     for name, part in parts.items():
         for leaf in jax.tree.leaves(part):
-            if isinstance(leaf, jax.Array) and is_wide(leaf.dtype):
+            if not isinstance(leaf, jax.Array):
+                continue
+            if is_wide(leaf.dtype):
                 raise CojaxInputError(
                     f"{owner} needs {name} in the 32 bits that JAX computes in here, got {leaf.dtype}, made while "
                     f"jax_enable_x64 was on: call {owner} with it on too, or make {name} anew."
+                )
+            if not _is_whole(leaf):
+                raise CojaxInputError(
+                    f"{owner} needs {name} with its arrays whole, got one cut over an explicit mesh, "
+                    f"{jax.typeof(leaf)}: Problem and problem.start(...) take such arrays; a run over many "
+                    "devices is what cojax.shard makes."
                 )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from . import _grid
-from ._checks import CojaxInputError, check_number, check_widths, whole_number
+from ._checks import CojaxInputError, check_leaves, check_number, whole_number
 from ._shown import shown
 from .layouts import Network
 from .loop import State, solve
@@ -85,7 +85,7 @@ def compare(
         raise CojaxInputError("compare needs at least one method, got none.")
     check_plain("compare", problem)
     check_start("compare", problem, start)
-    check_widths("compare", network=network, methods=methods, optimum=optimum)
+    check_leaves("compare", network=network, methods=methods, optimum=optimum)
     if bits is not None:
         check_number("compare", "bits", bits, at_least=0.0)
     every = whole_number("compare", "every", every, at_least=1)

@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from . import _grid
-from ._checks import MOST_STEPS, CojaxInputError, check_arrays, check_widths, whole_number
+from ._checks import MOST_STEPS, CojaxInputError, check_arrays, check_leaves, whole_number
 from ._tree import Tree, alike
 from .books import on_the_way
 from .edges import read_alike
@@ -83,7 +83,7 @@ class Solution(NamedTuple):
 
 def init(problem: Problem, network: Network, method: Method, start: Decision) -> State:
     """The state before the first step: the gradient at `start`, told to the neighbours once."""
-    check_widths("solve", network=network, method=method)
+    check_leaves("solve", network=network, method=method)
     check_sizes(problem, network, start)
     check_kept(problem, network, method)
     check_cost(problem, start)
@@ -190,7 +190,7 @@ def solve(
 def _solve(problem, network, method, start, num_chunks, every, record) -> Solution:
     check_step_size(network, method)
     if isinstance(start, State):
-        check_widths("solve", problem=problem, network=network, method=method, start=start)
+        check_leaves("solve", problem=problem, network=network, method=method, start=start)
         _check_state(problem, network, method, start)
     state = start if isinstance(start, State) else init(problem, network, method, start)
     method = by_device(network, method)

@@ -13,7 +13,7 @@ from . import _grid, _tree
 from ._checks import (
     CojaxInputError,
     check_arrays,
-    check_widths,
+    check_leaves,
     device_array,
     is_concrete,
     is_small_float,
@@ -179,7 +179,7 @@ class Problem(eqx.Module):
 
         Raises `CojaxInputError` for a wrong first axis, NaN, or shares that do not sum to the budget.
         """
-        check_widths("Problem.start", problem=self)
+        check_leaves("Problem.start", problem=self)
         params = as_params("Problem.start", params, finite=True)
         for leaf in jax.tree.leaves(params):
             self._check_nodes("params", leaf)
@@ -258,13 +258,13 @@ def check_plain(owner: str, problem: Any) -> None:
         raise CojaxInputError(
             f"{owner} needs a plain Problem, one that stays as it is from step to step, got {type(problem).__name__}."
         )
-    check_widths(owner, problem=problem)
+    check_leaves(owner, problem=problem)
 
 
 def check_start(owner: str, problem: Problem, start: Decision) -> None:
     """Refuse a start of anything but arrays, in the precision of the problem and of JAX as it is set."""
     check_arrays(owner, start)
-    check_widths(owner, problem=problem, start=start)
+    check_leaves(owner, problem=problem, start=start)
     if start.cpu is None or problem.budget is None or start.cpu.dtype == problem.budget.dtype:
         return
     raise CojaxInputError(

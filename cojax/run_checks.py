@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import CojaxInputError, check_widths, is_concrete
+from ._checks import CojaxInputError, check_leaves, is_concrete
 from .layouts import Network
 from .members import check_members
 from .methods import Method, Scheduled
@@ -84,7 +84,7 @@ def check_run(owner: str, problem: Problem, network: Network, start: Decision) -
         if not isinstance(value, kind):
             raise CojaxInputError(f"{owner} needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
     check_start(owner, problem, start)
-    check_widths(owner, network=network)
+    check_leaves(owner, network=network)
     sizes = {problem.num_nodes, network.num_nodes, *((*np.shape(leaf), 0)[0] for leaf in jax.tree.leaves(start))}
     if len(sizes) > 1:
         raise CojaxInputError(

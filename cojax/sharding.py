@@ -10,7 +10,7 @@ from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
-from ._checks import CojaxInputError, check_widths
+from ._checks import CojaxInputError, check_leaves
 from ._tree import Tree
 from .cutting import cut_edges, cut_table, everywhere, placed
 from .halos import AXIS
@@ -175,7 +175,7 @@ def _check_given(problem: Any, network: Any, start: Any) -> None:
         if not isinstance(value, kind):
             raise CojaxInputError(f"shard needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
     check_start("shard", problem, start)
-    check_widths("shard", network=network)
+    check_leaves("shard", network=network)
     num_nodes, sizes = network.num_nodes, {(*jnp.shape(leaf), 0)[0] for leaf in jax.tree.leaves(start)}
     if {problem.num_nodes, num_nodes} | sizes != {num_nodes}:
         raise CojaxInputError(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._checks import CojaxInputError, check_widths, device_array, said
+from .._checks import CojaxInputError, check_leaves, device_array, said, whole
 from .._tree import Tree
 from ..changing import Changing
 from ..padding import ShardedProblem
@@ -25,7 +25,7 @@ def check_problem(owner: str, problem: Any) -> None:
             f"{owner} needs the problem of one step, got one that changes; use problem.at(solution.state.step) for the "
             "end of a run, problem.at(0) for the start."
         )
-    check_widths(owner, problem=problem)
+    check_leaves(owner, problem=problem)
 
 
 def check_decision(owner: str, problem: Any, x: Any) -> Decision:
@@ -39,8 +39,9 @@ def check_decision(owner: str, problem: Any, x: Any) -> Decision:
         raise CojaxInputError(
             f"{owner} needs a cojax.Decision(params, cpu), got {type(x).__name__}; a solution has its own at .x."
         )
-    x = x._replace(params=check_nodes(owner, problem, x.params))
-    check_widths(owner, x=x)
+    cpu = whole(owner, "cpu", x.cpu) if isinstance(x.cpu, jax.Array) else x.cpu
+    x = Decision(check_nodes(owner, problem, x.params), cpu)
+    check_leaves(owner, x=x)
     if x.cpu is not None and problem.budget is not None:
         x = x._replace(cpu=_as_counted(owner, x.cpu, problem.budget))
     if x.cpu is not None and problem.lower is not None and np.shape(x.cpu) != problem.lower.shape:

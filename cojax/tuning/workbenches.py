@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import theory
-from .._checks import CojaxInputError, check_number, check_widths, whole_number
+from .._checks import CojaxInputError, check_leaves, check_number, whole_number
 from ..layouts import Network
 from ..methods import Method
 from ..problems import Decision, Problem, check_gradient
@@ -143,7 +143,7 @@ def workbench(
             f"tune needs num_steps to be a multiple of window and that of every, got {num_steps}, {span} and {every}."
         )
     knobs = as_knobs(what)
-    check_widths("tune", network=network, method=method)
+    check_leaves("tune", network=network, method=method)
     instances = stacked(problem, start, optima)
     setting = _setting(instances, network, method, float(margin), float(inflation))
     plan = Plan(num_steps, every, window, gap)
