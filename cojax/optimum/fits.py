@@ -97,6 +97,11 @@ def check_cost_of(owner: str, problem: Problem, x: Decision) -> None:
         raise CojaxInputError(
             f"{owner} needs a cost that is one number per node, got one of shape {np.shape(costs)[1:]}; sum it up."
         )
+    check_curves(owner, problem, x)
+
+
+def check_curves(owner: str, problem: Problem, x: Decision) -> None:
+    """Refuse a cost whose second derivatives JAX cannot take."""
     try:
         jax.eval_shape(_curves, problem, x)
     except Exception as error:
