@@ -15,6 +15,7 @@ from ._checks import (
     check_arrays,
     check_leaves,
     device_array,
+    floating,
     is_concrete,
     is_small_float,
     real_array,
@@ -226,6 +227,7 @@ def as_params(owner: str, params: Tree, *, finite: bool = False) -> Tree:
 def _as_param(owner: str, path: tuple, leaf: Any, finite: bool) -> Array:
     place = jax.tree_util.keystr(path).removeprefix(".arrays")
     name = f"params{place}"
+    leaf = floating(leaf)  # a plain 0, of one node's params to start from
     if not (isinstance(leaf, jax.Array) and not jnp.issubdtype(leaf.dtype, jnp.number)):  # a key, or flags
         leaf = device_array(owner, name, leaf)
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
