@@ -290,11 +290,11 @@ def _check_trace(
 
 def _check_state(problem: Problem, network: Network, method: Method, state: State) -> None:
     """Whether a run of this problem, network and method has states like `state`."""
+    like = None
     try:
         # Jitted, because `init` often was before: then it need not be traced again.
         like = jax.eval_shape(jax.jit(init), problem, network, method, method.query(state.method))
         fits = alike(like, state)
-        dtypes = [[leaf.dtype for leaf in jax.tree.leaves(tree)] for tree in (like, state)]
     except CojaxInputError:
         raise
     except Exception:  # whatever a method raises on another one's state
@@ -304,9 +304,9 @@ def _check_state(problem: Problem, network: Network, method: Method, state: Stat
             "solve needs a state of a run with this problem, network and method, got another's; start anew from its "
             "decision, problem.start(*solution.x)."
         )
-    for wanted, got in zip(*dtypes, strict=True):
-        if wanted != got:
+    for wanted, got in zip(jax.tree.leaves(like), jax.tree.leaves(state), strict=True):
+        if wanted.dtype != got.dtype:
             raise CojaxInputError(
-                f"solve needs a state of a run in the precision of this one, got {got} for {wanted}: set "
+                f"solve needs a state of a run in the precision of this one, got {got.dtype} for {wanted.dtype}: set "
                 "jax_enable_x64 as it was there, or start anew from its decision, problem.start(*solution.x)."
             )

@@ -340,7 +340,7 @@ def test_a_start_without_a_finite_gradient_is_said_as_such_with_the_node(half):
 
     def cost(x, centre):
         far = jnp.linalg.norm(x.params - centre) if half == "params" else jnp.sum((x.params - centre) ** 2)
-        return far + (jnp.sqrt(x.cpu - centre[0]) if half == "cpu" else x.cpu**2)
+        return far + x.cpu**2 - (jnp.sqrt(x.cpu - centre[0]) if half == "cpu" else 0.0)
 
     problem = cojax.Problem(cost, np.array([[0.5, 0.5], [0.25, 0.0], [1.0, 1.0], [0.0, 0.5]]), budget=4.0)
     start = problem.start(jnp.ones((4, 2)))  # of which node 2 is where its gradient is none
