@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 MOST_STEPS = 2**31 - 1  # are counted in 32 bits, in every precision
@@ -32,7 +33,18 @@ def real_array(owner: str, name: str, value: Any) -> np.ndarray:
 
 
 def device_array(owner: str, name: str, value: Any) -> Array:
-    """`value` as a real JAX array, in JAX's own widths: numbers that do not fit these are refused, not wrapped."""
+    """`value` as a real JAX array, whole and in JAX's own widths: numbers that do not fit are refused, not wrapped."""
+    if isinstance(value, jax.Array):
+        value = whole(owner, name, value)
+        if not is_wide(value.dtype):
+            return value
+        if isinstance(value, Tracer):
+            return value.astype(jax.dtypes.canonicalize_dtype(value.dtype))
+    return jnp.asarray(fitting(owner, name, value))
+
+
+def fitting(owner: str, name: str, value: Any) -> np.ndarray:
+    """`value` as a real NumPy array in JAX's own widths."""
     array = real_array(owner, name, value)
     with np.errstate(all="ignore"):
         kept = array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
@@ -42,7 +54,77 @@ def device_array(owner: str, name: str, value: Any) -> Array:
             f"{owner} needs {name} within the range of {kept.dtype}, got {array[lost].flat[0]}; enable jax_enable_x64, "
             "or choose a larger unit."
         )
-    return jnp.asarray(kept)
+    return kept
+
+
+def whole(owner: str, name: str, array: Array) -> Array:
+    """`array` on one device where an explicit mesh has it in parts: JAX would map no cost over it.
+
+    `jax.make_mesh` makes such meshes. A run over many devices is what `cojax.shard` cuts.
+    """
+    if _is_whole(array):
+        return array
+    if isinstance(array, Tracer):
+        return jax.sharding.reshard(array, NamedSharding(jax.typeof(array).sharding.mesh, PartitionSpec()))
+    if not array.is_fully_addressable:
+        raise CojaxInputError(
+            f"{owner} needs {name} that this process has, got one cut over an explicit mesh of several, "
+            f"{jax.typeof(array)}; give every process all of it, and cojax.shard the mesh."
+        )
+    return jnp.asarray(np.asarray(array))
+
+
+def _is_whole(array: Array) -> bool:
+    """Whether no axis of an array is one of an explicit mesh."""
+    return all(part is None for part in jax.typeof(array).sharding.spec)
+
+
+def is_wide(dtype: Any) -> bool:
+    """Whether real numbers of `dtype` have 64 bits where JAX, as it is set here, computes in 32."""
+    plain = isinstance(dtype, np.dtype) and dtype.kind in "iuf"  # keys have a dtype too
+    return plain and dtype.itemsize == 8 and not computes_in_64_bits()
+
+
+def computes_in_64_bits() -> bool:
+    """Whether JAX, as it is set here, has numbers of 64 bits."""
+    return jnp.result_type(float).itemsize == 8
+
+
+def check_leaves(owner: str, **parts: Any) -> None:
+    """Refuse arrays of 64 bits where JAX computes in 32, for sums of shares would wrap, and those in parts on a mesh.
+
+    Arrays know their bits, wherever they were made: in a `with jax.enable_x64(True)` that has ended, say.
+    """
+    for name, part in parts.items():
+        for leaf in jax.tree.leaves(part):
+            if not isinstance(leaf, jax.Array):
+                continue
+            if is_wide(leaf.dtype):
+                raise CojaxInputError(
+                    f"{owner} needs {name} in the 32 bits that JAX computes in here, got {leaf.dtype}, made while "
+                    f"jax_enable_x64 was on: call {owner} with it on too, or make {name} anew."
+                )
+            if not _is_whole(leaf):
+                raise CojaxInputError(
+                    f"{owner} needs {name} with its arrays whole, got one cut over an explicit mesh, "
+                    f"{jax.typeof(leaf)}: Problem and problem.start(...) take such arrays; a run over many "
+                    "devices is what cojax.shard makes."
+                )
+
+
+def check_arrays(owner: str, start: Any) -> None:
+    """Refuse a start with functions or plain numbers among its leaves, which JAX does not take."""
+    for leaf in jax.tree.leaves(start):
+        if not hasattr(leaf, "dtype"):
+            raise CojaxInputError(
+                f"{owner} needs a start of arrays, got a {type(leaf).__name__} in it: make it by problem.start(...), "
+                "which takes modules with functions in them."
+            )
+
+
+def said(error: Exception) -> str:
+    """An error of JAX, or of a caller's function, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def whole_number(owner: str, name: str, value: Any, *, at_least: int, at_most: int | None = None) -> int:
@@ -90,7 +172,9 @@ def check_number(
         raise CojaxInputError(f"{owner} needs {wanted} for {name}, got shape {np.shape(value)}{because}.")
     if not is_concrete(value):
         return
-    array = real_array(owner, name, value).astype(np.float64)
+    given = real_array(owner, name, value).astype(np.float64)
+    with np.errstate(all="ignore"):
+        array = given.astype(jnp.result_type(float)).astype(np.float64)  # as JAX will have it
     wanted, bad = [], ~np.isfinite(array)
     if above is not None:
         wanted.append(f"{name} > {above:g}")
@@ -105,6 +189,10 @@ def check_number(
         wanted.append(f"{name} <= {at_most:g}")
         bad |= ~(array <= at_most)
     if np.any(bad):
-        got = float(array[bad].flat[0])
+        got, kept = float(given[bad].flat[0]), float(array[bad].flat[0])
         because = because if shaped is None else ""
-        raise CojaxInputError(f"{owner} needs {' and '.join(wanted) or f'a finite {name}'}, got {got:g}{because}.")
+        lost = np.isfinite(got) and (np.isinf(kept) or (kept == 0 and got != 0))
+        rounded = f", which is {kept:g} in {jnp.result_type(float)}" if lost else ""
+        raise CojaxInputError(
+            f"{owner} needs {' and '.join(wanted) or f'a finite {name}'}, got {got:g}{rounded}{because}."
+        )

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from ._checks import CojaxInputError
+from ._modules import is_number, parted
 
 Tree = Any  # a pytree of arrays
 
@@ -94,6 +94,12 @@ def norm(tree: Tree) -> Array:
     return jnp.sqrt(sum((jnp.sum(leaf.astype(widest) ** 2) for leaf in jax.tree.leaves(tree)), jnp.zeros((), widest)))
 
 
+def alike(tree: Tree, other: Tree) -> bool:
+    """Whether two trees have one structure and the same shapes."""
+    (leaves, kind), (others, other_kind) = jax.tree.flatten(tree), jax.tree.flatten(other)
+    return kind == other_kind and list(map(jnp.shape, leaves)) == list(map(jnp.shape, others))
+
+
 def num_nodes(tree: Tree) -> int | None:
     """The length of the first axis that all leaves share; None of an empty tree."""
     leaves = jax.tree.leaves(tree)
@@ -101,11 +107,14 @@ def num_nodes(tree: Tree) -> int | None:
 
 
 def as_pytree(function: Any) -> Callable:
-    """A plain function wrapped so that jax.jit takes it as part of a pytree; a Module is one already."""
+    """A function wrapped so that jax.jit takes it as part of a pytree; a Module of numbers alone is one already.
+
+    Its numbers are leaves; where it holds functions and flags too, see `Parted`.
+    """
     if not callable(function):
         raise CojaxInputError(
             f"A cost or a penalty needs to be a function, or a Module with __call__, got {function!r}."
         )
-    if isinstance(function, eqx.Module | jax.tree_util.Partial):
-        return function  # pyright: ignore[reportReturnType]
-    return jax.tree_util.Partial(function)
+    if jax.tree_util.all_leaves([function]):
+        return jax.tree_util.Partial(function)
+    return parted("Problem", function, is_number)

@@ -13,7 +13,7 @@ from . import _tree
 from ._checks import CojaxInputError, whole_number
 from ._precision import in_full
 from ._tree import Tree, wide
-from .problems import Decision, Problem, Softened
+from .problems import Decision, Problem, Softened, slopes
 
 
 class Roll(NamedTuple):
@@ -93,7 +93,7 @@ class Attended(Problem):
     def grad_on(self, x, data):
         soft = IfThere(Softened(self.whole.cost, self.whole.penalty), self.params)
         inner = (data.data, self.whole.lower, self.whole.upper)
-        return _tree.cast_like(jax.vmap(jax.grad(soft))(x, data._replace(data=inner)), x)
+        return _tree.cast_like(slopes(soft, x, data._replace(data=inner)), x)
 
     def softened(self):
         return Attended(self.whole.softened(), self.data.there, self.data.harmless, self.params)

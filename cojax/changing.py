@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from . import _grid
 from ._checks import MOST_STEPS, CojaxInputError, is_concrete, real_array, whole_number
-from ._tree import Tree, choose_rows, wide
+from ._tree import Tree, alike, choose_rows, wide
 from .attendance import Attended, Moves, moves_of, node_number, roll_of
 from .problems import Decision, Problem, check_plain, remade, show
 
@@ -186,12 +186,13 @@ def _checked_steps(changes: list[Change]) -> list[int]:
 
 def _stacked(given: list[Tree]) -> Tree:
     """Data of every stage, what is None taken from the stage before."""
-    stages, shapes = [given[0]], jax.tree.map(jnp.shape, given[0])
+    stages = [given[0]]
     for data in given[1:]:
         data = stages[-1] if data is None else data
-        if jax.tree.structure(data) != jax.tree.structure(given[0]) or jax.tree.map(jnp.shape, data) != shapes:
+        if not alike(data, given[0]):
+            shapes = (jax.tree.map(jnp.shape, tree) for tree in (given[0], data))
             raise CojaxInputError(
-                f"Changing needs data shaped as those of the problem, {shapes}, got {jax.tree.map(jnp.shape, data)}; "
+                f"Changing needs data shaped as those of the problem, {', got '.join(map(str, shapes))}; "
                 "a node with fewer samples than the others is padded."
             )
         for leaf, like in zip(jax.tree.leaves(data), jax.tree.leaves(given[0]), strict=True):

@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from . import _grid
-from ._checks import CojaxInputError, check_number, whole_number
+from ._checks import CojaxInputError, check_leaves, check_number, whole_number
 from ._shown import shown
 from .layouts import Network
 from .loop import State, solve
 from .methods import Method
 from .optimum import Reference
-from .problems import Decision, Problem, check_plain
+from .problems import Decision, Problem, check_gradient, check_plain, check_start
 from .records import disagreement, overload
 from .rivals import Rival
 
@@ -86,6 +86,8 @@ def compare(
     if not methods:
         raise CojaxInputError("compare needs at least one method, got none.")
     check_plain("compare", problem)
+    check_start("compare", problem, start)
+    check_leaves("compare", network=network, methods=methods, optimum=optimum)
     if bits is not None:
         check_number("compare", "bits", bits, at_least=0.0)
     every = whole_number("compare", "every", every, at_least=1)
@@ -99,6 +101,8 @@ def compare(
     for name, method in methods.items():
         run = _rows_of_rival if isinstance(method, Rival) else _rows_of_method
         rows, seconds = run(problem, network, method, start, num_steps, every, look)
+        if np.isnan(rows).any():  # of a run that diverged, or of one that never could begin
+            check_gradient(look.soft.grad(start))
         courses[name] = _course(rows, seconds / max(num_steps, 1), bits, abs(float(optimum.cost)))
     return courses
 

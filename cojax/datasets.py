@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._checks import CojaxInputError, check_number, real_array, whole_number
+from ._checks import CojaxInputError, check_number, fitting, real_array, whole_number
 from .costs import Samples
 from .sparse import SparseFeatures, padded
 
@@ -117,8 +117,8 @@ def _shuffled(
 
 
 def _checked(features: Any, targets: np.ndarray, num_nodes: int) -> tuple[Any, np.ndarray]:
-    targets = real_array("split", "targets", targets)
-    features = _by_rows(features) if _is_sparse(features) else real_array("split", "features", features)
+    targets = _as_floats("targets", targets)
+    features = _by_rows(features) if _is_sparse(features) else _as_floats("features", features)
     if features.ndim != 2 or targets.shape != features.shape[:1]:
         raise CojaxInputError(
             f"split needs features (sample, feature) and targets (sample,), got {features.shape} and {targets.shape}."
@@ -181,5 +181,11 @@ def _by_rows(features: Any) -> "sparse.csr_array":
     matrix = features.tocsr()
     if matrix.shape[1] > np.iinfo(np.int32).max:
         raise CojaxInputError(f"split needs features with at most 2**31 - 1 columns, got {matrix.shape[1]}.")
-    real_array("split", "features", matrix.data)
+    _as_floats("features", matrix.data)
     return matrix
+
+
+def _as_floats(name: str, value: Any) -> np.ndarray:
+    """Real numbers, those that JAX's default float can hold; whole ones as floats, of which it holds more."""
+    array = real_array("split", name, value)
+    return fitting("split", name, array.astype(float) if array.dtype.kind in "iu" else array)

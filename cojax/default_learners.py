@@ -12,7 +12,7 @@ from .layouts import Network, rewrapped
 from .links import Innovation, Link
 from .lossy import loss_rate
 from .methods import APAPC
-from .problems import Decision, Problem
+from .problems import Decision, Problem, check_gradient
 from .quantizers import AdaptiveQuantizer
 from .run_checks import check_run
 
@@ -42,8 +42,9 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
     quantizer = FINER if waits else COARSE
     linked = relinked(network, Innovation(quantizer, memory=memory))
     method: Any = tuned(APAPC, problem, linked, start)
-    grad = problem.grad(start).params
-    told = jax.tree.leaves(method.message(method.init(start.params, grad), grad))
+    grad = problem.grad(start)
+    check_gradient(grad)
+    told = jax.tree.leaves(method.message(method.init(start.params, grad.params), grad.params))
     # The outer of the two levels reaches the largest number of the first message, which all nodes have to know.
     first = max(float(np.abs(np.asarray(leaf)).max(initial=0.0)) for leaf in told) / 2 or 1.0
     quantizer = dataclasses.replace(quantizer, first=first)

@@ -39,7 +39,7 @@ from .methods import (
     SingleBit,
     TrackingMomentum,
 )
-from .problems import Decision, Problem
+from .problems import Decision, Problem, check_gradient
 from .run_checks import check_run
 from .theory import Limit
 
@@ -205,7 +205,9 @@ def _flow(kind: Any, problem: Problem, network: Network, start: Decision) -> Cho
 
 def price_spread(problem: Problem, start: Decision) -> float:
     """The largest difference of two marginal costs at the start; 1 where there is none."""
-    slopes = np.asarray(problem.grad(start).cpu, np.float64)
+    grad = problem.grad(start)
+    check_gradient(grad)
+    slopes = np.asarray(grad.cpu, np.float64)
     spread = float(np.ptp(slopes, axis=0).max())
     return spread if 0 < spread < np.inf else 1.0
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ._checks import is_concrete
 from ._shown import shown
+from .problems import NO_GRADIENT
 from .records import Trace
 from .status import Status
 
@@ -52,6 +53,7 @@ def _one(solution: Any) -> str:
     status, state = Status(int(solution.status)), solution.state
     judged = solution.certificate
     told = "kept its tolerance" if judged is not None and status == Status.CONVERGED else ENDS[status.name]
+    told = _unfit(state.progress.unfit) or told
     lines = [f"Solution after {int(state.step)} steps: {status.name}. The run {told}."]
     kept = _kept(solution)
     lines += [f"  {kept}"] if kept else []
@@ -64,6 +66,14 @@ def _one(solution: Any) -> str:
     if status in MORE:
         lines.append("  to go on: cojax.solve(problem, network, method, solution.state, num_steps=...)")
     return "\n".join(lines)
+
+
+def _unfit(nodes: Any) -> str:
+    """Where the start had no finite gradient, of which no step size makes a run; nothing where it had one."""
+    found = [f"node {node} in {half}" for node, half in zip(nodes, ("params", "cpu"), strict=True) if node >= 0]
+    if not found:
+        return ""
+    return f"had nothing to go by: the gradient of {' and of '.join(found)} {NO_GRADIENT}"
 
 
 def _kept(solution: Any) -> str:
@@ -88,4 +98,6 @@ def _many(solution: Any) -> str:
     size, off = np.shape(solution.status), float(np.max(solution.state.imbalance))
     total = "total exact at every step of all" if off == 0 else f"total off by up to {shown(off)}"
     runs = f"Solution of {' x '.join(map(str, size))} runs: {tally(solution.status)}"
+    unfit = int((solution.state.progress.unfit >= 0).any(-1).sum())
+    runs += f", {unfit} of them without a finite gradient at the start" if unfit else ""
     return runs if solution.x.cpu is None else f"{runs}; {total}"

@@ -10,8 +10,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from . import _grid
-from ._checks import MOST_STEPS, CojaxInputError, whole_number
-from ._tree import Tree
+from ._checks import MOST_STEPS, CojaxInputError, check_arrays, check_leaves, whole_number
+from ._tree import Tree, alike
 from .books import on_the_way
 from .edges import read_alike
 from .endings import ended
@@ -83,6 +83,7 @@ class Solution(NamedTuple):
 
 def init(problem: Problem, network: Network, method: Method, start: Decision) -> State:
     """The state before the first step: the gradient at `start`, told to the neighbours once."""
+    check_leaves("solve", network=network, method=method)
     check_sizes(problem, network, start)
     check_kept(problem, network, method)
     check_cost(problem, start)
@@ -96,7 +97,7 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
     off = total_off(first, start, wire, along)
     if start.cpu is not None and first.budget is not None:  # far off, a step would see it modulo what integers count
         off = jnp.maximum(off, _grid.imbalance(start.cpu, first.budget))
-    return State(jnp.zeros((), jnp.int32), off, inner, grad, wire, begun(first, start, grad))
+    return State(jnp.zeros((), jnp.int32), off, inner, grad, wire, begun(first, network, start, grad))
 
 
 def step(problem: Problem, network: Network, method: Method, state: State) -> State:
@@ -172,6 +173,7 @@ def solve(
     if not isinstance(start, Decision | State):
         got = type(start).__name__
         raise CojaxInputError(f"solve needs a start from problem.start(...) or a solution's state, got {got}.")
+    check_arrays("solve", start)
     if not isinstance(record, Hashable) or not callable(record):
         raise CojaxInputError(
             f"solve needs a function record(problem, x, state) that Python can hash, got {_shown(record)}."
@@ -191,6 +193,7 @@ def solve(
 def _solve(problem, network, method, start, num_chunks, every, record) -> Solution:
     check_step_size(network, method)
     if isinstance(start, State):
+        check_leaves("solve", problem=problem, network=network, method=method, start=start)
         _check_state(problem, network, method, start)
     state = start if isinstance(start, State) else init(problem, network, method, start)
     method = by_device(network, method)
@@ -297,10 +300,11 @@ def check_trace(
 
 def _check_state(problem: Problem, network: Network, method: Method, state: State) -> None:
     """Whether a run of this problem, network and method has states like `state`."""
+    like = None
     try:
         # Jitted, because `init` often was before: then it need not be traced again.
         like = jax.eval_shape(jax.jit(init), problem, network, method, method.query(state.method))
-        fits = jax.tree.map(jnp.shape, like) == jax.tree.map(jnp.shape, state)
+        fits = alike(like, state)
     except CojaxInputError:
         raise
     except Exception:  # whatever a method raises on another one's state
@@ -310,3 +314,9 @@ def _check_state(problem: Problem, network: Network, method: Method, state: Stat
             "solve needs a state of a run with this problem, network and method, got another's; start anew from its "
             "decision, problem.start(*solution.x)."
         )
+    for wanted, got in zip(jax.tree.leaves(like), jax.tree.leaves(state), strict=True):
+        if wanted.dtype != got.dtype:
+            raise CojaxInputError(
+                f"solve needs a state of a run in the precision of this one, got {got.dtype} for {wanted.dtype}: set "
+                "jax_enable_x64 as it was there, or start anew from its decision, problem.start(*solution.x)."
+            )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import CojaxInputError, real_array
+from ._checks import CojaxInputError, fitting, real_array
 from .columns import Columns, columns, split_cost
 from .layouts import Circulant, Edges, Layout, Neighbors
 from .links import Ideal, Link
@@ -72,6 +72,7 @@ def network(
 
 def build(num_nodes: int, pairs: np.ndarray, table: np.ndarray, *, link: Link, layout: str = "auto") -> Layout:
     """The layout of a union graph: pairs (2, e), every edge once, and table (T, e), its weights at every step."""
+    fitting("network", "weights", table)
     offsets = _circulant_offsets(num_nodes, pairs, table) if layout in ("auto", "circulant") else None
     if layout == "circulant" and offsets is None:
         raise CojaxInputError(

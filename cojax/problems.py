@@ -10,11 +10,27 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _grid, _tree
-from ._checks import CojaxInputError, device_array, is_concrete, is_small_float, real_array
+from ._checks import (
+    CojaxInputError,
+    check_arrays,
+    check_leaves,
+    device_array,
+    floating,
+    is_concrete,
+    is_small_float,
+    real_array,
+    said,
+)
+from ._modules import arrays_only
 from ._precision import in_full
 from ._shown import named, shapes, shown
 from ._tree import Tree
 
+# What is said of a gradient that is none.
+NO_GRADIENT = (
+    "is not finite at the start, which no step size mends: start elsewhere, or write the cost so that it has one "
+    "there, by jnp.where around a root, a norm or a logarithm"
+)
 FIELDS = ("cost", "data", "budget", "lower", "upper", "penalty")  # of a `Problem`
 
 
@@ -77,10 +93,10 @@ class Problem(eqx.Module):
         upper: Any = None,
         penalty: Callable | None = None,
     ):
-        self.cost = _tree.as_pytree(cost)
+        self.cost = jax.tree.map(_as_own, _tree.as_pytree(cost))
         self.data = jax.tree.map(_as_data, data)
         nodes = _check_data(self.data)
-        self.penalty = None if penalty is None else _tree.as_pytree(penalty)
+        self.penalty = None if penalty is None else jax.tree.map(_as_own, _tree.as_pytree(penalty))
         if budget is None:
             if lower is not None or upper is not None:
                 raise CojaxInputError("Problem needs a budget where bounds are given; pass budget=....")
@@ -146,8 +162,7 @@ class Problem(eqx.Module):
     def grad_on(self, x: Decision, data: Tree) -> Decision:
         """The same on other `data`, a part of this problem's say."""
         soft = Softened(self.cost, self.penalty)
-        gradient = jax.vmap(jax.grad(soft))(x, (data, self.lower, self.upper))
-        return _tree.cast_like(gradient, x)
+        return _tree.cast_like(slopes(soft, x, (data, self.lower, self.upper)), x)
 
     def softened(self) -> "Problem":
         """The problem that a run solves: the penalty is part of the cost, and there are no bounds."""
@@ -165,7 +180,8 @@ class Problem(eqx.Module):
 
         Raises `CojaxInputError` for a wrong first axis, NaN, or shares that do not sum to the budget.
         """
-        params = jax.tree.map(lambda leaf: _as_float("params", leaf), params)
+        check_leaves("Problem.start", problem=self)
+        params = as_params("Problem.start", params, finite=True)
         for leaf in jax.tree.leaves(params):
             self._check_nodes("params", leaf)
         if self.budget is None:
@@ -196,6 +212,34 @@ class Problem(eqx.Module):
             )
 
 
+def as_params(owner: str, params: Tree, *, finite: bool = False) -> Tree:
+    """Params as a pytree of float arrays; what else a module holds, its functions say, is part of its structure."""
+    held = arrays_only(owner, params)
+    held = jax.tree_util.tree_map_with_path(lambda path, leaf: _as_param(owner, path, leaf, finite), held)
+    if not jax.tree.leaves(held) and jax.tree.leaves(params):
+        raise CojaxInputError(
+            f"{owner} needs params that hold arrays, got a {type(params).__name__} without any: there is nothing "
+            "to learn."
+        )
+    return held
+
+
+def _as_param(owner: str, path: tuple, leaf: Any, finite: bool) -> Array:
+    place = jax.tree_util.keystr(path).removeprefix(".arrays")
+    name = f"params{place}"
+    leaf = floating(leaf)  # a plain 0, of one node's params to start from
+    if not (isinstance(leaf, jax.Array) and not jnp.issubdtype(leaf.dtype, jnp.number)):  # a key, or flags
+        leaf = device_array(owner, name, leaf)
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
+        raise CojaxInputError(
+            f"{owner} needs floats for {name}, got {leaf.dtype}: JAX differentiates with respect to floats only; make "
+            "them floats, or keep what is not learned in the cost or its data."
+        )
+    if finite and is_concrete(leaf) and not np.isfinite(np.asarray(leaf)).all():
+        raise CojaxInputError(f"{owner} needs finite numbers for {name}, got {leaf.dtype} with NaN or infinity.")
+    return leaf
+
+
 def remade(problem: Problem, **parts: Any) -> Problem:
     """A plain problem with the fields of `problem`, some replaced; nothing is checked or rounded anew."""
     plain = object.__new__(Problem)
@@ -216,6 +260,19 @@ def check_plain(owner: str, problem: Any) -> None:
         raise CojaxInputError(
             f"{owner} needs a plain Problem, one that stays as it is from step to step, got {type(problem).__name__}."
         )
+    check_leaves(owner, problem=problem)
+
+
+def check_start(owner: str, problem: Problem, start: Decision) -> None:
+    """Refuse a start of anything but arrays, in the precision of the problem and of JAX as it is set."""
+    check_arrays(owner, start)
+    check_leaves(owner, problem=problem, start=start)
+    if start.cpu is None or problem.budget is None or start.cpu.dtype == problem.budget.dtype:
+        return
+    raise CojaxInputError(
+        f"{owner} needs cpu in the {problem.budget.dtype} of the budget at the start, got {start.cpu.dtype}: shares "
+        "are counted on one grid with it; make the start by problem.start(...)."
+    )
 
 
 class Softened(eqx.Module):
@@ -232,19 +289,52 @@ class Softened(eqx.Module):
         return cost + self.penalty(x.cpu, lower, upper).astype(cost.dtype)
 
 
+def slopes(cost: Callable, x: Decision, data: Tree) -> Decision:
+    """The gradient of every node's cost at its own decision."""
+    try:
+        return jax.vmap(jax.grad(cost))(x, data)
+    except CojaxInputError:
+        raise
+    except Exception as error:  # whatever JAX raises of a function that it cannot differentiate
+        raise CojaxInputError(
+            f"The cost of a node cannot be differentiated ({said(error)}); write "
+            " it without lax.while_loop and callbacks, or give that part of it a rule by jax.custom_jvp."
+        ) from error
+
+
+def check_gradient(grad: Decision) -> None:
+    """Refuse a gradient, at a start, that is not finite at a node, on the host."""
+    for half, tree in zip(Decision._fields, grad, strict=True):
+        for leaf in jax.tree.leaves(tree):
+            finite = np.isfinite(np.asarray(leaf)).reshape(leaf.shape[0], -1).all(1)
+            if not finite.all():
+                raise CojaxInputError(f"The gradient of node {np.argmin(finite)} in {half} {NO_GRADIENT}.")
+
+
 def _as_data(leaf: Any) -> Array:
     on_device = isinstance(leaf, jax.Array)  # keys and tracers included
     array = leaf if on_device else np.asarray(leaf)
     wrong = jnp.issubdtype(array.dtype, jnp.complexfloating) if on_device else array.dtype.kind not in "biuf"
     if wrong and not is_small_float(array.dtype):
         raise CojaxInputError(f"Problem needs real numbers in data, got an array of {array.dtype}.")
-    if on_device or array.dtype.kind == "b":
+    if not on_device and array.dtype.kind == "b":
         return jnp.asarray(array)
     return device_array("Problem", "data", array)
 
 
+def _as_own(leaf: Any) -> Any:
+    """A number of the cost or the penalty itself, as it is where JAX can hold it."""
+    if isinstance(leaf, jax.Array):
+        return device_array("Problem", "the numbers of its cost", leaf)
+    if np.asarray(leaf).dtype.kind in "iuf":
+        device_array("Problem", "the numbers of its cost", leaf)
+    return leaf
+
+
 def _as_real(name: str, value: Any) -> Array:
-    if not isinstance(value, jax.Array):
+    if isinstance(value, jax.Array):
+        value = device_array("Problem", name, value)
+    else:
         array = real_array("Problem", name, value)
         # Whole numbers become floats before JAX sees them: it would wrap those beyond its integers.
         value = device_array("Problem", name, array.astype(float) if array.dtype.kind in "iu" else array)

@@ -9,8 +9,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from . import _tree
 from ._grid import power_of_two
+from .layouts import Network
 from .problems import Decision, Problem
 from .records import disagreement, overload
+from .sharding import restored
 
 # Fewer looks than this are never called a stall: the transient of a method with momentum is as long.
 LEAST_LOOKS = 16
@@ -37,16 +39,20 @@ class Progress(NamedTuple):
     total: Float[Array, "3"]  # their sum over this span
     falling: Bool[Array, ""]  # whether any fell from the last whole span but one to the last
     rose: Int[Array, ""]  # the last look at which none had fallen since the look before
+    unfit: Int[Array, "2"]  # the first node whose gradient in params, in cpu was not finite at the start; -1: none
 
 
-def begun(problem: Problem, x: Decision, grad: Decision) -> Progress:
+def begun(problem: Problem, network: Network, x: Decision, grad: Decision) -> Progress:
     """Before the first look."""
+    first = jnp.stack([_first_unfit(network, half) for half in lax.stop_gradient(grad)])
     x, grad = _tree.filled(lax.stop_gradient((x, grad)), problem.members)
     typical = _typical(grad.cpu)
     values, sizes = distances(x, grad, typical)
     none, count, beside = jnp.zeros_like(sizes), jnp.zeros((), jnp.int32), _beside(sizes, sizes)
     left, logs = residual(values, beside), _logs(values, beside, x)
-    return Progress(count, sizes, typical, left, jnp.zeros_like(left), logs, none, none, jnp.asarray(True), count)
+    return Progress(
+        count, sizes, typical, left, jnp.zeros_like(left), logs, none, none, jnp.asarray(True), count, first
+    )
 
 
 def looked(problem: Problem, x: Decision, state: Any) -> Progress:
@@ -73,6 +79,7 @@ def looked(problem: Problem, x: Decision, state: Any) -> Progress:
         total=jnp.where(closes, 0, total),
         falling=jnp.where(closes, fell, old.falling),
         rose=jnp.where(rises, looks, old.rose),
+        unfit=old.unfit,
     )
 
 
@@ -118,6 +125,15 @@ def distances(x: Decision, grad: Decision, typical: Float[Array, "*r"]) -> tuple
 def precision(x: Decision) -> float:
     """The distance from 1 to the next number, of the coarsest float in a decision."""
     return max(float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(x))
+
+
+def _first_unfit(network: Network, grad: Any) -> Int[Array, ""]:
+    """The first node, in the caller's order, of which an entry is not finite; -1 where there is none."""
+    rows = [~jnp.isfinite(leaf).reshape(leaf.shape[0], -1).all(1) for leaf in jax.tree.leaves(grad)]
+    if not rows:
+        return jnp.asarray(-1, jnp.int32)
+    unfit = restored(network, jnp.stack(rows).any(0))
+    return jnp.where(unfit.any(), jnp.argmax(unfit).astype(jnp.int32), -1)
 
 
 def _logs(values: Float[Array, "3"], beside: Float[Array, "3"], x: Decision) -> Array:

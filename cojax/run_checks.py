@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import CojaxInputError, is_concrete
+from ._checks import CojaxInputError, check_leaves, is_concrete
 from .layouts import Network
 from .members import check_members
 from .methods import Method, Scheduled
-from .problems import Decision, Problem
+from .problems import Decision, Problem, check_start
 from .sharding import is_sharded, num_callers
 
 
@@ -60,6 +60,7 @@ def check_kept(problem: Problem, network: Network, method: Method) -> None:
 
 def check_sizes(problem: Problem, network: Network, start: Decision) -> None:
     """Whether all have one number of nodes, and the start both halves of the problem, in floats."""
+    check_start("solve", problem, start)
     sizes = {"problem": problem.num_nodes, "network": network.num_nodes}
     for leaf in jax.tree.leaves(start):
         sizes["start"] = leaf.shape[0] if leaf.ndim else 0
@@ -82,6 +83,8 @@ def check_run(owner: str, problem: Problem, network: Network, start: Decision) -
     for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("start", start, Decision)):
         if not isinstance(value, kind):
             raise CojaxInputError(f"{owner} needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
+    check_start(owner, problem, start)
+    check_leaves(owner, network=network)
     sizes = {problem.num_nodes, network.num_nodes, *((*np.shape(leaf), 0)[0] for leaf in jax.tree.leaves(start))}
     if len(sizes) > 1:
         raise CojaxInputError(

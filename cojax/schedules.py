@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from ._checks import CojaxInputError, is_concrete, whole_number
+from ._checks import CojaxInputError, device_array, is_concrete, whole_number
 from .faults import Copy, Faulty
 
 
 def _whole_numbers(value: Any) -> Int[Array, "..."]:
     if not jnp.issubdtype(jnp.result_type(value if hasattr(value, "dtype") else np.asarray(value)), jnp.integer):
         raise CojaxInputError(f"Steps, nodes and lateness need to be whole numbers, got {value!r}.")
-    return jnp.asarray(value, jnp.int32)
+    return device_array("A scripted network", "steps, nodes and lateness", value).astype(jnp.int32)
 
 
 class Scripted(Faulty):

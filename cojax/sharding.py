@@ -10,7 +10,7 @@ from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
-from ._checks import CojaxInputError
+from ._checks import CojaxInputError, check_leaves
 from ._tree import Tree
 from .cutting import cut_edges, cut_table, everywhere, placed
 from .halos import AXIS
@@ -29,7 +29,7 @@ from .padding import (
     with_rows,
     with_zeros,
 )
-from .problems import Decision, Problem, check_plain
+from .problems import Decision, Problem, check_plain, check_start
 from .shards import ROWS, WHOLE, ShardedCirculant, ShardedEdges, ShardedNeighbors
 from .splits import Split, as_edges
 
@@ -174,6 +174,8 @@ def _check_given(problem: Any, network: Any, start: Any) -> None:
     for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("start", start, Decision)):
         if not isinstance(value, kind):
             raise CojaxInputError(f"shard needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
+    check_start("shard", problem, start)
+    check_leaves("shard", network=network)
     num_nodes, sizes = network.num_nodes, {(*jnp.shape(leaf), 0)[0] for leaf in jax.tree.leaves(start)}
     if {problem.num_nodes, num_nodes} | sizes != {num_nodes}:
         raise CojaxInputError(

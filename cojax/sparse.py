@@ -1,5 +1,6 @@
 """Features that are mostly zero, kept as the columns and values of the others."""
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._checks import CojaxInputError, is_concrete, whole_number
+from ._checks import CojaxInputError, device_array, is_concrete, whole_number
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -24,8 +25,8 @@ class SparseFeatures(eqx.Module):
     Raises `CojaxInputError` for an index outside, and shapes that differ.
     """
 
-    index: Any = eqx.field(converter=jnp.asarray)
-    value: Any = eqx.field(converter=jnp.asarray)
+    index: Any = eqx.field(converter=functools.partial(device_array, "SparseFeatures", "index"))
+    value: Any = eqx.field(converter=functools.partial(device_array, "SparseFeatures", "value"))
     num_features: int = eqx.field(static=True)
 
     def __check_init__(self):

@@ -66,7 +66,7 @@ def moves_on(network: Network, method: Method, x: Decision, state: Any) -> Bool[
     after = later.query(net.awake(state.method, updated(network, method, state.method, state.grad, flow)))
     motion = _relative(_tree.subtract(after, x), x)
     message, heard = method.message(state.method, state.grad), state.wire.heard
-    if jax.tree.map(jnp.shape, message) == jax.tree.map(jnp.shape, heard):
+    if _tree.alike(message, heard):
         return motion > _relative(_tree.subtract(message, heard), message) + 16 * precision(x)
     return motion > 16 * precision(x)
 

@@ -9,6 +9,7 @@ import laws
 import networkx as nx
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 import cojax
 from cojax.edges import Transfer, Weigh
@@ -284,3 +285,37 @@ def test_what_one_device_saved_goes_on_on_eight_until_it_is_certified(tmp_path):
     assert rest.x.cpu.sharding.num_devices == 8
     assert int(rest.status) == cojax.Status.CONVERGED
     assert cojax.is_certified(rest.certificate, 1e-4)
+
+
+def test_arrays_on_an_explicit_mesh_are_taken_as_on_one_device():
+    """`jax.make_mesh` makes explicit meshes, over whose arrays JAX maps no cost."""
+    mesh = jax.make_mesh((8,), ("i",))
+
+    def cut(array):
+        return jax.device_put(array, NamedSharding(mesh, PartitionSpec("i")))
+
+    plain = laws.quadratic()
+    start = laws.start_of(plain)
+    problem = cojax.Problem(laws.cost, jax.tree.map(cut, plain.data), plain.budget, lower=cut(np.full(8, -9.0)))
+    placed = problem.start(cut(start.params), cut(start.cpu))
+    network, method = cojax.network(nx.cycle_graph(8)), cojax.CoOpt(cojax.DIGing(0.05), cojax.Laplacian(0.1))
+    costs = [
+        cojax.solve(each, network, method, begin, num_steps=4).trace.cost
+        for each, begin in ((plain, start), (problem, placed))
+    ]
+    np.testing.assert_array_equal(*costs)
+    raw = cojax.Decision(cut(start.params), cut(start.cpu))
+    np.testing.assert_allclose(cojax.allocate(plain, raw.params).cpu, laws.optimum(plain)[1], rtol=1e-9)
+    assert cojax.certificate(plain, raw).balance == 0.0
+    for refused in (
+        lambda: cojax.solve(plain, network, method, raw, num_steps=4),
+        lambda: cojax.solve(plain, network, cojax.CoOpt(cojax.DIGing(cut(np.full(8, 0.05)))), start, num_steps=4),
+    ):
+        with pytest.raises(cojax.CojaxInputError, match="cut over an explicit mesh"):
+            refused()
+
+    def last(data):
+        own = cojax.Problem(laws.cost, data, plain.budget)
+        return cojax.solve(own, network, method, start, num_steps=4).trace.cost[-1]
+
+    np.testing.assert_allclose(jax.jit(last)(jax.tree.map(cut, plain.data)), costs[0][-1], rtol=1e-12)

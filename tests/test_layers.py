@@ -12,6 +12,7 @@ LAYERS = [
         "_files",
         "_shown",
         "_layout_checks",
+        "_modules",
         "_precision",
         "_straight",
         "_tree",

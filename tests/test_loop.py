@@ -332,3 +332,38 @@ def test_a_cost_that_has_no_derivative_is_refused_in_one_sentence(cost, message)
     with pytest.raises(cojax.CojaxInputError) as error:
         cojax.solve(problem, NETWORK, cojax.CoOpt(allocate=cojax.Laplacian(0.1)), problem.start(), num_steps=1)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("half", ["params", "cpu"])
+def test_a_start_without_a_finite_gradient_is_said_as_such_with_the_node(half):
+    """A norm at zero, a root at zero: no step size helps, however small."""
+
+    def cost(x, centre):
+        far = jnp.linalg.norm(x.params - centre) if half == "params" else jnp.sum((x.params - centre) ** 2)
+        return far + x.cpu**2 - (jnp.sqrt(x.cpu - centre[0]) if half == "cpu" else 0.0)
+
+    problem = cojax.Problem(cost, np.array([[0.5, 0.5], [0.25, 0.0], [1.0, 1.0], [0.0, 0.5]]), budget=4.0)
+    start = problem.start(jnp.ones((4, 2)))  # of which node 2 is where its gradient is none
+    network = cojax.network(nx.path_graph(4))
+    for step_size in (1e-2, 1e-9):
+        method = cojax.CoOpt(cojax.DIGing(step_size, mixing=0.5), cojax.Laplacian(step_size))
+        run = cojax.solve(problem, network, method, start, num_steps=2)
+        assert run.status == cojax.Status.NOT_FINITE
+        said = str(run).splitlines()[0]
+        assert f"the gradient of node 2 in {half} is not finite at the start" in said and "smaller step" not in said
+    best = cojax.Reference(start, None, None, None, None, None)
+    verbs = [lambda: cojax.compare(problem, network, {"one": method}, start, optimum=best, num_steps=2)]
+    if half == "params":
+        verbs += [
+            lambda: cojax.tuned(cojax.DIGing, problem, network, start),
+            lambda: cojax.reference(problem, jnp.ones(2)),
+        ]
+    else:
+        verbs += [lambda: cojax.default_allocator(problem, network, start)]
+    for verb in verbs:
+        with pytest.raises(cojax.CojaxInputError, match=f"gradient of node 2 in {half} is not finite at the start"):
+            verb()
+    method = cojax.CoOpt(cojax.DIGing(100.0), cojax.Laplacian(0.1))  # which overflows, from a start that is fine
+    fine = cojax.Problem(lambda x, a: jnp.sum((x.params - a) ** 4) + x.cpu**2, np.ones((4, 2)), budget=4.0)
+    run = cojax.solve(fine, network, method, fine.start(jnp.zeros((4, 2))), num_steps=20)
+    assert run.status == cojax.Status.NOT_FINITE and "take smaller step sizes" in str(run)

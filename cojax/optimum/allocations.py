@@ -79,8 +79,7 @@ def allocate(problem: Problem, params: Tree = None) -> Allocation:
     Raises `CojaxInputError` for a problem without a budget, params with a wrong first axis, and params that the cost
     cannot be computed from.
     """
-    _check(problem, params)
-    return _allocation(problem, params)
+    return _allocation(problem, _checked(problem, params))
 
 
 @jax.jit
@@ -180,9 +179,10 @@ def _unrest(slopes: Slopes, lower: Table, upper: Table, level: Float[Array, " r"
     return jnp.max((dearest - cheapest) / (2**10 * jnp.finfo(cpu.dtype).eps * jnp.maximum(steep, level)))
 
 
-def _check(problem: Problem, params: Tree) -> None:
+def _checked(problem: Problem, params: Tree) -> Tree:
     check_problem("allocate", problem)
     if problem.budget is None:
         raise CojaxInputError("allocate needs a problem with a budget, got None; pass budget=... to Problem.")
-    check_nodes("allocate", problem, params)
+    params = check_nodes("allocate", problem, params)
     check_cost_of("allocate", problem, Decision(params, problem.lower))
+    return params

@@ -65,8 +65,7 @@ def certificate(problem: Problem, x: Decision) -> Certificate:
     Convex Optimization, 2004, ch. 5.
     Raises `CojaxInputError` for a decision of other shapes than the problem's, or that its cost cannot be computed of.
     """
-    check_decision("certificate", problem, x)
-    return _judged(problem, x)
+    return _judged(problem, check_decision("certificate", problem, x))
 
 
 @jax.jit

@@ -3,13 +3,15 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
-from .._checks import CojaxInputError
+from .._checks import CojaxInputError, check_leaves, device_array, said, whole
 from .._tree import Tree
 from ..changing import Changing
 from ..padding import ShardedProblem
-from ..problems import Decision, Problem
+from ..problems import Decision, Problem, as_params
 
 
 def check_problem(owner: str, problem: Any) -> None:
@@ -23,56 +25,99 @@ def check_problem(owner: str, problem: Any) -> None:
             f"{owner} needs the problem of one step, got one that changes; use problem.at(solution.state.step) for the "
             "end of a run, problem.at(0) for the start."
         )
+    check_leaves(owner, problem=problem)
 
 
-def check_decision(owner: str, problem: Any, x: Any) -> None:
-    """Refuse what is no problem, no decision, a decision of other shapes, or one that the cost cannot be computed of.
+def check_decision(owner: str, problem: Any, x: Any) -> Decision:
+    """`x`, its params as arrays alone; refuses what is no problem, no decision, and a decision that does not fit.
 
-    Shapes only: nothing is computed, and traced arrays pass.
+    One does not where its shapes are others, or the cost cannot be computed of it. Shapes only: nothing is computed,
+    and traced arrays pass.
     """
     check_problem(owner, problem)
     if not isinstance(x, Decision):
         raise CojaxInputError(
             f"{owner} needs a cojax.Decision(params, cpu), got {type(x).__name__}; a solution has its own at .x."
         )
-    check_nodes(owner, problem, x.params)
+    cpu = whole(owner, "cpu", x.cpu) if isinstance(x.cpu, jax.Array) else x.cpu
+    x = Decision(check_nodes(owner, problem, x.params), cpu)
+    check_leaves(owner, x=x)
+    if x.cpu is not None and problem.budget is not None:
+        x = x._replace(cpu=_as_counted(owner, x.cpu, problem.budget))
     if x.cpu is not None and problem.lower is not None and np.shape(x.cpu) != problem.lower.shape:
         raise CojaxInputError(
             f"{owner} needs cpu of shape {problem.lower.shape}, one share per node"
             f"{' and resource' if problem.lower.ndim > 1 else ''}, got {np.shape(x.cpu)}."
         )
     check_cost_of(owner, problem, x)
+    return x
 
 
-def check_params(owner: str, problem: Any, x: Any) -> None:
-    """As `check_decision`, for those who take the params of a decision alone."""
+def _as_counted(owner: str, cpu: Any, budget: Array) -> Array:
+    """Shares in the dtype of the budget, of which they can have fewer bits, not more: those would be rounded away."""
+    cpu = device_array(owner, "cpu", cpu)
+    if jnp.issubdtype(cpu.dtype, jnp.floating) and cpu.dtype.itemsize > budget.dtype.itemsize:
+        raise CojaxInputError(
+            f"{owner} needs cpu in the {budget.dtype} of the budget, got {cpu.dtype}: its sum would be another one; "
+            "make the problem in that precision, or the shares by problem.start(...)."
+        )
+    return cpu.astype(budget.dtype)
+
+
+def check_params(owner: str, problem: Any, x: Any) -> Tree:
+    """As `check_decision`, for those who take the params of a decision alone, which are returned."""
     check_problem(owner, problem)
-    check_decision(owner, problem, Decision(x.params, problem.lower) if isinstance(x, Decision) else x)
+    return check_decision(owner, problem, Decision(x.params, problem.lower) if isinstance(x, Decision) else x).params
 
 
-def check_nodes(owner: str, problem: Problem, params: Tree) -> None:
-    """Refuse params without one copy per node."""
+def check_nodes(owner: str, problem: Problem, params: Tree) -> Tree:
+    """`params` as arrays alone; refuses params without one copy per node."""
+    params = as_params(owner, params)
     for leaf in jax.tree.leaves(params):
         if np.shape(leaf)[:1] != (problem.num_nodes,):
             raise CojaxInputError(
                 f"{owner} needs {problem.num_nodes} nodes on the first axis of params, got shape {np.shape(leaf)}; "
                 "stack one copy per node."
             )
+    return params
 
 
 def check_cost_of(owner: str, problem: Problem, x: Decision) -> None:
-    """Refuse a decision that the cost cannot be computed of, without computing it."""
+    """Refuse a decision that the cost, or its second derivatives, cannot be computed of, without computing them."""
     try:
-        costs = jax.eval_shape(problem.costs, x)
+        costs = jax.eval_shape(_costs, problem, x)
     except Exception as error:
-        said = " ".join(str(error).split())[:200]
         given = [name for name, part in zip(Decision._fields, x, strict=True) if jax.tree.leaves(part)]
         raise CojaxInputError(
             f"{owner} cannot evaluate the cost of one node with {' and '.join(given) or 'neither params nor cpu'} "
-            f"({type(error).__name__}: {said}); pass params, one copy per node, where the cost uses x.params, and "
+            f"({said(error)}); pass params, one copy per node, where the cost uses x.params, and "
             "write the cost in jax.numpy, without branches on values."
         ) from error
     if np.shape(costs) != (problem.num_nodes,):
         raise CojaxInputError(
             f"{owner} needs a cost that is one number per node, got one of shape {np.shape(costs)[1:]}; sum it up."
         )
+    check_curves(owner, problem, x)
+
+
+def check_curves(owner: str, problem: Problem, x: Decision) -> None:
+    """Refuse a cost whose second derivatives JAX cannot take."""
+    try:
+        jax.eval_shape(_curves, problem, x)
+    except Exception as error:
+        raise CojaxInputError(
+            f"{owner} needs a cost with second derivatives, which JAX cannot take here ({said(error)}): write it "
+            "without lax.while_loop and callbacks, or give that part of it a rule by jax.custom_jvp."
+        ) from error
+
+
+# Jitted, because JAX then remembers what it has traced.
+@jax.jit
+def _costs(problem: Problem, x: Decision) -> Array:
+    return problem.costs(x)
+
+
+@jax.jit
+def _curves(problem: Problem, x: Decision) -> Any:
+    slopes = jax.vmap(jax.grad(problem.cost))
+    return jax.jvp(lambda x: slopes(x, problem.data), (x,), (x,))

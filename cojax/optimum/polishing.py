@@ -9,12 +9,13 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from .. import _tree
 from .._precision import in_full
 from .._tree import Tree
 from ..problems import Decision, Problem
 from .allocations import Allocation, allocate
 from .fits import check_params
-from .references import MOST_CG, MOST_DENSE, Point, newton_direction, total_and_slope
+from .references import MOST_CG, MOST_DENSE, Point, newton_direction, total_and_slope, widened
 from .soundness import stacked
 
 MOST_STEPS = 60
@@ -43,16 +44,16 @@ def polish(problem: Problem, x: Any = Decision()) -> Decision:
 
 def polished(owner: str, problem: Any, x: Any) -> tuple[Tree, Allocation | None]:
     """The optimal params, a copy per node, and the optimal allocation."""
-    check_params(owner, problem, x)
-    return _polished(problem, x.params)
+    return _polished(problem, check_params(owner, problem, x))
 
 
 @jax.jit
 @in_full
 def _polished(problem: Problem, params: Tree) -> tuple[Tree, Allocation | None]:
     if jax.tree.leaves(params):
-        start = jax.tree.map(lambda leaf: lax.stop_gradient(leaf.mean(0)), params)
-        params = stacked(problem, ravel_pytree(start)[1](_best_params(problem, start)))
+        start = jax.tree.map(lambda leaf: lax.stop_gradient(leaf.mean(0)), widened(params))
+        best = ravel_pytree(start)[1](_best_params(problem, start))
+        params = stacked(problem, _tree.cast_like(best, params))
     return params, None if problem.budget is None else allocate(problem, params)
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._checks import CojaxInputError
+from .._checks import CojaxInputError, device_array
 from .._precision import in_full
 from .._shown import shown
 from .._tree import Tree
@@ -146,8 +146,8 @@ def shift(
     if given and problem.budget is None:
         raise CojaxInputError(f"shift got a change of {' and '.join(given)}, but the problem has no budget to share.")
     moves = tuple(_move(name, value, getattr(problem, name)) for name, value in bounds.items())
-    check_params("shift", problem, x)
-    return _shifted(problem, x, moves, _data_move(problem.data, data))
+    params = check_params("shift", problem, x)
+    return _shifted(problem, Decision(params), moves, _data_move(problem.data, data))
 
 
 @jax.jit
@@ -217,8 +217,9 @@ def _move(name: str, value: Any, current: Array | None) -> Array | None:
         return None
     if value is None:
         return jnp.zeros_like(current)
+    change = device_array("shift", f"the change of {name}", value)
     try:
-        return jnp.broadcast_to(jnp.asarray(value, current.dtype), current.shape)
+        return jnp.broadcast_to(change.astype(current.dtype), current.shape)
     except (TypeError, ValueError) as error:
         raise CojaxInputError(
             f"shift needs a change of {name} of shape {current.shape}, got {np.shape(value)}."

@@ -10,11 +10,12 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from .. import _tree
 from .._checks import CojaxInputError, check_number, is_concrete
 from .._precision import in_full
 from .._shown import shown
 from .._tree import Tree
-from ..problems import Decision, Problem
+from ..problems import Decision, Problem, as_params, check_gradient
 from . import prices
 from .allocations import Allocation, allocate
 from .certificates import Certificate, certificate
@@ -83,11 +84,13 @@ def reference(problem: Problem, start_params: Tree = None, *, tolerance: float |
         raise CojaxInputError("reference loops in Python, got traced arrays; call it outside of jit, or use allocate.")
     if tolerance is not None:
         check_number("reference", "tolerance", tolerance, at_least=0.0, shaped=())
-    start_params = jax.tree.map(_as_float, start_params)
+    start_params = as_params("reference", start_params)
     if problem.budget is None and not jax.tree.leaves(start_params):
         raise CojaxInputError("reference needs something to decide, got no budget and no start_params; pass either.")
     check_cost(problem, start_params)
-    params = _minimised(problem, start_params, tolerance) if jax.tree.leaves(start_params) else start_params
+    params = start_params
+    if jax.tree.leaves(params):
+        params = _tree.cast_like(_minimised(problem, widened(params), tolerance), params)
     copies = stacked(problem, params)
     allocation = None if problem.budget is None else allocate(problem, copies)
     x = Decision(copies, None if allocation is None else allocation.cpu)
@@ -121,6 +124,8 @@ def _minimised(problem: Problem, start: Tree, tolerance: float | None) -> Tree:
     # Where the model fits every sample, and at a start near such an optimum, gradients are nothing but rounding.
     bare = float(total_and_slope(problem, start, jnp.zeros_like(flat), here.cpu)[2])
     first = max(float(here.spread), bare if np.isfinite(bare) else 0.0)
+    if not np.isfinite(first):
+        check_gradient(problem.grad(Decision(stacked(problem, start), here.cpu)))
     polished = False
     for _ in range(MOST_STEPS):
         size = max(first, float(here.spread))
@@ -175,7 +180,7 @@ def total_and_slope(problem: Problem, start: Tree, flat: Array, cpu: Array | Non
     copies = stacked(problem, ravel_pytree(start)[1](flat))
     values, slopes = jax.vmap(jax.value_and_grad(cost))(copies, _inner(problem, cpu), problem.data)
     rows = jax.vmap(lambda tree: ravel_pytree(tree)[0])(slopes)
-    return values.sum(), rows.sum(0), jnp.max(jnp.linalg.norm(rows, axis=1))
+    return values.sum().astype(flat.dtype), rows.sum(0), jnp.max(jnp.linalg.norm(rows, axis=1))
 
 
 def _inner(problem: Problem, cpu: Array | None) -> Array | None:
@@ -248,6 +253,8 @@ def _conjugate_gradients(curve: Any, slope: Array) -> Array:
     return jnp.where(jnp.any(found != 0) | (count == 0), found, -slope)
 
 
-def _as_float(leaf: Any) -> Array:
-    leaf = jnp.asarray(leaf)
-    return leaf if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.astype(jnp.result_type(float))
+def widened(tree: Tree) -> Tree:
+    """`tree` in the widest of its dtypes, float32 at least: Newton wants one dtype, of more digits than 16 bits."""
+    dtype = max((leaf.dtype for leaf in jax.tree.leaves(tree)), key=lambda dtype: dtype.itemsize, default=jnp.float32)
+    dtype = dtype if jnp.finfo(dtype).bits > 32 else jnp.float32
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)

@@ -10,6 +10,7 @@ from .._precision import in_full
 from .._tree import Tree
 from ..problems import Decision, Problem
 from . import prices
+from .fits import check_curves
 from .margins import columns, marginals
 
 # Where in every box, from its lower end to its upper.
@@ -50,6 +51,7 @@ def check_cost(problem: Problem, params: Tree) -> None:
             f"reference cannot evaluate the cost of node 0 ({type(error).__name__}: {error}); where the cost uses "
             "x.params pass one node's as start_params, and write the cost in jax.numpy, without branches on values."
         ) from error
+    check_curves("reference", problem, Decision(stacked(problem, params), problem.lower))
     if problem.budget is None:
         check_finite(np.asarray(problem.costs(Decision(stacked(problem, params)))), "at start_params")
         return

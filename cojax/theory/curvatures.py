@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from .._checks import CojaxInputError, is_concrete
 from .._tree import Tree
-from ..problems import Decision, Problem
+from ..problems import Decision, Problem, check_gradient, check_start
 
 # Up to this many entries in the Hessians of all nodes they are built; above they are only multiplied, by Lanczos.
 MOST_ENTRIES = 2_000_000
@@ -72,6 +72,7 @@ def learn_curvature(problem: Problem, x: Decision) -> LearnCurvature:
         point = moved
         found.append(ends(problem, point))
     if not np.isfinite(found).all():
+        check_gradient(problem.grad(x))
         raise CojaxInputError(
             "theory.learn_curvature needs costs with finite second derivatives in params, got NaN or infinity; start "
             "elsewhere, or give the method its numbers by hand."
@@ -214,6 +215,7 @@ def _share_hessians(problem: Problem, x: Decision, points: Float[Array, "m n *r"
     return jax.vmap(at)(points)
 
 
-def _check_concrete(owner: str, *arguments: Any) -> None:
-    if not is_concrete(*arguments):
+def _check_concrete(owner: str, problem: Problem, x: Decision) -> None:
+    if not is_concrete(problem, x):
         raise CojaxInputError(f"{owner} computes on the host, got traced arrays; call it outside of jit.")
+    check_start(owner, problem, x)

@@ -15,7 +15,7 @@ from ..layouts import Network, Wrapper
 from ..loop import State, init, solve
 from ..methods import CoOpt, Hold, Method
 from ..optimum import reference
-from ..problems import Decision, Problem
+from ..problems import Decision, Problem, check_start
 from .objectives import Course
 
 Gap = Callable[[Problem, Decision, Decision], tuple]
@@ -63,6 +63,8 @@ def stacked(
         raise CojaxInputError(
             f"tune needs a start of problem.start(...) for every problem, got {len(starts)} for {len(problems)}."
         )
+    for each, start in zip(problems, starts, strict=True):
+        check_start("tune", each, start)
     if not is_concrete(problems, starts):
         raise CojaxInputError("tune loops in Python, got traced arrays; call it outside of jit.")
     if optima is None:

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import theory
-from .._checks import CojaxInputError, check_number, whole_number
+from .._checks import CojaxInputError, check_leaves, check_number, whole_number
 from ..layouts import Network
 from ..methods import Method
-from ..problems import Decision, Problem
+from ..problems import Decision, Problem, check_gradient
 from .ceilings import Curvatures
 from .edge_weights import EdgeWeights
 from .ensembles import Gap, Instance, Plan, course_of, stacked, taken
@@ -143,6 +143,7 @@ def workbench(
             f"tune needs num_steps to be a multiple of window and that of every, got {num_steps}, {span} and {every}."
         )
     knobs = as_knobs(what)
+    check_leaves("tune", network=network, method=method)
     instances = stacked(problem, start, optima)
     setting = _setting(instances, network, method, float(margin), float(inflation))
     plan = Plan(num_steps, every, window, gap)
@@ -180,7 +181,7 @@ def _setting(instances: Instance, network: Network, method: Method, margin: floa
         allocate=np.max(shares, axis=0) if shares and np.max(shares) > 0 else None,
     )
     one = looked[0]
-    message = jax.eval_shape(
-        lambda x, grad: method.at(0).message(method.at(0).init(x, grad), grad), one.start, one.problem.grad(one.start)
-    )
+    grad = one.problem.grad(one.start)
+    check_gradient(grad)
+    message = jax.eval_shape(lambda x, grad: method.at(0).message(method.at(0).init(x, grad), grad), one.start, grad)
     return Setting(curvatures, margin, inflation, network.num_nodes, message)
