@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from . import weights
 from ._checks import CojaxInputError
-from .defaults import CAUTIOUS_MOMENTUM, SHARE, curvature_of_shares, price_spread
+from .defaults import CAUTIOUS_MOMENTUM, SHARE, curvature_of_shares, num_ends, price_spread
 from .layouts import Network, innermost, rewrapped
 from .links import Innovation, Link
 from .lossy import loss_rate
@@ -99,10 +99,8 @@ def _weighed(laplacian: Any, curvature: Float[np.ndarray, " n"], rule: Callable[
 
 def presence(network: Network) -> float:
     """The mean over the links of all graphs together of the part of the steps in which a link is up."""
-    matrices = [abs(matrix) > 0 for matrix in laplacians(innermost(network))]
-    together = sum(matrices[1:], matrices[0])
-    up = sum(matrix.nnz - np.count_nonzero(matrix.diagonal()) for matrix in matrices)
-    ever = together.nnz - np.count_nonzero(together.diagonal())
+    matrices = [abs(matrix) for matrix in laplacians(innermost(network))]
+    up, ever = sum(map(num_ends, matrices)), num_ends(sum(matrices[1:], matrices[0]))
     return (1.0 - loss_rate(network)) * (up / len(matrices) / ever if ever else 1.0)
 
 

@@ -184,7 +184,12 @@ def _turns(network: Network) -> float:
     union: Any = sum(abs(graph) for graph in graphs)
     if union.nnz == 0:  # a node alone
         return 1.0
-    return sum(graph.nnz - graph.shape[0] for graph in graphs) / (len(graphs) * max(union.nnz - union.shape[0], 1))
+    return sum(map(num_ends, graphs)) / (len(graphs) * max(num_ends(union), 1))
+
+
+def num_ends(laplacian: Any) -> int:
+    """How many ends of links a graph has, told by the entries off the diagonal: a node without links has none on it."""
+    return int(laplacian.nnz - np.count_nonzero(laplacian.diagonal()))
 
 
 def _flow(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
