@@ -20,8 +20,8 @@ ENDS = {
     "LIMIT_CYCLE": "went up and down for half of its steps: take smaller step sizes, or another method",
     "DIVERGED": "diverged: take smaller step sizes",
     "NOT_FINITE": "diverged until numbers overflowed: take smaller step sizes",
-    "INFEASIBLE": "lost the budget: check that shares within the bounds can sum to it; if they can, a share outgrew its "
-    "grid, 64 times the largest at the start (float32: 16 times): take smaller step sizes, or start from larger shares",
+    "INFEASIBLE": "lost the budget: check that shares within the bounds can sum to it; if they can, a share outgrew "
+    "its grid, 64 times the largest at the start (float32: 16): take smaller step sizes, or start from larger shares",
     "DISCONNECTED": "had links that never connected all nodes: give the network more of them, or fewer losses",
     "INTERRUPTED": "was interrupted: give its state to solve and it goes on",
 }
