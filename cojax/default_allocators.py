@@ -10,7 +10,7 @@ from jaxtyping import Float
 from . import weights
 from ._checks import CojaxInputError
 from .default_learners import relinked
-from .defaults import CAUTIOUS_MOMENTUM, SHARE, curvature_of_shares, num_ends, price_spread
+from .defaults import CAUTIOUS_MOMENTUM, SHARE, curvature_of_shares, is_steady, num_ends, price_spread
 from .layouts import Network, innermost, rewrapped
 from .links import Innovation, Link
 from .lossy import loss_rate
@@ -28,9 +28,8 @@ CALM = (2 / 3, 3 / 2)
 # With more momentum than this messages outgrow one bit: it fails from 0.88 on, two bits nowhere up to 0.999.
 ONE_BIT = 0.85
 TWO_BITS = AdaptiveQuantizer(2, 0.7, 1.6)
-# Of a cost that curves twice as much in one place as in another, a soft bound say: its messages jump, and no link of
-# few bits follows the jumps that more momentum makes (it fails from 0.8 on, with four bits too).
-STEADY = 2.0
+# Of a cost that is not steady, for a soft bound say: its messages jump, and no link of few bits follows the jumps that
+# more momentum makes (it fails from 0.85 on, with four bits too).
 JUMPING = 0.7
 # The size of the first sign, in differences of marginal costs at the start.
 FIRST = 0.25
@@ -43,7 +42,7 @@ FLAT = 1e-3
 
 
 def default_allocator(problem: Problem, network: Network, start: Decision) -> tuple[Network, Nesterov]:
-    """The same graphs with other weights and a link of one bit a number, and the `Nesterov` that is tuned to them.
+    """The same graphs with other weights and a link of one bit a number, or two, and the `Nesterov` tuned to them.
 
         network, allocate = cojax.default_allocator(problem, network, start)
         cojax.solve(problem, network, cojax.CoOpt(allocate=allocate), start, num_steps=500)
@@ -53,7 +52,11 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     scaled so that no node gives away more than it has. Messages go over `Innovation(OneBitQuantizer)`, with memory per
     edge where graphs change or lose links. The step is at most half of 1 / lambda_max(D^1/2 L D^1/2) over all graphs;
     the momentum is the best for the mean of the graphs, losses included, or the part of it that is best over one turn
-    of them. The total is exact at every step. `benchmarks/allocators.py` compares it with every rival.
+    of them. Where that is more than one bit can follow, 0.85, one graph that stands gets two bits a number, and others
+    less momentum; so do costs whose curvature is not within a factor of two everywhere, with soft bounds say. Over
+    graphs that change a trial run on quadratic costs lowers it until the trial settles. These bounds are measured
+    (`benchmarks/stability.py`), not proved. The total is exact at every step. `benchmarks/allocators.py` compares it
+    with every rival.
 
     One network carries both halves of a `CoOpt`: beside a learner take `cojax.default`. Over other weights than its own
     what is returned here may diverge.
@@ -76,7 +79,7 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     # What is held of a neighbour that is rarely heard is old: the step is shorter by the root of how often it is.
     step_size = SHARE * np.sqrt(presence(weighed)) / largest_scaled(weighed, high)
     momentum = _momentum(weighed, curvature.low, high, step_size)
-    steady = bool((curvature.high <= STEADY * curvature.low).all())
+    steady = is_steady(curvature)
     if fixed and steady:
         quantizer = dataclasses.replace(TWO_BITS, first=first) if momentum > ONE_BIT else weighed.link.quantizer
         return relinked(weighed, Innovation(quantizer, memory)), Nesterov(step_size, momentum)
