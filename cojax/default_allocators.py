@@ -1,5 +1,6 @@
 """The allocator that needs the fewest bits: weights, link, step and momentum from the problem and the network alone."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -8,20 +9,28 @@ from jaxtyping import Float
 
 from . import weights
 from ._checks import CojaxInputError
-from .defaults import CAUTIOUS_MOMENTUM, SHARE, curvature_of_shares, price_spread
+from .default_learners import relinked
+from .defaults import CAUTIOUS_MOMENTUM, SHARE, curvature_of_shares, is_steady, num_ends, price_spread
 from .layouts import Network, innermost, rewrapped
 from .links import Innovation, Link
 from .lossy import loss_rate
 from .methods import Nesterov
 from .networks import network as network_of
 from .problems import Decision, Problem
-from .quantizers import OneBitQuantizer
+from .quantizers import AdaptiveQuantizer, OneBitQuantizer
 from .run_checks import check_run
 from .theory.limits import largest_scaled, scaled
 from .theory.spectra import is_fixed, is_undirected, laplacians, second_eigenvalue
+from .theory.trials import settles
 
 # Shrink and grow of a memory per edge, which hears of its neighbour now and then.
 CALM = (2 / 3, 3 / 2)
+# With more momentum than this messages outgrow one bit: it fails from 0.88 on, two bits nowhere up to 0.999.
+ONE_BIT = 0.85
+TWO_BITS = AdaptiveQuantizer(2, 0.7, 1.6)
+# Of a cost that is not steady, for a soft bound say: its messages jump, and no link of few bits follows the jumps that
+# more momentum makes (it fails from 0.85 on, with four bits too).
+JUMPING = 0.7
 # The size of the first sign, in differences of marginal costs at the start.
 FIRST = 0.25
 # Of the momentum that is best for the mean of the graphs: the parts that are tried over a whole turn of them.
@@ -33,7 +42,7 @@ FLAT = 1e-3
 
 
 def default_allocator(problem: Problem, network: Network, start: Decision) -> tuple[Network, Nesterov]:
-    """The same graphs with other weights and a link of one bit a number, and the `Nesterov` that is tuned to them.
+    """The same graphs with other weights and a link of one bit a number, or two, and the `Nesterov` tuned to them.
 
         network, allocate = cojax.default_allocator(problem, network, start)
         cojax.solve(problem, network, cojax.CoOpt(allocate=allocate), start, num_steps=500)
@@ -43,7 +52,11 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     scaled so that no node gives away more than it has. Messages go over `Innovation(OneBitQuantizer)`, with memory per
     edge where graphs change or lose links. The step is at most half of 1 / lambda_max(D^1/2 L D^1/2) over all graphs;
     the momentum is the best for the mean of the graphs, losses included, or the part of it that is best over one turn
-    of them. The total is exact at every step. `benchmarks/allocators.py` compares it with every rival.
+    of them. Where that is more than one bit can follow, 0.85, one graph that stands gets two bits a number, and others
+    less momentum; so do costs whose curvature is not within a factor of two everywhere, with soft bounds say. Over
+    graphs that change a trial run on quadratic costs lowers it until the trial settles. These bounds are measured
+    (`benchmarks/stability.py`), not proved. The total is exact at every step. `benchmarks/allocators.py` compares it
+    with every rival.
 
     One network carries both halves of a `CoOpt`: beside a learner take `cojax.default`. Over other weights than its own
     what is returned here may diverge.
@@ -60,14 +73,20 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     curvature = curvature_of_shares(Nesterov, problem, start)
     high = np.maximum(curvature.high, FLAT * curvature.high.max())
     first = FIRST * price_spread(problem, start)
-    if is_fixed(network):
-        link = Innovation(OneBitQuantizer(first=first), "node")
-    else:
-        link = Innovation(OneBitQuantizer(*CALM, first=first), "edge")
-    weighed = reweighed(network, high, link)
+    fixed = is_fixed(network)
+    memory, factors = ("node", ()) if fixed else ("edge", CALM)
+    weighed: Any = reweighed(network, high, Innovation(OneBitQuantizer(*factors, first=first), memory))
     # What is held of a neighbour that is rarely heard is old: the step is shorter by the root of how often it is.
     step_size = SHARE * np.sqrt(presence(weighed)) / largest_scaled(weighed, high)
-    return weighed, Nesterov(step_size, _momentum(weighed, curvature.low, high, step_size))
+    momentum = _momentum(weighed, curvature.low, high, step_size)
+    steady = is_steady(curvature)
+    if fixed and steady:
+        quantizer = dataclasses.replace(TWO_BITS, first=first) if momentum > ONE_BIT else weighed.link.quantizer
+        return relinked(weighed, Innovation(quantizer, memory)), Nesterov(step_size, momentum)
+    momentum = min(momentum, ONE_BIT if steady else JUMPING if fixed else CAUTIOUS_MOMENTUM)
+    if not fixed and network.num_nodes <= MOST_MULTIPLIED:
+        momentum = _settled(weighed, high, float(step_size), momentum, first)
+    return weighed, Nesterov(step_size, momentum)
 
 
 def reweighed(network: Any, curvature: Float[np.ndarray, " n"], link: Link) -> Network:
@@ -99,10 +118,8 @@ def _weighed(laplacian: Any, curvature: Float[np.ndarray, " n"], rule: Callable[
 
 def presence(network: Network) -> float:
     """The mean over the links of all graphs together of the part of the steps in which a link is up."""
-    matrices = [abs(matrix) > 0 for matrix in laplacians(innermost(network))]
-    together = sum(matrices[1:], matrices[0])
-    up = sum(matrix.nnz - np.count_nonzero(matrix.diagonal()) for matrix in matrices)
-    ever = together.nnz - np.count_nonzero(together.diagonal())
+    matrices = [abs(matrix) for matrix in laplacians(innermost(network))]
+    up, ever = sum(map(num_ends, matrices)), num_ends(sum(matrices[1:], matrices[0]))
     return (1.0 - loss_rate(network)) * (up / len(matrices) / ever if ever else 1.0)
 
 
@@ -121,6 +138,13 @@ def _momentum(network: Network, low: np.ndarray, high: np.ndarray, step_size: fl
         return 0.5 * best
     dense = [matrix.toarray() for matrix in matrices]
     return min((part * best for part in PARTS), key=lambda momentum: turn_rate(dense, high, step_size, momentum))
+
+
+def _settled(network: Network, high: np.ndarray, step_size: float, momentum: float, first: float) -> float:
+    """The largest part of `momentum` with which a trial settles, for links that are silent at times."""
+    matrices, loss = laplacians(network), loss_rate(network)
+    tried = (part * momentum for part in reversed(PARTS))
+    return next((each for each in tried if settles(matrices, loss, high, (step_size, each), first, CALM)), 0.0)
 
 
 def turn_rate(

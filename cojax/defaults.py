@@ -13,7 +13,7 @@ import numpy as np
 from . import theory
 from ._checks import CojaxInputError
 from .layouts import Layout, Network
-from .links import Ideal
+from .links import EventTriggered, Ideal
 from .lossy import loss_rate
 from .matrices import Directed
 from .methods import (
@@ -48,9 +48,12 @@ SHARE = 0.5
 MIXING = 0.5  # of DIGing: its limit grows as mixing shrinks, agreement slows down
 MOMENTUM = 0.3  # of gradient tracking; what is best depends on more than is known
 CAUTIOUS_MOMENTUM = 0.5  # of an allocator where no best one is known: changing graphs, costs that do not curve
+STEADY = 2.0  # the curvature of a cost of shares in one place over that in another, for momentum made for quadratics
 GAIN = 0.5  # of Choco and LEAD over a quantized link
 LEAST_GAIN = 1e-4  # of APAPC, below which it is not lowered for graphs that take turns
 COARSE_GAIN = 0.7  # of APAPC over a quantized link, of 1 / lambda_n
+CROWDED = 0.8  # of lambda_n: where a node has more of its own rounding back, as on a star, the gain is CROWDED_GAIN
+CROWDED_GAIN = 0.5  # of two bits on complete graphs two runs of three diverge at 0.7, none of 36 at 0.55
 FAST_SHARE = 0.8  # of its limit, where the step is fastest: measured, benchmarks/learners.py
 MOST_CONDITION = 1e4  # of costs that hardly curve: more momentum than for this one is not taken
 # A law that is not linear ends in a cycle whose differences of marginal costs are about this part of the first ones.
@@ -70,9 +73,9 @@ def tuned(kind: Callable[..., Method], problem: Problem, network: Network, start
         )
 
     Steps are half of their limit, which `limit` gives with what it assumes and whether it is proved; accelerated
-    allocators on a fixed graph take the constants that are best there. Curvatures are found by `theory.curvature`
-    around `start`. Laws that are not linear get the step whose final cycle is about 1 % of the differences of marginal
-    costs at `start`.
+    allocators on a fixed graph with an exact link take the constants that are best there. Curvatures are found by
+    `theory.curvature` around `start`. Laws that are not linear get the step whose final cycle is about 1 % of the
+    differences of marginal costs at `start`.
 
     Args:
         kind: one of the methods of `cojax`, for one half of the decision: `cojax.DIGing`, `cojax.Laplacian`, ....
@@ -165,9 +168,12 @@ def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision)
     kappa = smoothness / max(curvature.mean_low, smoothness / MOST_CONDITION)
     blend = min(math.sqrt(chi / kappa), 1.0)
     limit = theory.apapc_limit(network, smoothness, blend)
-    gain = 1.0 if isinstance(network.link, Ideal) else COARSE_GAIN * math.sqrt(_turns(network))
+    graphs = theory.laplacians(network)
+    crowded = max(float(graph.diagonal().max()) for graph in graphs) > CROWDED * most
+    coarse = (CROWDED_GAIN if crowded else COARSE_GAIN) * math.sqrt(_turns(network))
+    gain = 1.0 if isinstance(network.link, Ideal) else coarse
     step_size, gain = FAST_SHARE * limit.value, gain / most
-    if len(theory.laplacians(network)) > 1 and network.num_nodes <= theory.MOST_DENSE:
+    if len(graphs) > 1 and network.num_nodes <= theory.MOST_DENSE:
         while gain > LEAST_GAIN and _grows(network, smoothness / kappa, smoothness, (step_size, blend, gain)):
             gain /= 2
     return kind(step_size, blend, gain=gain), limit
@@ -184,7 +190,12 @@ def _turns(network: Network) -> float:
     union: Any = sum(abs(graph) for graph in graphs)
     if union.nnz == 0:  # a node alone
         return 1.0
-    return sum(graph.nnz - graph.shape[0] for graph in graphs) / (len(graphs) * max(union.nnz - union.shape[0], 1))
+    return sum(map(num_ends, graphs)) / (len(graphs) * max(num_ends(union), 1))
+
+
+def num_ends(laplacian: Any) -> int:
+    """How many ends of links a graph has, told by the entries off the diagonal: a node without links has none on it."""
+    return int(laplacian.nnz - np.count_nonzero(laplacian.diagonal()))
 
 
 def _flow(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
@@ -203,6 +214,11 @@ def _flow(kind: Any, problem: Problem, network: Network, start: Decision) -> Cho
     return _with_step(law, SHARE * limit.value), limit
 
 
+def is_steady(curvature: theory.ShareCurvature) -> bool:
+    """Whether no node's cost curves more than `STEADY` times as much in one place as in another."""
+    return bool((curvature.high <= STEADY * curvature.low).all())
+
+
 def price_spread(problem: Problem, start: Decision) -> float:
     """The largest difference of two marginal costs at the start; 1 where there is none."""
     grad = problem.grad(start)
@@ -217,11 +233,17 @@ def _with_step(law: Laplacian, step_size: float) -> Laplacian:
 
 
 def _accelerated(best: Callable[..., theory.Momentum], bound: Callable[..., Limit]) -> Callable[..., Chosen]:
-    """The constants that are best on a fixed graph for costs that curve everywhere; cautious ones elsewhere."""
+    """The constants that are best on a fixed graph for costs that curve everywhere; cautious ones elsewhere.
+
+    Over a link of few bits too: with the best ones, rounding comes back larger than it left. And heavy ball, whose best
+    constants are made for quadratic costs, bounces off soft bounds; those of Nesterov hold for every convex cost.
+    """
 
     def rule(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
         curvature = curvature_of_shares(kind, problem, start)
-        if theory.is_fixed(network) and curvature.low.min() > 0:
+        exact = isinstance(network.link, Ideal | EventTriggered)
+        fits = kind is Nesterov or is_steady(curvature)
+        if theory.is_fixed(network) and exact and fits and curvature.low.min() > 0:
             constants = best(network, curvature.low, curvature.high)
             return kind(*constants), bound(network, curvature.high, constants.momentum)
         plain = theory.allocation_limit(network, curvature.high).value

@@ -26,7 +26,7 @@ class Status(enum.IntEnum):
 
     OUT_OF_STEPS = 0  # still on its way, or too few looks to tell
     CONVERGED = 1  # to half of the digits, 1.5e-8 in float64, else 3e-4; from `solve_to`, to its tolerance
-    DIVERGED = 2  # finite, but the gradient ended a thousand times above that of the start
+    DIVERGED = 2  # finite, but the gradient ended a thousand times above that of the start; the budget may be lost too
     INFEASIBLE = 3  # the shares did not sum to the budget at some step, or no shares within the bounds can
     CONVERGED_REDUCED = 4  # to two thirds of those digits (6e-6, 5e-3), and still coming closer
     STALLED = 5  # hardly closer than at half of its steps: the floor of a quantizer, a bias, steps far too small
@@ -51,7 +51,8 @@ def status_of(problem: Problem, x: Decision, state: Any, moves: Bool[Array, ""])
     status = jnp.where(stalled(state.progress), jnp.where(circles, Status.LIMIT_CYCLE, Status.STALLED), status)
     status = jnp.where(grew(state.progress), Status.DIVERGED, status)
     status = jnp.where(left <= tolerance, Status.CONVERGED, status)
-    status = jnp.where(_infeasible(problem, x, state), Status.INFEASIBLE, status)
+    # Shares that grow without end leave their grid, and the budget with it: that is no fault of the problem.
+    status = jnp.where(_infeasible(problem, x, state) & ~grew(state.progress), Status.INFEASIBLE, status)
     finite = jnp.asarray(True)
     for leaf in jax.tree.leaves((x, state.grad)):
         finite &= jnp.all(jnp.isfinite(leaf))
@@ -69,6 +70,16 @@ def moves_on(network: Network, method: Method, x: Decision, state: Any) -> Bool[
     if _tree.alike(message, heard):
         return motion > _relative(_tree.subtract(message, heard), message) + 16 * precision(x)
     return motion > 16 * precision(x)
+
+
+def is_lost(solution: Any) -> bool:
+    """Whether a run has no way back: it overflowed, or it has diverged and nothing fell at its last look; on the host.
+
+    A run from a start that was all but optimal may look diverged after a change, while it comes back.
+    """
+    status, progress = int(solution.status), solution.state.progress
+    away = status == Status.DIVERGED and int(progress.rose) == int(progress.looks)
+    return status == Status.NOT_FINITE or away
 
 
 def _flow_alone(net: Any, state: Any, along: Any) -> Any:

@@ -21,7 +21,7 @@ from .problems import Decision, Problem
 from .progress import precision, stalled
 from .records import standard
 from .sharding import by_device
-from .status import Status, reduced
+from .status import Status, is_lost, reduced
 from .unions import connects
 
 HOPELESS = (Status.NOT_FINITE, Status.DIVERGED, Status.INFEASIBLE)
@@ -54,7 +54,8 @@ def solve_to(
             Ctrl-C or SIGTERM, which end it after the look under way. Where the file exists, the run goes on from it.
 
     Returns: a `Solution` with its `certificate`. Its status is `CONVERGED` or `CONVERGED_REDUCED` by the certificate
-    alone, and `DISCONNECTED` where it is not and the links that were up did not connect all nodes.
+    alone, and `DISCONNECTED` where it is not and the links that were up did not connect all nodes. A run that diverged
+    and still moves away ends there.
 
     Raises `CojaxInputError` as `solve` does, for a trace that could grow beyond 4 GB, for a tolerance that the
     precision of the decision cannot reach, for a checkpoint of another run, and for one that cannot be written: before
@@ -77,6 +78,8 @@ def solve_to(
             return True
         if int(solution.state.step) < problem.last_change:
             return False
+        if is_lost(solution):
+            return True
         return bool(_judged(problem, decided(solution), solution.state.step, tolerance)[1])
 
     ran = in_pieces(

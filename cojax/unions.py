@@ -25,7 +25,7 @@ def connects(network: Network, first: int, last: int) -> bool:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    hears, says = (np.asarray(part).ravel() for part in _pairs(_layout(network.at(first))))
+    hears, says = (np.asarray(part).ravel() for part in ends_of(_layout(network.at(first))))
     up, away = np.zeros(hears.size, bool), 0
     members, padding = members_of(network), padding_of(network)
     if padding is not None:
@@ -46,9 +46,9 @@ def connects(network: Network, first: int, last: int) -> bool:
 @jax.jit
 def _up(network: Network, begin: Int[Array, ""], last: Int[Array, ""]) -> Bool[Array, "..."]:
     def unite(up: Array, k: Array) -> tuple[Array, None]:
-        return up | ((_weights(_layout(network.at(k))) > 0) & (k < last)), None
+        return up | ((weights_of(_layout(network.at(k))) > 0) & (k < last)), None
 
-    none = jnp.zeros(jax.eval_shape(lambda: _weights(_layout(network.at(begin)))).shape, bool)
+    none = jnp.zeros(jax.eval_shape(lambda: weights_of(_layout(network.at(begin)))).shape, bool)
     return lax.scan(unite, none, begin + jnp.arange(STEPS_AT_ONCE))[0]
 
 
@@ -57,14 +57,16 @@ def _layout(net: Any) -> Layout:
     return getattr(net, "layout", net)
 
 
-def _weights(net: Layout) -> Any:
+def weights_of(net: Layout) -> Array:
+    """The weight of every directed link that a layout has room for, 0 where there is none."""
     return net.edge_weights() if net.symmetric else net.weights
 
 
-def _pairs(net: Layout) -> tuple[Any, Any]:
-    """For every entry of `_weights`, the two nodes that it joins."""
+def ends_of(net: Layout) -> tuple[Array, Array]:
+    """For every entry of `weights_of`, the node that hears and the one that it hears."""
     nodes = jnp.arange(net.num_nodes)
     if not net.symmetric:
-        return jnp.meshgrid(nodes, nodes, indexing="ij")[0], jnp.meshgrid(nodes, nodes, indexing="ij")[1]
+        hears, says = jnp.meshgrid(nodes, nodes, indexing="ij")
+        return hears, says
     ends = net.ends(nodes)
     return ends, net.swap(ends)

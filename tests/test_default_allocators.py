@@ -129,3 +129,16 @@ def test_a_directed_network_is_refused_with_the_way_out():
     problem = quadratic(3)
     with pytest.raises(cojax.CojaxInputError, match="needs an undirected network, got a directed one"):
         cojax.default_allocator(problem, directed, problem.start())
+
+
+def test_shares_that_outgrew_their_grid_diverged_and_solve_to_stops_there():
+    """The budget is lost on the way, which is no fault of the problem: what helps is a smaller step."""
+    limit = cojax.theory.allocation_limit(FIXED, np.asarray(PROBLEM.data[0])).value
+    method = cojax.CoOpt(allocate=cojax.Laplacian(1.2 * limit))
+    run = cojax.solve(PROBLEM, FIXED, method, START, num_steps=400, every=20, record=laws.nothing)
+    assert np.abs(run.x.cpu).max() > 1e30 and float(run.state.imbalance) > 0
+    assert cojax.Status(int(run.status)) is cojax.Status.DIVERGED
+    assert "take smaller step sizes" in str(run) and "report" not in str(run)
+    run = cojax.solve_to(PROBLEM, FIXED, method, START, tolerance=1e-6, max_steps=4000, every=20)
+    assert cojax.Status(int(run.status)) is cojax.Status.DIVERGED
+    assert int(run.state.step) < 400

@@ -79,8 +79,8 @@ def _cautions(field: Field) -> list[str]:
         return []
     return [
         f"{', '.join(slowed)} ran with momentum {CAUTIOUS_MOMENTUM:g} and a step shorter by what that adds, so about "
-        "as fast as Laplacian: where graphs change, or a cost does not curve, theory knows no better momentum. "
-        "cojax.default_allocator searches one over a turn of the graphs."
+        "as fast as Laplacian: where graphs change, a link rounds, or a cost does not curve, theory knows no better "
+        "momentum. cojax.default_allocator searches one."
     ]
 
 

@@ -4,15 +4,14 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from ..edges import Weigh
 from ..layouts import Network
-from ..links import Wire
 from ..optimum.margins import marginals
 from ..optimum.prices import value_and_rate
 from ..optimum.roots import Root, newton
 from ..problems import Problem
+from ..unions import ends_of, weights_of
 
 MOST_ROUNDS = 100
 
@@ -25,10 +24,15 @@ def fair(problem: Problem) -> Array:
     return problem.budget / problem.num_nodes
 
 
-def adjacency(network: Network, k: Array | int = 0) -> Array:
-    """Which nodes hear each other at step k, (n, n)."""
-    flow = network.at(k).flow(Wire(jnp.eye(network.num_nodes)), Weigh())
-    return (flow > 0) & ~jnp.eye(network.num_nodes, dtype=bool)
+def adjacency(network: Network, k: Array | int = 0) -> Bool[Array, "n n"]:
+    """Which nodes hear each other at step k: [i, j] where node i hears node j.
+
+    Read from the weights. A flow would tell it by what rounding leaves of a product.
+    """
+    net = network.at(k)
+    hears, says = ends_of(net)
+    near = jnp.zeros((net.num_nodes, net.num_nodes), bool).at[hears, says].max(weights_of(net) > 0)
+    return near & ~jnp.eye(net.num_nodes, dtype=bool)
 
 
 def unlike(linked: Array, value: Array) -> Array:

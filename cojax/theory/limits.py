@@ -9,7 +9,7 @@ from .._checks import CojaxInputError, check_number
 from ..layouts import Network
 from ..lossy import loss_rate
 from ..members import members_of
-from .spectra import is_fixed, is_undirected, laplacians, largest_eigenvalue, second_eigenvalue
+from .spectra import connectivity, is_fixed, is_undirected, laplacians, largest_eigenvalue
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -151,7 +151,7 @@ def switching_limit(
     _check("switching_limit", smoothness, convexity, mixing)
     check_number("switching_limit", "rho", rho, at_least=0.0, shaped=())
     assumptions = "smooth costs with a strongly convex mean; any switching among the graphs, all of them connected"
-    low = math.exp(-rho / 2) * min(map(second_eigenvalue, laplacians(network)))
+    low = math.exp(-rho / 2) * min(map(connectivity, laplacians(network)))
     high = math.exp(rho / 2) * _lambda_n(network)
     if low <= 0 or loss_rate(network) > 0 or members_of(network) is not None:
         return Limit(0.0, assumptions, "sufficient", COMPARISON)
@@ -175,7 +175,7 @@ def paper_limit(network: Network, smoothness: float, rho: float = 0.0) -> Limit:
     """
     _check("paper_limit", smoothness)
     check_number("paper_limit", "rho", rho, at_least=0.0, shaped=())
-    value = min(map(second_eigenvalue, laplacians(network))) / (smoothness * (1.0 + rho / 2.0))
+    value = min(map(connectivity, laplacians(network))) / (smoothness * (1.0 + rho / 2.0))
     return _for_fixed(
         network, Limit(value, "continuous time, convex quadratic costs, fixed graph", "sufficient", "arXiv 2510.25176")
     )

@@ -107,9 +107,9 @@ def spectrum(network: Network) -> Spectrum:
     """
     matrices = laplacians(network)
     return Spectrum(
-        lambda_2=min(map(second_eigenvalue, matrices)),
+        lambda_2=min(map(connectivity, matrices)),
         lambda_n=max(map(largest_eigenvalue, matrices)),
-        mean_lambda_2=second_eigenvalue(sum(matrices[1:], matrices[0]) / len(matrices)),
+        mean_lambda_2=connectivity(sum(matrices[1:], matrices[0]) / len(matrices)),
         window=_window(matrices),
         mixing_rate=_mixing_rate(matrices),
     )
@@ -124,6 +124,18 @@ def largest_eigenvalue(matrix: Any) -> float:
     from scipy.sparse.linalg import eigsh
 
     return float(eigsh(matrix, k=1, which="LA", v0=_start(matrix), maxiter=10_000, return_eigenvectors=False)[0])
+
+
+def connectivity(laplacian: Any) -> float:
+    """lambda_2 of a Laplacian; exactly 0 where its graph is not connected, which rounding would make 1e-17."""
+    return second_eigenvalue(laplacian) if _num_parts(laplacian) == 1 else 0.0
+
+
+def _num_parts(laplacian: Any) -> int:
+    """How many parts without a link between them a graph has."""
+    from scipy.sparse.csgraph import connected_components  # here, because it takes longer to load than all of cojax
+
+    return int(connected_components(laplacian, directed=False)[0])
 
 
 def second_eigenvalue(matrix: Any) -> float:
@@ -152,12 +164,10 @@ def _window(matrices: list[Any]) -> int | None:
 
 def _wait(matrices: list[Any], first: int) -> int | None:
     """How many graphs from `first` on it takes until their union is connected."""
-    from scipy.sparse.csgraph import connected_components
-
     union = matrices[first] * 0.0
     for num in range(len(matrices)):
         union = union + abs(matrices[(first + num) % len(matrices)])
-        if connected_components(union, directed=False)[0] == 1:
+        if _num_parts(union) == 1:
             return num + 1
     return None
 
