@@ -37,7 +37,8 @@ def response(
     hessian = jnp.where(both, hessian, 0)
     curves = _curves(lax.stop_gradient(hessian), free)
 
-    # One vector: JAX 0.10 and 0.11 transpose a solve only where every array on its right side is differentiated.
+    # One vector: JAX differentiates a solve only where every array on its right side depends on what moves
+    # (`findings/custom_linear_solve_constant_side.sh`).
     def joined(of_shares: Table, of_sums: Prices) -> Array:
         return jnp.concatenate([of_shares.ravel(), of_sums])
 
