@@ -26,7 +26,7 @@ from cojax.defaults import LEARNERS
 
 SPREADS = (1.0, 1e2, 1e4)
 SETTINGS = ("static", "switching", "lossy", "both", "intermittent")
-SIZES = {"static": (4, 14, 50, 200), "switching": (14,), "lossy": (4, 40), "both": (14, 40), "intermittent": (14,)}
+SIZES = {"static": (4, 14, 50, 200), "switching": (14,), "lossy": (4, 40), "both": (14, 40), "intermittent": (14, 40)}
 NUM_STEPS = 2000
 DIM = 3
 LINEAR = (cojax.Laplacian, cojax.HeavyBall, cojax.MomentumFlow, cojax.Nesterov, cojax.Saturated)

@@ -165,7 +165,7 @@ def test_a_trial_knows_what_a_run_does():
     ratios = left(
         [(network, method), (network, cojax.Nesterov(method.step_size, 0.85))], [start] * 2, [problem] * 2, 1200
     )
-    assert ratios[0] < 1e-6 and not ratios[1] < 1
+    assert ratios[0] < 1e-3 and not ratios[1] < 1
 
 
 def test_momentum_that_is_tuned_is_cautious_over_a_link_that_rounds():
