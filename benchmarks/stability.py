@@ -26,7 +26,7 @@ from cojax.defaults import LEARNERS
 
 SPREADS = (1.0, 1e2, 1e4)
 SETTINGS = ("static", "switching", "lossy", "both", "intermittent")
-SIZES = {"static": (4, 14, 50, 200), "switching": (14,), "lossy": (4, 40), "both": (14, 40), "intermittent": (14,)}
+SIZES = {"static": (4, 14, 50, 200), "switching": (14,), "lossy": (4, 40), "both": (14, 40), "intermittent": (14, 40)}
 NUM_STEPS = 2000
 DIM = 3
 LINEAR = (cojax.Laplacian, cojax.HeavyBall, cojax.MomentumFlow, cojax.Nesterov, cojax.Saturated)
@@ -101,7 +101,7 @@ def network_of(setting: str, graph: nx.Graph, seed: int) -> Any:
     graphs = [graph]
     if setting in ("switching", "both") and graph.number_of_edges() > 2:
         graphs = cojax.graphs.switching(graph, 4, seed=seed, share=0.6)
-    network = cojax.network(graphs, layout="dense")
+    network: Any = cojax.network(graphs, layout="dense")
     if setting in ("lossy", "both"):
         return cojax.Lossy(network, 0.3, key=seed)
     return cojax.Intermittent(network=network, every=3) if setting == "intermittent" else network
@@ -132,7 +132,7 @@ def _ratios(problems: Any, networks: Any, methods: Any, starts: Any, num_steps: 
     return jax.vmap(one)(problems, networks, methods, starts, bests)
 
 
-def measured(choose: Callable[..., tuple[Any, Any]], half: str, cases: list) -> list[float]:
+def measured(choose: Callable[..., tuple[Any, Any]], half: str, cases: list) -> list[tuple[str, float]]:
     """The ratio of every case; those with links of one kind are run together."""
     groups: dict[Any, list] = {}
     for name, problem, network, start in cases:
@@ -157,22 +157,26 @@ def measured(choose: Callable[..., tuple[Any, Any]], half: str, cases: list) -> 
 
 def _best(problem: cojax.Problem, start: cojax.Decision) -> cojax.Decision:
     """The optimum, by linear algebra and a bisection on the price."""
-    case, params, cpu = problem.data, None, None
+    case: Any = problem.data
+    penalty: Any = problem.penalty
+    params: Any = None
+    cpu: Any = None
     if start.params is not None:
         hessians = np.einsum("nij,nik->jk", case.roots, case.roots)
         model = np.linalg.solve(hessians, np.einsum("nij,ni->j", case.roots, case.targets))
         params = jnp.broadcast_to(model, start.params.shape)
     if start.cpu is not None:
-        weight = 0.0 if problem.penalty is None else 2 * float(problem.penalty.weight)
+        weight = 0.0 if penalty is None else 2 * float(penalty.weight)
         low, high = -1e6 * case.curvature.max(), 1e6 * case.curvature.max()
         for _ in range(400):
             price = (low + high) / 2
             cpu = case.demand + price / case.curvature
-            for bound, beyond in ((problem.lower, np.less), (problem.upper, np.greater)):
+            for end, beyond in ((problem.lower, np.less), (problem.upper, np.greater)):
+                bound: Any = np.asarray(end)
                 wall = np.where(np.isfinite(bound), bound, 0)
                 bent = (case.curvature * case.demand + price + weight * wall) / (case.curvature + weight)
                 cpu = np.where(beyond(cpu, bound), bent, cpu)
-            low, high = (price, high) if cpu.sum() < float(problem.budget) else (low, price)
+            low, high = (price, high) if cpu.sum() < float(np.asarray(problem.budget)) else (low, price)
         cpu = jnp.asarray(cpu)
     return cojax.Decision(params, cpu)
 

@@ -83,7 +83,9 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     if fixed and steady:
         quantizer = dataclasses.replace(TWO_BITS, first=first) if momentum > ONE_BIT else weighed.link.quantizer
         return relinked(weighed, Innovation(quantizer, memory)), Nesterov(step_size, momentum)
-    momentum = min(momentum, ONE_BIT if steady else JUMPING if fixed else CAUTIOUS_MOMENTUM)
+    # While nobody talks every message moves on: from 0.65 on one bit may fail there, after a trial has settled too.
+    silent = any(matrix.nnz == 0 for matrix in laplacians(weighed))
+    momentum = min(momentum, CAUTIOUS_MOMENTUM if silent or not (steady or fixed) else ONE_BIT if steady else JUMPING)
     if not fixed and network.num_nodes <= MOST_MULTIPLIED:
         momentum = _settled(weighed, high, float(step_size), momentum, first)
     return weighed, Nesterov(step_size, momentum)

@@ -208,7 +208,10 @@ def _centre(weights: np.ndarray, bound: float, sharpness: float, mixing: _Mixing
         gradient, hessian = _barrier_slopes(weights, bound, sharpness, mixing)
         # Scaled to a unit diagonal: near the optimum the raw entries span 1e16.
         scale = 1.0 / np.sqrt(hessian.diagonal())
-        scaled = cho_factor(scale[:, None] * hessian * scale, overwrite_a=True)
+        try:
+            scaled = cho_factor(scale[:, None] * hessian * scale, overwrite_a=True)
+        except np.linalg.LinAlgError:  # of 200 nodes of unlike curvatures rounding leaves no step; these weights serve
+            return weights, bound
         step = -scale * cho_solve(scaled, scale * gradient)
         decrease = -gradient @ step
         if decrease < 1e-3:  # the gap is then within a few per cent of its value at the centre

@@ -27,7 +27,8 @@ def settles(
     size and momentum; first, the size of the first sign; factors, shrink and grow.
     """
     size, random = curvature.size, np.random.default_rng(0)
-    union = sum(map(abs, laplacians)).tocoo()
+    together: Any = sum(map(abs, laplacians))
+    union = together.tocoo()
     apart = union.row != union.col
     hears, says = union.row[apart], union.col[apart]
     if hears.size == 0:
