@@ -188,3 +188,19 @@ def test_a_model_without_start_params_is_asked_for_them():
 def test_tracing_is_refused():
     with pytest.raises(cojax.CojaxInputError, match="outside of jit"):
         jax.jit(lambda load: reference(cojax.Problem(delay, load, 12.0, lower=0.0)))(jnp.ones(3))
+
+
+def test_shares_of_several_resources_that_are_not_the_optimum_are_refused():
+    """A fee on what two resources need together: moves of one alone find no way from corner to corner."""
+
+    def fee(x, data):
+        weight, need, price, offer = data
+        return price * jnp.maximum(weight @ x.cpu - need, 0) + offer @ x.cpu
+
+    rng = np.random.default_rng(10)
+    data = rng.uniform(0.5, 1.5, (4, 2)), rng.uniform(0.5, 2, 4), rng.uniform(1, 3, 4), rng.uniform(-1, 1, (4, 2))
+    problem = cojax.Problem(fee, data, rng.uniform(2, 5, 2).round(3), lower=0.0, upper=2.0)
+    shares = cojax.allocate(problem).cpu
+    assert cojax.certificate(problem, cojax.Decision(None, shares)).gap > 1  # 1.8 is paid, 0.4 would do
+    with pytest.raises(cojax.CojaxInputError, match="smooth their corners"):
+        cojax.reference(problem)

@@ -40,7 +40,8 @@ class Allocation(NamedTuple):
         floor_rent: shaped as cpu, >= 0: the cost of raising a lower bound by one unit; 0 off the bound.
         capacity_rent: shaped as cpu, >= 0: the saving from raising an upper bound by one unit; 0 off the bound.
         stationarity: (), half of what one unit would still save that moves from the dearest to the cheapest node: 0 to
-            rounding, or the optimum was not found, as may happen with corners in a cost that couples resources.
+            rounding at the optimum. A cost that couples several resources and has corners may come to rest before:
+            there ask `certificate`, whose gap is large then, or `reference`, which refuses.
     """
 
     cpu: Float[Array, "n *r"]
@@ -57,10 +58,10 @@ def allocate(problem: Problem, params: Tree = None) -> Allocation:
     """The exact minimiser of sum_i cost_i(cpu_i) subject to sum_i cpu_i = budget and lower <= cpu <= upper.
 
     One price per resource, by Newton inside of a bracket; several resources that a cost couples are solved together, by
-    an interior-point method. Costs are read strictly inside of the bounds only, without the penalty, and must be convex
-    in cpu; linear ones, corners as in tariffs, negative prices, bounds that are infinite or huge and lower = upper are
-    fine. The shares sum to the budget without a rounding, as those of a run do; beside a share that is not on its
-    bound, a bound is met to a rounding of the largest share.
+    an interior-point method, for which they must be smooth. Costs are read strictly inside of the bounds only, without
+    the penalty, and must be convex in cpu. Linear costs, corners as in tariffs, negative prices, bounds that are
+    infinite or huge and lower = upper are fine. The shares sum to the budget without a rounding, as those of a run do;
+    so a bound that falls between two points of their grid is met to a rounding of the largest share.
 
     Where every node stands on a bound or a corner the price is an interval, of which the middle or the finite end is
     returned: the dearest marginal cost when the budget is the sum of `upper`, the cheapest when it is the sum of
@@ -150,9 +151,10 @@ def _optimum_jvp(primals, tangents):
 def _fall(problem: Problem, params: Tree, found: Margins) -> Table:
     """The cost of every node just to the left of its share minus that to the right, a column per resource."""
     assert problem.lower is not None
+    shape = problem.lower.shape
 
     def costs(cpu):
-        return problem.costs(Decision(params, cpu.reshape(problem.lower.shape)))
+        return problem.costs(Decision(params, cpu.reshape(shape)))
 
     both = jax.vmap(costs)(jnp.concatenate([found.below, found.above]))
     below, above = jnp.split(both, 2)

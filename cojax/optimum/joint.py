@@ -132,8 +132,8 @@ def _closeness(walls: Walls, point: Point) -> Float[Array, ""]:
         jnp.where(jnp.isinf(room), 0, rent * room)
         for rent, room in ((point.floor_rent, below), (point.capacity_rent, above))
     ]
-    count = sum(jnp.isfinite(room).sum() for room in (below, above))
-    total = sum((part / walls.worth).sum() for part in products)
+    count = jnp.isfinite(below).sum() + jnp.isfinite(above).sum()
+    total = ((products[0] + products[1]) / walls.worth).sum()
     return total / jnp.maximum(count, 1).astype(total.dtype)
 
 

@@ -249,7 +249,7 @@ def band_around(
     tried, (slope_low, slope_high), _ = lax.while_loop(going_on, widen, state)
     # Where a marginal cost without a bound never reaches the price, the end of the band stands for infinity.
     lower, upper = jnp.where(tried == ends, bounds, tried)
-    return Band(lower, upper, *tried, slope_low, slope_high)
+    return Band(lower, upper, tried[0], tried[1], slope_low, slope_high)
 
 
 def pulled_in(shares: Array, lower: Array, upper: Array) -> Array:

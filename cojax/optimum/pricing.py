@@ -181,7 +181,8 @@ def _worths(problem: Problem, params: Tree, allocation: Allocation) -> tuple[Wor
     cpu, price = allocation.cpu.reshape(lower.shape), allocation.price.reshape(-1)
     found = exact_margins(problem, params, cpu)
     least, most = ends_of_price(found)
-    is_interval = ~jnp.any(found.free, 0)
+    rounding = 64 * jnp.finfo(price.dtype).eps * jnp.maximum(jnp.abs(least), jnp.abs(most))
+    is_interval = ~jnp.any(found.free, 0) & ~(most - least <= rounding)
     least, most = jnp.where(is_interval, least, price), jnp.where(is_interval, most, price)
 
     def worth(budget, bound):

@@ -18,7 +18,7 @@ from .._tree import Tree
 from ..problems import Decision, Problem, as_params, check_gradient
 from . import prices
 from .allocations import Allocation, allocate
-from .certificates import Certificate, certificate
+from .certificates import Certificate, certificate, relative
 from .fits import check_problem
 from .margins import columns, exact_margins, marginals
 from .responses import response
@@ -99,6 +99,7 @@ def reference(problem: Problem, start_params: Tree = None, *, tolerance: float |
     judged = certificate(problem, x)
     if allocation is not None:
         _check_bounded(problem, np.asarray(allocation.cpu), float(judged.gap))
+        _check_found(judged, allocation)
     price = None if allocation is None else allocation.price
     return Reference(x, params, costs.sum(), price, allocation, judged)
 
@@ -112,6 +113,16 @@ def _check_bounded(problem: Problem, cpu: np.ndarray, gap: float) -> None:
         raise CojaxInputError(
             f"reference needs a cost with a minimum, got shares of {np.abs(cpu).max():.3g} at node {node}: the cost "
             "falls for ever without bounds; give Problem lower and upper bounds, or the cost a curvature."
+        )
+
+
+def _check_found(judged: Certificate, allocation: Allocation) -> None:
+    """Refuse shares of several resources that cannot be shown to be the optimum's: their search needs smooth costs."""
+    off = float(relative(judged)["gap"])
+    if allocation.cpu.ndim > 1 and not off < np.finfo(allocation.cpu.dtype).eps ** 0.5:
+        raise CojaxInputError(
+            f"reference found shares that may cost {off:.1g} of the cost more than the optimum: costs that couple "
+            "several resources need second derivatives there; smooth their corners."
         )
 
 
