@@ -104,7 +104,9 @@ def network_of(setting: str, graph: nx.Graph, seed: int) -> Any:
     network: Any = cojax.network(graphs, layout="dense")
     if setting in ("lossy", "both"):
         return cojax.Lossy(network, 0.3, key=seed)
-    return cojax.Intermittent(network=network, every=3) if setting == "intermittent" else network
+    if setting != "intermittent":
+        return network
+    return cojax.Intermittent(network, 3)  # pyright: ignore[reportCallIssue]
 
 
 @partial(jax.jit, static_argnums=(4,))
