@@ -22,7 +22,7 @@ from ..optimum.margins import marginals
 from ..optimum.references import Reference, reference
 from ..pieces import Ran, in_pieces
 from ..problems import Decision, Problem, Softened
-from ..status import Status, reduced
+from ..status import Status, is_lost, reduced
 from ..tolerances import short_of
 from . import plans, worth
 from .cases import Case, model_cost
@@ -119,7 +119,7 @@ def _stepped(case: Case, progress: Callable[[int], Any], checkpoint: Path | None
     def done(solution: Solution) -> bool:
         status = int(solution.status)
         settled = status == Status.CONVERGED and bool(is_certified(certificate(soft, solution.x), plan.tolerance))
-        return settled or status == Status.NOT_FINITE
+        return settled or is_lost(solution)
 
     ran = in_pieces(
         case.problem,
