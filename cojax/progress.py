@@ -133,7 +133,10 @@ def _first_unfit(network: Network, grad: Any) -> Int[Array, ""]:
     if not rows:
         return jnp.asarray(-1, jnp.int32)
     unfit = restored(network, jnp.stack(rows).any(0))
-    return jnp.where(unfit.any(), jnp.argmax(unfit).astype(jnp.int32), -1)
+    # The least of numbers, which devices reduce; for the place of a maximum they would gather rows.
+    count = unfit.shape[0]
+    first = jnp.min(jnp.where(unfit, jnp.arange(count, dtype=jnp.int32), count))
+    return jnp.where(first < count, first, -1)
 
 
 def _logs(values: Float[Array, "3"], beside: Float[Array, "3"], x: Decision) -> Array:

@@ -150,7 +150,8 @@ def test_every_judge_takes_the_module_itself_and_the_start(run):
 
 def test_every_way_to_run_takes_a_model_with_functions(run):
     start, _ = run
-    numbers = cojax.Reference(cojax.polish(PROBLEM, start), None, None, None, None, None)
+    best = cojax.polish(PROBLEM, start)
+    numbers = cojax.Reference(best, None, PROBLEM.costs(best).sum(), None, None, None)
     fast = {"num_steps": 4, "every": 2}
     runs = cojax.sweep(lambda step_size: (PROBLEM, NETWORK, cojax.CoOpt(cojax.DIGing(step_size)), start),
                        step_size=[0.01, 0.02], **fast)  # fmt: skip

@@ -175,7 +175,7 @@ def test_only_rows_that_the_devices_leave_over_are_added():
     with pytest.raises(cojax.CojaxInputError, match=r"certificate needs the problem that was given to cojax\.shard"):
         cojax.certificate(cut.problem, posed(4)[2])
     with pytest.raises(cojax.CojaxInputError, match=r"4 in the network and 0, 4 at the start"):
-        cojax.shard(*posed(4)[:2], cojax.Decision([np.zeros(4), 1.0]), mesh)
+        cojax.shard(*posed(4)[:2], cojax.Decision([np.zeros(4), np.zeros(())]), mesh)
     with pytest.raises(cojax.CojaxInputError, match=r"shard once, and map over solve"):
         jax.vmap(lambda params: cojax.shard(*posed(4)[:2], cojax.Decision(params)).start)(jnp.zeros((2, 4)))
     with pytest.raises(cojax.CojaxInputError, match=r"the problem and the network that one cojax\.shard returned"):
