@@ -182,7 +182,8 @@ def _worths(problem: Problem, params: Tree, allocation: Allocation) -> tuple[Wor
     found = exact_margins(problem, params, cpu)
     least, most = ends_of_price(found)
     rounding = 64 * jnp.finfo(price.dtype).eps * jnp.maximum(jnp.abs(least), jnp.abs(most))
-    is_interval = ~jnp.any(found.free, 0) & ~(most - least <= rounding)
+    is_one = jnp.isfinite(rounding) & (most - least <= rounding)
+    is_interval = ~jnp.any(found.free, 0) & ~is_one
     least, most = jnp.where(is_interval, least, price), jnp.where(is_interval, most, price)
 
     def worth(budget, bound):
