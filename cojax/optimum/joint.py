@@ -77,7 +77,8 @@ def shared_out(slopes: Slopes, lower: Table, upper: Table, budget: Array, start:
     spread = slope.max(0) - slope.min(0)
     bent = (jnp.abs(jnp.diagonal(hessian, axis1=1, axis2=2)) * size[None]).max(0)
     level = jnp.maximum(spread, bent)
-    movable = upper > lower
+    # The bounds of others may leave a share no room but for rounding.
+    movable = upper - lower > 2**10 * jnp.finfo(start.dtype).eps * size[None]
     low, high = jnp.where(movable, lower, -jnp.inf), jnp.where(movable, upper, jnp.inf)
     walls = Walls(low, high, movable, budget, jnp.where(size > 0, size, 1), jnp.where(level > 0, level, 1))
     found = _interior(slopes, walls, start, slope)
