@@ -143,7 +143,8 @@ def _optimum_jvp(primals, tangents):
     at_upper = ~found.can_take & (found.can_give | (found.less <= price_of(found)[None]))
     at_lower = ~found.can_give & ~at_upper
     # Left and right of a corner two functions meet: it moves so that they go on having one value there.
-    d_corner = d_fall / jnp.where(found.corner, found.more - found.less, 1)
+    jump = found.more - found.less
+    d_corner = d_fall / jnp.where(jump > 0, jump, 1)
     d_pinned = jnp.where(at_upper, d_upper, jnp.where(at_lower, d_lower, jnp.where(found.corner, d_corner, 0)))
     return cpu, response(found.hessian, found.free, d_slope, d_pinned, d_budget)[0]
 
@@ -175,7 +176,7 @@ def _swept(slopes: Slopes, lower: Table, upper: Table, budget: Array, cpu: Table
 
 def _unrest(slopes: Slopes, lower: Table, upper: Table, level: Float[Array, " r"], cpu: Table) -> Float[Array, ""]:
     """What one unit saves that moves from the dearest to the cheapest node; not more than 1 is rounding."""
-    found = margins(slopes, cpu, lower, upper, reach_of(cpu))
+    found = margins(slopes, cpu, lower, upper, reach_of(cpu, lower, upper))
     dearest, cheapest = ends_of_price(found)
     steep = jnp.max(jnp.maximum(jnp.abs(found.less), jnp.abs(found.more)), 0)
     return jnp.max((dearest - cheapest) / (2**10 * jnp.finfo(cpu.dtype).eps * jnp.maximum(steep, level)))

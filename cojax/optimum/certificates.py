@@ -15,7 +15,7 @@ from ..problems import Decision, Problem
 from ..records import disagreement
 from . import prices, sizes
 from .fits import check_decision
-from .margins import Slopes, Table, columns, ends_of_price, marginals, margins, price_of, reach_of
+from .margins import ROUNDINGS, Slopes, Table, columns, ends_of_price, marginals, margins, price_of, reach_of
 from .sizes import Sizes
 
 # A node's best share at a price, its resources in turn; one turn is exact where the cost does not couple them.
@@ -131,7 +131,7 @@ def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, A
         levels, worth = sizes.market(jnp.maximum(jnp.abs(found.less), jnp.abs(found.more)), found.hessian, shares)
         return price_of(found), *sizes.furthest(jnp.maximum(dearest - cheapest, 0) / 2, levels), worth
 
-    price, stationarity, level, worth = jax.vmap(looked)(jnp.stack([reach, reach_of(shares)]))
+    price, stationarity, level, worth = jax.vmap(looked)(jnp.stack([reach, reach_of(shares, lower, upper)]))
     # The bounds of the others bound a share too, and a box that is smaller bounds what a tangent can fall.
     low, high = jax.vmap(prices.reachable, (1, 1, 0), 1)(lower, upper, budget)
     near = prices.pulled_in(shares, low, high)
@@ -153,12 +153,13 @@ def _gap(problem: Problem, params: Tree, shares: Table, price: Array, lower: Tab
         return problem.costs(Decision(params, cpu.reshape(problem.lower.shape)))
 
     def gaps(at, low, high):
-        points, weights = _around(slopes, at, price, lower, upper)
+        reach = jnp.maximum(reach_of(at, lower, upper), reach_of(shares, lower, upper))
+        points, weights = _around(slopes, at, price, lower, upper, reach)
         touched = jax.vmap(slopes)(points) - price[None, None]
         slope = (weights[:, :, None] * touched).sum(0)
         # From `at` on, their mean falls by at most this much inside of the box.
-        reach = jnp.where(slope > 0, at - low, high - at)
-        below = jnp.where(slope == 0, 0, jnp.abs(slope) * reach).sum(1)
+        room = jnp.where(slope > 0, at - low, high - at)
+        below = jnp.where(slope == 0, 0, jnp.abs(slope) * room).sum(1)
         below = below + (weights * (touched * (points - at[None])).sum(2)).sum(0)
         bought = ((shares[None] - points) * price[None, None]).sum(2)
         excess = (weights * (costs(shares)[None] - jax.vmap(costs)(points) - bought.astype(shares.dtype))).sum(0)
@@ -172,20 +173,20 @@ def _gap(problem: Problem, params: Tree, shares: Table, price: Array, lower: Tab
     return found.sum()
 
 
-def _around(slopes: Slopes, best: Table, price: Array, lower: Table, upper: Table) -> tuple[Array, Array]:
+def _around(slopes: Slopes, best: Table, price: Array, lower: Table, upper: Table, reach: Array) -> tuple[Array, Array]:
     """r + 1 points close to `best` for every node, and weights (r + 1, n) at which their slopes mean the price.
 
     Point k lies to the right of `best` in those resources whose marginal costs have farthest to rise to the price, and
     to the left in the others: as many weights do for r resources as do for one.
     """
-    far = jnp.broadcast_to(reach_of(best)[None], best.shape)
+    far = jnp.broadcast_to(reach[None], best.shape)
     if best.shape[1] == 1:
         # So far that slopes change by more than they round. Several resources would change each other's.
         eps = jnp.finfo(best.dtype).eps
         slope, rate = jax.jvp(slopes, (best,), (jnp.ones_like(best),))
         off = jnp.abs(slope - price[None]) + 4 * eps * jnp.abs(price)[None]
         farther = far + 4 * prices.divided(off, jnp.abs(rate))
-        far = jnp.minimum(farther, eps**0.5 * jnp.max(jnp.abs(best), 0)[None])
+        far = jnp.minimum(farther, reach[None] / (ROUNDINGS * eps**0.5))
     left, right = (prices.pulled_in(best + side * far, lower, upper) for side in (-1, 1))
     low, high = jax.vmap(slopes)(jnp.stack([left, right]))
     share = jnp.where(high > low, (price[None] - low) / jnp.where(high > low, high - low, 1), 0.5)

@@ -23,7 +23,7 @@ ROUNDINGS = 32
 class Margins(NamedTuple):
     """Of shares within their bounds, one row per node and one column per resource."""
 
-    less: Table  # the derivative of the cost from the left: what one unit less saves
+    less: Table  # the derivative of the cost from the left: what one unit less saves; of a fixed share from the right
     more: Table  # from the right; the same number where there is no corner
     hessian: Float[Array, "n r r"]
     can_give: Mask  # off the lower bound
@@ -48,6 +48,8 @@ def margins(slopes: Slopes, cpu: Table, lower: Table, upper: Table, reach: Float
     columns = jnp.eye(cpu.shape[1], dtype=cpu.dtype)[:, None, :] * reach[None, None]
     below = prices.pulled_in(near[None] - columns, lower[None], upper[None])
     above = prices.pulled_in(near[None] + columns, lower[None], upper[None])
+    fixed = upper - lower <= reach[None]
+    above = jnp.where(fixed[None], near[None] + columns, above)
     # One copy of the cost in the program, for all places where it is read.
     looked = jax.vmap(lambda shares: with_curvatures(slopes, shares))(jnp.concatenate([near[None], below, above]))
     count = cpu.shape[1]
@@ -58,11 +60,12 @@ def margins(slopes: Slopes, cpu: Table, lower: Table, upper: Table, reach: Float
     moved = (above - below)[own, :, own].T
     eps = jnp.finfo(cpu.dtype).eps
     noise = 64 * eps * jnp.maximum(jnp.abs(left), jnp.abs(right))
+    # A share that cannot move has no inside: what one more costs is read beside it.
     corner = right - left > UNEXPLAINED * (left_rate + right_rate) / 2 * moved + noise
     ends = jnp.stack([lower, upper])
     touch = reach[None, None] + 2 * eps * jnp.where(jnp.isinf(ends), 0, jnp.abs(ends))
     return Margins(
-        jnp.where(corner, left, slope),
+        jnp.where(corner, jnp.where(fixed, right, left), slope),
         jnp.where(corner, right, slope),
         hessian,
         can_give=~(cpu - lower <= touch[0]),
@@ -76,12 +79,19 @@ def margins(slopes: Slopes, cpu: Table, lower: Table, upper: Table, reach: Float
 def exact_margins(problem: Problem, params: Tree, cpu: Table) -> Margins:
     """The margins of shares that `allocate` has found, which are at bounds and corners to a few roundings."""
     lower, upper, _ = columns(problem)
-    return margins(marginals(problem, params), cpu, lower, upper, reach_of(cpu))
+    return margins(marginals(problem, params), cpu, lower, upper, reach_of(cpu, lower, upper))
 
 
-def reach_of(cpu: Table) -> Float[Array, " r"]:
-    """How far shares that are exact can be off a bound or a corner: some roundings of the largest of their resource."""
-    return jax.lax.stop_gradient(ROUNDINGS * jnp.finfo(cpu.dtype).eps * jnp.max(jnp.abs(cpu), 0))
+def reach_of(cpu: Table, lower: Table, upper: Table) -> Float[Array, " r"]:
+    """How far shares that are exact can be off a bound or a corner: some roundings of the largest of their resource.
+
+    Where all are 0 the largest bound that is finite tells of what size shares are.
+    """
+    ends = jnp.concatenate([lower, upper])
+    bound = jnp.max(jnp.where(jnp.isinf(ends), 0, jnp.abs(ends)), 0)
+    largest = jnp.max(jnp.abs(cpu), 0)
+    size = jnp.where(largest > 0, largest, jnp.where(bound > 0, bound, 1))
+    return jax.lax.stop_gradient(ROUNDINGS * jnp.finfo(cpu.dtype).eps * size)
 
 
 def ends_of_price(margins: Margins) -> tuple[Float[Array, " r"], Float[Array, " r"]]:

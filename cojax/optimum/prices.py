@@ -29,6 +29,7 @@ class Band(NamedTuple):
     upper: Shares
     low: Shares  # just above the bound, or so low that the lowest price asked for is bracketed
     high: Shares
+    width: Shares  # of the part where shares of the problem's size are
     slope_low: Shares  # marginal cost at `low`
     slope_high: Shares
 
@@ -54,7 +55,8 @@ def split(slope: Slope, lower: Shares, upper: Shares, budget: Price) -> Shares:
     least = jnp.min(jnp.where(movable, marginals, jnp.inf))
     most = jnp.max(jnp.where(movable, marginals, -jnp.inf))
     eps = jnp.finfo(budget.dtype).eps
-    margin = 2 * eps * jnp.where((least == 0) & (most == 0), 1, jnp.maximum(jnp.abs(least), jnp.abs(most)))
+    # Wider than what counts as met, so that at its ends no flat cost is taken for level.
+    margin = 64 * eps * jnp.where((least == 0) & (most == 0), 1, jnp.maximum(jnp.abs(least), jnp.abs(most)))
     least, most = least - margin, most + margin
     band = band_around(slope, start, width, lower, upper, least, most)
     yields = jnp.where(movable, divided(jnp.ones_like(rate), rate), 0)
@@ -63,7 +65,7 @@ def split(slope: Slope, lower: Shares, upper: Shares, budget: Price) -> Shares:
     search = Search(root, band.low, band.high, start, yields, guess, jnp.zeros((), jnp.int32))
     noise = eps * margin
     search = lax.while_loop(_going_on, lambda search: _try_price(slope, band, budget, noise, search), search)
-    shares, gives_way = _between(search, budget, noise)
+    shares, gives_way = _between(search, start, budget, noise)
     return _balanced(jnp.clip(shares, lower, upper), gives_way, lower, upper, budget)
 
 
@@ -88,25 +90,27 @@ def _try_price(slope: Slope, band: Band, budget: Price, noise: Price, search: Se
     return Search(found, low_shares, high_shares, shares, yields, price, rounds + 1)
 
 
-def _between(search: Search, budget: Price, noise: Price) -> tuple[Shares, Shares]:
+def _between(search: Search, start: Shares, budget: Price, noise: Price) -> tuple[Shares, Shares]:
     """The shares found, and how readily each one gives way to what rounding left over.
 
-    Where marginal costs are constant, shares jump at the price, and a mix of what both sides want fits the budget.
+    Where marginal costs are constant, shares jump at the price, and some between what both sides want fit the budget:
+    those near the start, for a side may be infinitely far.
     """
     root = search.root
     eps = jnp.finfo(budget.dtype).eps
     jumps = root.high - root.low <= 2 * (4 * eps * jnp.maximum(jnp.abs(root.low), jnp.abs(root.high)) + noise)
-    room = search.high_shares - search.low_shares
-    fraction = divided(budget - search.low_shares.sum(), room.sum())
-    mixed = search.low_shares + jnp.clip(fraction, 0, 1) * room
-    return jnp.where(jumps, mixed, search.shares), jnp.where(jumps, room, search.yields)
+    near = jnp.clip(start, search.low_shares, search.high_shares)
+    missing = budget - near.sum()
+    room = jnp.where(missing > 0, search.high_shares, search.low_shares) - near
+    mixed = near + jnp.clip(divided(jnp.abs(missing), jnp.abs(room).sum()), 0, 1) * room
+    return jnp.where(jumps, mixed, search.shares), jnp.where(jumps, jnp.abs(room), search.yields)
 
 
 def _balanced(shares: Shares, gives_way: Shares, lower: Shares, upper: Shares, budget: Price) -> Shares:
     """`shares` with what rounding left over given to the nodes off their bounds, as readily as they give way."""
     weights = jnp.where((shares > lower) & (shares < upper), gives_way, 0)
     weights = divided(weights, jnp.broadcast_to(weights.sum(), weights.shape))
-    return jnp.clip(shares + weights * _grid.shortfall(shares, budget), lower, upper)
+    return jnp.clip(shares + weights * (budget - shares.sum()), lower, upper)
 
 
 def settled(shares: Shares, lower: Shares, upper: Shares, budget: Price) -> Shares:
@@ -148,7 +152,7 @@ def shares_at(
     def advance(state):
         root, _, _, count = state
         value, rate = value_and_rate(slope, root.at)
-        noise = 4 * eps * jnp.abs(root.at) + eps**2 * (band.high - band.low)
+        noise = 4 * eps * jnp.abs(root.at) + eps**2 * band.width
         value_noise = 4 * eps * jnp.abs(price)
         # What a move by rounding does not explain is a jump: the node stays while the price goes through it.
         stays = jnp.abs(value - price) > 4 * (jnp.abs(rate) * noise + value_noise)
@@ -188,20 +192,22 @@ def reachable(lower: Shares, upper: Shares, budget: Price) -> tuple[Shares, Shar
 def inside(lower: Shares, upper: Shares, budget: Price) -> tuple[Shares, Shares]:
     """Shares strictly inside of their bounds that sum to the budget, and a finite width for every box.
 
-    All nodes stand at the same fraction of their box. A side that is infinite, or so far out that it says nothing of
-    the size of shares, is cut where twice the budget would fit.
+    All have the same share, or stand at the same fraction of their box. A side that is infinite, or so far out that it
+    says nothing of the size of shares, is cut where twice the budget would fit.
     """
     even = budget / lower.shape[0]
     bounds = jnp.stack([lower, upper])
-    largest = jnp.max(jnp.where(jnp.isinf(bounds), 0, jnp.abs(bounds)))
-    size = jnp.where(even == 0, largest / 2.0**30, jnp.abs(even))
+    told = jnp.isfinite(bounds) & (bounds != 0)
+    smallest = jnp.min(jnp.where(told, jnp.abs(bounds), jnp.inf))
+    size = jnp.where(even == 0, jnp.where(jnp.any(told), smallest, 0), jnp.abs(even))
     far = jnp.abs(bounds - even) > FAR * size
     near = _cut(jnp.where(far[0], -jnp.inf, lower), jnp.where(far[1], jnp.inf, upper), budget, size)
     near = jnp.maximum(near[0], lower), jnp.minimum(near[1], upper)
     fits = (near[0].sum() <= budget) & (budget <= near[1].sum())
     low, high = (jnp.where(fits, one, other) for one, other in zip(near, _cut(lower, upper, budget, size), strict=True))
     fraction = jnp.clip(divided(budget - low.sum(), (high - low).sum()), 0, 1)
-    return low + fraction * (high - low), high - low
+    alike = jnp.all((lower < even) & (even < upper))
+    return jnp.where(alike, even, low + fraction * (high - low)), high - low
 
 
 def _cut(lower: Shares, upper: Shares, budget: Price, size: Price) -> tuple[Shares, Shares]:
@@ -249,7 +255,7 @@ def band_around(
     tried, (slope_low, slope_high), _ = lax.while_loop(going_on, widen, state)
     # Where a marginal cost without a bound never reaches the price, the end of the band stands for infinity.
     lower, upper = jnp.where(tried == ends, bounds, tried)
-    return Band(lower, upper, tried[0], tried[1], slope_low, slope_high)
+    return Band(lower, upper, tried[0], tried[1], width[1], slope_low, slope_high)
 
 
 def pulled_in(shares: Array, lower: Array, upper: Array) -> Array:
