@@ -128,14 +128,18 @@ def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, A
     def looked(reach):
         found = margins(slopes, shares, lower, upper, reach)
         dearest, cheapest = ends_of_price(found)
-        levels, worth = sizes.market(jnp.maximum(jnp.abs(found.less), jnp.abs(found.more)), found.hessian, shares)
-        return price_of(found), *sizes.furthest(jnp.maximum(dearest - cheapest, 0) / 2, levels), worth
+        steep = jnp.maximum(jnp.abs(found.less), jnp.abs(found.more))
+        levels, worth = sizes.market(steep, found.hessian, shares)
+        off = sizes.furthest(jnp.maximum(dearest - cheapest, 0) / 2, levels)
+        return price_of(found), *off, worth, (steep * reach[None]).sum()
 
-    price, stationarity, level, worth = jax.vmap(looked)(jnp.stack([reach, reach_of(shares, lower, upper)]))
+    price, stationarity, level, worth, moved = jax.vmap(looked)(jnp.stack([reach, reach_of(shares, lower, upper)]))
     # The bounds of the others bound a share too, and a box that is smaller bounds what a tangent can fall.
     low, high = jax.vmap(prices.reachable, (1, 1, 0), 1)(lower, upper, budget)
     near = prices.pulled_in(shares, low, high)
     gaps = jax.vmap(lambda price: _gap(problem, params, near, price, low, high))(price)
+    # What moving every share by a rounding explains is none.
+    gaps = jnp.where(gaps <= moved[1], 0, gaps)
     best = jnp.argmin(gaps)
     return stationarity[0], gaps[best], price[best].reshape(cpu.shape[1:]), level[0], worth[0]
 
