@@ -5,6 +5,7 @@ import inspect
 import jax
 import jax.numpy as jnp
 import laws
+import networkx as nx
 import numpy as np
 import optax
 import pytest
@@ -221,3 +222,24 @@ def test_numbers_in_a_transformation_are_differentiable():
 def test_what_is_no_transformation_is_refused():
     with pytest.raises(cojax.CojaxInputError, match=r"such as optax.adam\(0.05\), got adam"):
         cojax.DIGing(0.1, transform=optax.adam)
+
+
+def test_a_flax_module_descends_with_an_optimizer():
+    """Its trees are not compared by `==`: a graph of Flax holds no leaves that compare."""
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Line(nnx.Module):
+        def __init__(self, rngs):
+            self.linear = nnx.Linear(2, 1, rngs=rngs)
+
+    models = nnx.vmap(lambda key: Line(nnx.Rngs(key)))(jax.random.split(jax.random.key(0), 4))
+    features = np.random.default_rng(0).normal(size=(4, 6, 2))
+
+    def cost(x, data):
+        return jnp.mean((x.params.linear(data[0])[:, 0] - data[1]) ** 2)
+
+    problem = cojax.Problem(cost, (features, features @ np.array([1.0, -2.0])))
+    start = problem.start(models)
+    method = cojax.CoOpt(cojax.DIGing(1.0, mixing=0.5, transform=optax.sgd(0.05)))
+    run = cojax.solve(problem, cojax.network(nx.cycle_graph(4)), method, start, num_steps=200, every=200)
+    assert run.trace.cost[-1] < 0.05 * problem.costs(start).sum()

@@ -131,7 +131,7 @@ def _trial(transform: Any, treedef: Any, shapes: tuple) -> Callable[[], tuple[Ar
         if any(map(_is_curved, jax.tree.leaves(first, is_leaf=_is_curved))):
             raise TypeError("L-BFGS reads curvature from moves and gradients of one function")
         updates = jax.eval_shape(transform.update, grad, first, params)[0]
-        if jax.tree.map(jnp.shape, updates) != jax.tree.map(jnp.shape, params):
+        if not _tree.alike(updates, params):
             raise TypeError("its updates are not shaped as the params")
 
         def going_on(carry):

@@ -15,7 +15,7 @@ Table = Float[Array, "n r"]
 
 MOST_ROUNDS = 300
 MOST_HALVINGS = 40
-MOST_POLISHINGS = 4
+MOST_POLISHINGS = 8
 SHRINKING = 0.1  # of the barrier from round to round
 TO_THE_WALL = 0.99  # of the way to the nearest bound
 
@@ -200,10 +200,13 @@ def _polished(slopes: Slopes, walls: Walls, point: Point) -> Table:
     free = walls.movable & ~(at_lower | at_upper)
     cpu = jnp.where(at_lower, walls.lower, jnp.where(at_upper, walls.upper, point.cpu))
 
-    def once(_, cpu):
+    def once(_, state):
+        cpu, free = state
         slope, hessian = with_curvatures(slopes, prices.pulled_in(cpu, walls.lower, walls.upper))
         move, _ = response(hessian, free, slope, jnp.zeros_like(cpu), walls.budget - cpu.sum(0))
         moved = jnp.clip(cpu + move, walls.lower, walls.upper)
-        return jnp.where(jnp.isfinite(moved), moved, cpu)
+        # A share that met a bound on the way stays there, and the others take what it left.
+        inside = (moved > walls.lower) & (moved < walls.upper)
+        return jnp.where(jnp.isfinite(moved), moved, cpu), free & inside
 
-    return lax.fori_loop(0, MOST_POLISHINGS, once, cpu)
+    return lax.fori_loop(0, MOST_POLISHINGS, once, (cpu, free))[0]
