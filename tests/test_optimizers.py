@@ -230,13 +230,16 @@ def test_a_flax_module_descends_with_an_optimizer():
 
     class Line(nnx.Module):
         def __init__(self, rngs):
-            self.linear = nnx.Linear(2, 1, rngs=rngs)
+            self.linear = nnx.Linear(2, 1, param_dtype=jnp.float64, dtype=jnp.float64, rngs=rngs)
+
+        def __call__(self, inputs):
+            return self.linear(inputs)
 
     models = nnx.vmap(lambda key: Line(nnx.Rngs(key)))(jax.random.split(jax.random.key(0), 4))
     features = np.random.default_rng(0).normal(size=(4, 6, 2))
 
     def cost(x, data):
-        return jnp.mean((x.params.linear(data[0])[:, 0] - data[1]) ** 2)
+        return jnp.mean((x.params(data[0])[:, 0] - data[1]) ** 2)
 
     problem = cojax.Problem(cost, (features, features @ np.array([1.0, -2.0])))
     start = problem.start(models)

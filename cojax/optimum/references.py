@@ -122,8 +122,8 @@ def _check_found(judged: Certificate, allocation: Allocation) -> None:
     if allocation.cpu.ndim > 1 and not off < np.finfo(allocation.cpu.dtype).eps ** 0.5:
         raise CojaxInputError(
             f"reference found shares that may cost {off:.1g} of the cost more than the optimum: costs that couple "
-            "several resources are searched by second derivatives; smooth their corners, and keep bounds off where costs "
-            "are infinite."
+            "several resources are searched by second derivatives; smooth their corners, and keep bounds off points "
+            "where they are infinite."
         )
 
 
