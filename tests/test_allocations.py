@@ -309,3 +309,30 @@ def test_a_problem_without_a_budget_is_refused():
 def test_params_of_another_number_of_nodes_are_refused():
     with pytest.raises(cojax.CojaxInputError, match=r"3 nodes .* got shape \(4,\)"):
         allocate(cojax.Problem(energy_and_delay, np.ones(3), 3.0, lower=0.0), jnp.ones(4))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_costs_that_are_flat_without_bounds_share_the_budget(dtype):
+    """The price meets a stretch that has no end: any split of what is left is best, one that sums to the budget."""
+
+    def plain(x, data):
+        return data[0] * x.cpu + data[1] * x.cpu**2 / 2
+
+    def shared(price, curvature, **bounds):
+        data = (np.array(price, dtype), np.array(curvature, dtype))
+        return solved(cojax.Problem(plain, data, dtype(6), **bounds))
+
+    found = shared([0] * 7, [0, 0, 1, 1, 1, 1, 1])
+    np.testing.assert_allclose(found.cpu, [3, 3, 0, 0, 0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(found.price, 0, atol=1e-6)
+    tied = shared([1, 1, 1, 3, 3, 3, 3], [0] * 7, lower=[-np.inf] * 2 + [0] * 5)
+    assert np.asarray(tied.cpu, np.float64).sum() == 6 and (tied.cpu[3:] == 0).all() and tied.price == 1
+
+
+@pytest.mark.parametrize("huge", [1e14, 1e20, 1e30])
+def test_a_budget_of_0_beside_huge_bounds_is_shared_out(huge):
+    target = np.array([0.0, 1, 2, 3, -6, 4, -4], np.float32)
+    lower = np.array([0, 0, 0, 0, -huge, 0, -huge], np.float32)
+    upper = np.array([6] + [np.inf] * 6, np.float32)
+    found = solved(quadratic(-target, np.ones(7, np.float32), np.float32(0), lower, upper))
+    np.testing.assert_allclose(found.cpu, target, atol=2e-5)  # rounding of numbers of size ten in float32
