@@ -178,8 +178,8 @@ def _unrest(slopes: Slopes, lower: Table, upper: Table, level: Float[Array, " r"
     """What one unit saves that moves from the dearest to the cheapest node; not more than 1 is rounding."""
     found = margins(slopes, cpu, lower, upper, reach_of(cpu, lower, upper))
     dearest, cheapest = ends_of_price(found)
-    steep = jnp.max(jnp.maximum(jnp.abs(found.less), jnp.abs(found.more)), 0)
-    return jnp.max((dearest - cheapest) / (2**10 * jnp.finfo(cpu.dtype).eps * jnp.maximum(steep, level)))
+    level = jnp.maximum(jnp.max(found.steep, 0), level)
+    return jnp.max((dearest - cheapest) / (2**10 * jnp.finfo(cpu.dtype).eps * level))
 
 
 def _checked(problem: Problem, params: Tree) -> Tree:

@@ -128,10 +128,9 @@ def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, A
     def looked(reach):
         found = margins(slopes, shares, lower, upper, reach)
         dearest, cheapest = ends_of_price(found)
-        steep = jnp.maximum(jnp.abs(found.less), jnp.abs(found.more))
-        levels, worth = sizes.market(steep, found.hessian, shares)
+        levels, worth = sizes.market(found.steep, found.hessian, shares)
         off = sizes.furthest(jnp.maximum(dearest - cheapest, 0) / 2, levels)
-        return price_of(found), *off, worth, (steep * reach[None]).sum()
+        return price_of(found), *off, worth, (found.steep * reach[None]).sum()
 
     price, stationarity, level, worth, moved = jax.vmap(looked)(jnp.stack([reach, reach_of(shares, lower, upper)]))
     # The bounds of the others bound a share too, and a box that is smaller bounds what a tangent can fall.

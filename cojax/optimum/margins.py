@@ -37,6 +37,11 @@ class Margins(NamedTuple):
         """Whose shares move with the price, however little that moves."""
         return self.can_give & self.can_take & ~self.corner
 
+    @property
+    def steep(self) -> Table:
+        """The size of the marginal cost, on the steeper side of a corner."""
+        return jnp.maximum(jnp.abs(self.less), jnp.abs(self.more))
+
 
 def margins(slopes: Slopes, cpu: Table, lower: Table, upper: Table, reach: Float[Array, " r"]) -> Margins:
     """The margins of `cpu`; what lies within `reach`, a bound or a corner, counts as met.
@@ -48,6 +53,7 @@ def margins(slopes: Slopes, cpu: Table, lower: Table, upper: Table, reach: Float
     columns = jnp.eye(cpu.shape[1], dtype=cpu.dtype)[:, None, :] * reach[None, None]
     below = prices.pulled_in(near[None] - columns, lower[None], upper[None])
     above = prices.pulled_in(near[None] + columns, lower[None], upper[None])
+    # A share that cannot move has no inside: what one more costs is read beside it.
     fixed = upper - lower <= reach[None]
     above = jnp.where(fixed[None], near[None] + columns, above)
     # One copy of the cost in the program, for all places where it is read.
@@ -60,7 +66,6 @@ def margins(slopes: Slopes, cpu: Table, lower: Table, upper: Table, reach: Float
     moved = (above - below)[own, :, own].T
     eps = jnp.finfo(cpu.dtype).eps
     noise = 64 * eps * jnp.maximum(jnp.abs(left), jnp.abs(right))
-    # A share that cannot move has no inside: what one more costs is read beside it.
     corner = right - left > UNEXPLAINED * (left_rate + right_rate) / 2 * moved + noise
     ends = jnp.stack([lower, upper])
     touch = reach[None, None] + 2 * eps * jnp.where(jnp.isinf(ends), 0, jnp.abs(ends))

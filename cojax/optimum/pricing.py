@@ -204,7 +204,7 @@ def _open_ends(problem: Problem, params: Tree, allocation: Allocation) -> tuple[
     found = exact_margins(problem, params, cpu)
     half = jnp.finfo(cpu.dtype).eps ** 0.5
     size = jnp.max(jnp.abs(cpu), 0)
-    level = jnp.max(jnp.maximum(jnp.abs(found.less), jnp.abs(found.more)), 0)
+    level = jnp.max(found.steep, 0)
     near = (cpu - lower <= half * size[None]) | (upper - cpu <= half * size[None]) | found.corner
     rentless = jnp.minimum(jnp.abs(found.less - price), jnp.abs(found.more - price)) <= half * level[None]
     rates = jnp.diagonal(found.hessian, axis1=1, axis2=2)
