@@ -21,6 +21,7 @@ from ._checks import (
     real_array,
     said,
 )
+from ._maxima import with_safe_maxima
 from ._modules import arrays_only
 from ._precision import in_full
 from ._shown import named, shapes, shown
@@ -292,7 +293,7 @@ class Softened(eqx.Module):
 def slopes(cost: Callable, x: Decision, data: Tree) -> Decision:
     """The gradient of every node's cost at its own decision."""
     try:
-        return jax.vmap(jax.grad(cost))(x, data)
+        return jax.vmap(jax.grad(with_safe_maxima(cost)))(x, data)
     except CojaxInputError:
         raise
     except Exception as error:  # whatever JAX raises of a function that it cannot differentiate

@@ -13,6 +13,7 @@ LAYERS = [
         "_shown",
         "_layout_checks",
         "_modules",
+        "_maxima",
         "_precision",
         "_straight",
         "_tree",

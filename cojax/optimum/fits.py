@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .._checks import CojaxInputError, check_leaves, device_array, said, whole
+from .._maxima import with_safe_maxima
 from .._tree import Tree
 from ..changing import Changing
 from ..padding import ShardedProblem
@@ -119,5 +120,5 @@ def _costs(problem: Problem, x: Decision) -> Array:
 
 @jax.jit
 def _curves(problem: Problem, x: Decision) -> Any:
-    slopes = jax.vmap(jax.grad(problem.cost))
+    slopes = jax.vmap(jax.grad(with_safe_maxima(problem.cost)))
     return jax.jvp(lambda x: slopes(x, problem.data), (x,), (x,))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .._maxima import with_safe_maxima
 from .._tree import Tree
 from ..problems import Decision, Problem
 from . import prices
@@ -144,7 +145,9 @@ def marginals(problem: Problem, params: Tree) -> Slopes:
     def slopes(cpu: Table) -> Table:
         assert problem.lower is not None
         own = cpu.reshape(problem.lower.shape)
-        return jax.vmap(jax.grad(cost))(own, params, problem.data).astype(own.dtype).reshape(cpu.shape)
+        return (
+            jax.vmap(jax.grad(with_safe_maxima(cost)))(own, params, problem.data).astype(own.dtype).reshape(cpu.shape)
+        )
 
     return slopes
 

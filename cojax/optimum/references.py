@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from .. import _tree
 from .._checks import CojaxInputError, check_number, is_concrete
+from .._maxima import with_safe_maxima
 from .._precision import in_full
 from .._shown import shown
 from .._tree import Tree
@@ -190,7 +191,7 @@ def total_and_slope(problem: Problem, start: Tree, flat: Array, cpu: Array | Non
         return problem.cost(Decision(params, cpu), data)
 
     copies = stacked(problem, ravel_pytree(start)[1](flat))
-    values, slopes = jax.vmap(jax.value_and_grad(cost))(copies, _inner(problem, cpu), problem.data)
+    values, slopes = jax.vmap(jax.value_and_grad(with_safe_maxima(cost)))(copies, _inner(problem, cpu), problem.data)
     rows = jax.vmap(lambda tree: ravel_pytree(tree)[0])(slopes)
     return values.sum().astype(flat.dtype), rows.sum(0), jnp.max(jnp.linalg.norm(rows, axis=1))
 

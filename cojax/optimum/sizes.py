@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .. import _grid, _tree
+from .._maxima import with_safe_maxima
 from .._tree import Tree
 from ..problems import Decision, Problem
 
@@ -97,7 +98,7 @@ def learning(problem: Problem, x: Decision) -> Slopes:
 
     def look(state: tuple[Tree, Tree], _: None) -> tuple[tuple[Tree, Tree], tuple[Array, ...]]:
         params, before = state
-        slopes = _tree.filled(jax.vmap(jax.grad(cost))(params, x.cpu, problem.data), problem.members)
+        slopes = _tree.filled(jax.vmap(jax.grad(with_safe_maxima(cost)))(params, x.cpu, problem.data), problem.members)
         own, change = (jax.vmap(_tree.norm)(tree) for tree in (slopes, _tree.subtract(slopes, before)))
         down = _tree.add_scaled(x.params, -jnp.where(own > 0, length / jnp.where(own > 0, own, 1), 0), slopes)
         # Where a step of that length leaves the cost's domain, it tells nothing.

@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array
 
 from .. import theory
+from .._maxima import with_safe_maxima
 from .._precision import in_full
 from ..layouts import Network
 from ..problems import Decision, Problem
@@ -33,11 +34,11 @@ def d_admm(problem: Problem, network: Network, start: Decision, penalty: float, 
             return problem.cost(Decision(y, cpu), data) - target @ y + weight * (y @ y)
 
         def descend(_, y):
-            slope = jax.grad(cost)(y)
+            slope = jax.grad(with_safe_maxima(cost))(y)
             move = jnp.linalg.solve(jax.hessian(cost)(y), slope)
             # Halved until the slope shrinks: far away a full step of Newton may overshoot.
             scales = 0.5 ** jnp.arange(8, dtype=y.dtype)
-            sizes = jax.vmap(lambda scale: jnp.linalg.norm(jax.grad(cost)(y - scale * move)))(scales)
+            sizes = jax.vmap(lambda scale: jnp.linalg.norm(jax.grad(with_safe_maxima(cost))(y - scale * move)))(scales)
             return y - scales[jnp.argmax(sizes < jnp.linalg.norm(slope))] * move
 
         return lax.fori_loop(0, NEWTON_STEPS, descend, y)
