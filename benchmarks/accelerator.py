@@ -26,16 +26,17 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 from jax import lax
-from job import SAMPLES, SHARE_STEP, STEP_SIZE, Samples, cost
-from targets import regular
-from timing import RESULTS, save, show
+from speed_goals import regular
+from support.job import SAMPLES, SHARE_STEP, STEP_SIZE, Samples, cost
+from support.timing import RESULTS, save, show
 
 import cojax
-from cojax.edges import Transfer, Weigh
-from cojax.links import Ideal, Wire
-from cojax.loop import _solve
-from cojax.networks import build
-from cojax.records import standard
+from cojax.networks.base import Wire
+from cojax.networks.build import build
+from cojax.networks.laws import Transfer, Weigh
+from cojax.networks.links.links import Ideal
+from cojax.runs.loop import _solve
+from cojax.runs.records import standard
 
 TURNS = 5
 MOST_DENSE = 10_000
@@ -119,7 +120,7 @@ def flows(sizes: Sizes) -> Iterator[dict]:
 
 
 def job_of(n: int, d: int, dtype: Any) -> tuple:
-    """The job of `step.py` with d features, its data made on the device, params of `dtype`."""
+    """The job of `step_time.py` with d features, its data made on the device, params of `dtype`."""
     features = jax.random.normal(jax.random.key(0), (n, SAMPLES, d))
     noise = jax.random.normal(jax.random.key(1), (n, SAMPLES))
     targets = (features * jnp.linspace(0, 1, d)).sum(-1) + 0.1 * noise
@@ -157,8 +158,8 @@ def steps(sizes: Sizes) -> Iterator[dict]:
 
 
 def _on_a_core(n: int, d: int) -> float | None:
-    """Seconds of the same step on one core, float32, as `targets.py` wrote them down."""
-    path = RESULTS / "targets_memory.json"
+    """Seconds of the same step on one core, float32, as `speed_goals.py` wrote them down."""
+    path = RESULTS / "speed_goals_memory.json"
     rows = json.loads(path.read_text())["rows"] if path.exists() and d == 10 else []
     return next((row["ms a step"] / 1e3 for row in rows if row["n"] == n), None)
 

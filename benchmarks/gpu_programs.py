@@ -1,4 +1,4 @@
-"""What XLA makes of the step of `step.py` for an H200, compiled and not run: memory and kernels, without a GPU.
+"""What XLA makes of the step of `step_time.py` for an H200, compiled and not run: memory and kernels, without a GPU.
 
     pip install jax-cuda12-pjrt  # the version of jax
     python benchmarks/gpu_programs.py
@@ -13,14 +13,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from job import SAMPLES, SHARE_STEP, STEP_SIZE, Samples, cost
-from targets import regular
-from timing import save, show
+from speed_goals import regular
+from support.job import SAMPLES, SHARE_STEP, STEP_SIZE, Samples, cost
+from support.timing import save, show
 
 import cojax
-from cojax.loop import _solve
-from cojax.networks import build
-from cojax.records import standard
+from cojax.networks.build import build
+from cojax.runs.loop import _solve
+from cojax.runs.records import standard
 
 NUM_STEPS = 7  # of the inner loop, by which it is known in the program
 FEW = 1_009  # nodes of the arrays whose shapes are taken; a number that no other axis has

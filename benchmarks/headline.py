@@ -2,15 +2,15 @@
 
     python benchmarks/headline.py
 
-The median of ten instances on NSFNET, the cell "nsfnet static" of `allocators.py`, whose rivals and constants it takes;
-those that have several, the best of them at every number of bits. Writes results/headline.png.
+The median of ten instances on NSFNET, the cell "nsfnet static" of `which_allocator.py`, whose rivals and
+constants it takes; those that have several, the best of them at every number of bits. Writes results/headline.png.
 """
 
 import jax
 import numpy as np
-from allocators import HINDSIGHT, defaults, rivals_of
-from contenders import Course
-from timing import RESULTS
+from support.contenders import Course
+from support.timing import RESULTS
+from which_allocator import HINDSIGHT, defaults, rivals_of
 
 from cojax.plots import canvas
 

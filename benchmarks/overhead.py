@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from timing import save, show, take_turns
+from support.timing import save, show, take_turns
 
 NODES, STEPS, TURNS = 20, 1_000, 150
 # By default JAX keeps only programs that took a second to compile.
@@ -29,7 +29,7 @@ def steps() -> list[dict[str, Any]]:
     import jax
     import networkx as nx
     import numpy as np
-    from job import cost, samples
+    from support.job import cost, samples
 
     import cojax
 
@@ -79,9 +79,10 @@ def compiling() -> dict[str, float]:
     import jax
 
     from cojax import init
-    from cojax.app import cases, demo
-    from cojax.loop import _solve
-    from cojax.records import standard
+    from cojax.app.cases import cases
+    from cojax.app.plans import demo
+    from cojax.runs.loop import _solve
+    from cojax.runs.records import standard
 
     case = cases.ready(demo.demo_plan(steps=20_000, seed=0))
     network = case.wiring.network
@@ -103,11 +104,11 @@ def compiling() -> dict[str, float]:
 def donated(n: int = 20_000) -> list[dict[str, Any]]:
     """One call of a few steps at n nodes, with the buffers of the caller's state reused or not."""
     import jax
-    from job import coopt, graph_of, samples
+    from support.job import coopt, graph_of, samples
 
     import cojax
-    from cojax.loop import _solve
-    from cojax.records import standard
+    from cojax.runs.loop import _solve
+    from cojax.runs.records import standard
 
     problem, network, method, start = coopt(graph_of(n), samples(n), cojax.LogQuantizer(1 / 64))
     state = cojax.init(problem, network, method, start)

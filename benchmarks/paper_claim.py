@@ -1,6 +1,6 @@
 """Where "over 50 % smaller cost-optimality gap than existing CPU scheduling" (arXiv 2510.25176) holds, and where not.
 
-    python benchmarks/paper_claim.py [part ...] && python benchmarks/tables.py paper_claim
+    python benchmarks/paper_claim.py [part ...] && python benchmarks/print_tables.py paper_claim
 
 100 random instances of the paper's cost (x - b_i)^2 / (2 kappa_i) over random graphs of 30 nodes, and, where
 ../shared/data is there, 100 hours of the power prices of 22 regions: the Laplacian flow over ideal, log and innovation
@@ -15,12 +15,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import contenders
 import jax
 import jax.numpy as jnp
 import numpy as np
-from contenders import Course, Instances
-from timing import RESULTS, save, show
+from support import contenders
+from support.contenders import Course, Instances
+from support.timing import RESULTS, save, show
 
 import cojax
 from cojax import theory

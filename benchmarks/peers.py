@@ -21,8 +21,8 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
-from peer_loops import ALLOCATORS, LEARNERS
-from timing import save, show, use_cores
+from support.peer_loops import ALLOCATORS, LEARNERS
+from support.timing import save, show, use_cores
 
 PACKAGES = ["networkx", "scipy", "numba", "cvxpy", "clarabel", "osqp", "decent-bench", "tvopt", "mpi4py", "disropt"]
 SIZES, SHARES = (20, 100, 1_000), (1_000, 100_000)
@@ -71,8 +71,8 @@ def measured(name: str, job: Path, pythons: list[str]) -> dict[str, Any]:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("JAX_")}
         if python != sys.executable:
             environment.pop("PYTHONPATH", None)
-        command = [python, str(Path(__file__).with_name("peer_loops.py")), name, str(job)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        command = [python, "-m", "support.peer_loops", name, str(job)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=Path(__file__).parent)
         if done.returncode:
             missing.append({"missing": f"it failed: {done.stderr.strip().splitlines()[-1]}"})
             continue

@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 import networkx as nx
 import numpy as np
-from contenders import relaid, stacked
-from timing import save
+from support.contenders import relaid, stacked
+from support.timing import save
 
 import cojax
-from cojax.defaults import LEARNERS
+from cojax.tuning.tuned import LEARNERS
 
 SPREADS = (1.0, 1e2, 1e4)
 SETTINGS = ("static", "switching", "lossy", "both", "intermittent")

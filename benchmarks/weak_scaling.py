@@ -4,7 +4,7 @@
 
 The two devices are those of one process, or of two processes that talk over loopback by gloo, as machines would. Every
 setup is a program of its own, on as many cores as it has devices; of each the fastest of some runs counts, in wall
-time. float32, the job of `step.py` over a link of 6 mantissa bits, d = 10.
+time. float32, the job of `step_time.py` over a link of 6 mantissa bits, d = 10.
 """
 
 import json
@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from timing import save, show
+from support.timing import save, show
 
 GRAPHS, NODES_PER_DEVICE = ("lattice", "random 10"), (1_000, 10_000, 100_000)
 SETUPS = {"one device": (1, 1), "two devices": (1, 2), "two processes": (2, 2)}  # processes, and devices of them all
@@ -31,8 +31,8 @@ def seconds(graph: str, n: int, cores: list[int], processes: int, process: int, 
     if processes > 1:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=processes, process_id=process)
-    from growing_graphs import FAMILIES
-    from job import coopt, samples
+    from support.growing_graphs import FAMILIES
+    from support.job import coopt, samples
 
     import cojax
 

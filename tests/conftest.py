@@ -47,7 +47,7 @@ def num_mappings():
 @pytest.fixture(scope="session", autouse=True)
 def converged_means_certified():
     """No run of any test may call itself converged and break what that promises."""
-    import contract
+    from support import contract
 
     with contract.watched():
         yield

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from .._checks import CojaxInputError
+from .._support.checks import CojaxInputError
 from . import help_texts
-from .folders import CHECKPOINT, begun, writable
+from .results.folders import CHECKPOINT, begun, writable
 
 CERTIFIED, BAD_INPUT, NOT_CERTIFIED, INFEASIBLE, NOT_SAVED, SIGNAL, INTERRUPTED = 0, 2, 3, 4, 5, 128, 130
 NO_MEMORY = "the plan needs more memory than there is: use fewer samples or nodes, or fewer looks ($.steps / $.every)."
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         if arguments == ["--version"]:
-            from .runs import versions
+            from .results.runs import versions
 
             print(", ".join(f"{name} {version}" for name, version in versions().items()))
             return CERTIFIED
@@ -143,9 +143,9 @@ def _carried_out(command: Demo | Plan | Compare) -> int:
     from tqdm import tqdm
 
     jax.config.update("jax_enable_x64", True)  # the command is a program of its own; the library never does this
-    from . import cases
-    from .demo import demo_plan
-    from .plans import read_plan
+    from .cases import cases
+    from .plans.demo import demo_plan
+    from .plans.plans import read_plan
 
     if isinstance(command, Demo):
         out = writable(command.out)
@@ -183,7 +183,7 @@ def _say_names(names: tuple[str, ...]) -> None:
 
 def _scaled(command: Scale) -> int:
     """Time steps at many sizes, in float32, and say and write down what they take."""
-    from . import scale
+    from .results import scale
 
     writable(command.out)
     found = scale.study(
@@ -207,7 +207,7 @@ def _scaled(command: Scale) -> int:
 
 
 def _contest(case: Any, out: Path, asked: Compare) -> int:
-    from . import contest
+    from .results import contest
 
     _say_notes(case)
     found = contest.contest(case, asked.methods, asked.kilobits)
@@ -220,7 +220,8 @@ def _contest(case: Any, out: Path, asked: Compare) -> int:
 
 
 def _run(case: Any, out: Path, progress: Any, resume: bool = False) -> int:
-    from . import report, runs, summaries
+    from .reports import report, summaries
+    from .results import runs
 
     _say_notes(case)
     out = out.resolve()
@@ -264,7 +265,8 @@ def _code(outcome: Any, checkpoint: Path) -> int:
 
 def _hourly(plan: Any, out: Path) -> int:
     """Solve every hour of a plan, say what they came to, and write it down."""
-    from . import hourly_files, hours
+    from .reports import hourly_files
+    from .results import hours
 
     found = hours.hourly(plan)
     for note in found.notes:

@@ -4,9 +4,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 
-from .. import _tree
-from .._checks import check_number, floating
-from .._tree import Tree
+from .._support import trees
+from .._support.checks import check_number, floating
+from .._support.trees import Tree
 from .base import Method
 
 
@@ -47,22 +47,22 @@ class APAPC(Method):
         check_number("APAPC", "convexity", self.convexity, at_least=0.0, shaped=())
 
     def init(self, x: Tree, grad: Tree) -> APAPCState:
-        return APAPCState(x, x, _tree.zeros_like(x))
+        return APAPCState(x, x, trees.zeros_like(x))
 
     def message(self, state: APAPCState, grad: Tree) -> Tree:
         return self._moved(state, grad, state.dual)
 
     def update(self, state: APAPCState, grad: Tree, flow: Tree) -> APAPCState:
-        dual = _tree.add_scaled(state.dual, -self.gain / self.step_size, flow)
+        dual = trees.add_scaled(state.dual, -self.gain / self.step_size, flow)
         params = self._moved(state, grad, dual)
         push = 2 * self.blend / (2 - self.blend)
-        ahead = _tree.add_scaled(self.query(state), push, _tree.subtract(params, state.params))
+        ahead = trees.add_scaled(self.query(state), push, trees.subtract(params, state.params))
         return APAPCState(params, ahead, dual)
 
     def query(self, state: APAPCState) -> Tree:
-        return _tree.add_scaled(state.ahead, self.blend, _tree.subtract(state.params, state.ahead))
+        return trees.add_scaled(state.ahead, self.blend, trees.subtract(state.params, state.ahead))
 
     def _moved(self, state: APAPCState, grad: Tree, dual: Tree) -> Tree:
-        pull = _tree.add_scaled(_tree.add(grad, dual), -self.convexity, self.query(state))
-        moved = _tree.add_scaled(state.params, -self.step_size, pull)
-        return _tree.scale(moved, 1 / (1 + self.step_size * self.convexity))
+        pull = trees.add_scaled(trees.add(grad, dual), -self.convexity, self.query(state))
+        moved = trees.add_scaled(state.params, -self.step_size, pull)
+        return trees.scale(moved, 1 / (1 + self.step_size * self.convexity))

@@ -4,9 +4,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 
-from .. import _tree
-from .._checks import check_number, floating
-from .._tree import Tree
+from .._support import trees
+from .._support.checks import check_number, floating
+from .._support.trees import Tree
 from .base import Method
 
 
@@ -39,15 +39,15 @@ class ATCTracking(Method):
         check_number("ATCTracking", "step_size", self.step_size, above=0.0)
 
     def init(self, x: Tree, grad: Tree) -> ATCTrackingState:
-        return ATCTrackingState(x, _tree.zeros_like(x))
+        return ATCTrackingState(x, trees.zeros_like(x))
 
     def message(self, state: ATCTrackingState, grad: Tree) -> ATCTold:
-        tracker = _tree.add(state.slack, grad)
-        return ATCTold(_tree.add_scaled(state.params, -self.step_size, tracker), tracker)
+        tracker = trees.add(state.slack, grad)
+        return ATCTold(trees.add_scaled(state.params, -self.step_size, tracker), tracker)
 
     def update(self, state: ATCTrackingState, grad: Tree, flow: ATCTold) -> ATCTrackingState:
         adapted, _ = self.message(state, grad)
-        return ATCTrackingState(_tree.add(adapted, flow.params), _tree.add(state.slack, flow.tracker))
+        return ATCTrackingState(trees.add(adapted, flow.params), trees.add(state.slack, flow.tracker))
 
     def query(self, state: ATCTrackingState) -> Tree:
         return state.params

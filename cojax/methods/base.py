@@ -7,10 +7,10 @@ import equinox as eqx
 import jax
 from jaxtyping import Array
 
-from .._checks import CojaxInputError, check_number
-from .._shown import named
-from .._tree import Tree
-from ..edges import Along, Weigh
+from .._support.checks import CojaxInputError, check_number
+from .._support.reprs import named
+from .._support.trees import Tree
+from ..networks.laws import Along, Weigh
 
 
 class Method(eqx.Module):

@@ -4,9 +4,9 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 
-from .. import _tree
-from .._checks import check_number, floating
-from .._tree import Tree
+from .._support import trees
+from .._support.checks import check_number, floating
+from .._support.trees import Tree
 from .base import Method
 
 
@@ -34,10 +34,10 @@ class Choco(Method):
         return x
 
     def message(self, state: Tree, grad: Tree) -> Tree:
-        return _tree.add_scaled(state, -self.step_size, grad)
+        return trees.add_scaled(state, -self.step_size, grad)
 
     def update(self, state: Tree, grad: Tree, flow: Tree) -> Tree:
-        return _tree.add_scaled(self.message(state, grad), self.gain, flow)
+        return trees.add_scaled(self.message(state, grad), self.gain, flow)
 
     def query(self, state: Tree) -> Tree:
         return state

@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from .._checks import CojaxInputError
-from ..problems import Decision
+from .._support.checks import CojaxInputError
+from ..problems.problem import Decision
 from .base import Hold, Method
 
 

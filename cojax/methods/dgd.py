@@ -4,9 +4,9 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 
-from .. import _tree
-from .._checks import check_number, floating
-from .._tree import Tree
+from .._support import trees
+from .._support.checks import check_number, floating
+from .._support.trees import Tree
 from .base import Method
 
 
@@ -32,7 +32,7 @@ class DGD(Method):
         return state
 
     def update(self, state: Tree, grad: Tree, flow: Tree) -> Tree:
-        return _tree.add_scaled(_tree.add(state, flow), -self.step_size, grad)
+        return trees.add_scaled(trees.add(state, flow), -self.step_size, grad)
 
     def query(self, state: Tree) -> Tree:
         return state

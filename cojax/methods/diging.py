@@ -5,9 +5,9 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 import jax
 
-from .. import _tree
-from .._checks import check_number, floating
-from .._tree import Tree
+from .._support import trees
+from .._support.checks import check_number, floating
+from .._support.trees import Tree
 from .base import Method
 from .optimizers import begun, check_transform, descent
 
@@ -56,18 +56,18 @@ class DIGing(Method):
 
     def init(self, x: Tree, grad: Tree) -> DIGingState:
         transforms = self.transform is not None and jax.tree.leaves(x)
-        return DIGingState(x, _tree.zeros_like(x), begun("DIGing", self.transform, x) if transforms else None)
+        return DIGingState(x, trees.zeros_like(x), begun("DIGing", self.transform, x) if transforms else None)
 
     def message(self, state: DIGingState, grad: Tree) -> Told:
-        return Told(state.params, _tree.add(state.slack, grad))
+        return Told(state.params, trees.add(state.slack, grad))
 
     def update(self, state: DIGingState, grad: Tree, flow: Told) -> DIGingState:
-        direction, transform = _tree.add(state.slack, grad), state.transform
+        direction, transform = trees.add(state.slack, grad), state.transform
         if self.transform is not None and jax.tree.leaves(direction):
             direction, transform = descent("DIGing", self.transform, direction, transform, state.params)
-        mixed = _tree.add_scaled(state.params, self.mixing, flow.params)
-        params = _tree.add_scaled(mixed, -self.step_size, direction)
-        slack = _tree.add_scaled(state.slack, self.mixing, flow.tracker)
+        mixed = trees.add_scaled(state.params, self.mixing, flow.params)
+        params = trees.add_scaled(mixed, -self.step_size, direction)
+        slack = trees.add_scaled(state.slack, self.mixing, flow.tracker)
         return DIGingState(params, slack, transform)
 
     def query(self, state: DIGingState) -> Tree:

@@ -4,9 +4,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 
-from .. import _tree
-from .._checks import check_number, floating
-from .._tree import Tree
+from .._support import trees
+from .._support.checks import check_number, floating
+from .._support.trees import Tree
 from .base import Method
 
 
@@ -32,16 +32,16 @@ class ExactDiffusion(Method):
         check_number(type(self).__name__, "step_size", self.step_size, above=0.0, shaped=())
 
     def init(self, x: Tree, grad: Tree) -> ExactDiffusionState:
-        return ExactDiffusionState(x, _tree.zeros_like(x))
+        return ExactDiffusionState(x, trees.zeros_like(x))
 
     def message(self, state: ExactDiffusionState, grad: Tree) -> Tree:
-        return _tree.add(_tree.add_scaled(state.params, -self.step_size, grad), state.correction)
+        return trees.add(trees.add_scaled(state.params, -self.step_size, grad), state.correction)
 
     def update(self, state: ExactDiffusionState, grad: Tree, flow: Tree) -> ExactDiffusionState:
         # y+ - psi+ = phi + flow/2 - psi+, and phi - psi+ is the correction.
-        correction = _tree.add_scaled(state.correction, 0.5, flow)
-        adapted = _tree.add_scaled(state.params, -self.step_size, grad)
-        return ExactDiffusionState(_tree.add(adapted, correction), correction)
+        correction = trees.add_scaled(state.correction, 0.5, flow)
+        adapted = trees.add_scaled(state.params, -self.step_size, grad)
+        return ExactDiffusionState(trees.add(adapted, correction), correction)
 
     def query(self, state: ExactDiffusionState) -> Tree:
         return state.params

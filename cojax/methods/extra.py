@@ -4,9 +4,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 
-from .. import _tree
-from .._checks import check_number, floating
-from .._tree import Tree
+from .._support import trees
+from .._support.checks import check_number, floating
+from .._support.trees import Tree
 from .base import Method
 
 
@@ -32,15 +32,15 @@ class EXTRA(Method):
         check_number("EXTRA", "step_size", self.step_size, above=0.0, shaped=())
 
     def init(self, x: Tree, grad: Tree) -> EXTRAState:
-        return EXTRAState(x, _tree.zeros_like(x))
+        return EXTRAState(x, trees.zeros_like(x))
 
     def message(self, state: EXTRAState, grad: Tree) -> Tree:
         return state.params
 
     def update(self, state: EXTRAState, grad: Tree, flow: Tree) -> EXTRAState:
-        moved = _tree.add(state.params, flow, state.correction)
-        params = _tree.add_scaled(moved, -self.step_size, grad)
-        return EXTRAState(params, _tree.add_scaled(state.correction, 0.5, flow))
+        moved = trees.add(state.params, flow, state.correction)
+        params = trees.add_scaled(moved, -self.step_size, grad)
+        return EXTRAState(params, trees.add_scaled(state.correction, 0.5, flow))
 
     def query(self, state: EXTRAState) -> Tree:
         return state.params

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from .._checks import check_number
-from ..edges import Power
+from .._support.checks import check_number
+from ..networks.laws import Power
 from .laplacian import Laplacian
 
 

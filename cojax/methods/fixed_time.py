@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..edges import Powers
+from ..networks.laws import Powers
 from .laplacian import Laplacian
 
 

@@ -5,10 +5,10 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from .. import _grid, _tree
-from .._checks import floating
-from .._tree import Tree
-from ..edges import Along, Transfer
+from .._support import exact_grid, trees
+from .._support.checks import floating
+from .._support.trees import Tree
+from ..networks.laws import Along, Transfer
 from .base import Method, check_share_momentum
 
 
@@ -38,17 +38,17 @@ class HeavyBall(Method):
         check_share_momentum("HeavyBall", self.step_size, self.momentum)
 
     def init(self, x: Tree, grad: Tree) -> HeavyBallState:
-        return HeavyBallState(x, _grid.grid_of(x), _tree.zeros_like(x))
+        return HeavyBallState(x, exact_grid.grid_of(x), trees.zeros_like(x))
 
     def message(self, state: HeavyBallState, grad: Tree) -> Tree:
-        return _tree.add_scaled(grad, self.momentum, state.price)
+        return trees.add_scaled(grad, self.momentum, state.price)
 
     def along(self, state: HeavyBallState) -> Along:
         return Transfer(self.step_size, state.grid)
 
     def update(self, state: HeavyBallState, grad: Tree, flow: Tree) -> HeavyBallState:
-        price = _tree.add_scaled(grad, self.momentum, state.price)
-        return HeavyBallState(_tree.add(state.cpu, flow), state.grid, price)
+        price = trees.add_scaled(grad, self.momentum, state.price)
+        return HeavyBallState(trees.add(state.cpu, flow), state.grid, price)
 
     def query(self, state: HeavyBallState) -> Tree:
         return state.cpu

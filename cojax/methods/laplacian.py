@@ -5,10 +5,10 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from .. import _grid, _tree
-from .._checks import floating
-from .._tree import Tree
-from ..edges import Along, Odd, Same, Transfer
+from .._support import exact_grid, trees
+from .._support.checks import floating
+from .._support.trees import Tree
+from ..networks.laws import Along, Odd, Same, Transfer
 from .base import Method, check_share_step
 
 
@@ -39,7 +39,7 @@ class Laplacian(Method):
         check_share_step("Laplacian", self.step_size)
 
     def init(self, x: Tree, grad: Tree) -> Shares:
-        return Shares(x, _grid.grid_of(x))
+        return Shares(x, exact_grid.grid_of(x))
 
     def message(self, state: Shares, grad: Tree) -> Tree:
         return grad
@@ -48,7 +48,7 @@ class Laplacian(Method):
         return Transfer(self.step_size, state.grid, self.odd)
 
     def update(self, state: Shares, grad: Tree, flow: Tree) -> Shares:
-        return Shares(_tree.add(state.cpu, flow), state.grid)
+        return Shares(trees.add(state.cpu, flow), state.grid)
 
     def query(self, state: Shares) -> Tree:
         return state.cpu

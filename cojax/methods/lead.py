@@ -4,9 +4,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 
-from .. import _tree
-from .._checks import check_number, floating
-from .._tree import Tree
+from .._support import trees
+from .._support.checks import check_number, floating
+from .._support.trees import Tree
 from .base import Method
 
 
@@ -35,14 +35,14 @@ class LEAD(Method):
         check_number("LEAD", "gain", self.gain, above=0.0, shaped=())
 
     def init(self, x: Tree, grad: Tree) -> LEADState:
-        return LEADState(x, _tree.zeros_like(x))
+        return LEADState(x, trees.zeros_like(x))
 
     def message(self, state: LEADState, grad: Tree) -> Tree:
-        return _tree.add_scaled(state.params, -self.step_size, _tree.add(grad, state.dual))
+        return trees.add_scaled(state.params, -self.step_size, trees.add(grad, state.dual))
 
     def update(self, state: LEADState, grad: Tree, flow: Tree) -> LEADState:
-        dual = _tree.add_scaled(state.dual, -0.5 * self.gain / self.step_size, flow)
-        return LEADState(_tree.add_scaled(state.params, -self.step_size, _tree.add(grad, dual)), dual)
+        dual = trees.add_scaled(state.dual, -0.5 * self.gain / self.step_size, flow)
+        return LEADState(trees.add_scaled(state.params, -self.step_size, trees.add(grad, dual)), dual)
 
     def query(self, state: LEADState) -> Tree:
         return state.params

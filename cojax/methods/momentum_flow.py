@@ -5,10 +5,10 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from .. import _grid, _tree
-from .._checks import floating
-from .._tree import Tree
-from ..edges import Along, Transfer
+from .._support import exact_grid, trees
+from .._support.checks import floating
+from .._support.trees import Tree
+from ..networks.laws import Along, Transfer
 from .base import Method, check_share_momentum
 
 
@@ -39,7 +39,7 @@ class MomentumFlow(Method):
         check_share_momentum("MomentumFlow", self.step_size, self.momentum)
 
     def init(self, x: Tree, grad: Tree) -> MomentumFlowState:
-        return MomentumFlowState(x, _grid.grid_of(x), _tree.zeros_like(x))
+        return MomentumFlowState(x, exact_grid.grid_of(x), trees.zeros_like(x))
 
     def message(self, state: MomentumFlowState, grad: Tree) -> Tree:
         return grad
@@ -48,8 +48,8 @@ class MomentumFlow(Method):
         return Transfer(self.step_size / (1 - self.momentum), state.grid)
 
     def update(self, state: MomentumFlowState, grad: Tree, flow: Tree) -> MomentumFlowState:
-        lag = _tree.scale(_tree.add(state.lag, flow), self.momentum)
-        return MomentumFlowState(_tree.add(state.base, flow), state.grid, lag)
+        lag = trees.scale(trees.add(state.lag, flow), self.momentum)
+        return MomentumFlowState(trees.add(state.base, flow), state.grid, lag)
 
     def query(self, state: MomentumFlowState) -> Tree:
-        return _tree.subtract(state.base, state.lag)
+        return trees.subtract(state.base, state.lag)

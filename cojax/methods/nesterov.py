@@ -5,10 +5,10 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from .. import _grid, _tree
-from .._checks import floating
-from .._tree import Tree
-from ..edges import Along, Transfer
+from .._support import exact_grid, trees
+from .._support.checks import floating
+from .._support.trees import Tree
+from ..networks.laws import Along, Transfer
 from .base import Method, check_share_momentum
 
 
@@ -39,18 +39,18 @@ class Nesterov(Method):
         check_share_momentum("Nesterov", self.step_size, self.momentum)
 
     def init(self, x: Tree, grad: Tree) -> NesterovState:
-        return NesterovState(x, _grid.grid_of(x), _tree.zeros_like(x))
+        return NesterovState(x, exact_grid.grid_of(x), trees.zeros_like(x))
 
     def message(self, state: NesterovState, grad: Tree) -> Tree:
-        price = _tree.add_scaled(grad, self.momentum, state.price)
-        return _tree.add_scaled(grad, self.momentum, price)
+        price = trees.add_scaled(grad, self.momentum, state.price)
+        return trees.add_scaled(grad, self.momentum, price)
 
     def along(self, state: NesterovState) -> Along:
         return Transfer(self.step_size, state.grid)
 
     def update(self, state: NesterovState, grad: Tree, flow: Tree) -> NesterovState:
-        price = _tree.add_scaled(grad, self.momentum, state.price)
-        return NesterovState(_tree.add(state.cpu, flow), state.grid, price)
+        price = trees.add_scaled(grad, self.momentum, state.price)
+        return NesterovState(trees.add(state.cpu, flow), state.grid, price)
 
     def query(self, state: NesterovState) -> Tree:
         return state.cpu

@@ -12,9 +12,9 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float
 
-from .. import _tree
-from .._checks import CojaxInputError, is_concrete
-from .._tree import Tree
+from .._support import trees
+from .._support.checks import CojaxInputError, is_concrete
+from .._support.trees import Tree
 
 FEWEST, MOST = 32, 10_000  # steps of a trial: to see one that goes up first, and to sit out a schedule of zeros
 
@@ -66,7 +66,7 @@ def descent(owner: str, transform: Any, grad: Tree, state: Any, params: Tree) ->
         leaves[place] = jax.random.wrap_key_data(leaves[place], impl=kind)
     updates, inner = jax.vmap(transform.update)(grad, treedef.unflatten(leaves), params)
     inner = jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, inner)
-    return _tree.scale(updates, sign), Traced(inner, sign) if traced else inner
+    return trees.scale(updates, sign), Traced(inner, sign) if traced else inner
 
 
 def _is_key(leaf: Any) -> bool:
@@ -131,7 +131,7 @@ def _trial(transform: Any, treedef: Any, shapes: tuple) -> Callable[[], tuple[Ar
         if any(map(_is_curved, jax.tree.leaves(first, is_leaf=_is_curved))):
             raise TypeError("L-BFGS reads curvature from moves and gradients of one function")
         updates = jax.eval_shape(transform.update, grad, first, params)[0]
-        if not _tree.alike(updates, params):
+        if not trees.alike(updates, params):
             raise TypeError("its updates are not shaped as the params")
 
         def going_on(carry):

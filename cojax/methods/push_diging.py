@@ -5,10 +5,10 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 
-from .. import _tree
-from .._checks import check_number, floating
-from .._tree import Tree
-from ..edges import Along, Push
+from .._support import trees
+from .._support.checks import check_number, floating
+from .._support.trees import Tree
+from ..networks.laws import Along, Push
 from .base import Method
 
 
@@ -43,13 +43,13 @@ class PushDIGing(Method):
         check_number("PushDIGing", "step_size", self.step_size, above=0.0, shaped=())
 
     def init(self, x: Tree, grad: Tree) -> PushDIGingState:
-        num_nodes = _tree.num_nodes(x)
+        num_nodes = trees.num_nodes(x)
         weight = None if num_nodes is None else jnp.ones(num_nodes, jnp.result_type(float))
-        return PushDIGingState(x, weight, _tree.zeros_like(x))
+        return PushDIGingState(x, weight, trees.zeros_like(x))
 
     def message(self, state: PushDIGingState, grad: Tree) -> PushDIGingTold:
-        tracker = _tree.add(state.slack, grad)
-        return PushDIGingTold(_tree.add_scaled(state.mass, -self.step_size, tracker), state.weight, tracker)
+        tracker = trees.add(state.slack, grad)
+        return PushDIGingTold(trees.add_scaled(state.mass, -self.step_size, tracker), state.weight, tracker)
 
     def along(self, state: PushDIGingState) -> Along:
         return Push()
@@ -57,8 +57,8 @@ class PushDIGing(Method):
     def update(self, state: PushDIGingState, grad: Tree, flow: PushDIGingTold) -> PushDIGingState:
         told = self.message(state, grad)
         return PushDIGingState(
-            _tree.add(told.mass, flow.mass), _tree.add(state.weight, flow.weight), _tree.add(state.slack, flow.tracker)
+            trees.add(told.mass, flow.mass), trees.add(state.weight, flow.weight), trees.add(state.slack, flow.tracker)
         )
 
     def query(self, state: PushDIGingState) -> Tree:
-        return state.mass if state.weight is None else _tree.scale(state.mass, 1 / state.weight)
+        return state.mass if state.weight is None else trees.scale(state.mass, 1 / state.weight)

@@ -4,10 +4,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 
-from .. import _tree
-from .._checks import check_number, floating
-from .._tree import Tree
-from ..edges import Pull, Push
+from .._support import trees
+from .._support.checks import check_number, floating
+from .._support.trees import Tree
+from ..networks.laws import Pull, Push
 from .base import Method
 
 
@@ -40,18 +40,18 @@ class PushPull(Method):
         check_number("PushPull", "step_size", self.step_size, above=0.0)
 
     def init(self, x: Tree, grad: Tree) -> PushPullState:
-        return PushPullState(x, _tree.zeros_like(x))
+        return PushPullState(x, trees.zeros_like(x))
 
     def message(self, state: PushPullState, grad: Tree) -> PushPullTold:
-        return PushPullTold(state.params, _tree.add(state.slack, grad))
+        return PushPullTold(state.params, trees.add(state.slack, grad))
 
     def along(self, state: PushPullState) -> PushPullTold:
         return PushPullTold(Pull(), Push())
 
     def update(self, state: PushPullState, grad: Tree, flow: PushPullTold) -> PushPullState:
-        mixed = _tree.add(state.params, flow.params)
-        params = _tree.add_scaled(mixed, -self.step_size, _tree.add(state.slack, grad))
-        return PushPullState(params, _tree.add(state.slack, flow.tracker))
+        mixed = trees.add(state.params, flow.params)
+        params = trees.add_scaled(mixed, -self.step_size, trees.add(state.slack, grad))
+        return PushPullState(params, trees.add(state.slack, flow.tracker))
 
     def query(self, state: PushPullState) -> Tree:
         return state.params

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..edges import Clip
+from ..networks.laws import Clip
 from .laplacian import Laplacian
 
 

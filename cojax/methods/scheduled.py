@@ -8,9 +8,9 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import CojaxInputError, is_concrete, whole_number
-from .._tree import Tree
-from ..edges import Along
+from .._support.checks import CojaxInputError, is_concrete, whole_number
+from .._support.trees import Tree
+from ..networks.laws import Along
 from .base import Method
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..edges import Sign
+from ..networks.laws import Sign
 from .laplacian import Laplacian
 
 

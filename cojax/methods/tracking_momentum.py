@@ -4,9 +4,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 
-from .. import _tree
-from .._checks import check_number, floating
-from .._tree import Tree
+from .._support import trees
+from .._support.checks import check_number, floating
+from .._support.trees import Tree
 from .base import Method
 
 
@@ -40,16 +40,16 @@ class TrackingMomentum(Method):
         check_number("TrackingMomentum", "momentum", self.momentum, at_least=0.0, below=1.0, shaped=())
 
     def init(self, x: Tree, grad: Tree) -> TrackingMomentumState:
-        return TrackingMomentumState(x, _tree.zeros_like(x), _tree.zeros_like(x))
+        return TrackingMomentumState(x, trees.zeros_like(x), trees.zeros_like(x))
 
     def message(self, state: TrackingMomentumState, grad: Tree) -> MomentumTold:
-        return MomentumTold(state.params, _tree.add(state.slack, grad))
+        return MomentumTold(state.params, trees.add(state.slack, grad))
 
     def update(self, state: TrackingMomentumState, grad: Tree, flow: MomentumTold) -> TrackingMomentumState:
-        tracker = _tree.add(state.slack, grad)
-        pushed = _tree.add_scaled(flow.params, self.momentum, state.velocity)
-        velocity = _tree.add_scaled(pushed, -self.step_size, tracker)
-        return TrackingMomentumState(_tree.add(state.params, velocity), velocity, _tree.add(state.slack, flow.tracker))
+        tracker = trees.add(state.slack, grad)
+        pushed = trees.add_scaled(flow.params, self.momentum, state.velocity)
+        velocity = trees.add_scaled(pushed, -self.step_size, tracker)
+        return TrackingMomentumState(trees.add(state.params, velocity), velocity, trees.add(state.slack, flow.tracker))
 
     def query(self, state: TrackingMomentumState) -> Tree:
         return state.params

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from .._checks import CojaxInputError
-from .._precision import in_full
-from .._shown import shown
-from .._tree import Tree
-from ..problems import Decision, Problem
+from .._support.checks import CojaxInputError
+from .._support.precision import in_full
+from .._support.reprs import shown
+from .._support.trees import Tree
+from ..problems.problem import Decision, Problem
 from . import prices
 from .fits import check_cost_of, check_nodes, check_problem
 from .joint import shared_out

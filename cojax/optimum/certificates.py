@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from .. import _tree
-from .._precision import in_full
-from .._shown import shown
-from .._tree import Tree
-from ..problems import Decision, Problem
-from ..records import disagreement
+from .._support import trees
+from .._support.precision import in_full
+from .._support.reprs import shown
+from .._support.trees import Tree
+from ..problems.measures import disagreement
+from ..problems.problem import Decision, Problem
 from . import prices, sizes
 from .fits import check_decision
 from .margins import ROUNDINGS, Slopes, Table, columns, ends_of_price, marginals, margins, price_of, reach_of
@@ -71,8 +71,8 @@ def certificate(problem: Problem, x: Decision) -> Certificate:
 @jax.jit
 @in_full
 def _judged(problem: Problem, x: Decision) -> Certificate:
-    x = x._replace(params=_tree.filled(x.params, problem.members))
-    params = jax.tree.map(lambda mean, leaf: jnp.broadcast_to(mean, leaf.shape), _tree.node_mean(x.params), x.params)
+    x = x._replace(params=trees.filled(x.params, problem.members))
+    params = jax.tree.map(lambda mean, leaf: jnp.broadcast_to(mean, leaf.shape), trees.node_mean(x.params), x.params)
     costs = problem.costs(Decision(params, x.cpu))
     slopes = sizes.learning(problem, Decision(params, x.cpu))
     zero = jnp.zeros((), costs.dtype)

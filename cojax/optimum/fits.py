@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._checks import CojaxInputError, check_leaves, device_array, said, whole
-from .._maxima import with_safe_maxima
-from .._tree import Tree
-from ..changing import Changing
-from ..padding import ShardedProblem
-from ..problems import Decision, Problem, as_params
+from .._support.checks import CojaxInputError, check_leaves, device_array, said, whole
+from .._support.maxima import with_safe_maxima
+from .._support.trees import Tree
+from ..problems.changing import Changing
+from ..problems.problem import Decision, Problem, as_params
+from ..problems.rows import ShardedProblem
 
 
 def check_problem(owner: str, problem: Any) -> None:

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .._maxima import with_safe_maxima
-from .._tree import Tree
-from ..problems import Decision, Problem
+from .._support.maxima import with_safe_maxima
+from .._support.trees import Tree
+from ..problems.problem import Decision, Problem
 from . import prices
 
 Table = Float[Array, "n r"]

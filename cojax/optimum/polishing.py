@@ -9,10 +9,10 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from .. import _tree
-from .._precision import in_full
-from .._tree import Tree
-from ..problems import Decision, Problem
+from .._support import trees
+from .._support.precision import in_full
+from .._support.trees import Tree
+from ..problems.problem import Decision, Problem
 from .allocations import Allocation, allocate
 from .fits import check_params
 from .references import MOST_CG, MOST_DENSE, Point, newton_direction, total_and_slope, widened
@@ -53,7 +53,7 @@ def _polished(problem: Problem, params: Tree) -> tuple[Tree, Allocation | None]:
     if jax.tree.leaves(params):
         start = jax.tree.map(lambda leaf: lax.stop_gradient(leaf.mean(0)), widened(params))
         best = ravel_pytree(start)[1](_best_params(problem, start))
-        params = stacked(problem, _tree.cast_like(best, params))
+        params = stacked(problem, trees.cast_like(best, params))
     return params, None if problem.budget is None else allocate(problem, params)
 
 

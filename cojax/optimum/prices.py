@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from .. import _grid
+from .._support import exact_grid
 from .roots import Root, divided, newton
 
 Shares = Float[Array, " n"]
@@ -119,18 +119,18 @@ def settled(shares: Shares, lower: Shares, upper: Shares, budget: Price) -> Shar
     Bounds go to the next point of the grid inside of them. Where no share is off its bounds, and where a box holds no
     point of the grid, shares stay as they are.
     """
-    grid = _grid.finest(shares)
-    low, high = jnp.ceil(_grid.units(lower, grid)) * grid, jnp.floor(_grid.units(upper, grid)) * grid
-    rounded = jnp.clip(jnp.round(_grid.units(shares, grid)) * grid, low, high)
+    grid = exact_grid.finest(shares)
+    low, high = jnp.ceil(exact_grid.units(lower, grid)) * grid, jnp.floor(exact_grid.units(upper, grid)) * grid
+    rounded = jnp.clip(jnp.round(exact_grid.units(shares, grid)) * grid, low, high)
     free = (rounded > low) & (rounded < high)
     shares = jnp.where(jnp.any(free) & (low <= high), rounded, jnp.clip(shares, lower, upper))
     count = jnp.maximum(free.sum(), 1).astype(shares.dtype)
-    missing = jnp.round(_grid.units(_grid.shortfall(shares, budget), grid))
+    missing = jnp.round(exact_grid.units(exact_grid.shortfall(shares, budget), grid))
     each = jnp.floor(missing / count)
     one_more = jnp.cumsum(free.astype(shares.dtype)) <= missing - each * count
     spread = jnp.where(free, jnp.clip(shares + (each + one_more.astype(shares.dtype)) * grid, low, high), shares)
     # What a fixed share off the grid leaves goes to the smallest share with room for it, whose own bits are the finest.
-    missing = _grid.shortfall(spread, budget)
+    missing = exact_grid.shortfall(spread, budget)
     room = jnp.where(free, jnp.where(missing > 0, high - spread, spread - low), -1)
     fits = room >= jnp.abs(missing)
     taker = jnp.where(jnp.any(fits), jnp.argmin(jnp.where(fits, jnp.abs(spread), jnp.inf)), jnp.argmax(room))

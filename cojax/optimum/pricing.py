@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._checks import CojaxInputError, device_array
-from .._precision import in_full
-from .._shown import shown
-from .._tree import Tree
-from ..problems import Decision, Problem
+from .._support.checks import CojaxInputError, device_array
+from .._support.precision import in_full
+from .._support.reprs import shown
+from .._support.trees import Tree
+from ..problems.problem import Decision, Problem
 from . import prices
 from .allocations import Allocation
 from .fits import check_params

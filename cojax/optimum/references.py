@@ -10,13 +10,13 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from .. import _tree
-from .._checks import CojaxInputError, check_number, is_concrete
-from .._maxima import with_safe_maxima
-from .._precision import in_full
-from .._shown import shown
-from .._tree import Tree
-from ..problems import Decision, Problem, as_params, check_gradient
+from .._support import trees
+from .._support.checks import CojaxInputError, check_number, is_concrete
+from .._support.maxima import with_safe_maxima
+from .._support.precision import in_full
+from .._support.reprs import shown
+from .._support.trees import Tree
+from ..problems.problem import Decision, Problem, as_params, check_gradient
 from . import prices
 from .allocations import Allocation, allocate
 from .certificates import Certificate, certificate, relative
@@ -91,7 +91,7 @@ def reference(problem: Problem, start_params: Tree = None, *, tolerance: float |
     check_cost(problem, start_params)
     params = start_params
     if jax.tree.leaves(params):
-        params = _tree.cast_like(_minimised(problem, widened(params), tolerance), params)
+        params = trees.cast_like(_minimised(problem, widened(params), tolerance), params)
     copies = stacked(problem, params)
     allocation = None if problem.budget is None else allocate(problem, copies)
     x = Decision(copies, None if allocation is None else allocation.cpu)

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from .. import _grid, _tree
-from .._maxima import with_safe_maxima
-from .._tree import Tree
-from ..problems import Decision, Problem
+from .._support import exact_grid, trees
+from .._support.maxima import with_safe_maxima
+from .._support.trees import Tree
+from ..problems.problem import Decision, Problem
 
 
 class Sizes(NamedTuple):
@@ -54,14 +54,14 @@ def balance(problem: Problem, cpu: Array) -> Float[Array, ""]:
     """How far the shares are off the budget beside it, or beside the largest share where that is larger."""
     assert problem.budget is not None
     shares, budget = cpu.reshape(cpu.shape[0], -1), problem.budget.reshape(-1)
-    off = jax.vmap(_grid.imbalance, (1, 0))(shares, budget)
+    off = jax.vmap(exact_grid.imbalance, (1, 0))(shares, budget)
     return jnp.max(beside(off, jnp.maximum(jnp.abs(budget), jnp.abs(shares).max(0))))
 
 
 def box(problem: Problem, cpu: Array | None) -> tuple[Array, Array]:
     """The largest distance of a share from its bounds, and the largest share, of the resource that is furthest off."""
     if cpu is None or problem.lower is None or problem.upper is None:
-        return jnp.zeros(()), _tree.largest(cpu)
+        return jnp.zeros(()), trees.largest(cpu)
     shares, lower, upper = (part.reshape(cpu.shape[0], -1) for part in (cpu, problem.lower, problem.upper))
     outside = jnp.maximum(jnp.maximum(lower - shares, shares - upper), 0).max(0)
     return furthest(outside, jnp.abs(shares).max(0))
@@ -88,25 +88,25 @@ def market(
 
 def learning(problem: Problem, x: Decision) -> Slopes:
     """The gradient of the params at `x`, all copies of which are the same, and the sizes of it and of them."""
-    largest = _tree.largest(x.params)
+    largest = trees.largest(x.params)
     if not jax.tree.leaves(x.params):
         return Slopes(jnp.zeros(()), largest, jnp.zeros(()))
-    length = jnp.max(jax.vmap(_tree.norm)(x.params))
+    length = jnp.max(jax.vmap(trees.norm)(x.params))
 
     def cost(params, cpu, data):
         return problem.cost(Decision(params, cpu), data)
 
     def look(state: tuple[Tree, Tree], _: None) -> tuple[tuple[Tree, Tree], tuple[Array, ...]]:
         params, before = state
-        slopes = _tree.filled(jax.vmap(jax.grad(with_safe_maxima(cost)))(params, x.cpu, problem.data), problem.members)
-        own, change = (jax.vmap(_tree.norm)(tree) for tree in (slopes, _tree.subtract(slopes, before)))
-        down = _tree.add_scaled(x.params, -jnp.where(own > 0, length / jnp.where(own > 0, own, 1), 0), slopes)
+        slopes = trees.filled(jax.vmap(jax.grad(with_safe_maxima(cost)))(params, x.cpu, problem.data), problem.members)
+        own, change = (jax.vmap(trees.norm)(tree) for tree in (slopes, trees.subtract(slopes, before)))
+        down = trees.add_scaled(x.params, -jnp.where(own > 0, length / jnp.where(own > 0, own, 1), 0), slopes)
         # Where a step of that length leaves the cost's domain, it tells nothing.
         known = jnp.max(jnp.where(jnp.isfinite(change), change, 0))
-        return (down, slopes), (_tree.norm(_tree.node_mean(slopes)), jnp.max(own), known)
+        return (down, slopes), (trees.norm(trees.node_mean(slopes)), jnp.max(own), known)
 
     # A loop, so that the gradient is compiled once.
-    start = x.params, _tree.zeros_like(x.params)
+    start = x.params, trees.zeros_like(x.params)
     (mean, _), (own, _), (_, change) = lax.scan(look, start, None, length=2)[1]
     told = change > 16 * jnp.finfo(change.dtype).eps * own
     moves = jnp.where(told, jnp.maximum(own / jnp.where(told, change, 1), 1), 1)

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._checks import CojaxInputError
-from .._precision import in_full
-from .._tree import Tree
-from ..problems import Decision, Problem
+from .._support.checks import CojaxInputError
+from .._support.precision import in_full
+from .._support.trees import Tree
+from ..problems.problem import Decision, Problem
 from . import prices
 from .fits import check_curves
 from .margins import columns, marginals

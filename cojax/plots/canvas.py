@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._checks import CojaxInputError
+from .._support.checks import CojaxInputError
 from . import lettering
 from .numerals import number
 

@@ -5,9 +5,9 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from .._checks import CojaxInputError
-from ..loop import Solution
-from ..records import Trace
+from .._support.checks import CojaxInputError
+from ..runs.loop import Solution
+from ..runs.records import Trace
 from .canvas import BLUE, FAINT, INK, ORANGE, QUIET, SKY, VERMILION, Numbers, axes, column, counts, finite, legend
 from .numerals import number
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import CojaxInputError
+from .._support.checks import CojaxInputError
 from .canvas import BLUE, FAINT, GREEN, ORANGE, QUIET, Numbers, axes, finite, height, legend, names_of, rows_of
 
 DAY = 24

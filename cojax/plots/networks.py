@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from .._checks import CojaxInputError
+from .._support.checks import CojaxInputError
 from . import places
 from .canvas import BLUE, INK, QUIET, VERMILION, Numbers, axes, colour_bar, column, finite, legend, names_of
 from .numerals import number

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .._checks import CojaxInputError
-from ..loop import Solution
-from ..records import Trace
+from .._support.checks import CojaxInputError
+from ..runs.loop import Solution
+from ..runs.records import Trace
 from .canvas import (
     BLUE,
     FAINT,

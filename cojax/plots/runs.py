@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._checks import CojaxInputError
-from ..layouts import Network
-from ..loop import Solution
+from .._support.checks import CojaxInputError
+from ..networks.base import Network
 from ..optimum import Reference, reference
-from ..problems import Problem
-from ..records import Trace
+from ..problems.problem import Problem
+from ..runs.loop import Solution
+from ..runs.records import Trace
 from ..theory import laplacians
 from .bounds import at_bounds
 from .canvas import Numbers, styled, ticks

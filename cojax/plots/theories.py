@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import CojaxInputError
+from .._support.checks import CojaxInputError
 from ..theory import RootLocus
 from .canvas import BLUE, FAINT, GREEN, INK, QUIET, VERMILION, Numbers, axes, colour_bar, column, counts, legend
 

@@ -7,13 +7,12 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .. import theory
-from .._checks import CojaxInputError, is_concrete
-from ..defaults import SHARE
-from ..edges import Weigh
-from ..layouts import Network
-from ..links import Wire
-from ..penalties import BarrierPenalty
-from ..problems import Decision, Problem
+from .._support.checks import CojaxInputError, is_concrete
+from ..networks.base import Network, Wire
+from ..networks.laws import Weigh
+from ..problems.penalties import BarrierPenalty
+from ..problems.problem import Decision, Problem
+from ..theory.limits import SHARE
 from .base import Rival, plain_bits
 
 EPSILON = 1e-3  # times the mean share and the largest marginal cost at the start

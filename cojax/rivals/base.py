@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import theory
-from .._checks import CojaxInputError
-from ..layouts import Network
-from ..problems import Decision, Problem
+from .._support.checks import CojaxInputError
+from ..networks.base import Network
+from ..problems.problem import Decision, Problem
 
 
 class Rival(NamedTuple):

@@ -8,10 +8,10 @@ from jax import lax
 from jaxtyping import Array
 
 from .. import theory
-from .._maxima import with_safe_maxima
-from .._precision import in_full
-from ..layouts import Network
-from ..problems import Decision, Problem
+from .._support.maxima import with_safe_maxima
+from .._support.precision import in_full
+from ..networks.base import Network
+from ..problems.problem import Decision, Problem
 from .base import Rival, plain_bits
 from .local import adjacency, unlike
 

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from .._precision import in_full
-from ..layouts import Network
-from ..problems import Decision, Problem
+from .._support.precision import in_full
+from ..networks.base import Network
+from ..problems.problem import Decision, Problem
 from .base import Rival, plain_bits, share_curvatures
 from .local import adjacency, fair, minimisers, unlike
 

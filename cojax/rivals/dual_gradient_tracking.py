@@ -5,12 +5,11 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .. import theory
-from ..defaults import SHARE
-from ..edges import Weigh
-from ..layouts import Network
-from ..links import Wire
+from ..networks.base import Network, Wire
+from ..networks.laws import Weigh
 from ..optimum.margins import marginals
-from ..problems import Decision, Problem
+from ..problems.problem import Decision, Problem
+from ..theory.limits import SHARE
 from .base import Rival, plain_bits, share_curvatures
 from .local import fair, minimisers
 

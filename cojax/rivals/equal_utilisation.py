@@ -5,11 +5,10 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .. import theory
-from ..edges import Weigh
-from ..layouts import Network
-from ..links import Wire
-from ..lossy import loss_rate
-from ..problems import Decision, Problem
+from ..networks.base import Network, Wire
+from ..networks.faults.lossy import loss_rate
+from ..networks.laws import Weigh
+from ..problems.problem import Decision, Problem
 from .base import Rival, capacities, plain_bits
 from .local import adjacency
 

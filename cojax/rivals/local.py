@@ -6,12 +6,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from ..layouts import Network
+from ..networks.base import Network
+from ..networks.connectivity import ends_of, weights_of
 from ..optimum.margins import marginals
 from ..optimum.prices import value_and_rate
 from ..optimum.roots import Root, newton
-from ..problems import Problem
-from ..unions import ends_of, weights_of
+from ..problems.problem import Problem
 
 MOST_ROUNDS = 100
 

@@ -9,8 +9,8 @@ from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from .. import theory
-from ..layouts import Network
-from ..problems import Decision, Problem
+from ..networks.base import Network
+from ..problems.problem import Decision, Problem
 from .base import Rival
 from .local import adjacency
 from .tokens import pass_tokens

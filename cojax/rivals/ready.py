@@ -3,9 +3,9 @@
 import jax
 
 from .. import theory
-from .._checks import CojaxInputError
-from ..layouts import Network
-from ..problems import Decision, Problem
+from .._support.checks import CojaxInputError
+from ..networks.base import Network
+from ..problems.problem import Decision, Problem
 from .barrier_method import ready as ready_barrier_method
 from .base import Rival
 from .d_admm import ready as ready_d_admm

@@ -8,8 +8,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ..layouts import Network
-from ..problems import Decision, Problem
+from ..networks.base import Network
+from ..problems.problem import Decision, Problem
 from .base import Rival, capacities
 from .local import adjacency
 from .tokens import pass_tokens

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..matrices import Dense
-from ..problems import Problem
+from ..networks.layouts.dense import Dense
+from ..problems.problem import Problem
 
 
 class Switching(NamedTuple):

@@ -8,9 +8,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from .._checks import CojaxInputError, is_concrete
-from .._tree import Tree
-from ..problems import Decision, Problem, check_gradient, check_start
+from .._support.checks import CojaxInputError, is_concrete
+from .._support.trees import Tree
+from ..problems.problem import Decision, Problem, check_gradient, check_start
 
 # Up to this many entries in the Hessians of all nodes they are built; above they are only multiplied, by Lanczos.
 MOST_ENTRIES = 2_000_000

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from .._checks import CojaxInputError, check_number, is_concrete
-from ..layouts import Network
-from ..matrices import Digraph, Directed
+from .._support.checks import CojaxInputError, check_number, is_concrete
+from ..networks.base import Network
+from ..networks.layouts.directed import Digraph, Directed
 from .limits import Limit
 
 EQUAL = "equal convex quadratic costs over this directed network, exact links; others without proof"

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from .. import _tree
-from .._checks import CojaxInputError, real_array
-from .._tree import Tree
-from ..edges import Weigh
-from ..layouts import Network
+from .._support import trees
+from .._support.checks import CojaxInputError, real_array
+from .._support.trees import Tree
 from ..methods import CoOpt, DIGing
-from ..problems import Decision, Problem
+from ..networks.base import Network
+from ..networks.laws import Weigh
+from ..problems.problem import Decision, Problem
 
 
 def pencil_eigenvalues(laplacian: Any, hessians: Any, alpha: float) -> Complex[np.ndarray, " m"]:
@@ -68,9 +68,9 @@ def lyapunov(network: Network, method: Any) -> Callable[[Problem, Decision, Any]
     def record(problem: Problem, x: Decision, state: Any) -> Float[Array, ""]:
         net = network.at(state.step)
         inner = state.method.learn if isinstance(method, CoOpt) else state.method
-        tracker = _tree.add(inner.slack, state.grad.params)
+        tracker = trees.add(inner.slack, state.grad.params)
         pull = jax.tree.map(lambda leaf: -net.hear(Weigh(), leaf), x.params)
-        return (_square(_tree.add_scaled(pull, alpha, tracker)) + _square(pull)) / 2
+        return (_square(trees.add_scaled(pull, alpha, tracker)) + _square(pull)) / 2
 
     return record
 

@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from .._checks import CojaxInputError, check_number
-from ..layouts import Network
-from ..lossy import loss_rate
-from ..members import members_of
+from .._support.checks import CojaxInputError, check_number
+from ..networks.base import Network
+from ..networks.faults.lossy import loss_rate
+from ..networks.faults.members import members_of
 from .spectra import connectivity, is_fixed, is_undirected, laplacians, largest_eigenvalue
 
 if TYPE_CHECKING:
     from scipy import sparse
 
+# The share of its limit that a step takes: the curvature found is one from below where costs are not quadratic.
+SHARE = 0.5
 Kind = Literal["tight", "sufficient", "heuristic"]
 PENCIL = "the numerical range of the pencil and Jury's test"
 COMPARISON = "a comparison system of disagreement, tracking error and distance"

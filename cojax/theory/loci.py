@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Complex, Float
 
-from .._checks import CojaxInputError, check_number
+from .._support.checks import CojaxInputError, check_number
 from .flows import pencil_eigenvalues
 
 NUM_RATES = 240

@@ -3,8 +3,8 @@
 import math
 from typing import Any, NamedTuple
 
-from .._checks import CojaxInputError, check_number
-from ..layouts import Network
+from .._support.checks import CojaxInputError, check_number
+from ..networks.base import Network
 from .limits import ROOTS, UNPROVED, Limit, largest_scaled, scaled
 from .spectra import is_fixed, laplacians, second_eigenvalue
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from .._checks import CojaxInputError, check_number
-from ..layouts import Network
+from .._support.checks import CojaxInputError, check_number
+from ..networks.base import Network
 from .limits import Limit, largest_scaled, scaled
 from .spectra import is_fixed, laplacians, second_eigenvalue
 

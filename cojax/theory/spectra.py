@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._checks import CojaxInputError, is_concrete
-from ..intermittent import Intermittent
-from ..layouts import Layout, Network, innermost
-from ..lossy import Lossy
-from ..matrices import Digraph, Directed
-from ..members import Members
-from ..padding import PaddedNetwork
+from .._support.checks import CojaxInputError, is_concrete
+from ..networks.base import Layout, Network, innermost
+from ..networks.devices.padding import PaddedNetwork
+from ..networks.faults.intermittent import Intermittent
+from ..networks.faults.lossy import Lossy
+from ..networks.faults.members import Members
+from ..networks.layouts.directed import Digraph, Directed
 
 if TYPE_CHECKING:
     from scipy import sparse

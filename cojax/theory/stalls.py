@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import CojaxInputError, check_number
-from ..quantizers import FloatQuantizer, LogQuantizer, Quantizer, UniformQuantizer
+from .._support.checks import CojaxInputError, check_number
+from ..networks.links.quantizers import FloatQuantizer, LogQuantizer, Quantizer, UniformQuantizer
 from .limits import Limit
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .._checks import CojaxInputError
-from ..layouts import Network
+from .._support.checks import CojaxInputError
+from ..networks.base import Network
 from .spectra import MOST_DENSE, laplacians
 
 

@@ -7,9 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from .._precision import in_full
-from ..layouts import Layout, Network, innermost
-from ..matrices import Digraph, Directed
+from .._support.precision import in_full
 from ..methods import (
     DGD,
     EXTRA,
@@ -28,6 +26,8 @@ from ..methods import (
     PushPull,
     TrackingMomentum,
 )
+from ..networks.base import Layout, Network, innermost
+from ..networks.layouts.directed import Digraph, Directed
 from ..theory import is_fixed
 
 

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._checks import CojaxInputError
-from ..layouts import Circulant, Edges, Layout
-from ..matrices import Digraph, Directed
-from ..networks import build
+from .._support.checks import CojaxInputError
+from ..networks.base import Layout
+from ..networks.build import build
+from ..networks.layouts.circulant import Circulant
+from ..networks.layouts.directed import Digraph, Directed
+from ..networks.layouts.edges import Edges
 from .knobs import Knob
 from .paths import Pair, layout_of, with_layout
 

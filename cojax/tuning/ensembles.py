@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from .._checks import CojaxInputError, is_concrete
-from .._tree import Tree
-from ..layouts import Network, Wrapper
-from ..loop import State, init, solve
+from .._support.checks import CojaxInputError, is_concrete
+from .._support.trees import Tree
 from ..methods import CoOpt, Hold, Method
+from ..networks.base import Network, Wrapper
 from ..optimum import reference
-from ..problems import Decision, Problem, check_start
+from ..problems.problem import Decision, Problem, check_start
+from ..runs.loop import State, init, solve
 from .objectives import Course
 
 Gap = Callable[[Problem, Decision, Decision], tuple]

@@ -10,10 +10,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from .._checks import check_number, whole_number
-from ..layouts import Network
+from .._support.checks import check_number, whole_number
 from ..methods import Method
-from ..problems import Decision, Problem
+from ..networks.base import Network
+from ..problems.problem import Decision, Problem
 from .ensembles import Gap, Instance, distances
 from .known import Known
 from .objectives import Area, Objective

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .._checks import CojaxInputError, check_number, whole_number
-from ..layouts import Network
+from .._support.checks import CojaxInputError, check_number, whole_number
 from ..methods import DGD, ATCTracking, Choco, DIGing, Method, PushPull, Scheduled, TrackingMomentum
+from ..networks.base import Network
 from .ceilings import Curvatures, ceiling
 from .paths import Pair, half_at, put, value_at
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._checks import check_number, floating
+from .._support.checks import check_number, floating
 
 
 class Course(NamedTuple):

@@ -6,9 +6,9 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._checks import CojaxInputError
-from ..layouts import Layout, Network, Wrapper, innermost
+from .._support.checks import CojaxInputError
 from ..methods import Method
+from ..networks.base import Layout, Network, Wrapper, innermost
 
 Pair = tuple[Method, Network]
 

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._checks import CojaxInputError, whole_number
-from ..links import Innovation, Quantized, quantizers_of
-from ..quantizers import LogQuantizer
+from .._support.checks import CojaxInputError, whole_number
+from ..networks.links.links import Innovation, Quantized, quantizers_of
+from ..networks.links.quantizers import LogQuantizer
 from .knobs import Knob, Setting
 from .paths import Pair, layout_of, with_layout
 

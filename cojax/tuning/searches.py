@@ -10,12 +10,12 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
-from .._checks import CojaxInputError, check_number, whole_number
-from .._shown import shown
-from ..layouts import Network
-from ..links import Quantized
+from .._support.checks import CojaxInputError, check_number, whole_number
+from .._support.reprs import shown
 from ..methods import Method
-from ..problems import Decision, Problem
+from ..networks.base import Network
+from ..networks.links.links import Quantized
+from ..problems.problem import Decision, Problem
 from .ensembles import Gap, Instance, distances, taken
 from .objectives import Area, Objective
 from .resolutions import Resolution

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import theory
-from .._checks import CojaxInputError, check_leaves, check_number, whole_number
-from ..layouts import Network
+from .._support.checks import CojaxInputError, check_leaves, check_number, whole_number
 from ..methods import Method
-from ..problems import Decision, Problem, check_gradient
+from ..networks.base import Network
+from ..problems.problem import Decision, Problem, check_gradient
 from .ceilings import Curvatures
 from .edge_weights import EdgeWeights
 from .ensembles import Gap, Instance, Plan, course_of, stacked, taken

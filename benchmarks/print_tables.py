@@ -1,0 +1,144 @@
+"""The tables of the two defaults and of the paper's claim in README.md, from the JSON that their scripts have written.
+
+python benchmarks/print_tables.py [allocators | learners | paper_claim ...]
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from support.timing import RESULTS, show
+
+Rows = list[dict[str, Any]]
+HALF = 50.0  # percent: the claim
+LEAST = -1000.0  # percent: paper_claim.py saves what is below as this
+
+
+def rows_of(name: str) -> Rows:
+    """What a script has measured."""
+    return json.loads((RESULTS / f"{name}.json").read_text())["rows"]
+
+
+def percent(value: float | None) -> str:
+    """An improvement; where the other is better by half and more, how many times smaller its gap is."""
+    if value is None:
+        return "both exact"
+    if value >= 99.95:
+        return "100"
+    if value <= LEAST:
+        return "worse"
+    return f"{value:.3g}" if value > -100 else f"{1 - value / 100:.2g} times worse"
+
+
+def by_cell(rows: Rows) -> dict[tuple[str, str], Rows]:
+    """The rows of every network and setting."""
+    cells: dict[tuple[str, str], Rows] = {}
+    for row in rows:
+        cells.setdefault((row["network"], row["setting"]), []).append(row)
+    return cells
+
+
+def counted(group: str, columns: Mapping[str, list[float | None]]) -> dict[str, Any]:
+    """On how many cells the default is better by half, better at all, and how many cells were not exact already."""
+    line: dict[str, Any] = {"rivals": group}
+    for name, values in columns.items():
+        found = [value for value in values if value is not None]
+        half, better = sum(value >= HALF for value in found), sum(value > 0 for value in found)
+        line[name] = f"{half} by half, {better} at all, of {len(found)}"
+    return line
+
+
+def allocators() -> None:
+    """Counts, then one line a network with the best rival of every group at every level."""
+    groups = ("as published, or 2 bits", "the link of the default", "constants in hindsight")
+    cells = by_cell(rows_of("which_allocator"))
+    counts: dict[str, dict[str, list[float | None]]] = {group: {} for group in groups}
+    lines = []
+    for (name, setting), rows in cells.items():
+        levels = list(dict.fromkeys(row["level"] for row in rows))
+        bits = "/".join(f"{row:.0f}" for row in dict.fromkeys(row["bits"] for row in rows))
+        line = {"network": name, "setting": setting, "instances": rows[0].get("instances", 12), "bits": bits}
+        for group in groups:
+            best = [
+                min(
+                    (row for row in rows if row["level"] == level and group_of(row["rival"]) == group),
+                    key=lambda row: row["rival gap"],
+                )
+                for level in levels
+            ]
+            for row in best:
+                counts[group].setdefault(f"at {row['level']:g}", []).append(row["improvement %"])
+            who = "; ".join(dict.fromkeys(row["rival"] for row in best))
+            verdict = ", ".join(percent(row["improvement %"]) for row in best)
+            line[group] = verdict if group == groups[2] else f"{verdict} ({who})"
+        lines.append(line)
+    show([counted(group, columns) for group, columns in counts.items()])
+    print()
+    show(lines)
+
+
+def group_of(rival: str) -> str:
+    """What a rival was given."""
+    if rival.endswith("in hindsight"):
+        return "constants in hindsight"
+    return "the link of the default" if rival.endswith(", 1 bit") else "as published, or 2 bits"
+
+
+def learners() -> None:
+    """Counts, then one line a network with the best other at every budget, tuned and in hindsight."""
+    rows, budgets = rows_of("which_learner"), ("2", "4", "8")
+    counts: list[dict[str, Any]] = []
+    for kind in ("tuned", "in hindsight"):
+        columns = {f"at {bits} kbit": [row[f"smaller by %, {kind}, {bits}"] for row in rows] for bits in budgets}
+        counts.append(counted(kind, columns))
+    show(counts)
+    print()
+    lines = []
+    for row in rows:
+        line: dict[str, Any] = {key: row[key] for key in ("network", "setting", "instances")}
+        line["gap at 2/4/8 kbit"] = " / ".join(f"{row[f'{bits} kbit']:.0e}" for bits in budgets)
+        for kind in ("tuned", "in hindsight"):
+            verdict = ", ".join(percent(row[f"smaller by %, {kind}, {bits}"]) for bits in budgets)
+            who = "; ".join(dict.fromkeys(short(row[f"best {kind}, {bits}"]) for bits in budgets))
+            line[kind] = f"{verdict} ({who})"
+        lines.append(line)
+    show(lines)
+
+
+def short(label: str) -> str:
+    """NIDS* is over the champion's link."""
+    label = label.replace(" in hindsight", "").replace(" of its limit", "")
+    return label.replace(" over our link, ", "* ").replace(" over our link", "*")
+
+
+def paper_claim() -> None:
+    """Beside equal utilisation by setting and spread, then beside every rival at equal rounds and at equal bits."""
+    rows = rows_of("paper_claim")
+    equal = [row for row in rows if row["rival"] == "equal utilisation"]
+    lines: dict[str, dict[str, Any]] = {}
+    for row in equal:
+        where = row["setting"] if row["spread"] is None else f"{row['setting']}, {row['spread']:g}"
+        line = lines.setdefault(row["ours"], {"ours": row["ours"]})
+        cell = f"{percent(row['median %'])} ({row['over 50 %']:.0f})"
+        line[where] = f"{line[where]}, {cell}" if where in line else cell
+    show(list(lines.values()))
+    print()
+    lines = {}
+    for row in rows:
+        if row["rival"] == "equal utilisation":
+            continue
+        line = lines.setdefault(row["rival"], {"rival": row["rival"]})
+        line.setdefault(row["ours"], []).append(percent(row["median %"]))
+    shown = [
+        {key: ", ".join(value) if isinstance(value, list) else value for key, value in line.items()}
+        for line in lines.values()
+    ]
+    if shown:
+        show(shown)
+
+
+if __name__ == "__main__":
+    for table in sys.argv[1:] or ("allocators", "learners", "paper_claim"):
+        {"allocators": allocators, "learners": learners, "paper_claim": paper_claim}[table]()
+        print()

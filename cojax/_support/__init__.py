@@ -1,0 +1,1 @@
+"""What every floor stands on: checks, the exact grid, precision, prints and trees."""

@@ -1,0 +1,144 @@
+"""A case is a plan made ready to run: its files read, its names matched, its problem, network and method built."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+from jaxtyping import Float
+
+from ... import theory
+from ..._support.checks import CojaxInputError
+from ...data import datasets
+from ...methods import Method
+from ...problems import costs, penalties
+from ...problems.problem import Decision, Problem
+from ...runs.solve_to import check_reachable
+from ..plans import plans
+from ..plans.plans import Plan
+from . import samples
+from .centres import Centres, arranged, check_curved, check_size, num_rows, read_table, unit_notes
+from .pairs import numbered, paired
+from .wiring import Wiring, wired
+
+COSTS = {"deviation": costs.Deviation, "price": costs.Price, "delay": costs.Delay}
+
+
+class Case(NamedTuple):
+    """What `runs.run` runs."""
+
+    plan: Plan  # with every number that it left out filled in
+    names: tuple[str, ...]
+    centres: Centres
+    wiring: Wiring
+    dataset: datasets.Dataset | None
+    problem: Problem
+    method: Method
+    start: Decision
+    limits: dict[str, theory.Limit]  # by half, "learn" and "allocate": what the computed step is half of
+
+
+def ready(plan: Plan) -> Case:
+    """Read, match and build all that a plan names.
+
+    Raises `InfeasibleError` where the budget does not fit the bounds, and `CojaxInputError` for everything else that
+    does not fit together.
+    """
+    table = read_table(plan.nodes)
+    wiring = wired(plan, table.names, num_rows(table))
+    names = wiring.names
+    plan, centres = arranged(plan, table, names)
+    check_curved(plan, names, centres)
+    wiring = wiring._replace(notes=[*wiring.notes, *unit_notes(names, centres)])
+    curvature = _curvature(plan, centres)
+    plan = _with_penalty(plan, curvature, centres)
+    dataset = None if plan.data is None else samples.prepared(plan)
+    dealt = None if dataset is None else samples.dealt(plan, dataset, len(names))
+    problem = _problem(plan, centres, dealt)
+    start = _start(plan, problem, centres, _zeros(plan, dataset, len(names)))
+    check_reachable("$.tolerance", start, plan.tolerance)
+    plan, limits = numbered(plan, wiring, problem, start, curvature, dealt)
+    return Case(plan, names, centres, wiring, dataset, problem, paired(plan), start, limits)
+
+
+def _curvature(plan: Plan, centres: Centres) -> Float[np.ndarray, " n"] | None:
+    """The largest second derivative of every node's cost of a share; None where it has no bound."""
+    if plan.cpu.cost == "deviation":
+        return 1.0 / centres.columns["capacity"]
+    if plan.cpu.cost == "price":
+        return centres.columns["curvature"]
+    # A soft bound gives way a little, and the curvature grows on the way to zero.
+    lower = centres.lower
+    return 2.0 * centres.columns["work"] / (0.8 * lower) ** 3 if (lower > 0).all() else None
+
+
+def _with_penalty(plan: Plan, curvature: np.ndarray | None, centres: Centres) -> Plan:
+    penalty = plan.penalty
+    if penalty is None:
+        if not (np.isfinite(centres.lower).any() or np.isfinite(centres.upper).any()):
+            return plan
+        penalty = plans.Power()
+    for key in penalty.__struct_fields__:
+        check_size(getattr(penalty, key) or 0.0, f"$.penalty.{key}")
+    if isinstance(penalty, plans.Power) and penalty.weight is None:
+        if curvature is None or penalty.power != 2:
+            raise CojaxInputError(
+                "$.penalty.weight cannot be computed for a power other than 2, or a delay without lower bounds > 0: "
+                "give it as a number."
+            )
+        penalty = msgspec.structs.replace(penalty, weight=5.0 * float(curvature.max()))
+    return msgspec.structs.replace(plan, penalty=penalty)
+
+
+def _penalty(plan: Plan) -> Any:
+    match plan.penalty:
+        case plans.Power(weight=weight, power=power):
+            return penalties.PowerPenalty(weight, power)
+        case plans.Softplus(weight=weight, sharpness=sharpness):
+            return penalties.SoftplusPenalty(weight, sharpness)
+        case plans.Barrier(epsilon=epsilon):
+            return penalties.BarrierPenalty(epsilon)
+    return None
+
+
+def model_cost(plan: Plan) -> Any:
+    """The loss of a plan's model; None of a plan without one."""
+    match plan.model:
+        case plans.Svm(ridge=ridge, sharpness=sharpness, weight=weight):
+            return costs.SmoothHinge(ridge, sharpness, weight)
+        case plans.Logistic(ridge=ridge):
+            return costs.Logistic(ridge)
+        case plans.Softmax(ridge=ridge):
+            return costs.Softmax(ridge)
+        case plans.LeastSquares(ridge=ridge):
+            return costs.LeastSquares(ridge)
+    return None
+
+
+def _problem(plan: Plan, centres: Centres, samples: Any) -> Problem:
+    columns = [jnp.asarray(column) for column in centres.columns.values()]
+    cost = costs.Separable(model_cost(plan), COSTS[str(plan.cpu.cost)]())
+    data = (samples, tuple(columns) if len(columns) > 1 else columns[0])
+    bounds = {"lower": centres.lower, "upper": centres.upper}
+    return Problem(cost, data, plan.cpu.budget, **bounds, penalty=_penalty(plan))
+
+
+def _start(plan: Plan, problem: Problem, centres: Centres, params: Any) -> Decision:
+    """The even split, or for a barrier, which is infinite on a bound, shares at one level between all bounds."""
+    room = centres.upper - centres.lower
+    if not isinstance(plan.penalty, plans.Barrier) or not 0 < room.sum() < np.inf:
+        return problem.start(params)
+    level = (plan.cpu.budget - centres.lower.sum()) / room.sum()
+    return problem.start(params, centres.lower + level * room)
+
+
+def _zeros(plan: Plan, dataset: datasets.Dataset | None, num_nodes: int) -> Any:
+    if dataset is None:
+        return None
+    width = len(dataset.features[0])
+    match plan.model:
+        case plans.Svm():
+            return jnp.zeros((num_nodes, width + 1))
+        case plans.Softmax():
+            return jnp.zeros((num_nodes, width, int(dataset.targets.max()) + 1))
+    return jnp.zeros((num_nodes, width))

@@ -1,0 +1,151 @@
+"""The node table of a plan: read or typed in, and checked."""
+
+from collections import Counter
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from jaxtyping import Float
+
+from ..._support.checks import CojaxInputError
+from ...data.files import tidy
+from ...data.tables import COLUMNS, Nodes, read_nodes
+from ..plans import plans
+from ..plans.plans import Plan
+
+NEEDED = {"deviation": ("demand", "capacity"), "price": ("price", "curvature"), "delay": ("work",)}
+
+
+SMALLEST, LARGEST = 1e-50, 1e50
+UNLIKELY_RATIO = 1000
+
+
+class InfeasibleError(CojaxInputError):
+    """No shares within the bounds sum to the budget; the message says how much is missing."""
+
+
+class Centres(NamedTuple):
+    """What a plan says about its nodes, one row each."""
+
+    columns: dict[str, Float[np.ndarray, " n"]]  # that the cost of a share uses
+    lower: Float[np.ndarray, " n"]
+    upper: Float[np.ndarray, " n"]
+    positions: dict[str, tuple[float, float]] | None  # by node: degrees east, degrees north; None where not given
+
+
+def read_table(nodes: plans.Nodes) -> Nodes:
+    """The node table as it is; `names` is empty where the plan types columns in without names."""
+    if nodes.file is not None:
+        return read_nodes(nodes.file)
+    columns = {name: getattr(nodes, name) for name in COLUMNS if name != "node" and getattr(nodes, name) is not None}
+    names = tuple(map(tidy, nodes.names or ()))
+    lengths = {f"$.nodes.{name}": len(column) for name, column in columns.items()} | (
+        {"$.nodes.names": len(names)} if names else {}
+    )
+    if len(set(lengths.values())) > 1 or 0 in lengths.values() or not columns:
+        got = ", ".join(f"{count} in {name}" for name, count in lengths.items())
+        raise CojaxInputError(f"$.nodes needs columns of one length > 0, one entry per node, got {got}.")
+    for name, count in Counter(names).items():
+        if count > 1 or not name.isprintable() or not name.strip():
+            raise CojaxInputError(f"$.nodes.names needs one printable name per node, got {name!r} {count} times.")
+    return Nodes(names, {name: np.asarray(column, float) for name, column in columns.items()})
+
+
+def num_rows(table: Nodes) -> int:
+    """How many nodes a table has."""
+    return max((len(column) for column in table.columns.values()), default=len(table.names))
+
+
+def arranged(plan: Plan, table: Nodes, names: tuple[str, ...]) -> tuple[Plan, Centres]:
+    """The columns that count, for nodes `names` in the order of the table; the plan with the cost that they fit.
+
+    Raises `InfeasibleError` where the budget does not fit the bounds, and `CojaxInputError` for missing columns, costs
+    that are not convex, and lower > upper.
+    """
+    columns = table.columns
+    _check_sizes(plan, names, columns)
+    plan = _with_cost(plan, columns)
+    lower, upper = _bounds_of(plan, names, columns)
+    used = {name: columns[name] for name in NEEDED[str(plan.cpu.cost)]}
+    if plan.cpu.cost == "price" and "pue" in columns:
+        used["price"] = used["price"] * columns["pue"]
+    for name, value in zip(names, used.get("curvature", ()), strict=False):
+        if not value >= 0:
+            raise CojaxInputError(f"The node {name!r} needs curvature >= 0, got {value:g}: its cost is not convex.")
+    places = None
+    if "latitude" in columns and "longitude" in columns:
+        places = dict(zip(names, zip(columns["longitude"], columns["latitude"], strict=True), strict=True))
+    return plan, Centres(used, lower, upper, places)
+
+
+def unit_notes(names: tuple[str, ...], centres: Centres) -> list[str]:
+    """What looks like columns in different units: a bound a thousand times the typical one."""
+    notes = []
+    for bound, values in (("lower", centres.lower), ("upper", centres.upper)):
+        sizes = np.where(np.isfinite(values), np.abs(values), 0.0)
+        typical = np.median(sizes[sizes > 0]) if (sizes > 0).any() else np.inf
+        if sizes.max() > UNLIKELY_RATIO * typical:
+            node = int(sizes.argmax())
+            notes.append(
+                f"The {bound} bound of {names[node]!r}, {values[node]:g}, is {sizes[node] / typical:.3g} times the "
+                "median of all nodes: check that all are in one unit."
+            )
+    return notes
+
+
+def _with_cost(plan: Plan, columns: dict[str, np.ndarray]) -> Plan:
+    fitting = [name for name, needed in NEEDED.items() if all(column in columns for column in needed)]
+    cost = plan.cpu.cost or (fitting[0] if fitting else None)
+    if cost not in fitting:
+        wanted = f"{cost} needs {' and '.join(NEEDED[cost])}" if cost else "no cost of a share has all of its columns"
+        each = "; ".join(f"{name}: {', '.join(needed)}" for name, needed in NEEDED.items())
+        raise CojaxInputError(f"$.nodes has the columns {', '.join(columns) or 'none'}, but {wanted} ({each}).")
+    return msgspec.structs.replace(plan, cpu=msgspec.structs.replace(plan.cpu, cost=cost))
+
+
+def _bounds_of(plan: Plan, names: tuple[str, ...], columns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    lower = columns.get("lower", np.zeros(len(names)))
+    upper = columns.get("upper", columns.get("capacity", np.full(len(names), np.inf)))
+    for name, low, high in zip(names, lower, upper, strict=True):
+        if low > high:
+            raise CojaxInputError(f"The node {name!r} needs lower <= upper, got {low:g} > {high:g}.")
+    budget = plan.cpu.budget
+    if budget > upper.sum() + 1e-12 * abs(upper).sum():
+        raise InfeasibleError(
+            f"No plan is possible: the budget {budget:g} is {budget - upper.sum():g} more than all upper bounds "
+            f"together ({upper.sum():g}); raise bounds or lower $.cpu.budget."
+        )
+    if budget < lower.sum() - 1e-12 * abs(lower).sum():
+        raise InfeasibleError(
+            f"No plan is possible: the budget {budget:g} is {lower.sum() - budget:g} less than all lower bounds "
+            f"together ({lower.sum():g}); lower the bounds or raise $.cpu.budget."
+        )
+    return lower, upper
+
+
+def _check_sizes(plan: Plan, names: tuple[str, ...], columns: dict[str, np.ndarray]) -> None:
+    check_size(plan.cpu.budget, "$.cpu.budget")
+    for column, values in columns.items():
+        for name, value in zip(names, values, strict=True):
+            check_size(value, f"{column} of the node {name!r}")
+
+
+def check_size(value: float, what: str) -> None:
+    """Refuse a number so large or small that what is computed from it overflows."""
+    if value != 0 and not SMALLEST <= abs(value) <= LARGEST:
+        raise CojaxInputError(
+            f"A plan needs numbers that are 0 or from {SMALLEST:g} to {LARGEST:g} in size, got {value:g} for {what}: "
+            "sums and products of others overflow; choose another unit."
+        )
+
+
+def check_curved(plan: Plan, names: tuple[str, ...], centres: Centres) -> None:
+    """Refuse costs without curvature: their marginal costs say nothing of how much to move from node to node."""
+    for column in ("capacity", "work", "curvature"):
+        for name, value in zip(names, centres.columns.get(column, ()), strict=False):
+            if not value > 0:
+                raise CojaxInputError(
+                    f"The node {name!r} needs {column} > 0, got {value:g}: the cost {plan.cpu.cost} is not strictly "
+                    "convex there, so nodes cannot tell how much to move; give it some, or use --hours, which does "
+                    "without."
+                )

@@ -1,0 +1,138 @@
+"""A contest runs every method, its numbers computed, on the problem and the network of one plan."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from ... import plots, rivals
+from ..._support.checks import CojaxInputError, check_number
+from ...methods import CoOpt, Hold, Method
+from ...optimum import reference
+from ...rivals import compare as comparisons
+from ...rivals.compare import Course
+from ...runs.files import replace_text
+from ...tuning.tuned import CAUTIOUS_MOMENTUM, tuned
+from ..cases.cases import Case
+from ..plans.rosters import ALLOCATORS, LEARNERS, found, known, shown
+from .runs import as_run
+from .sheets import write_picture
+
+Field = dict[str, Method | rivals.Rival]
+
+
+class Contest(NamedTuple):
+    """What every method came to, by the half that it decides, "learn" and "share"."""
+
+    courses: dict[str, dict[str, Course]]
+    fields: dict[str, Field]  # what ran, with its numbers
+    notes: list[str]  # what is left out, and what runs with cautious numbers
+
+
+def contest(case: Case, names: Sequence[str], kilobits: float | None) -> Contest:
+    """Every named method, or all.
+
+    Each half runs alone, which changes nothing: the cost of a plan is a plain sum. Raises `CojaxInputError` for a name
+    that is no method, and for a named method that cannot run here; of all methods those are left out with a note.
+    """
+    if kilobits is not None:
+        check_number("cojax compare", "--kilobits", kilobits, at_least=0.0)
+    fields: dict[str, Field] = {"learn": {}, "share": {}}
+    reasons: dict[str, list[str]] = {}
+    for name in found(names) if names else known():
+        half = "learn" if name in LEARNERS or name in rivals.LEARNERS else "share"
+        if half == "learn" and case.dataset is None:
+            if names:
+                raise CojaxInputError(
+                    f"{shown(name)} learns a model, and the plan has none to learn: add $.data and $.model, or name "
+                    "allocators only."
+                )
+            continue
+        try:
+            fields[half][shown(name)] = _ready(case, name)
+        except CojaxInputError as error:
+            if names:
+                raise
+            reasons.setdefault(str(error).removeprefix(f"{name} "), []).append(shown(name))
+    best = reference(as_run(case), None if case.dataset is None else jnp.asarray(case.start.params)[0])
+    bits = None if kilobits is None else 1000.0 * kilobits
+    settings = {"optimum": best, "num_steps": case.plan.steps, "every": case.plan.every, "bits": bits}
+    problem, network = case.problem, case.wiring.network
+    fields = {half: field for half, field in fields.items() if field}
+    courses = {
+        half: comparisons.compare(problem, network, field, case.start, **settings) for half, field in fields.items()
+    }
+    return Contest(courses, fields, _left_out(reasons) + _cautions(fields.get("share", {})))
+
+
+def _left_out(reasons: dict[str, list[str]]) -> list[str]:
+    return [f"without {', '.join(names)}: each {reason}" for reason, names in reasons.items()]
+
+
+def _cautions(field: Field) -> list[str]:
+    """Why methods with momentum are no faster than the one without, where they are not."""
+    momenta = {name: getattr(getattr(method, "allocate", None), "momentum", None) for name, method in field.items()}
+    slowed = [name for name, momentum in momenta.items() if momentum == CAUTIOUS_MOMENTUM]
+    if not slowed:
+        return []
+    return [
+        f"{', '.join(slowed)} ran with momentum {CAUTIOUS_MOMENTUM:g} and a step shorter by what that adds, so about "
+        "as fast as Laplacian: where graphs change, a link rounds, or a cost does not curve, theory knows no better "
+        "momentum. cojax.default_allocator searches one."
+    ]
+
+
+def _ready(case: Case, name: str) -> Method | rivals.Rival:
+    problem, network, start = case.problem, case.wiring.network, case.start
+    if name in LEARNERS:
+        return CoOpt(learn=tuned(LEARNERS[name], problem, network, start))
+    if name in ALLOCATORS:
+        return CoOpt(allocate=tuned(ALLOCATORS[name], problem, network, start))
+    return rivals.rival(name, problem, network, start)
+
+
+def text(found: Contest, budget: float) -> str:
+    """For each half a table of how fast its methods are, one of what they keep and leave, and their numbers."""
+    titles = {"learn": "Learners, by the gap of the mean model", "share": "Allocators, by the gap of the shares"}
+    parts = []
+    for half, courses in found.courses.items():
+        rows = comparisons.table(courses, half, budget)
+        fast = 1 + 3 * len(comparisons.GAPS)
+        kept = [row[:1] + row[fast:] for row in rows]
+        looks = next(iter(courses.values())).step
+        title = titles[half] if looks.size < 2 else f"{titles[half]}, looked at every {looks[1] - looks[0]:g} steps"
+        parts += [f"{title}\n{comparisons.aligned([row[:fast] for row in rows])}", comparisons.aligned(kept)]
+        parts.append("\n".join(["Ran with, computed from the theory:", *_numbers(found.fields[half])]))
+    return "\n\n".join(parts)
+
+
+def _numbers(field: Field) -> list[str]:
+    """Every method of cojax with its numbers; a rival keeps its own to itself."""
+    own = {name: method for name, method in field.items() if isinstance(method, CoOpt)}
+    said = {
+        name: str(method.allocate if isinstance(method.learn, Hold) else method.learn) for name, method in own.items()
+    }
+    return [f"  {text}" if text.startswith(f"{name}(") else f"  {name}: {text}" for name, text in said.items()]
+
+
+def write_files(folder: Path, courses: dict[str, dict[str, Course]], budget: float) -> None:
+    """learn.csv and share.csv with the tables, and a picture of each half over rounds and over bits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for half, field in courses.items():
+        sheet = io.StringIO(newline="")
+        csv.writer(sheet).writerows(comparisons.table(field, half, budget))
+        replace_text(folder / f"{half}.csv", sheet.getvalue())
+    for half, field in courses.items():
+        gaps = {name: getattr(course, f"{half}_gap") for name, course in field.items()}
+        for over, unit, xlabel in (("step", 1, "steps"), ("bits", 1000, "kilobits told to each neighbour")):
+            along = {name: getattr(course, over) / unit for name, course in field.items()}
+            ax = plots.contest(along, gaps, xlabel=xlabel)
+            firsts = [told[1] for told in along.values() if told.size > 1]
+            lasts = [told[-1] for told in along.values()]
+            if over == "bits" and firsts and min(firsts) < max(lasts):  # one number of 64 bits beside one of 2
+                ax.set_xscale("log")
+                ax.set_xlim(left=min(firsts))
+            write_picture(folder / f"{half}-over-{over}.png", ax)

@@ -1,0 +1,1 @@
+"""Data sets, graphs and tables, from files too."""

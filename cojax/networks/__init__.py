@@ -1,0 +1,1 @@
+"""Who hears whom, over what, with which faults, on which devices."""

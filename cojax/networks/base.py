@@ -1,0 +1,225 @@
+"""What a network, a layout and a link are: the classes that all of theirs are built on."""
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from .._support.checks import CojaxInputError, is_concrete
+from .._support.reprs import named
+from .._support.trees import Tree
+from .laws import Along, add_arrivals, is_law
+
+
+class Wire(NamedTuple):
+    """What is on the channel between two steps, carried by the loop so that it is computed once per node."""
+
+    heard: Tree  # what the neighbours of every node, and the node itself, take its message to be; nodes first
+    near: Tree = None  # by directed edge, what its receiver holds of its sender, where that differs by edge
+    scale: Tree = None  # the state of a quantizer that adapts, shaped as what it rounds, or the level of an event
+    bits: Any = 0.0  # told so far by one node to one neighbour
+    saturated: Any = 0  # numbers so far, of all nodes, that lay beyond the outermost level
+    books: Any = None  # what the ends of every edge have written down, where messages may be lost one way or late
+
+
+class Link(eqx.Module):
+    """A channel between neighbours."""
+
+    def __repr__(self) -> str:
+        return named(self)
+
+    @property
+    def by_edge(self) -> bool:
+        """Whether it remembers something of every edge, and not of every node alone."""
+        return False
+
+    @abc.abstractmethod
+    def open(self, message: Tree, net: "Layout") -> Wire:
+        """The wire after the first `message`, told over the graph `net` of the first step."""
+
+    @abc.abstractmethod
+    def tell(self, message: Tree, wire: Wire, net: "Layout") -> Wire:
+        """The wire after `message`, told at the end of a step over the graph `net` of the next one."""
+
+    @abc.abstractmethod
+    def check(self, *, fixed: bool, symmetric: bool) -> None:
+        """Refuse, with the way out, a network that this link would be a wrong model on."""
+
+
+Keep = Callable[[Array, Array], Array]
+
+
+Flows = TypeVar("Flows", bound="Layout")
+
+
+class Network(eqx.Module):
+    """A graph, or one graph per step, with the link that all its edges are.
+
+    Every network conserves: the flow of any message sums to zero over nodes.
+    """
+
+    link: eqx.AbstractVar[Link]
+    keeps_books: ClassVar[bool] = False  # whether it is a `Ledger`, which no other network may wrap
+    fails_one_way: ClassVar[bool] = False  # whether its messages fail in one direction, so that it needs a `Ledger`
+
+    def __repr__(self) -> str:
+        return named(self)
+
+    @property
+    @abc.abstractmethod
+    def num_nodes(self) -> int:
+        """n."""
+
+    @abc.abstractmethod
+    def at(self, k: Int[Array, ""] | int) -> "Layout":
+        """The graph in force at step `k`; weights that differ by step repeat after the last."""
+
+
+class Wrapper(Network):
+    """A network around another, the field `network`: the same nodes and link, with other fates of what they say."""
+
+    network: eqx.AbstractVar[Any]
+
+    @property
+    def link(self) -> Link:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.network.link
+
+    @property
+    def num_nodes(self) -> int:
+        return self.network.num_nodes
+
+
+def wrappers(network: Network) -> "list[Wrapper]":
+    """The wrappers of `network`, the outermost first."""
+    return [network, *wrappers(network.network)] if isinstance(network, Wrapper) else []
+
+
+def innermost(network: Network) -> Network:
+    """What all wrappers are around."""
+    while isinstance(network, Wrapper):
+        network = network.network
+    return network
+
+
+def check_two_sided(owner: str, network: Network) -> None:
+    """Refuse a network inside of which links fail in one direction: who silences whole links is inside of that."""
+    fault = next((each for each in [network, *wrappers(network)] if each.fails_one_way), None)
+    if fault is not None:
+        raise CojaxInputError(
+            f"{owner} needs a network whose messages do not fail in one direction, got a {type(fault).__name__}, whose "
+            "ends do not both know what is lost; wrap it the other way round, with Lossy or Intermittent, if any, "
+            "innermost."
+        )
+
+
+def check_undirected(owner: str, network: Network, why: str) -> None:
+    """Refuse a directed network, whatever is around it."""
+    inside = innermost(network)
+    if isinstance(inside, Layout) and not inside.symmetric:
+        raise CojaxInputError(f"{owner} needs an undirected network, got a {type(inside).__name__}: {why}.")
+
+
+def rewrapped(network: Network, change: Callable[[Any], Network]) -> Network:
+    """The wrappers of `network`, made anew, and so checked, around `change` of what is inside."""
+    if isinstance(network, Wrapper):
+        return dataclasses.replace(network, network=rewrapped(network.network, change))
+    return change(network)
+
+
+class Layout(Network):
+    """A network whose graph of one step is stored as arrays: where neighbours are, and how flows are summed."""
+
+    weights: eqx.AbstractVar[Array]
+    turns_ndim: ClassVar[int]  # how many axes the weights have where graphs take turns
+    symmetric: ClassVar[bool]  # whether both ends of an edge put the same weight on it
+
+    def __check_init__(self):
+        self.link.check(fixed=self.num_graphs == 1, symmetric=self.symmetric)
+
+    def __repr__(self) -> str:
+        try:
+            facts = [f"{self.num_nodes} nodes", *self._size()]
+        except Exception:  # half made, or with other leaves
+            facts = []
+        if not facts or self.weights.ndim > self.turns_ndim:  # a batch of networks
+            return named(self)
+        return named(self, *facts, f"link={self.link}", leave_out=tuple(set(self.__dict__)))
+
+    def _size(self) -> list[str]:
+        """How many edges the union of the graphs has, where its weights are numbers now, and how many take turns."""
+        turns = [f"{self.num_graphs} graphs in turn"] if self.num_graphs > 1 else []
+        if not is_concrete(self.weights) or not self.weights.is_fully_addressable:
+            return turns
+        union = self.weights if self.weights.ndim < self.turns_ndim else jnp.abs(self.weights).max(0)
+        if not self.symmetric:
+            return [f"{jnp.count_nonzero(union)} directed edges", *turns]
+        return [f"{jnp.count_nonzero(self.reweighted(union).edge_weights()) // 2} edges", *turns]
+
+    @property
+    def num_graphs(self) -> int:
+        """How many graphs take turns."""
+        return 1 if self.weights.ndim < self.turns_ndim else self.weights.shape[0]
+
+    def at(self: Flows, k: Int[Array, ""] | int) -> Flows:
+        """The graph in force at step `k`; graphs that take turns start again after the last."""
+        if self.weights.ndim < self.turns_ndim:
+            return self
+        return self.reweighted(self.weights[jnp.asarray(k) % self.weights.shape[0]])
+
+    def reweighted(self: Flows, weights: Array) -> Flows:
+        """This network with other weights."""
+        return eqx.tree_at(lambda net: net.weights, self, weights)
+
+    def flow(self, wire: Wire, along: Tree) -> Tree:
+        """sum_j along(w_ij, heard_j - heard_i) for every node; `along` is a prefix tree of the message."""
+        if wire.near is None:
+            return _map_along(self.hear, along, wire.heard)
+
+        def recall(law: Along, near: Array) -> Array:
+            return self.collect(law(self.edge_weights(), self.swap(near) - near))
+
+        return _map_along(recall, along, wire.near)
+
+    def exchange(self, wire: Wire, along: Tree, arrivals: Array | None) -> tuple[Tree, Wire]:
+        """The flow of one step, with what reaches the shares from outside, and the wire after it."""
+        return add_arrivals(self.flow(wire, along), along, arrivals), wire
+
+    def awake(self, before: Tree, after: Tree) -> Tree:
+        """The state of a method after a step: that before it, at nodes that are down."""
+        return after
+
+    @abc.abstractmethod
+    def hear(self, law: Along, heard: Array) -> Array:
+        """The flow of one array of the message, (n, ...), where all neighbours of a node heard the same of it."""
+
+    @abc.abstractmethod
+    def thin(self: Flows, keep: Keep) -> Flows:
+        """This network with only the edges {i, j} for which `keep(i, j)`; called on the graph of one step."""
+
+    @abc.abstractmethod
+    def edge_weights(self) -> Array:
+        """The weights by directed edge, (*edges): the axes that a link with one memory per edge keeps."""
+
+    @abc.abstractmethod
+    def ends(self, message: Array) -> Array:
+        """(n, ...) to (*edges, ...): for every directed edge, what its sender says."""
+
+    @abc.abstractmethod
+    def swap(self, near: Array) -> Array:
+        """(*edges, ...), the same from the other end of every edge."""
+
+    @abc.abstractmethod
+    def collect(self, flux: Array) -> Array:
+        """(*edges, ...) to (n, ...): the sum over the edges of every node."""
+
+
+def _map_along(flow: Callable[[Along, Array], Array], along: Tree, message: Tree) -> Tree:
+    def part(law: Along, message: Tree) -> Tree:
+        return jax.tree.map(lambda leaf: flow(law, leaf), message)
+
+    return jax.tree.map(part, along, message, is_leaf=is_law)

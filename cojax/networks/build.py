@@ -1,0 +1,357 @@
+"""From graphs to a network: nodes ordered, edges checked, weights chosen, the fastest layout picked."""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from .._support.checks import CojaxInputError, fitting, real_array
+from .base import Layout, Link
+from .layouts.circulant import Circulant
+from .layouts.columns import Columns, columns, split_cost
+from .layouts.dense import Dense
+from .layouts.directed import Digraph
+from .layouts.edges import Edges
+from .layouts.neighbors import Neighbors
+from .layouts.split import Split
+from .links.links import Ideal
+from .weights import balanced, metropolis
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+# With more, a matrix or a table is as fast, and compiles in a moment; with one for every few nodes a matrix is.
+MOST_OFFSETS, NODES_PER_OFFSET = 8, 6
+# Of weight matrices: more than any layout that keeps its edges would take, and than most machines have.
+MOST_BYTES = 2**35
+# Two tables and a scatter cost this much more than one table of as many slots.
+SPLIT_PRICE, SPLIT_SLOTS = 1.15, 100.0
+LAYOUTS = ("auto", "dense", "neighbors", "split", "edges", "circulant")
+Weights = Callable[[int, np.ndarray], np.ndarray]
+
+
+def network(
+    graphs: Any,
+    *,
+    nodelist: Sequence[Hashable] | None = None,
+    weights: Weights = metropolis,
+    link: Link | None = None,
+    layout: str = "auto",
+) -> Layout:
+    """The network of one graph, or of a sequence of graphs that take turns, one per step.
+
+    Args:
+        graphs: a networkx graph, a SciPy sparse or NumPy (n, n) weight matrix, or a sequence of these over the same
+            nodes; an array (T, n, n) is a sequence of T. Undirected graphs get `weights`; matrices are taken as they
+            are. A directed networkx graph gets weights that balance it; a matrix that is balanced but not symmetric
+            is a directed graph too.
+        nodelist: the nodes in the order of the rows of the problem's data; by default the order of the first graph.
+        weights: a rule from `cojax.weights`, (num_nodes, pairs (2, e)) -> (e,).
+        link: the channel, `Ideal()` by default.
+        layout: "auto", "dense", "neighbors", "split", "edges" or "circulant".
+
+    Raises `CojaxInputError` for graphs over different nodes, self-loops or parallel edges, negative, non-finite or
+    unbalanced weights, and a union that is not connected: its nodes could never agree.
+    """
+    if layout not in LAYOUTS:
+        raise CojaxInputError(f"network needs layout to be one of {', '.join(LAYOUTS)}, got {layout!r}.")
+    link = Ideal() if link is None else link
+    if not isinstance(link, Link):
+        raise CojaxInputError(f"network needs a link such as Ideal() or Quantized(LogQuantizer(0.1)), got {link!r}.")
+    if not callable(weights):
+        raise CojaxInputError(f"network needs a rule for weights such as cojax.weights.metropolis, got {weights!r}.")
+    items = _as_list(graphs)
+    matrices = [_as_matrix(item) for item in items]
+    if any(_is_directed(item, matrix) for item, matrix in zip(items, matrices, strict=True)):
+        return _digraph(items, matrices, nodelist, link, layout)
+    names = _names(items, matrices, nodelist)
+    edges = [_edges(item, matrix, names) for item, matrix in zip(items, matrices, strict=True)]
+    chosen = [_weighed(weights, len(names), pairs) if given is None else given for pairs, given in edges]
+    pairs, table = _union(len(names), [pairs for pairs, _ in edges], chosen)
+    _check_weights(pairs, table)
+    _check_connected(len(names), pairs[:, (table > 0).any(0)], names)
+    return build(len(names), pairs, table, link=link, layout=layout)
+
+
+def build(num_nodes: int, pairs: np.ndarray, table: np.ndarray, *, link: Link, layout: str = "auto") -> Layout:
+    """The layout of a union graph: pairs (2, e), every edge once, and table (T, e), its weights at every step."""
+    fitting("network", "weights", table)
+    offsets = _circulant_offsets(num_nodes, pairs, table) if layout in ("auto", "circulant") else None
+    if layout == "circulant" and offsets is None:
+        raise CojaxInputError(
+            "network needs a circulant graph (every node i linked to i + offset, at one weight) for "
+            'layout="circulant", got another; use layout="auto".'
+        )
+    if layout == "dense":
+        _check_room(num_nodes, table.shape[0], 'layout="dense"', 'use layout="neighbors" or "edges"')
+    if layout == "auto":
+        few = offsets is not None and len(offsets) <= min(MOST_OFFSETS, num_nodes / NODES_PER_OFFSET)
+        layout = "circulant" if few else pick_layout(num_nodes, pairs, by_edge=link.by_edge)
+    steps = table[0] if table.shape[0] == 1 else table
+    if layout == "circulant":
+        return _circulant(num_nodes, offsets or {}, table, link)
+    if layout == "dense":
+        return _dense(num_nodes, pairs, steps, link)
+    if layout == "edges":
+        return Edges(
+            weights=jnp.asarray(_as_default(steps)), pairs=jnp.asarray(pairs, jnp.int32), size=num_nodes, link=link
+        )
+    return (_split if layout == "split" else _neighbors)(num_nodes, pairs, steps, link)
+
+
+def pick_layout(num_nodes: int, pairs: np.ndarray, *, by_edge: bool) -> str:
+    """The layout with the fastest flow for one that is not circulant; thresholds from `benchmarks/which_layout.py`."""
+    degree = np.bincount(pairs.ravel(), minlength=num_nodes)
+    # In slots, what a step computes: every node's slots, padded; or its row of a matrix, where a number costs less: a
+    # third, or a fifth where a product is long enough to be fast and its matrix still in the cache. Where a link
+    # remembers edges, those of a matrix are all pairs.
+    per_slot = 1 if by_edge else 5 if 100 <= num_nodes <= 700 else 3
+    prices = {
+        "neighbors": num_nodes * degree.max(initial=0),
+        "split": SPLIT_PRICE * split_cost(degree)[1] + SPLIT_SLOTS,
+        "dense": num_nodes**2 / per_slot,
+    }
+    return min(prices, key=lambda name: prices[name])
+
+
+def _weighed(rule: Weights, num_nodes: int, pairs: np.ndarray) -> np.ndarray:
+    weights = real_array("network", "weights", rule(num_nodes, pairs))
+    if weights.shape not in ((), pairs.shape[1:]):
+        raise CojaxInputError(f"network needs weights of shape {pairs.shape[1:]}, one an edge, got {weights.shape}.")
+    return weights
+
+
+def _as_list(graphs: Any) -> list:
+    if isinstance(graphs, list | tuple):
+        items = list(graphs)
+    elif (isinstance(graphs, np.ndarray) and graphs.ndim == 3) or getattr(graphs, "ndim", 0) == 3:
+        items = list(np.asarray(graphs))
+    else:
+        items = [graphs]
+    if not items:
+        raise CojaxInputError("network needs at least one graph, got an empty sequence.")
+    return items
+
+
+def _is_networkx(item: Any) -> bool:
+    return hasattr(item, "adjacency") and hasattr(item, "nodes")
+
+
+def _as_matrix(item: Any) -> "sparse.coo_array | None":
+    """A weight matrix as (i, j, w) triples, or None of a networkx graph."""
+    from scipy import sparse  # here, because it takes longer to load than all of cojax
+
+    if _is_networkx(item):
+        return None
+    if sparse.issparse(item):
+        matrix = sparse.coo_array(item)
+    elif hasattr(item, "shape"):
+        matrix = sparse.coo_array(np.atleast_1d(real_array("network", "graphs", item)))
+    else:
+        raise CojaxInputError(f"network needs networkx graphs or weight matrices, got {type(item).__name__}.")
+    if matrix.shape is None or len(matrix.shape) != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise CojaxInputError(f"network needs square weight matrices, got shape {matrix.shape}.")
+    matrix.sum_duplicates()
+    matrix.data = real_array("network", "weights", matrix.data).astype(np.float64)
+    for kind, wrong in (("finite", ~np.isfinite(matrix.data)), (">= 0", matrix.data < 0)):
+        if wrong.any():
+            at = int(wrong.argmax())
+            raise CojaxInputError(
+                f"network needs weights {kind}, got {matrix.data[at]:g} on edge ({matrix.row[at]}, {matrix.col[at]})."
+            )
+    return matrix
+
+
+def _is_directed(item: Any, matrix: "sparse.coo_array | None") -> bool:
+    if matrix is None:
+        return item.is_directed()
+    # A matrix that was computed may be symmetric up to rounding.
+    return (
+        bool(abs(matrix - matrix.T).max() > 16 * np.finfo(np.float32).eps * abs(matrix).max()) if matrix.nnz else False
+    )
+
+
+def _names(items: list, matrices: list, nodelist: Sequence[Hashable] | None) -> list[Hashable]:
+    """The nodes in order; every graph must have exactly these."""
+    first: list[Hashable] = list(items[0].nodes) if matrices[0] is None else list(range(matrices[0].shape[0]))
+    try:
+        names = first if nodelist is None else list(nodelist)
+        repeated = len(set(names)) != len(names)
+    except TypeError as error:
+        raise CojaxInputError(f"network needs nodelist to be a sequence of nodes, got {nodelist!r}.") from error
+    if len(names) == 0:
+        raise CojaxInputError("network needs at least one node, got an empty graph.")
+    if repeated:
+        raise CojaxInputError("network needs every node once in nodelist, got a repeated one.")
+    for item, matrix in zip(items, matrices, strict=True):
+        here = set(range(matrix.shape[0])) if matrix is not None else set(item.nodes)
+        if here != set(names):
+            missing, extra = set(names) - here, here - set(names)
+            raise CojaxInputError(
+                "network needs the same nodes in every graph and in nodelist: "
+                f"missing {sorted(map(str, missing))[:5]}, not wanted {sorted(map(str, extra))[:5]}."
+            )
+    return names
+
+
+def _edges(item: Any, matrix: "sparse.coo_array | None", names: list) -> tuple[np.ndarray, np.ndarray | None]:
+    """Every undirected edge once, lower end first, sorted; and its given weight, or None."""
+    place = {name: row for row, name in enumerate(names)}
+    if matrix is not None:
+        rows = np.asarray([place[node] for node in range(len(names))])
+        ends = np.stack([rows[matrix.row], rows[matrix.col]])
+        keep = (ends[0] < ends[1]) & (matrix.data != 0)
+        return ends[:, keep], matrix.data[keep]
+    return np.sort(_ends(item, names, place), axis=0), None
+
+
+def _ends(graph: Any, names: list, place: dict) -> np.ndarray:
+    """The two ends (2, e) of every edge of a networkx graph, as rows."""
+    if graph.is_multigraph():
+        raise CojaxInputError(
+            "network needs a graph without parallel edges, got a networkx multigraph; "
+            f"collapse them with networkx.{'DiGraph' if graph.is_directed() else 'Graph'}(graph)."
+        )
+    ends = np.array([(place[a], place[b]) for a, b in graph.edges], dtype=np.int64).reshape(-1, 2).T
+    if (ends[0] == ends[1]).any():
+        node = names[int(ends[0][ends[0] == ends[1]][0])]
+        raise CojaxInputError(f"network needs a graph without self-loops, got one at node {node!r}; remove it.")
+    return ends
+
+
+def _union(num_nodes: int, pairs: list[np.ndarray], weights: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The edges of all steps, once, and the weight of each at every step (0 where it is down)."""
+    codes = [ends[0] * num_nodes + ends[1] for ends in pairs]
+    union = np.unique(np.concatenate(codes)) if codes else np.zeros(0, np.int64)
+    table = np.zeros((len(pairs), union.size))
+    for row, code, weight in zip(table, codes, weights, strict=True):
+        row[np.searchsorted(union, code)] = weight
+    return np.stack([union // num_nodes, union % num_nodes]), table
+
+
+def _check_weights(pairs: np.ndarray, table: np.ndarray) -> None:
+    for kind, wrong in (("finite", ~np.isfinite(table)), (">= 0", table < 0)):
+        if wrong.any():
+            step, edge = (int(part) for part in np.argwhere(wrong)[0])
+            i, j = pairs[:, edge]
+            raise CojaxInputError(f"network needs weights {kind}, got {table[step, edge]:g} on edge ({i}, {j}).")
+
+
+def _check_connected(num_nodes: int, pairs: np.ndarray, names: list, *, directed: bool = False) -> None:
+    from scipy import sparse
+    from scipy.sparse.csgraph import connected_components
+
+    graph = sparse.coo_array((np.ones(pairs.shape[1]), tuple(pairs)), shape=(num_nodes, num_nodes))
+    count, part = connected_components(graph, directed=directed, connection="strong")
+    if count > 1:
+        sizes = np.sort(np.bincount(part))[::-1]
+        lone = names[int(np.flatnonzero(part == np.bincount(part).argmin())[0])]
+        raise CojaxInputError(
+            f"The union of the graphs is not connected ({count} parts, of {', '.join(map(str, sizes[:5]))} nodes; "
+            f"{lone!r} is in the smallest): the nodes can never agree. Add a link between the parts."
+        )
+
+
+def _check_room(num_nodes: int, num_graphs: int, owner: str, remedy: str) -> None:
+    """Refuse matrices that no memory holds, before the first of them is asked for."""
+    num_bytes = num_graphs * num_nodes**2 * np.dtype(jnp.result_type(float)).itemsize
+    if num_bytes > MOST_BYTES:
+        raise CojaxInputError(
+            f"network needs a matrix of all pairs of nodes for {owner}, got {num_nodes} nodes, "
+            f"{num_bytes / 1e9:.3g} GB in all; {remedy}."
+        )
+
+
+def _as_default(table: np.ndarray) -> np.ndarray:
+    """Weights in JAX's default float: float32, or float64 where it is enabled."""
+    return np.asarray(table, jnp.result_type(float))
+
+
+def _dense(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link) -> Dense:
+    matrix = np.zeros((*table.shape[:-1], num_nodes, num_nodes), jnp.result_type(float))
+    matrix[..., pairs[0], pairs[1]] = table
+    matrix[..., pairs[1], pairs[0]] = table
+    return Dense(weights=jnp.asarray(matrix), link=link)
+
+
+def _neighbors(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link) -> Neighbors:
+    degree = np.bincount(pairs.ravel(), minlength=num_nodes)
+    place = columns(num_nodes, pairs, int(degree.max(initial=0)))
+    twin = np.tile(np.arange(place.other.shape[0])[:, None], (1, num_nodes))
+    twin[place.slot, place.column] = np.roll(place.slot, pairs.shape[1])
+    return Neighbors(
+        weights=jnp.asarray(_in_slots(place, table)),
+        index=jnp.asarray(place.other, jnp.int32),
+        twin=jnp.asarray(twin, jnp.int32),
+        link=link,
+    )
+
+
+def _split(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link) -> Split:
+    degree = np.bincount(pairs.ravel(), minlength=num_nodes)
+    place = columns(num_nodes, pairs, split_cost(degree)[0])
+    twin = np.arange(place.other.size).reshape(place.other.shape)
+    twin[place.slot, place.column] = np.roll(twin[place.slot, place.column], pairs.shape[1])
+    return Split(
+        weights=jnp.asarray(_in_slots(place, table)),
+        index=jnp.asarray(place.other, jnp.int32),
+        twin=jnp.asarray(twin, jnp.int32),
+        owner=jnp.asarray(place.owner, jnp.int32),
+        size=num_nodes,
+        link=link,
+    )
+
+
+def _in_slots(place: Columns, table: np.ndarray) -> np.ndarray:
+    """Weights (T, e) or (e,) by slot: (T, k, c) or (k, c)."""
+    weights = np.zeros((*table.shape[:-1], *place.other.shape), jnp.result_type(float))
+    weights[..., place.slot, place.column] = np.concatenate([table, table], axis=-1)
+    return weights
+
+
+def _circulant_offsets(num_nodes: int, pairs: np.ndarray, table: np.ndarray) -> dict[int, np.ndarray] | None:
+    """Weights (T,) by offset, if every node has the same offsets at the same weights; else None."""
+    if num_nodes < 3 or pairs.shape[1] == 0:
+        return None
+    ahead = (pairs[1] - pairs[0]) % num_nodes
+    offset = np.minimum(ahead, num_nodes - ahead)
+    found = {}
+    for value in np.unique(offset):
+        here = offset == value
+        whole = num_nodes // 2 if 2 * value == num_nodes else num_nodes
+        if here.sum() != whole or (table[:, here] != table[:, here][:, :1]).any():
+            return None
+        found[int(value)] = table[:, here][:, 0]
+    return found
+
+
+def _circulant(num_nodes: int, found: dict[int, np.ndarray], table: np.ndarray, link: Link) -> Circulant:
+    offsets, rows = [], []
+    for offset, weight in found.items():
+        for mirrored in sorted({offset, num_nodes - offset}):
+            offsets.append(mirrored)
+            rows.append(weight)
+    steps = np.stack(rows, axis=1)[..., None]
+    steps = steps[0] if table.shape[0] == 1 else steps
+    return Circulant(weights=jnp.asarray(_as_default(steps)), offsets=tuple(offsets), size=num_nodes, link=link)
+
+
+def _digraph(items: list, matrices: list, nodelist: Any, link: Link, layout: str) -> Digraph:
+    if layout not in ("auto", "dense"):
+        raise CojaxInputError(f'network keeps directed graphs as matrices, got layout={layout!r}; use layout="auto".')
+    names = _names(items, matrices, nodelist)
+    _check_room(len(names), len(items), "a directed graph", "use undirected links, which need none")
+    place = {name: row for row, name in enumerate(names)}
+    tensor = np.zeros((len(items), len(names), len(names)))
+    for plane, item, matrix in zip(tensor, items, matrices, strict=True):
+        if matrix is not None:
+            rows = np.asarray([place[node] for node in range(matrix.shape[0])])
+            plane[np.ix_(rows, rows)] = matrix.toarray()
+        else:
+            # An undirected graph among directed ones is heard both ways along every edge.
+            ends = _ends(item, names, place)
+            plane[:] = balanced(len(names), ends[::-1] if item.is_directed() else np.hstack([ends, ends[::-1]]))
+    _check_connected(len(names), np.stack(np.nonzero((tensor > 0).any(0))), names, directed=True)
+    tensor = _as_default(tensor)
+    return Digraph(weights=jnp.asarray(tensor[0] if len(items) == 1 else tensor), link=link)

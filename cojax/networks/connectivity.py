@@ -1,0 +1,72 @@
+"""Whether the links that were up in the steps of a run, taken together, connected all nodes."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Int
+
+from .base import Layout, Network
+from .devices.padding import padding_of
+from .faults.members import members_of
+
+# So many graphs are united between two looks at what they connect; most networks are connected after the first look.
+STEPS_AT_ONCE = 64
+
+
+def connects(network: Network, first: int, last: int) -> bool:
+    """Whether every node could hear of every other, along the links that were up in the steps first <= k < last.
+
+    In directed networks along the arcs. True of no steps. On the host; it looks no further once all are connected.
+    Where nodes come and go: those who are there in the last step, by the steps since the last change.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    hears, says = (np.asarray(part).ravel() for part in ends_of(_layout(network.at(first))))
+    up, away = np.zeros(hears.size, bool), 0
+    members, padding = members_of(network), padding_of(network)
+    if padding is not None:
+        away = padding.rows - padding.size
+    if members is not None and last > first:
+        before = np.asarray(members.moves.steps)
+        first = max(first, int(before[before < last].max(initial=0)))
+        away = int((~np.asarray(members.moves.there(last - 1))).sum())
+    for begin in range(first, last, STEPS_AT_ONCE):
+        up |= np.asarray(_up(network, jnp.asarray(begin), jnp.asarray(last))).ravel()
+        shape = (network.num_nodes, network.num_nodes)
+        graph = coo_array((np.ones(up.sum()), (hears[up], says[up])), shape=shape)
+        if connected_components(graph, directed=True, connection="strong")[0] == 1 + away:
+            return True
+    return last <= first
+
+
+@jax.jit
+def _up(network: Network, begin: Int[Array, ""], last: Int[Array, ""]) -> Bool[Array, "..."]:
+    def unite(up: Array, k: Array) -> tuple[Array, None]:
+        return up | ((weights_of(_layout(network.at(k))) > 0) & (k < last)), None
+
+    none = jnp.zeros(jax.eval_shape(lambda: weights_of(_layout(network.at(begin)))).shape, bool)
+    return lax.scan(unite, none, begin + jnp.arange(STEPS_AT_ONCE))[0]
+
+
+def _layout(net: Any) -> Layout:
+    """The graph of a step; that of a `Ledger` is inside of what happens to its messages."""
+    return getattr(net, "layout", net)
+
+
+def weights_of(net: Layout) -> Array:
+    """The weight of every directed link that a layout has room for, 0 where there is none."""
+    return net.edge_weights() if net.symmetric else net.weights
+
+
+def ends_of(net: Layout) -> tuple[Array, Array]:
+    """For every entry of `weights_of`, the node that hears and the one that it hears."""
+    nodes = jnp.arange(net.num_nodes)
+    if not net.symmetric:
+        hears, says = jnp.meshgrid(nodes, nodes, indexing="ij")
+        return hears, says
+    ends = net.ends(nodes)
+    return ends, net.swap(ends)

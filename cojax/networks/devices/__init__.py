@@ -1,0 +1,1 @@
+"""Which device holds which rows of a network."""

@@ -1,0 +1,229 @@
+"""Layouts whose nodes lie in equal blocks on the devices of a mesh: what neighbours tell travels, nothing else does."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float, Int
+
+from ..base import Layout, Link
+from ..laws import Along
+from ..layouts.adjoints import flow
+from ..layouts.slots import sum_slots
+from ..links.links import Ideal
+from .halos import AXIS, Halo
+
+WHOLE = PartitionSpec()  # the same on every device
+ROWS = PartitionSpec(AXIS)  # the first axis is cut
+COLUMNS = PartitionSpec(None, AXIS)  # the second one
+
+
+def _on_devices(mesh: Mesh, local: Callable, given: tuple[PartitionSpec, ...]) -> Callable:
+    """`local` run on the block of every device; what it returns has the nodes, or edges, first."""
+    return jax.shard_map(local, mesh=mesh, in_specs=given, out_specs=ROWS)
+
+
+class ShardedNeighbors(Layout):
+    """`Neighbors` over a mesh; `cojax.shard` makes it.
+
+    Nodes are in the order of the devices, which need not be the caller's. Fields: weights (k, n), or (T, k, n) for T
+    graphs in turn, differentiable; index (k, n), the neighbour, and twin (k, n), its entry of the edge, as the device
+    of the node counts its own rows and those that it gets; node_halo and edge_halo, what it gets; names (n,), the
+    caller's number of every node, others (k, n), that of its neighbours, place (n,), where the caller's nodes are, None
+    where all are in their place.
+    """
+
+    weights: Float[Array, "*T k n"]
+    index: Int[Array, "k n"]
+    twin: Int[Array, "k n"]
+    node_halo: Halo
+    edge_halo: Halo
+    names: Int[Array, " n"]
+    others: Int[Array, "k n"]
+    place: Int[Array, " n"] | None
+    mesh: Mesh = eqx.field(static=True)
+    link: Link = Ideal()
+    turns_ndim: ClassVar[int] = 3
+    symmetric: ClassVar[bool] = True
+
+    @property
+    def num_nodes(self) -> int:
+        return self.index.shape[-1]
+
+    def hear(self, law, heard):
+        return flow(self, law, heard)
+
+    def sums(self, law: Along, heard: Array) -> Array:
+        """The flow by its formula."""
+
+        def local(law: Any, weights: Array, index: Array, halo: Halo, heard: Array) -> Array:
+            return sum_slots(law, weights, index, halo.extended(heard), heard)
+
+        mapped = _on_devices(self.mesh, local, (WHOLE, COLUMNS, COLUMNS, ROWS, ROWS))
+        return mapped(law, self.weights, self.index, self.node_halo, heard)
+
+    def turned(self) -> "ShardedNeighbors":
+        """This layout with the weight of the other end of every edge."""
+        return self.reweighted(self.swap(self.weights.T).T)
+
+    def edge_weights(self):
+        # Nodes first, here and below: the loop flattens what edges hold, and only a first axis stays cut by that.
+        return self.weights.T
+
+    def ends(self, message):
+        return jnp.broadcast_to(message[:, None], (*self.index.shape[::-1], *message.shape[1:]))
+
+    def swap(self, near):
+        def local(twin: Array, halo: Halo, near: Array) -> Array:
+            edges = halo.extended(near.reshape(-1, *near.shape[2:]))
+            return edges.at[twin.T].get(mode="promise_in_bounds")
+
+        return _on_devices(self.mesh, local, (COLUMNS, ROWS, ROWS))(self.twin, self.edge_halo, near)
+
+    def collect(self, flux):
+        return flux.sum(1)
+
+    def thin(self, keep):
+        return self.reweighted(jnp.where(keep(self.names[None, :], self.others), self.weights, 0))
+
+
+class ShardedEdges(Layout):
+    """`Edges` over a mesh, every edge at both of its ends; `cojax.shard` makes it.
+
+    Every device has a list of edge ends, one for every neighbour of every node of its, padded to the longest list
+    with weights 0: e in all. Fields: weights (e,), or (T, e) for T graphs in turn, differentiable; node (e,), index
+    (e,) and twin (e,), the node of the end, its neighbour and the other end, as the device counts them; node_halo and
+    edge_halo, what it gets; pairs (2, e), the caller's numbers of the two nodes; names, place as `ShardedNeighbors`.
+    """
+
+    weights: Float[Array, "*T e"]
+    node: Int[Array, " e"]
+    index: Int[Array, " e"]
+    twin: Int[Array, " e"]
+    node_halo: Halo
+    edge_halo: Halo
+    pairs: Int[Array, "2 e"]
+    names: Int[Array, " n"]
+    place: Int[Array, " n"] | None
+    mesh: Mesh = eqx.field(static=True)
+    link: Link = Ideal()
+    turns_ndim: ClassVar[int] = 2
+    symmetric: ClassVar[bool] = True
+
+    @property
+    def num_nodes(self) -> int:
+        return self.names.shape[0]
+
+    def hear(self, law, heard):
+        return flow(self, law, heard)
+
+    def sums(self, law: Along, heard: Array) -> Array:
+        """The flow by its formula."""
+
+        def local(law: Any, weights: Array, node: Array, index: Array, halo: Halo, heard: Array) -> Array:
+            difference = _rows(halo.extended(heard), index) - _rows(heard, node)
+            return jnp.zeros_like(heard).at[node].add(law(weights, difference), mode="promise_in_bounds")
+
+        mapped = _on_devices(self.mesh, local, (WHOLE, ROWS, ROWS, ROWS, ROWS, ROWS))
+        return mapped(law, self.weights, self.node, self.index, self.node_halo, heard)
+
+    def turned(self) -> "ShardedEdges":
+        """This layout with the weight of the other end of every edge."""
+        return self.reweighted(self.swap(self.weights))
+
+    def edge_weights(self):
+        return self.weights
+
+    def ends(self, message):
+        return _on_devices(self.mesh, _rows, (ROWS, ROWS))(message, self.node)
+
+    def swap(self, near):
+        def local(twin: Array, halo: Halo, near: Array) -> Array:
+            return _rows(halo.extended(near), twin)
+
+        return _on_devices(self.mesh, local, (ROWS, ROWS, ROWS))(self.twin, self.edge_halo, near)
+
+    def collect(self, flux):
+        block = self.num_nodes // self.mesh.size
+
+        def local(node: Array, flux: Array) -> Array:
+            return jnp.zeros_like(flux, shape=(block, *flux.shape[1:])).at[node].add(flux, mode="promise_in_bounds")
+
+        return _on_devices(self.mesh, local, (ROWS, ROWS))(self.node, flux)
+
+    def thin(self, keep):
+        return self.reweighted(jnp.where(keep(*self.pairs), self.weights, 0))
+
+
+class ShardedCirculant(Layout):
+    """`Circulant` over a mesh, in the caller's order of nodes; `cojax.shard` makes it.
+
+    Fields: weights (s, 1), or (s, n) where links are lost, or with a leading T for T graphs in turn, differentiable;
+    offsets, static, as those of `Circulant`.
+    """
+
+    weights: Float[Array, "*T s _"]
+    offsets: tuple[int, ...] = eqx.field(static=True)
+    size: int = eqx.field(static=True)
+    mesh: Mesh = eqx.field(static=True)
+    link: Link = Ideal()
+    turns_ndim: ClassVar[int] = 3
+    symmetric: ClassVar[bool] = True
+
+    @property
+    def num_nodes(self) -> int:
+        return self.size
+
+    def hear(self, law, heard):
+        def local(law: Any, weights: Array, heard: Array) -> Array:
+            weights = jnp.broadcast_to(weights, (len(self.offsets), heard.shape[0]))
+            total = jnp.zeros_like(heard)
+            for weight, offset in zip(weights, self.offsets, strict=True):
+                total = total + law(weight, _ahead(heard, offset, self.mesh.size) - heard)
+            return total
+
+        weighed = WHOLE if self.weights.shape[-1] == 1 else COLUMNS
+        return _on_devices(self.mesh, local, (WHOLE, weighed, ROWS))(law, self.weights, heard)
+
+    def edge_weights(self):
+        return jnp.broadcast_to(self.weights, (len(self.offsets), self.size)).T
+
+    def ends(self, message):
+        return jnp.broadcast_to(message[:, None], (self.size, len(self.offsets), *message.shape[1:]))
+
+    def swap(self, near):
+        def local(near: Array) -> Array:
+            mirrored = [self.offsets.index(self.size - offset) for offset in self.offsets]
+            others = zip(mirrored, self.offsets, strict=True)
+            return jnp.stack([_ahead(near[:, back], offset, self.mesh.size) for back, offset in others], axis=1)
+
+        return _on_devices(self.mesh, local, (ROWS,))(near)
+
+    def collect(self, flux):
+        return flux.sum(1)
+
+    def thin(self, keep):
+        nodes = jnp.arange(self.size)
+        others = (nodes[None, :] + jnp.asarray(self.offsets)[:, None]) % self.size
+        return self.reweighted(jnp.where(keep(nodes[None, :], others), self.weights, 0))
+
+
+def _rows(rows: Array, index: Array) -> Array:
+    return rows.at[index].get(mode="promise_in_bounds")
+
+
+def _ahead(rows: Array, offset: int, num_devices: int) -> Array:
+    """The rows that lie `offset` ahead of those of this device, around the ring of all; inside `shard_map`."""
+    devices, rest = divmod(offset, rows.shape[0])
+    first, last = _from_ahead(rows[rest:], devices, num_devices), rows[:rest]
+    return jnp.concatenate([first, _from_ahead(last, devices + 1, num_devices)]) if rest else first
+
+
+def _from_ahead(rows: Array, distance: int, num_devices: int) -> Array:
+    if distance % num_devices == 0:
+        return rows
+    return lax.ppermute(rows, AXIS, [((to + distance) % num_devices, to) for to in range(num_devices)])

@@ -1,0 +1,150 @@
+"""What is not the caller's in a run over devices: an order of nodes, and rows that hold none, where nothing happens."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool
+
+from ..._support.checks import is_concrete
+from ..._support.reprs import named
+from ..._support.trees import Tree, choose_rows
+from ..base import Layout, Link, Network, Wrapper, wrappers
+from ..layouts.circulant import Circulant
+from ..layouts.dense import Dense
+from ..layouts.directed import Digraph, Directed
+from ..layouts.edges import Edges
+from ..layouts.neighbors import Neighbors
+from ..layouts.split import Split, as_edges
+from ..links.links import EventTriggered
+
+
+class PaddedNetwork(Wrapper):
+    """A network with rows that hold no node and have no neighbour; `cojax.shard` makes it.
+
+    Fields: network, of all rows, or a `RandomGraph` of the nodes alone; there, (rows,), which rows hold a node; size,
+    static, how many nodes there are; rows, static, how many rows; mesh, over which they are cut.
+    """
+
+    network: Network
+    there: Bool[Array, " rows"]
+    size: int = eqx.field(static=True)
+    rows: int = eqx.field(static=True)
+    mesh: Mesh = eqx.field(static=True)
+
+    def __repr__(self) -> str:
+        return named(self, leave_out=("there", "mesh"))
+
+    @property
+    def num_nodes(self) -> int:
+        return self.rows
+
+    def at(self, k) -> Layout:
+        now: Any = self.network.at(k)
+        return now if now.num_nodes == self.rows else with_rows(now, self.rows)
+
+
+class _AmongNodes(Link):
+    """`link`, which counts the mean of what all rows send, as the mean over nodes: the other rows send nothing."""
+
+    link: EventTriggered
+    rows_per_node: float = eqx.field(static=True)
+
+    def open(self, message, net):
+        return self.link.open(message, net)
+
+    def tell(self, message, wire, net):
+        told = self.link.tell(message, wire, net)
+        return told._replace(bits=wire.bits + self.rows_per_node * (told.bits - wire.bits))
+
+    def check(self, *, fixed, symmetric):
+        self.link.check(fixed=fixed, symmetric=symmetric)
+
+
+def padding_of(network: Network) -> PaddedNetwork | None:
+    """The `PaddedNetwork` among a network and those that it is around."""
+    return next((each for each in wrappers(network) if isinstance(each, PaddedNetwork)), None)
+
+
+def updated(network: Network, method: Any, state: Tree, grad: Tree, flow: Tree) -> Tree:
+    """The state of `method` after one step on `network`; rows that hold no node keep theirs."""
+    padding = padding_of(network)
+    if padding is None:
+        return method.update(state, grad, flow)
+    # Where a gradient is 0, what transforms it may have no value, or no derivative: that of Adam has a root of it.
+    apart = choose_rows(padding.there, grad, jax.tree.map(jnp.ones_like, grad))
+    return choose_rows(padding.there, method.update(state, apart, flow), state)
+
+
+def num_rows(size: int, num_devices: int) -> int:
+    """The least number of rows, `size` at least, that all devices have equally many of."""
+    return -(-size // num_devices) * num_devices
+
+
+def with_copies(tree: Tree, rows: int) -> Tree:
+    """Every leaf (n, ...) with its first row again and again, up to `rows`; as it is where it has as many."""
+    return _lengthened(tree, rows, lambda first: first)
+
+
+def with_zeros(tree: Tree, rows: int) -> Tree:
+    """Every leaf (n, ...) with zeros up to `rows`; as it is where it has as many."""
+    return _lengthened(tree, rows, jnp.zeros_like)
+
+
+def _lengthened(tree: Tree, rows: int, last: Any) -> Tree:
+    def longer(leaf: Any) -> Any:
+        if leaf.shape[0] == rows:
+            return leaf
+        leaf = jnp.asarray(leaf)
+        return jnp.concatenate([leaf, jnp.broadcast_to(last(leaf[:1]), (rows - leaf.shape[0], *leaf.shape[1:]))])
+
+    return jax.tree.map(longer, tree)
+
+
+def with_rows(network: Any, rows: int) -> Any:
+    """A layout with nodes that have no neighbour after its own, `rows` in all; what is no layout, as it is.
+
+    Differentiable in the weights; which nodes are neighbours must be known. A `Circulant` becomes a table.
+    """
+    if isinstance(network, Circulant):
+        network = as_table(network)
+    if isinstance(network, Split) and is_concrete(network.index, network.owner):
+        network = as_edges(network)
+    if isinstance(network, Layout) and isinstance(network.link, EventTriggered):
+        link = _AmongNodes(network.link, rows / network.num_nodes)
+        network = eqx.tree_at(lambda net: net.link, network, link)
+    if isinstance(network, Edges):
+        return Edges(weights=network.weights, pairs=network.pairs, size=rows, link=network.link)
+    if isinstance(network, Dense | Digraph | Directed):
+        return type(network)(weights=_zeros_after(network.weights, rows, 2), link=network.link)
+    if not isinstance(network, Neighbors) or not is_concrete(network.index, network.twin):
+        return network  # for `shard` to refuse
+    more = (network.index.shape[0], rows - network.num_nodes)
+    own = np.broadcast_to(np.arange(network.num_nodes, rows), more)
+    slot = np.broadcast_to(np.arange(more[0])[:, None], more)
+    index, twin = (np.hstack([np.asarray(part), last]) for part, last in ((network.index, own), (network.twin, slot)))
+    weights = _zeros_after(network.weights, rows, 1)
+    return Neighbors(weights=weights, index=_whole(index), twin=_whole(twin), link=network.link)
+
+
+def as_table(network: Circulant) -> Neighbors:
+    """The same network as a table of neighbours, its weights differentiable."""
+    nodes, offsets = np.arange(network.size), np.asarray(network.offsets, np.int64)[:, None]
+    mirrored = [network.offsets.index(network.size - offset) for offset in network.offsets]
+    twin = np.broadcast_to(np.asarray(mirrored, np.int64)[:, None], (len(mirrored), network.size))
+    weights = jnp.broadcast_to(network.weights, (*network.weights.shape[:-1], network.size))
+    index = (nodes + offsets) % network.size
+    return Neighbors(weights=weights, index=_whole(index), twin=_whole(twin), link=network.link)
+
+
+def _zeros_after(weights: Array, rows: int, axes: int) -> Array:
+    more = rows - weights.shape[-1]
+    return jnp.pad(weights, [(0, 0)] * (weights.ndim - axes) + [(0, more)] * axes)
+
+
+def _whole(index: np.ndarray) -> Array:
+    with jax.ensure_compile_time_eval():  # known under `jax.jit` too, as `shard` needs it
+        return jnp.asarray(index, jnp.int32)

@@ -1,0 +1,227 @@
+"""A run cut over the devices of a mesh: nodes in equal blocks, and only what neighbours need travels."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array
+
+from ..._support.checks import CojaxInputError, check_leaves
+from ..._support.trees import Tree
+from ...problems.minibatches import Minibatch
+from ...problems.problem import Decision, Problem, check_plain, check_start
+from ...problems.rows import PaddedProblem, ReorderedProblem
+from ..base import Network, innermost
+from ..faults.intermittent import Intermittent
+from ..faults.lossy import Lossy
+from ..faults.random_graph import RandomGraph
+from ..layouts.circulant import Circulant
+from ..layouts.dense import Dense
+from ..layouts.directed import Digraph, Directed
+from ..layouts.edges import Edges
+from ..layouts.neighbors import Neighbors
+from ..layouts.split import Split, as_edges
+from .cutting import cut_edges, cut_table, everywhere, placed
+from .halos import AXIS
+from .layouts import ROWS, WHOLE, ShardedCirculant, ShardedEdges, ShardedNeighbors
+from .padding import PaddedNetwork, num_rows, padding_of, with_copies, with_rows, with_zeros
+
+
+class Shards(NamedTuple):
+    """A run ready for `solve`, its arrays cut over the devices of a mesh.
+
+    Fields: problem, network and start, as they were given to `shard`, on the devices, nodes perhaps in another order.
+    """
+
+    problem: Problem
+    network: Network
+    start: Decision
+
+
+def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None = None) -> Shards:
+    """`problem`, `network` and `start` with their nodes cut into equal blocks, one on every device of `mesh`.
+
+    `solve` then runs on all of these devices, with every method, link and record, `solution.x` and a method's
+    numbers per node in the caller's order of nodes. Shares are bitwise those of one device wherever the gradients
+    are, params are the same to rounding.
+
+    Where the devices do not divide n, the last rows hold no node: share 0, no cost, no neighbour, no part in the trace.
+    `solution.x` is without them, and whole on every device; circulant graphs are then cut as tables.
+
+    What neighbours tell travels, and sums over nodes (the imbalance of each step, records). Tables and lists of
+    edges are put into reverse Cuthill-McKee order where that brings neighbours together; then only rows at a border
+    travel, by collective permutes, or all rows by an all-gather where that is no more (`halos.arranged`), as on random
+    graphs. Circulant graphs send the rolled rows; matrices gather all.
+
+    Inside, nodes are in the order of the devices, those of `Shards.problem` too: judge `solution.x` by the problem that
+    you gave, `cojax.certificate(problem, solution.x)`. What a record or `solution.state` holds by node, and what
+    `cojax.step` takes and gives, is brought back by `cojax.restored(network, tree)`.
+
+    Minibatches are drawn where the data are: shard the problem of all samples, then take
+    `cojax.Minibatch(shards.problem, 8)`. Nodes in another order draw other samples.
+
+    A `Split` table is cut as a list of edges. On a mesh of one device nothing is cut, but the order of nodes stays: at
+    100 000 nodes numbered at random, steps over lattices and geometric graphs are 1.3 to 1.4 times as fast
+    (`benchmarks/worth_of_ordering.py`).
+
+    Args:
+        problem, network, start: as for `solve`; `Lossy`, `Intermittent` and graphs that take turns included. Arrays may
+            be traced, and are differentiable, except what says which nodes are neighbours.
+        mesh: of any shape, its devices in order; all devices by default. With `jax.distributed` every process calls
+            this alike, on the same values.
+
+    Raises `CojaxInputError` where the three differ in n, or the problem or the network is of another kind.
+    """
+    if mesh is not None and not isinstance(mesh, Mesh):
+        raise CojaxInputError(
+            f"shard needs a jax.sharding.Mesh, got {type(mesh).__name__}; leave it out for all devices."
+        )
+    devices = np.asarray(jax.devices()) if mesh is None else mesh.devices.ravel()
+    mesh = Mesh(devices, (AXIS,), axis_types=(AxisType.Auto,))
+    _check_given(problem, network, start)
+    size = network.num_nodes
+    rows = num_rows(size, mesh.size)
+    network, order = _cut_network(network, mesh)
+
+    def by_node(tree: Tree) -> Tree:
+        return jax.tree.map(lambda leaf: placed(mesh, leaf if order is None else leaf[order], ROWS), tree)
+
+    def cut_parts(problem: Problem) -> tuple:
+        return problem.data, problem.lower, problem.upper
+
+    parts = by_node(with_copies(cut_parts(problem), rows))
+    rest = eqx.tree_at(cut_parts, problem, (None, None, None), is_leaf=_is_missing)
+    problem = eqx.tree_at(cut_parts, everywhere(mesh, rest), parts, is_leaf=_is_missing)
+    if rows > size:
+        first = jax.tree.map(lambda leaf: lax.stop_gradient(jnp.asarray(leaf[:1])), start)
+        there, cpu = by_node((jnp.arange(rows) < size, with_copies(first.cpu, rows)))
+        params = everywhere(mesh, jax.tree.map(lambda leaf: leaf[0], first.params))
+        problem = PaddedProblem(problem, there, cpu, params)  # pyright: ignore[reportCallIssue]
+    elif order is not None:
+        problem = ReorderedProblem(problem)
+    return Shards(problem, network, by_node(with_zeros(start, rows)))
+
+
+def restored(network: Network, tree: Tree) -> Tree:
+    """`tree` with every leaf (n, ...) in the order of nodes that the caller of `shard` had; other leaves as they are.
+
+    `solution.x` of `solve` is so already. What records hold is (chunks, n, ...): map over chunks with `jax.vmap`. Rows
+    that hold no node, which `shard` added where the devices do not divide n, are left out.
+    """
+    order, padding = _order(network), padding_of(network)
+    if padding is not None:  # as many nodes as the devices cannot share: every one gets all of them
+        places = jnp.arange(padding.size) if order is None else order.place[: padding.size]
+        return _reordered(tree, padding.rows, places, NamedSharding(padding.mesh, WHOLE))
+    return tree if order is None else _reordered(tree, order.num_nodes, order.place, NamedSharding(order.mesh, ROWS))
+
+
+def is_sharded(network: Network) -> bool:
+    """Whether `shard` made a network, in an order of nodes that may be its own."""
+    cut = isinstance(innermost(network), ShardedNeighbors | ShardedEdges | ShardedCirculant)
+    return cut or padding_of(network) is not None
+
+
+def num_callers(network: Network) -> int:
+    """How many nodes the caller has: all rows of a network but those that `shard` added."""
+    padding = padding_of(network)
+    return network.num_nodes if padding is None else padding.size
+
+
+def by_device(network: Network, tree: Tree) -> Tree:
+    """The inverse of `restored`: every leaf (n, ...) of `tree` in the order in which the network has its nodes.
+
+    Rows that hold no node get copies of the first node's.
+    """
+    order, padding = _order(network), padding_of(network)
+    if padding is not None:
+        names = jnp.arange(padding.rows) if order is None else order.names
+        names = jnp.where(names < padding.size, names, 0)
+        return _reordered(tree, padding.size, names, NamedSharding(padding.mesh, ROWS))
+    return tree if order is None else _reordered(tree, order.num_nodes, order.names, NamedSharding(order.mesh, ROWS))
+
+
+def _order(network: Network) -> Any:
+    """The layout that has its nodes in an order of its own; None where it is the caller's."""
+    inner = innermost(network)
+    return inner if isinstance(inner, ShardedNeighbors | ShardedEdges) and inner.place is not None else None
+
+
+def _reordered(tree: Tree, length: int, order: Array, sharding: NamedSharding) -> Tree:
+    """The rows `order` of every leaf that has `length` of them."""
+
+    def leaf_in_order(leaf: Any) -> Any:
+        if jnp.shape(leaf)[:1] != (length,):
+            return leaf
+        return lax.with_sharding_constraint(jnp.asarray(leaf)[order], sharding)
+
+    return jax.tree.map(leaf_in_order, tree)
+
+
+def _check_given(problem: Any, network: Any, start: Any) -> None:
+    if isinstance(problem, Minibatch):
+        raise CojaxInputError(
+            "shard needs the problem of all samples, got a Minibatch of it: shard that problem, then take "
+            "cojax.Minibatch(shards.problem, ...)."
+        )
+    check_plain("shard", problem)
+    for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("start", start, Decision)):
+        if not isinstance(value, kind):
+            raise CojaxInputError(f"shard needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
+    check_start("shard", problem, start)
+    check_leaves("shard", network=network)
+    num_nodes, sizes = network.num_nodes, {(*jnp.shape(leaf), 0)[0] for leaf in jax.tree.leaves(start)}
+    if {problem.num_nodes, num_nodes} | sizes != {num_nodes}:
+        raise CojaxInputError(
+            f"shard needs one number of nodes, got {problem.num_nodes} in the problem, {num_nodes} in the network and "
+            f"{', '.join(map(str, sorted(sizes)))} at the start."
+        )
+
+
+def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | None]:
+    """The network over the mesh, and the caller's numbers of its nodes in its order; None where that is the same."""
+    if isinstance(network, Lossy | Intermittent):
+        inner, order = _cut_network(network.network, mesh)
+        bare = eqx.tree_at(lambda outer: outer.network, network, None)
+        whole = everywhere(mesh, bare)
+        return eqx.tree_at(lambda outer: outer.network, whole, inner, is_leaf=_is_missing), order
+    size = network.num_nodes
+    rows = num_rows(size, mesh.size)
+    if rows == size:
+        return _cut_layout(network, mesh)
+    cut, order = _cut_layout(with_rows(network, rows), mesh)
+    there = placed(mesh, (np.arange(rows) if order is None else order) < size, ROWS)
+    padded = PaddedNetwork(network=cut, there=there, size=size, rows=rows, mesh=mesh)  # pyright: ignore[reportCallIssue]
+    return padded, order
+
+
+def _cut_layout(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | None]:
+    if isinstance(network, Neighbors):
+        return cut_table(network, mesh)
+    if isinstance(network, Edges):
+        return cut_edges(network, mesh)
+    if isinstance(network, Split):
+        return cut_edges(as_edges(network), mesh)
+    if isinstance(network, Circulant):
+        weights = placed(mesh, network.weights, WHOLE)
+        link = everywhere(mesh, network.link)
+        circulant = ShardedCirculant(weights=weights, offsets=network.offsets, size=network.size, mesh=mesh, link=link)
+        return circulant, None
+    if isinstance(network, Dense | Digraph | Directed):
+        rows = PartitionSpec(*[None] * (network.weights.ndim - 2), AXIS)
+        weights = placed(mesh, network.weights, rows)
+        link = everywhere(mesh, network.link)
+        return eqx.tree_at(lambda net: (net.weights, net.link), network, (weights, link)), None
+    if isinstance(network, RandomGraph):
+        return everywhere(mesh, network), None
+    raise CojaxInputError(
+        f"shard needs a network of cojax.network(...), Lossy or Intermittent perhaps, or a RandomGraph, got a "
+        f"{type(network).__name__}."
+    )
+
+
+def _is_missing(node: Any) -> bool:
+    return node is None

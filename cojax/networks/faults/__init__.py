@@ -1,0 +1,1 @@
+"""What may happen to messages, links and nodes."""

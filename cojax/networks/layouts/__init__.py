@@ -1,0 +1,1 @@
+"""How a graph is stored, and how flows are summed over it."""

@@ -1,0 +1,1 @@
+"""What an edge does to the messages that travel along it."""

@@ -1,0 +1,323 @@
+"""What rounding does to one message, each quantizer with the sector that its rounding stays in."""
+
+import abc
+import functools
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+from ..._support.checks import CojaxInputError, check_number, floating, is_concrete, whole_number
+from ..._support.reprs import named
+from ..._support.straight_through import straight_through
+
+
+class Quantizer(eqx.Module):
+    """A map of every number of a message to a coarser one."""
+
+    def __repr__(self) -> str:
+        return named(self)
+
+    @abc.abstractmethod
+    def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        """`value` rounded, in its own dtype and shape."""
+
+    @abc.abstractmethod
+    def num_bits(self, dtype: Any) -> Float[Array, ""]:
+        """How many bits one number of `dtype` takes on the wire."""
+
+    @abc.abstractmethod
+    def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
+        """Which numbers lie beyond the outermost level at `scale`; None where there is no outermost level."""
+
+    def first_scale(self, value: Float[Array, "..."]) -> Any:
+        """The state before the first message shaped as `value`; None for a quantizer that does not adapt."""
+        return None
+
+    def adapt(self, value: Float[Array, "..."], scale: Any) -> tuple[Float[Array, "..."], Any]:
+        """`value` rounded at `scale`, and the next scale, which the receiver knows from what it received."""
+        return self(value), scale
+
+
+class LogQuantizer(Quantizer):
+    """q(u) = sgn(u) exp(rho * round(log|u| / rho)), and q(0) = 0.
+
+    The relative error is bounded at every scale: q(u)/u lies in [exp(-rho/2), exp(rho/2)], both ends attained, to the
+    rounding of the dtype, 1/256 in bfloat16.
+    Derivatives are straight-through in the log domain: dq/du = q/u and dq/drho = q * (round(t) - t), t = log|u|/rho.
+
+    Args:
+        rho: the distance of two levels in nats, > 0; differentiable.
+        smallest, largest: the ends of a finite alphabet, > 0; numbers of less than half a level below the smallest
+            become 0, larger ones than the largest saturate. By default the ends of the dtype.
+
+    A number takes log2(2 log(largest/smallest)/rho + 3) bits, rounded up: a sign, the levels, and 0.
+
+    Raises:
+        CojaxInputError: rho is not > 0, or not 0 < smallest < largest.
+
+    Source: Doostmohammadian et al., arXiv 2208.14059; the upper end exp(rho/2) corrects the usual 1 + rho/2.
+    """
+
+    rho: Any
+    smallest: Any
+    largest: Any
+
+    def __init__(self, rho: Any, *, smallest: float | None = None, largest: float | None = None):
+        check_number("LogQuantizer", "rho", rho, above=0.0, shaped=())
+        self.rho = floating(rho)
+        self.smallest, self.largest = _checked_ends("LogQuantizer", smallest, largest)
+
+    def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        dtype, value = value.dtype, _widened(value)
+        rho = jnp.asarray(self.rho, value.dtype)
+        rounded = _log_round(value, rho)
+        if self.smallest is not None:
+            cut = jnp.asarray(self.smallest, value.dtype) * jnp.exp(-rho / 2)
+            rounded = jnp.where(jnp.abs(lax.stop_gradient(value)) < cut, 0, rounded)
+        if self.largest is not None:
+            top = jnp.abs(_log_round(jnp.asarray(self.largest, value.dtype), rho))
+            rounded = jnp.clip(rounded, -top, top)
+        return rounded.astype(dtype)
+
+    def num_bits(self, dtype: Any) -> Float[Array, ""]:
+        info = jnp.finfo(dtype)
+        low = float(info.tiny) if self.smallest is None else self.smallest
+        high = float(info.max) if self.largest is None else self.largest
+        levels = jnp.floor((jnp.log(high) - jnp.log(low)) / self.rho) + 1
+        return jnp.ceil(jnp.log2(2 * levels + 1))
+
+    def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
+        if self.largest is None:
+            return None
+        rho = jnp.asarray(self.rho, value.dtype)
+        return jnp.abs(value) > jnp.asarray(self.largest, value.dtype) * jnp.exp(rho / 2)
+
+
+def _checked_ends(owner: str, smallest: Any, largest: Any) -> tuple[Any, Any]:
+    for name, end in (("smallest", smallest), ("largest", largest)):
+        if end is not None:
+            check_number(owner, name, end, above=0.0, shaped=())
+    if smallest is not None and largest is not None:
+        check_number(owner, "largest / smallest", largest / smallest, above=1.0)
+    return floating(smallest), floating(largest)
+
+
+def _widened(value: Float[Array, "..."]) -> Float[Array, "..."]:
+    """16-bit floats as float32: theirs are too few bits to count levels, and their logarithm is off by several."""
+    return value if jnp.finfo(value.dtype).bits >= 32 else value.astype(jnp.float32)
+
+
+def _log_round(value: Array, rho: Array) -> Array:
+    # The inner where keeps log away from 0, where its value and its derivative are not finite.
+    size = jnp.where(value == 0, 1.0, jnp.abs(value))
+    place = jnp.log(size) / rho
+    level = jnp.round(place)
+    rounded = jnp.where(value == 0, 0.0, jnp.copysign(jnp.exp(rho * level), value))
+    # q(u) = u exp(rho off), where off, how far u is from its level, stays as it is. A division is cheaper than an exp.
+    off = lax.stop_gradient(level - place)
+    ratio = jnp.where(value == 0, 1.0, rounded / jnp.where(value == 0, 1.0, value))
+    return straight_through(rounded, value * straight_through(ratio, jnp.exp(rho * off)))
+
+
+class UniformQuantizer(Quantizer):
+    """q(u) = delta * round(u / delta).
+
+    The absolute error is at most delta/2; numbers below delta/2 become 0, so it is not sector-bounded from below.
+    Derivatives are straight-through: dq/du = 1 and dq/ddelta = round(u/delta) - u/delta.
+
+    Args:
+        delta: the distance of two levels in the unit of the message, > 0; differentiable.
+        largest: the end of a finite alphabet, > 0; larger numbers saturate. By default the end of the dtype.
+
+    A number takes log2(2 largest/delta + 1) bits, rounded up.
+
+    Raises:
+        CojaxInputError: delta or largest is not > 0.
+    """
+
+    delta: Any
+    largest: Any
+
+    def __init__(self, delta: Any, *, largest: float | None = None):
+        check_number("UniformQuantizer", "delta", delta, above=0.0, shaped=())
+        self.delta = floating(delta)
+        self.largest = _checked_ends("UniformQuantizer", None, largest)[1]
+
+    def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        dtype, value = value.dtype, _widened(value)
+        delta = jnp.asarray(self.delta, value.dtype)
+        rounded = _uniform_round(value, delta)
+        if self.largest is not None:
+            top = _uniform_round(jnp.asarray(self.largest, value.dtype), delta)
+            rounded = jnp.clip(rounded, -top, top)
+        return rounded.astype(dtype)
+
+    def num_bits(self, dtype: Any) -> Float[Array, ""]:
+        high = float(jnp.finfo(dtype).max) if self.largest is None else self.largest
+        # Logarithms apart: the number of levels of a whole dtype has no place in it.
+        return jnp.ceil(jnp.logaddexp2(1 + jnp.log2(high) - jnp.log2(self.delta), 0.0))
+
+    def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
+        if self.largest is None:
+            return None
+        return jnp.abs(value) > jnp.asarray(self.largest + self.delta / 2, value.dtype)
+
+
+def _uniform_round(value: Array, delta: Array) -> Array:
+    place = value / delta
+    level = jnp.round(place)
+    return straight_through(delta * level, value + delta * lax.stop_gradient(level - place))
+
+
+class FloatQuantizer(Quantizer):
+    """The nearest number with `mantissa_bits` bits after the leading one, as a short float format sends it.
+
+    q(u)/u lies in [1 - 2**-(b+1), 1 + 2**-(b+1)], b = mantissa_bits: as fine as a log quantizer of
+    rho = 2**-b, at a tenth of its cost (one rounding of the bits, no exp and no log).
+    The derivative is straight-through: dq/du = 1.
+
+    Args:
+        mantissa_bits: from 0 to 52, static.
+
+    Raises:
+        CojaxInputError: mantissa_bits is not a whole number from 0 to 52.
+    """
+
+    mantissa_bits: int = eqx.field(
+        static=True,
+        converter=functools.partial(whole_number, "FloatQuantizer", "mantissa_bits", at_least=0, at_most=52),
+    )
+
+    def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        info = jnp.finfo(value.dtype)
+        rounded = lax.reduce_precision(value, info.nexp, min(self.mantissa_bits, info.nmant))
+        return straight_through(rounded, value)
+
+    def num_bits(self, dtype: Any) -> Float[Array, ""]:
+        info = jnp.finfo(dtype)
+        return jnp.asarray(1.0 + info.nexp + min(self.mantissa_bits, info.nmant))
+
+    def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
+        return None
+
+
+class AdaptiveQuantizer(Quantizer):
+    """2**bits equal levels around 0 whose distance follows the message: wider after an outer level, else narrower.
+
+    With d the distance and j = 0 ... 2**(bits-1) - 1 the level of |u|/d rounded down (the last one saturates),
+    q(u) = sgn(u) (j + 1/2) d, and d+ = d * shrink**(1-t) * grow**t with t = j / (2**(bits-1) - 1).
+    The receiver knows the next distance from what it received, so only the level travels, at exactly `bits` bits a
+    number. For links with memory only: distances are per number and per channel. Innovations that shrink are
+    followed down at any rate slower than `shrink` per message; two bits are enough for convergence to machine
+    precision. The derivative is straight-through: dq/du = 1.
+
+    Args:
+        bits: from 2 to 16, static.
+        shrink, grow: factors in (0, 1) and > 1; an outer level must undo an inner one: shrink * grow >= 1.
+        first: the distance before the first message, > 0, in the unit of the message.
+
+    Raises:
+        CojaxInputError: a constant out of its range.
+
+    Source: Jayant, Bell System Technical Journal 1973, doi 10.1002/j.1538-7305.1973.tb02008.x.
+    """
+
+    bits: int = eqx.field(
+        static=True,
+        default=3,
+        converter=functools.partial(whole_number, "AdaptiveQuantizer", "bits", at_least=2, at_most=16),
+    )
+    shrink: Any = eqx.field(default=0.8, converter=floating)
+    grow: Any = eqx.field(default=1.6, converter=floating)
+    first: Any = eqx.field(default=1.0, converter=floating)
+
+    def __check_init__(self):
+        _check_factors("AdaptiveQuantizer", self.shrink, self.grow, "an outer level must undo an inner one")
+        check_number("AdaptiveQuantizer", "first", self.first, above=0.0, shaped=())
+
+    def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        raise CojaxInputError(
+            "AdaptiveQuantizer needs a link with memory, its distances being per channel; use Innovation(...)."
+        )
+
+    def num_bits(self, dtype: Any) -> Float[Array, ""]:
+        return jnp.asarray(float(self.bits))
+
+    def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
+        return jnp.abs(value) > 2 ** (self.bits - 1) * scale
+
+    def first_scale(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.full_like(value, self.first)
+
+    def adapt(self, value: Float[Array, "..."], scale: Any) -> tuple[Float[Array, "..."], Any]:
+        still, scale = lax.stop_gradient((value, scale))
+        top = 2 ** (self.bits - 1) - 1
+        level = jnp.clip(jnp.floor(jnp.abs(still) / scale), 0, top)
+        rounded = jnp.copysign((level + 0.5) * scale, still)
+        low, high = (jnp.log(jnp.asarray(factor, scale.dtype)) for factor in (self.shrink, self.grow))
+        after = _kept_away(scale * jnp.exp(low + (high - low) * level / top))
+        return straight_through(rounded, value), after
+
+
+class OneBitQuantizer(Quantizer):
+    """The sign, times a size that grows while signs repeat and shrinks when they change: one bit a number.
+
+    q(u) = sgn(u) d, then d+ = grow d if the last sign was the same, else shrink d. The receiver knows both from what it
+    received. For links with memory only: sizes are per number and per channel. It follows what moves by less than its
+    size a message, and shrinks no faster than what it follows: methods over it take smaller steps, each at a half or
+    less of the bits of `AdaptiveQuantizer`. The derivative is straight-through: dq/du = 1.
+
+    Args:
+        shrink, grow: factors in (0, 1) and > 1; a repetition must undo a change: shrink * grow >= 1.
+        first: the size before the first message, > 0, in the unit of the message.
+
+    Raises:
+        CojaxInputError: a constant out of its range.
+
+    Source: Jayant, "Adaptive delta modulation with a one-bit memory", Bell System Technical Journal 1970.
+    """
+
+    shrink: Any = eqx.field(default=0.6, converter=floating)
+    grow: Any = eqx.field(default=5 / 3, converter=floating)
+    first: Any = eqx.field(default=1.0, converter=floating)
+
+    def __check_init__(self):
+        _check_factors("OneBitQuantizer", self.shrink, self.grow, "a repetition must undo a change")
+        check_number("OneBitQuantizer", "first", self.first, above=0.0, shaped=())
+
+    def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        raise CojaxInputError(
+            "OneBitQuantizer needs a link with memory, its sizes being per channel; use Innovation(...)."
+        )
+
+    def num_bits(self, dtype: Any) -> Float[Array, ""]:
+        return jnp.ones(())
+
+    def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
+        return jnp.abs(value) > 2 * jnp.abs(scale)
+
+    def first_scale(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.full_like(value, self.first)
+
+    def adapt(self, value: Float[Array, "..."], scale: Any) -> tuple[Float[Array, "..."], Any]:
+        still, scale = lax.stop_gradient((value, scale))  # the sign of a scale is the last sign that was sent
+        rounded = jnp.where(still < 0, -jnp.abs(scale), jnp.abs(scale))
+        shrink, grow = (jnp.asarray(factor, scale.dtype) for factor in (self.shrink, self.grow))
+        after = rounded * jnp.where((rounded < 0) == (scale < 0), grow, shrink)
+        return straight_through(rounded, value), jnp.copysign(_kept_away(jnp.abs(after)), after)
+
+
+def _check_factors(owner: str, shrink: Any, grow: Any, why: str) -> None:
+    check_number(owner, "shrink", shrink, above=0.0, below=1.0, shaped=())
+    check_number(owner, "grow", grow, above=1.0, shaped=())
+    if is_concrete(shrink, grow):
+        check_number(owner, "shrink * grow", float(shrink) * float(grow), at_least=1.0, why=why)
+
+
+def _kept_away(scale: Array) -> Array:
+    """`scale` away from 0 and infinity, from which no factor leads back."""
+    info = jnp.finfo(scale.dtype)
+    return jnp.clip(scale, info.tiny / info.eps, info.max * info.eps)

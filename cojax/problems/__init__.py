@@ -1,0 +1,1 @@
+"""What is minimised: costs, penalties, batches, changes, and who is there."""

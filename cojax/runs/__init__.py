@@ -1,0 +1,1 @@
+"""The loop, its records, endings, pieces, checkpoints and sweeps."""

@@ -1,0 +1,108 @@
+"""Whether a problem, a network, a method and a start fit each other, asked before a run is traced."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._support.checks import CojaxInputError, is_concrete
+from ..methods import Method, Scheduled
+from ..networks.base import Network
+from ..networks.devices.padding import padding_of
+from ..networks.devices.shard import is_sharded, num_callers
+from ..networks.faults.members import members_of
+from ..problems.problem import Decision, Problem, check_start
+from ..problems.rows import PaddedProblem
+
+
+def check_step_size(network: Network, method: Method) -> None:
+    """Whether steps per node are as many as the nodes."""
+    num_nodes = num_callers(network)
+    first = method.at(0)
+    shape = jnp.shape(getattr(getattr(first, "learn", first), "step_size", 0.0))
+    if shape not in ((), (num_nodes,)):
+        raise CojaxInputError(
+            f"solve needs one step_size, or one for each of the {num_nodes} nodes, got shape {shape}."
+        )
+
+
+def check_cost(problem: Problem, start: Decision) -> None:
+    """Whether the cost of a node is one real number, before a derivative of it is asked for."""
+    try:
+        costs = jax.eval_shape(jax.vmap(problem.cost), start, problem.data)
+    except CojaxInputError:
+        raise
+    except Exception as error:  # whatever a caller's function raises when it is traced
+        reason = str(error).partition("\n")[0]
+        raise CojaxInputError(
+            f"The cost of a node cannot be traced ({type(error).__name__}: {reason}); write cost(x, data) in "
+            "jax.numpy, without branches on values."
+        ) from error
+    shape, dtype = getattr(costs, "shape", None), getattr(costs, "dtype", bool)
+    if shape != (problem.num_nodes,) or not jnp.issubdtype(dtype, jnp.floating):
+        one = type(costs).__name__ if shape is None else f"shape {shape[1:]} and dtype {dtype}"
+        raise CojaxInputError(f"The cost of a node needs to be one real number, of shape (), got {one}.")
+
+
+def check_kept(problem: Problem, network: Network, method: Method) -> None:
+    """Whether the shares may be given a flow that does not sum to zero in every single step."""
+    check_members(problem, network)
+    halves = (method, getattr(method, "learn", None), getattr(method, "allocate", None))
+    if is_sharded(network) and any(isinstance(half, Scheduled) for half in halves):
+        raise CojaxInputError(
+            "solve needs a method of constant numbers on a network of cojax.shard, got a Scheduled: numbers by step "
+            "look like numbers by node there; solve in pieces, each with its own numbers."
+        )
+    allocator = getattr(method.at(0), "allocate", method.at(0))
+    if not allocator.adds_flow and (network.keeps_books or problem.arrivals(0) is not None):
+        raise CojaxInputError(
+            f"{type(allocator).__name__} moves shares by more than the flow of a step, which a Ledger or a budget or "
+            "nodes that change cannot account for; use HeavyBall or Nesterov."
+        )
+
+
+def check_sizes(problem: Problem, network: Network, start: Decision) -> None:
+    """Whether all have one number of nodes, and the start both halves of the problem, in floats."""
+    check_start("solve", problem, start)
+    sizes = {"problem": problem.num_nodes, "network": network.num_nodes}
+    for leaf in jax.tree.leaves(start):
+        sizes["start"] = leaf.shape[0] if leaf.ndim else 0
+        if len(set(sizes.values())) > 1:
+            break
+    if len(set(sizes.values())) > 1:
+        got = ", ".join(f"{size} in {name}" for name, size in sizes.items())
+        raise CojaxInputError(f"solve needs one number of nodes everywhere, got {got}.")
+    if (start.cpu is None) != (problem.budget is None):
+        raise CojaxInputError("solve needs a start made by this problem's start(...): only one of them has cpu.")
+    if problem.lower is not None and start.cpu.shape != problem.lower.shape:
+        raise CojaxInputError(f"solve needs cpu of shape {problem.lower.shape} at the start, got {start.cpu.shape}.")
+    for leaf in jax.tree.leaves(start):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise CojaxInputError(f"solve needs a start of floats, got {leaf.dtype}; make it by problem.start(...).")
+
+
+def check_members(problem: Any, network: Any) -> None:
+    """Refuse a problem and a network that do not say the same about who is there; as far as they are known."""
+    found = members_of(network)
+    if padding_of(network) is not None or isinstance(problem, PaddedProblem):
+        if problem.members is None or padding_of(network) is None or found is not None:
+            raise CojaxInputError(
+                "solve needs the problem and the network that one cojax.shard returned, got one of them with another: "
+                "of the rows that shard adds, both have to know that they hold no node."
+            )
+        return
+    if problem.members is None and found is None:
+        return
+    if found is None:
+        raise CojaxInputError(
+            "solve needs a network on which nodes that are away are silent, got one on which all talk; use "
+            "cojax.Members(network, problem)."
+        )
+    moves = getattr(problem, "moves", None)
+    pairs = zip(jax.tree.leaves(moves), jax.tree.leaves(found.moves), strict=False)
+    if moves is None or (is_concrete(moves, found) and not all(np.array_equal(*pair) for pair in pairs)):
+        raise CojaxInputError(
+            "solve needs a network with the Members of its own problem, got those of another; use "
+            "cojax.Members(network, problem) with this problem."
+        )

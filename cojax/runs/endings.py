@@ -1,0 +1,103 @@
+"""How a run ended, in words, and what to do next."""
+
+from collections import Counter
+from typing import Any
+
+import jax
+import numpy as np
+
+from .._support.checks import is_concrete
+from .._support.reprs import shown
+from ..problems.problem import NO_GRADIENT
+from .records import Trace
+from .status import Status
+
+# Of the run that ended so, and what to do about it.
+ENDS = {
+    "CONVERGED": "settled to half of the digits that it computes in",
+    "CONVERGED_REDUCED": "came close and was still coming closer: give it more steps",
+    "OUT_OF_STEPS": "took all its steps: give it more",
+    "STALLED": "came no closer for half of its steps: round less on the link, or take another method",
+    "LIMIT_CYCLE": "went up and down for half of its steps: take smaller step sizes, or another method",
+    "DIVERGED": "diverged: take smaller step sizes",
+    "NOT_FINITE": "diverged until numbers overflowed: take smaller step sizes",
+    "INFEASIBLE": "lost the budget: check that shares within the bounds can sum to it; if they can, a share outgrew "
+    "its grid, 64 times the largest at the start (float32: 16): take smaller step sizes, or start from larger shares",
+    "DISCONNECTED": "had links that never connected all nodes: give the network more of them, or fewer losses",
+    "INTERRUPTED": "was interrupted: give its state to solve and it goes on",
+}
+MORE = {Status.CONVERGED_REDUCED, Status.OUT_OF_STEPS, Status.INTERRUPTED}
+JUDGE = "cojax.certificate(problem, solution.x)"
+
+
+def ended(solution: Any) -> str:
+    """A `Solution` in a few lines: how it ended, what it kept, how good it is, what to do next."""
+    try:
+        known = is_concrete(solution.status, solution.state) and all(
+            getattr(leaf, "is_fully_addressable", True) for leaf in jax.tree.leaves(solution)
+        )
+        if known:
+            return _one(solution) if np.ndim(solution.status) == 0 else _many(solution)
+    except Exception:  # a tree of the shape of a solution with other leaves; an error here would hide another
+        pass
+    return f"Solution(x={shown(solution.x)}, status={shown(solution.status)})"
+
+
+def tally(status: Any) -> str:
+    """How many of many runs ended how, the most frequent first."""
+    counts = Counter(np.ravel(status).tolist())
+    return ", ".join(f"{count} {Status(code).name}" for code, count in counts.most_common())
+
+
+def _one(solution: Any) -> str:
+    status, state = Status(int(solution.status)), solution.state
+    judged = solution.certificate
+    told = "kept its tolerance" if judged is not None and status == Status.CONVERGED else ENDS[status.name]
+    told = _unfit(state.progress.unfit) or told
+    lines = [f"Solution after {int(state.step)} steps: {status.name}. The run {told}."]
+    kept = _kept(solution)
+    lines += [f"  {kept}"] if kept else []
+    if judged is not None:
+        lines.append(f"  gap to the optimum at most {shown(judged.gap)}, for convex costs: .certificate has the rest")
+    elif status not in (Status.NOT_FINITE, Status.DIVERGED):
+        lines.append(f"  gap to the optimum: {JUDGE}.gap")
+    if isinstance(solution.trace, Trace) and np.size(solution.trace.step) and float(solution.trace.overload[-1]) > 0:
+        lines.append("  within the bounds: cojax.polish(problem, solution.x); a run feels them by a penalty= only")
+    if status in MORE:
+        lines.append("  to go on: cojax.solve(problem, network, method, solution.state, num_steps=...)")
+    return "\n".join(lines)
+
+
+def _unfit(nodes: Any) -> str:
+    """Where the start had no finite gradient, of which no step size makes a run; nothing where it had one."""
+    found = [f"node {node} in {half}" for node, half in zip(nodes, ("params", "cpu"), strict=True) if node >= 0]
+    if not found:
+        return ""
+    return f"had nothing to go by: the gradient of {' and of '.join(found)} {NO_GRADIENT}"
+
+
+def _kept(solution: Any) -> str:
+    """The cost, the total and the agreement of a run, as far as it has them."""
+    trace, said = solution.trace, []
+    watched = isinstance(trace, Trace) and np.size(trace.step) > 0
+    if watched:
+        said.append(f"cost {float(trace.cost[-1]):.6g}")
+    if solution.x.cpu is not None:
+        off = float(solution.state.imbalance)
+        said.append(
+            "total exact at every step" if off == 0 else f"total off by up to {shown(off)} (largest of all steps)"
+        )
+    if watched and jax.tree.leaves(solution.x.params):
+        said.append(f"models {shown(trace.disagreement[-1])} apart")
+    if watched and float(trace.overload[-1]) > 0:
+        said.append(f"a share {shown(trace.overload[-1])} beyond its bounds")
+    return ", ".join(said)
+
+
+def _many(solution: Any) -> str:
+    size, off = np.shape(solution.status), float(np.max(solution.state.imbalance))
+    total = "total exact at every step of all" if off == 0 else f"total off by up to {shown(off)}"
+    runs = f"Solution of {' x '.join(map(str, size))} runs: {tally(solution.status)}"
+    unfit = int((solution.state.progress.unfit >= 0).any(-1).sum())
+    runs += f", {unfit} of them without a finite gradient at the start" if unfit else ""
+    return runs if solution.x.cpu is None else f"{runs}; {total}"

@@ -1,0 +1,320 @@
+"""The only loop in cojax."""
+
+import functools
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from .._support import exact_grid
+from .._support.checks import MOST_STEPS, CojaxInputError, check_arrays, check_leaves, whole_number
+from .._support.trees import Tree, alike
+from ..methods import Method
+from ..networks.base import Network, Wire
+from ..networks.devices.padding import updated
+from ..networks.devices.shard import by_device, restored
+from ..networks.faults.books import on_the_way
+from ..networks.laws import read_alike
+from ..problems.problem import Decision, Problem
+from .checks import check_cost, check_kept, check_members, check_sizes, check_step_size
+from .endings import ended
+from .progress import LEAST_LOOKS, Progress, begun, looked
+from .records import standard
+from .status import moves_on, status_of
+
+MANY_LOOKS, MOST_BYTES = 10**6, 2**35  # of fewer looks the trace is taken to fit
+
+
+class State(NamedTuple):
+    """All that the next step needs: feed it back into `solve` and the run goes on, bitwise as one long run.
+
+    Fields:
+        step: (), steps done.
+        imbalance: (), the largest |sum of cpu, on its way too, - budget| over all steps so far.
+        method: what the method remembers, shaped as its `init` makes it.
+        grad: the gradient at the decision, shaped as it.
+        wire: what neighbours hear in the next step, and what the link remembers.
+        progress: of the looks of `solve` so far, by which a status is told.
+    """
+
+    step: Int[Array, ""]
+    imbalance: Float[Array, ""]
+    method: Any
+    grad: Tree
+    wire: Wire
+    progress: Progress
+
+
+class Solution(NamedTuple):
+    """What `solve` returns; `print` says how the run ended, what it kept, and what to do next.
+
+        solution = cojax.solve(problem, network, method, start, num_steps=2000, every=20)
+        solution.x.cpu  # (n,): who gets how much
+        solution.trace.cost  # (100,): the cost after 20, 40, ... steps
+        cojax.Status(int(solution.status)).name  # "CONVERGED", "OUT_OF_STEPS", ...
+        more = cojax.solve(problem, network, method, solution.state, num_steps=2000)  # goes on, bit for bit
+
+    The decision, and the floats of trace and state, are differentiable in every array of problem, network, method and
+    start. Under `jax.vmap`, and in a `Sweep`, every field has the axes of the runs first.
+
+    Fields:
+        x: the last `Decision`, params (n, ...) in every leaf and cpu (n,) or (n, r); nodes in your order.
+        trace: the record of every chunk, stacked: a `cojax.records.Trace` with (num_steps // every,) in every field, or
+            what `record` returned.
+        state: all that the next step needs: give it to `solve` as its start.
+        status: (), the number of a `cojax.Status`, which says how the run ended; not differentiable.
+        certificate: a `Certificate` from `solve_to`, None from `solve`; `cojax.certificate(problem, x)` makes one.
+    """
+
+    x: Decision
+    trace: Any
+    state: State
+    status: Int[Array, ""]
+    certificate: Any = None
+
+    def __repr__(self) -> str:
+        return ended(self)
+
+
+def init(problem: Problem, network: Network, method: Method, start: Decision) -> State:
+    """The state before the first step: the gradient at `start`, told to the neighbours once."""
+    check_leaves("solve", network=network, method=method)
+    check_sizes(problem, network, start)
+    check_kept(problem, network, method)
+    check_cost(problem, start)
+    first = problem.at(0)
+    grad = first.grad(start)
+    method = by_device(network, method).at(0)
+    inner = method.init(start, grad)
+    net = network.at(0)
+    along = method.along(inner)
+    wire = _told(net.link.open(method.message(inner, grad), net), along)
+    off = total_off(first, start, wire, along)
+    if start.cpu is not None and first.budget is not None:  # far off, a step would see it modulo what integers count
+        off = jnp.maximum(off, exact_grid.imbalance(start.cpu, first.budget))
+    return State(jnp.zeros((), jnp.int32), off, inner, grad, wire, begun(first, network, start, grad))
+
+
+def step(problem: Problem, network: Network, method: Method, state: State) -> State:
+    """One pure step: hear, update, take the gradient, tell."""
+    along = method.at(state.step).along(state.method)
+    flow, wire = network.at(state.step).exchange(state.wire, along, problem.arrivals(state.step + 1))
+    return advance(problem, network, method, state._replace(wire=wire), flow)
+
+
+def advance(problem: Problem, network: Network, method: Method, state: State, flow: Tree) -> State:
+    """The rest of a step, after hearing."""
+    inner = moved(problem, network, method, state, flow)
+    grad = gradient(problem, method, state, inner)
+    return told(problem, network, method, state, inner, grad)
+
+
+def moved(problem: Problem, network: Network, method: Method, state: State, flow: Tree) -> Tree:
+    """What the method remembers after a step that heard `flow`."""
+    here, there = method.at(state.step), method.at(state.step + 1)
+    inner = network.at(state.step).awake(state.method, updated(network, here, state.method, state.grad, flow))
+    return problem.handed_over(state.step + 1, there, inner)
+
+
+def gradient(problem: Problem, method: Method, state: State, inner: Tree) -> Tree:
+    """The gradient where the step from `state` has led."""
+    return problem.at(state.step + 1).grad(method.at(state.step + 1).query(inner))
+
+
+def told(problem: Problem, network: Network, method: Method, state: State, inner: Tree, grad: Tree) -> State:
+    """The state after a step, in which its neighbours have been told."""
+    now, there = problem.at(state.step + 1), method.at(state.step + 1)
+    # Told at the end and carried: computed here it runs once per node, inside the next gather once per neighbour.
+    after = network.at(state.step + 1)
+    # By the numbers of the next step, whose update completes what is told here.
+    along = there.along(inner)
+    wire = _told(after.link.tell(there.message(inner, grad), state.wire, after), along)
+    off = total_off(now, there.query(inner), wire, along)
+    return State(state.step + 1, jnp.maximum(state.imbalance, off), inner, grad, wire, state.progress)
+
+
+def solve(
+    problem: Problem,
+    network: Network,
+    method: Method,
+    start: Decision | State,
+    *,
+    num_steps: int,
+    every: int = 1,
+    record: Callable[[Problem, Decision, State], Any] = standard,
+) -> Solution:
+    """`num_steps` steps from `start`, with a look at the run after every `every` of them.
+
+    Args:
+        problem, network, method: pytrees; every array in them, and `start`, is differentiable, and `jax.vmap` maps
+            over any of them. Reverse mode keeps one state per chunk plus one chunk.
+        start: a decision of `problem.start`, or the `state` of a solution, to continue it.
+        num_steps: a multiple of `every`.
+        record: `record(problem, x, state)`, a pytree of arrays; stacked over chunks into `trace`.
+
+    Returns: a `Solution`. While running nothing is raised: its status and its trace say what happened.
+
+    A program is compiled for every cost, record and shape, and kept, 5 to 20 MB each: define functions once, outside of
+    loops, and hand them what differs as data. `jax.clear_caches()` lets all programs go; their memory serves the next.
+
+    Raises `CojaxInputError` where problem, network, method and start do not fit each other, num_steps is no multiple of
+    every, or the cost is no real number that JAX can trace.
+    """
+    every = whole_number("solve", "every", every, at_least=1)
+    num_steps = whole_number("solve", "num_steps", num_steps, at_least=0)
+    for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("method", method, Method)):
+        if not isinstance(value, kind):
+            raise CojaxInputError(f"solve needs a cojax {kind.__name__} for {name}, got {_shown(value)}.")
+    if not isinstance(start, Decision | State):
+        got = type(start).__name__
+        raise CojaxInputError(f"solve needs a start from problem.start(...) or a solution's state, got {got}.")
+    check_arrays("solve", start)
+    if not isinstance(record, Hashable) or not callable(record):
+        raise CojaxInputError(
+            f"solve needs a function record(problem, x, state) that Python can hash, got {_shown(record)}."
+        )
+    check_members(problem, network)  # here it knows their numbers, under jit it does not
+    if num_steps > MOST_STEPS:
+        raise CojaxInputError(
+            f"solve needs num_steps <= {MOST_STEPS}, got {num_steps}: steps are counted in 32 bits; ask for fewer."
+        )
+    if num_steps % every:
+        raise CojaxInputError(f"solve needs num_steps to be a multiple of every, got {num_steps} and {every}.")
+    check_trace(problem, network, method, start, num_steps // every, record)
+    return _solve(problem, network, method, start, num_steps // every, every, record)
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5, 6))
+def _solve(problem, network, method, start, num_chunks, every, record) -> Solution:
+    check_step_size(network, method)
+    if isinstance(start, State):
+        check_leaves("solve", problem=problem, network=network, method=method, start=start)
+        _check_state(problem, network, method, start)
+    state = start if isinstance(start, State) else init(problem, network, method, start)
+    method = by_device(network, method)
+
+    def one_step(state: State) -> State:
+        return step(problem, network, method, state)
+
+    def look(state: State) -> tuple[Progress, Any]:
+        return seen(problem, method, state, record)
+
+    state, trace = scan(one_step, look, state, num_chunks, every)
+    x = method.at(state.step).query(state.method)
+    # A circle is told from a stall, which so few looks never show: what the next step would do need not be compiled.
+    few = not isinstance(start, State) and num_chunks < LEAST_LOOKS
+    moves = jnp.asarray(False) if few else moves_on(network, method, x, state)
+    return Solution(restored(network, x), trace, state, status_of(problem.at(state.step), x, state, moves))
+
+
+def seen(problem: Problem, method: Method, state: State, record: Callable) -> tuple[Progress, Any]:
+    """What a look at a state sees: how far the run has come, and the record."""
+    now, x = problem.at(state.step), method.at(state.step).query(state.method)
+    progress = looked(now, x, state)
+    return progress, record(now, x, state._replace(progress=progress))
+
+
+def scan(
+    one_step: Callable[[State], State],
+    look: Callable[[State], tuple[Progress, Any]],
+    state: State,
+    num_chunks: int,
+    every: int,
+) -> tuple[State, Any]:
+    """The state after `num_chunks` times `every` steps, and the records of a look after each chunk, stacked."""
+    shapes = jax.eval_shape(lambda: state.wire)
+
+    def flat_step(flat: State, _: None) -> tuple[State, None]:
+        return _flatten_wire(one_step(_shape_wire(flat, shapes))), None
+
+    @jax.checkpoint
+    def chunk(flat: State, _: None) -> tuple[State, Any]:
+        flat, _ = lax.scan(flat_step, flat, length=every)
+        progress, row = look(_shape_wire(flat, shapes))
+        return flat._replace(progress=progress), row
+
+    flat, trace = lax.scan(chunk, _flatten_wire(state), length=num_chunks)
+    return _shape_wire(flat, shapes), trace
+
+
+def _told(wire: Wire, along: Tree) -> Wire:
+    heard = None if wire.heard is None else read_alike(wire.heard, along)
+    near = None if wire.near is None else read_alike(wire.near, along)
+    return wire._replace(heard=heard, near=near)
+
+
+def _flatten_wire(state: State) -> State:
+    """`state` with the wire as vectors, the shape in which XLA on CPU then computes it.
+
+    A quantizer over rows of 10 numbers leaves most SIMD lanes idle, over a vector none; the flow still reads rows
+    (`benchmarks/README.md`).
+    """
+    return state._replace(wire=jax.tree.map(lambda leaf: leaf.reshape(-1), state.wire))
+
+
+def _shape_wire(state: State, shapes: Wire) -> State:
+    return state._replace(wire=jax.tree.map(lambda leaf, like: leaf.reshape(like.shape), state.wire, shapes))
+
+
+def total_off(problem: Problem, x: Decision, wire: Wire, along: Tree) -> Float[Array, ""]:
+    """|sum of cpu, with what is on its way over the wire, - budget|, exact."""
+    if x.cpu is None or problem.budget is None:
+        return jnp.zeros(())
+    return exact_grid.drift(jnp.concatenate([x.cpu, *on_the_way(wire.books, along)]), problem.budget)
+
+
+def _shown(value: Any) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
+
+
+def check_trace(
+    problem: Problem,
+    network: Network,
+    method: Method,
+    start: Decision | State,
+    num_looks: int,
+    record: Callable,
+    most_bytes: int = MOST_BYTES,
+) -> None:
+    """Whether a trace of very many looks has room in memory."""
+    if num_looks < MANY_LOOKS:
+        return
+
+    def row() -> Any:
+        state = start if isinstance(start, State) else init(problem, network, method, start)
+        return record(problem.at(state.step), method.query(state.method), state)
+
+    num_bytes = num_looks * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(row)))
+    if num_bytes > most_bytes:
+        raise CojaxInputError(
+            f"A run needs {num_bytes / 1e9:.3g} GB for the trace of {num_looks} looks, more than "
+            f"{most_bytes / 1e9:.3g}: look less often, with every {-(-num_bytes // most_bytes)} times as large, or "
+            "take fewer steps."
+        )
+
+
+def _check_state(problem: Problem, network: Network, method: Method, state: State) -> None:
+    """Whether a run of this problem, network and method has states like `state`."""
+    like = None
+    try:
+        # Jitted, because `init` often was before: then it need not be traced again.
+        like = jax.eval_shape(jax.jit(init), problem, network, method, method.query(state.method))
+        fits = alike(like, state)
+    except CojaxInputError:
+        raise
+    except Exception:  # whatever a method raises on another one's state
+        fits = False
+    if not fits:
+        raise CojaxInputError(
+            "solve needs a state of a run with this problem, network and method, got another's; start anew from its "
+            "decision, problem.start(*solution.x)."
+        )
+    for wanted, got in zip(jax.tree.leaves(like), jax.tree.leaves(state), strict=True):
+        if wanted.dtype != got.dtype:
+            raise CojaxInputError(
+                f"solve needs a state of a run in the precision of this one, got {got.dtype} for {wanted.dtype}: set "
+                "jax_enable_x64 as it was there, or start anew from its decision, problem.start(*solution.x)."
+            )

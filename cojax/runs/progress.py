@@ -1,0 +1,178 @@
+"""What a run remembers of its looks: a few numbers that tell a fall from a floor, and a floor from a circle."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from .._support import trees
+from .._support.exact_grid import power_of_two
+from ..networks.base import Network
+from ..networks.devices.shard import restored
+from ..problems.measures import disagreement, overload
+from ..problems.problem import Decision, Problem
+
+# Fewer looks than this are never called a stall: the transient of a method with momentum is as long.
+LEAST_LOOKS = 16
+# A fall is a fifth less, in the mean of the logarithms over a span, than over the span before: less than 1 / sqrt(k).
+LOG_FALL = 0.22
+# Gradients that differ, or have a mean, a thousand times above the largest gradient at the start have no way back.
+LOG_GROWTH = 7.0
+
+
+class Progress(NamedTuple):
+    """Carried in the state, updated at every look; `[3]` is disagreement, mean params gradient, spread of marginals.
+
+    Looks are gathered in spans that double: 1, 2, 3-4, 5-8, 9-16, ... A span is compared with the one before it, so a
+    stall is one that lasted for about half of the run.
+    """
+
+    looks: Int[Array, ""]
+    first: Float[Array, "3"]  # the sizes at the start, see `distances`
+    typical: Float[Array, "*r"]  # a marginal cost at the start, see `_typical`
+    residual: Float[Array, ""]  # of the last look, see `residual`
+    overload: Float[Array, ""]  # largest distance of a share from its bounds at any look
+    last: Float[Array, "3"]  # logarithms of the distances at the last look
+    before: Float[Array, "3"]  # their mean over the span before this one
+    total: Float[Array, "3"]  # their sum over this span
+    falling: Bool[Array, ""]  # whether any fell from the last whole span but one to the last
+    rose: Int[Array, ""]  # the last look at which none had fallen since the look before
+    unfit: Int[Array, "2"]  # the first node whose gradient in params, in cpu was not finite at the start; -1: none
+
+
+def begun(problem: Problem, network: Network, x: Decision, grad: Decision) -> Progress:
+    """Before the first look."""
+    first = jnp.stack([_first_unfit(network, half) for half in lax.stop_gradient(grad)])
+    x, grad = trees.filled(lax.stop_gradient((x, grad)), problem.members)
+    typical = _typical(grad.cpu)
+    values, sizes = distances(x, grad, typical)
+    none, count, beside = jnp.zeros_like(sizes), jnp.zeros((), jnp.int32), _beside(sizes, sizes)
+    left, logs = residual(values, beside), _logs(values, beside, x)
+    return Progress(
+        count, sizes, typical, left, jnp.zeros_like(left), logs, none, none, jnp.asarray(True), count, first
+    )
+
+
+def looked(problem: Problem, x: Decision, state: Any) -> Progress:
+    """The progress after one more look; nothing of it has a derivative."""
+    old, x, grad = lax.stop_gradient((state.progress, x, state.grad))
+    outside = overload(problem, x)
+    x, grad = trees.filled((x, grad), problem.members)
+    values, sizes = distances(x, grad, old.typical)
+    looks, beside = old.looks + 1, _beside(sizes, old.first)
+    logs = _logs(values, beside, x)
+    closes = looks == _top(looks)
+    total = old.total + logs
+    mean = total / jnp.maximum(looks // 2, 1).astype(total.dtype)
+    fell = (looks < LEAST_LOOKS) | jnp.any(mean < old.before - LOG_FALL)
+    rises = ~jnp.any(logs < old.last - 16 * precision(x))
+    return Progress(
+        looks=looks,
+        first=old.first,
+        typical=old.typical,
+        residual=residual(values, beside),
+        overload=jnp.maximum(old.overload, lax.stop_gradient(outside).astype(old.overload.dtype)),
+        last=logs,
+        before=jnp.where(closes, mean, old.before),
+        total=jnp.where(closes, 0, total),
+        falling=jnp.where(closes, fell, old.falling),
+        rose=jnp.where(rises, looks, old.rose),
+        unfit=old.unfit,
+    )
+
+
+def stalled(progress: Progress) -> Bool[Array, ""]:
+    """Whether none of the distances fell by a fifth over about the second half of the run."""
+    count = progress.looks - _top(progress.looks)
+    known = (count >= LEAST_LOOKS // 2) & (2 * count >= _top(progress.looks))
+    mean = progress.total / jnp.maximum(count, 1).astype(progress.total.dtype)
+    return ~jnp.where(known, jnp.any(mean < progress.before - LOG_FALL), progress.falling)
+
+
+def wavers(progress: Progress) -> Bool[Array, ""]:
+    """Whether in the second half of the run there was a look at which nothing had fallen: no slow descent has one."""
+    return 2 * progress.rose > progress.looks
+
+
+def grew(progress: Progress) -> Bool[Array, ""]:
+    """Whether the last look found gradients of another size than the start had."""
+    first = progress.first[1:]
+    return jnp.any((first > 0) & (progress.last[1:] > LOG_GROWTH + jnp.log(first)))
+
+
+def residual(values: Float[Array, "3"], beside: Float[Array, "3"]) -> Float[Array, ""]:
+    """How far from optimal: the largest of the distances, each relative to its size; see `_beside`."""
+    return jnp.max(jnp.where(values == 0, 0, values / beside))
+
+
+def distances(x: Decision, grad: Decision, typical: Float[Array, "*r"]) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
+    """How far a decision is from optimal, from the decision and its gradient alone, and what that is to be held beside.
+
+    The distance of params from their mean, beside the largest of them; the norm of the mean params gradient, beside the
+    largest norm of one node's; half of the spread of the marginal costs, beside the largest of them, both as multiples
+    of `typical` ones: every resource has a unit of its own, and the largest counts.
+    """
+    own = jax.vmap(trees.norm)(grad.params) if jax.tree.leaves(grad.params) else jnp.zeros(1)
+    marginal = None if grad.cpu is None else grad.cpu.astype(typical.dtype) / typical[None]
+    above = jax.tree.map(lambda leaf: leaf.max(0) - leaf.min(0), marginal)
+    values = disagreement(x), trees.norm(trees.node_mean(grad.params)), trees.largest(above) / 2
+    sizes = trees.largest(x.params), own.max(), trees.largest(marginal)
+    return jnp.stack(values), jnp.stack(sizes)
+
+
+def precision(x: Decision) -> float:
+    """The distance from 1 to the next number, of the coarsest float in a decision."""
+    return max(float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(x))
+
+
+def _first_unfit(network: Network, grad: Any) -> Int[Array, ""]:
+    """The first node, in the caller's order, of which an entry is not finite; -1 where there is none."""
+    rows = [~jnp.isfinite(leaf).reshape(leaf.shape[0], -1).all(1) for leaf in jax.tree.leaves(grad)]
+    if not rows:
+        return jnp.asarray(-1, jnp.int32)
+    unfit = restored(network, jnp.stack(rows).any(0))
+    # The least of numbers, which devices reduce; for the place of a maximum they would gather rows.
+    count = unfit.shape[0]
+    first = jnp.min(jnp.where(unfit, jnp.arange(count, dtype=jnp.int32), count))
+    return jnp.where(first < count, first, -1)
+
+
+def _logs(values: Float[Array, "3"], beside: Float[Array, "3"], x: Decision) -> Array:
+    # What is below rounding is as good as any other number below it.
+    noise = 64 * precision(x) * beside
+    return jnp.log(jnp.maximum(values, noise) + jnp.finfo(values.dtype).tiny)
+
+
+def _beside(sizes: Float[Array, "3"], first: Float[Array, "3"]) -> Float[Array, "3"]:
+    """What the distances are small against, in their units: their sizes now, or what the start says of the problem.
+
+    A size may vanish at the optimum: the gradients of all nodes where a model fits every sample, the params where the
+    best are 0, the marginal costs where the price is 0. A start tells how gradients follow params, so that either size
+    can be told from the other, however far off the start was. Of the marginal costs it is a sixteenth of a typical one
+    at the start: seldom more than what the curvature of the flattest nodes makes of their shares.
+    """
+    ratio = jnp.where(first > 0, sizes / jnp.where(first > 0, sizes + first, 1), 0)
+    params = first[0] * ratio[1]
+    # At params of 0 the gradients are what the best params, times the curvature, leave of them.
+    gradient = jnp.where(first[0] > 0, first[1] * ratio[0], first[1])
+    return jnp.maximum(sizes, jnp.stack([params, gradient, jnp.where(first[2] > 0, 1 / 16, 0.0)]))
+
+
+def _typical(marginal: Array | None) -> Float[Array, "*r"]:
+    """The geometric mean of the absolute marginal costs that are not 0, to a factor of 2; 1 where all are.
+
+    By their exponents, so that twice the numbers have exactly twice the mean.
+    """
+    if marginal is None:
+        return jnp.ones(())
+    sizes = jnp.abs(marginal).astype(jnp.result_type(float))
+    count = (sizes > 0).sum(0)
+    exponents = jnp.where(sizes > 0, jnp.frexp(sizes)[1], 0).sum(0) // jnp.maximum(count, 1)
+    return jnp.where(count > 0, power_of_two(exponents, sizes.dtype), 1)
+
+
+def _top(looks: Int[Array, ""]) -> Int[Array, ""]:
+    """The largest power of two that is not above `looks`; 1 of 0."""
+    return jnp.left_shift(jnp.ones_like(looks), 31 - lax.clz(jnp.maximum(looks, 1)))

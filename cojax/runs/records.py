@@ -1,0 +1,84 @@
+"""What is worth knowing about a run, computed once per chunk; any function of the same arguments can be a record."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from .._support import trees
+from .._support.checks import CojaxInputError
+from .._support.reprs import shown
+from ..problems.measures import disagreement, overload
+from ..problems.problem import Decision, Problem
+
+
+class Trace(NamedTuple):
+    """The standard record: of one look every field is (), in a `Solution` (c,), one row a chunk.
+
+    Fields:
+        step: steps done.
+        cost: the sum over nodes of the cost at each node's own decision, without penalty; differentiable.
+        imbalance: the largest |sum of cpu, and on its way, - budget| of ALL steps so far, exact: 0.0 is never off.
+        overload: the largest distance of a share from its bounds, in the unit of cpu.
+        disagreement: the largest distance of a params entry from its mean over nodes.
+        gradient: the largest entry of the mean over nodes of the params gradient.
+        bits: told so far by one node to one neighbour.
+        saturated: numbers so far, of all nodes, beyond the outermost level of their quantizer.
+    """
+
+    step: Int[Array, "*c"]
+    cost: Float[Array, "*c"]
+    imbalance: Float[Array, "*c"]
+    overload: Float[Array, "*c"]
+    disagreement: Float[Array, "*c"]
+    gradient: Float[Array, "*c"]
+    bits: Float[Array, "*c"]
+    saturated: Int[Array, "*c"]
+
+    def __repr__(self) -> str:
+        return shown(self)
+
+
+def standard(problem: Problem, x: Decision, state: Any) -> Trace:
+    """Cost, feasibility and agreement of the decision `x` in `state`."""
+    return Trace(
+        step=state.step,
+        cost=problem.costs(x).sum(),
+        imbalance=state.imbalance,
+        overload=overload(problem, x),
+        disagreement=disagreement(trees.filled(x, problem.members)),
+        gradient=trees.largest(trees.node_mean(trees.filled(state.grad.params, problem.members))),
+        bits=state.wire.bits,
+        saturated=state.wire.saturated,
+    )
+
+
+def decision(problem: Problem, x: Decision, state: Any) -> Decision:
+    """The decision itself: n * (d + r) numbers a chunk."""
+    return x
+
+
+def tracking(state: Any) -> Float[Array, ""]:
+    """The largest entry of mean tracker - mean gradient over nodes, of a run whose learner tracks the gradient; else 0.
+
+    Rounding alone makes it differ from 0. What does not go back to 0 after a fault is a bias that stays for ever.
+    """
+    learn = getattr(state.method, "learn", state.method)
+    return trees.largest(trees.node_mean(getattr(learn, "slack", None)))
+
+
+def in_flight(problem: Problem, x: Decision, state: Any) -> Any:
+    """How much is on its way between nodes, given and not yet received: sums of absolute values, over a `Ledger`.
+
+    Shaped as the message without nodes: for a `CoOpt`, that of the learner (params, tracker) and that of the shares.
+    """
+    if state.wire.books is None:
+        raise CojaxInputError("in_flight needs a network whose books say what is on its way; use Ledger(network).")
+    pending, owed = state.wire.books.pending, state.wire.books.owed
+
+    def part(given: Array, due: Array) -> Array:
+        edges = given.ndim - due.ndim + 1
+        return jnp.abs(given).sum(tuple(range(edges))) + jnp.abs(due).sum(0)
+
+    return jax.tree.map(part, pending, owed)

@@ -1,0 +1,152 @@
+"""A run that ends when its answer is proved good enough, for those who know the tolerance and not the steps."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from .._support.checks import CojaxInputError, check_number, whole_number
+from .._support.trees import choose_rows, zeros_like
+from ..methods import Method
+from ..networks.base import Network
+from ..networks.connectivity import connects
+from ..networks.devices.padding import padding_of
+from ..networks.devices.shard import by_device
+from ..optimum import Certificate, certificate, is_certified
+from ..problems.penalties import BarrierPenalty
+from ..problems.problem import Decision, Problem
+from .loop import Solution, State
+from .pieces import in_pieces
+from .progress import precision, stalled
+from .records import standard
+from .status import Status, is_lost, reduced
+
+HOPELESS = (Status.NOT_FINITE, Status.DIVERGED, Status.INFEASIBLE)
+
+
+def solve_to(
+    problem: Problem,
+    network: Network,
+    method: Method,
+    start: Decision | State,
+    *,
+    tolerance: float,
+    max_steps: int,
+    every: int = 100,
+    record: Callable[[Problem, Decision, State], Any] = standard,
+    checkpoint: str | Path | None = None,
+) -> Solution:
+    """Steps from `start` until the certificate of the decision keeps `tolerance`, or `max_steps` are done.
+
+    The certificate judges the problem that the run solves: with a penalty its softened form, whose bounds give way;
+    without one the problem itself, whose bounds the run does not see: it converges there only where none is active. A
+    `Changing` problem is not done before its last change.
+
+    Args:
+        problem, network, method, start, record: as in `solve`. On the host: not under jit, vmap or grad.
+        tolerance: of `is_certified`, relative; the second tier is `tolerance ** (2/3)`.
+        max_steps: at most, a multiple of `every`.
+        every: steps between two looks, and between two certificates.
+        checkpoint: a file that the run is saved to as it goes on, never more than a twentieth of the time, and after
+            Ctrl-C or SIGTERM, which end it after the look under way. Where the file exists, the run goes on from it.
+
+    Returns: a `Solution` with its `certificate`. Its status is `CONVERGED` or `CONVERGED_REDUCED` by the certificate
+    alone, and `DISCONNECTED` where it is not and the links that were up did not connect all nodes. A run that diverged
+    and still moves away ends there.
+
+    Raises `CojaxInputError` as `solve` does, for a trace that could grow beyond 4 GB, for a tolerance that the
+    precision of the decision cannot reach, for a checkpoint of another run, and for one that cannot be written: before
+    the first step.
+    """
+    check_number("solve_to", "tolerance", tolerance, above=0.0, below=1.0, shaped=())
+    every = whole_number("solve_to", "every", every, at_least=1)
+    max_steps = whole_number("solve_to", "max_steps", max_steps, at_least=0)
+    if max_steps % every:
+        raise CojaxInputError(f"solve_to needs max_steps to be a multiple of every, got {max_steps} and {every}.")
+    check_reachable("solve_to", start, tolerance)
+
+    def decided(solution: Solution) -> Decision:
+        """The decision in the order in which the problem has its nodes, 0 in rows that hold none."""
+        x, members = by_device(network, solution.x), problem.members
+        return x if padding_of(network) is None or members is None else choose_rows(members, x, zeros_like(x))
+
+    def done(solution: Solution) -> bool:
+        if int(solution.status) == Status.NOT_FINITE:
+            return True
+        if int(solution.state.step) < problem.last_change:
+            return False
+        if is_lost(solution):
+            return True
+        return bool(_judged(problem, decided(solution), solution.state.step, tolerance)[1])
+
+    ran = in_pieces(
+        problem,
+        network,
+        method,
+        start,
+        num_steps=max_steps,
+        piece=every,
+        every=every,
+        record=record,
+        done=done,
+        checkpoint=checkpoint,
+    )
+    solution = ran.solution
+    judged, kept, nearly = _judged(problem, decided(solution), solution.state.step, tolerance)
+    first = int(start.step) if isinstance(start, State) else 0
+    status = _status(network, solution, bool(kept), bool(nearly), first)
+    return solution._replace(status=jnp.asarray(status, jnp.int32), certificate=judged)
+
+
+def _status(network: Network, solution: Solution, kept: bool, nearly: bool, first: int) -> Status:
+    """How a run ended, by its certificate where that says more than the solver does."""
+    status = Status(int(solution.status))
+    if status in HOPELESS:
+        return status
+    if kept:
+        return Status.CONVERGED
+    if status is Status.INTERRUPTED:
+        return status
+    if not connects(network, first, int(solution.state.step)):
+        return Status.DISCONNECTED
+    return short_of(solution, nearly)
+
+
+def short_of(solution: Solution, nearly: bool) -> Status:
+    """How a run ended that does not keep its tolerance: never as converged, whatever digits it settled to."""
+    status = Status(int(solution.status))
+    if status in (Status.STALLED, Status.LIMIT_CYCLE):
+        return status
+    if stalled(solution.state.progress):  # within the tolerance of `solve`, but not within this one
+        return Status.STALLED
+    return Status.CONVERGED_REDUCED if nearly else Status.OUT_OF_STEPS
+
+
+@jax.jit
+def _judged(problem: Problem, x: Decision, k: Any, tolerance: Any) -> tuple[Certificate, Any, Any]:
+    """The certificate of the problem that the run solves, as it is after `k` steps, and whether it keeps both tiers."""
+    judged = certificate(_as_run(problem.at(k)), x)
+    return judged, is_certified(judged, tolerance), is_certified(judged, reduced(tolerance))
+
+
+def _as_run(problem: Problem) -> Problem:
+    if not isinstance(problem.penalty, BarrierPenalty):
+        return problem if problem.penalty is None else problem.softened()
+    # Its bounds are never passed, and needed: outside of them the cost is infinite.
+    return eqx.tree_at(lambda p: (p.lower, p.upper), problem.softened(), (problem.lower, problem.upper))
+
+
+def check_reachable(owner: str, start: Decision | State, tolerance: float) -> None:
+    """Refuse a tolerance that the rounding of the decision hides."""
+    reachable = 64 * precision(start.grad if isinstance(start, State) else start)
+    if tolerance < reachable:
+        dtypes = ", ".join(
+            sorted({str(leaf.dtype) for leaf in jax.tree.leaves(start) if jnp.issubdtype(leaf.dtype, jnp.floating)})
+        )
+        raise CojaxInputError(
+            f"{owner} needs a tolerance that numbers in {dtypes} can reach, >= {reachable:.1e}, got {tolerance:g}; "
+            "raise it, or enable jax_enable_x64 and start from float64."
+        )

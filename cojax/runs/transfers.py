@@ -1,0 +1,59 @@
+"""What one step moves along every link, before any node sums it up."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from .._support.checks import CojaxInputError
+from ..methods import Method
+from ..networks.base import Network
+from ..networks.laws import Along, Transfer
+
+
+class Transfers(NamedTuple):
+    """What the links of one graph carry; a link is in it once, from its smaller row to its larger one.
+
+    Fields:
+        pairs: (e, 2), the rows of the two ends of every link.
+        cpu: (e,) or (e, r), given by the first of the pair to the second, in units of cpu; negative backwards.
+    """
+
+    pairs: Int[np.ndarray, "e 2"]
+    cpu: Float[np.ndarray, "e *r"]
+
+
+def transfers(network: Network, method: Method, state: Any) -> Transfers:
+    """The CPU that the next step after `state` moves along every link that is up; on the host, not under jit.
+
+    Args: network, method and the `state` of a run, `solution.state` say. What a node receives minus what it gives is
+    what `Laplacian`, alone or in a `CoOpt`, adds to its share, bit for bit; the accelerated allocators add a memory
+    of former steps, which is at the nodes and not on the links (`MomentumFlow` moves at once what its shares will have
+    moved in the end).
+
+    Raises `CojaxInputError` for a method without shares, a directed network, and a `Ledger`, where CPU may be on its
+    way for more than one step.
+    """
+    if network.keeps_books:
+        raise CojaxInputError("transfers needs a network without a ledger, got one with it; see records.in_flight.")
+    net = network.at(state.step)
+    if not net.symmetric:
+        raise CojaxInputError(f"transfers needs an undirected network, got a {type(net).__name__}: draw its cpu alone.")
+    along, heard, near = method.at(state.step).along(state.method), state.wire.heard, state.wire.near
+    # The allocator is the second half of a CoOpt.
+    law, heard, near = (_second(part, isinstance(along, tuple)) for part in (along, heard, near))
+    if not isinstance(law, Transfer):
+        got = type(law).__name__ if isinstance(law, Along) else "no law of its own"
+        raise CojaxInputError(f"transfers needs a method that moves shares, Laplacian say, got one with {got}.")
+    said = net.ends(heard) if near is None else near
+    received = np.asarray(law(net.edge_weights(), net.swap(said) - said))
+    nodes = net.ends(jnp.arange(net.num_nodes))
+    taker, giver = np.asarray(nodes).ravel(), np.asarray(net.swap(nodes)).ravel()
+    up = (np.asarray(net.edge_weights()).ravel() != 0) & (giver < taker)
+    received = received.reshape(giver.size, *received.shape[nodes.ndim :])
+    return Transfers(np.stack([giver[up], taker[up]], axis=1), received[up])
+
+
+def _second(part: Any, is_pair: bool) -> Any:
+    return part[1] if is_pair and part is not None else part

@@ -1,0 +1,25 @@
+"""Whether what is to be tuned is a run."""
+
+import jax
+import numpy as np
+
+from .._support.checks import CojaxInputError, check_leaves, is_concrete
+from ..networks.base import Network
+from ..problems.problem import Decision, Problem, check_start
+
+
+def check_run(owner: str, problem: Problem, network: Network, start: Decision) -> None:
+    """Refuse what is no run, or one that is traced, where numbers are chosen by looking at it."""
+    for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("start", start, Decision)):
+        if not isinstance(value, kind):
+            raise CojaxInputError(f"{owner} needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
+    check_start(owner, problem, start)
+    check_leaves(owner, network=network)
+    sizes = {problem.num_nodes, network.num_nodes, *((*np.shape(leaf), 0)[0] for leaf in jax.tree.leaves(start))}
+    if len(sizes) > 1:
+        raise CojaxInputError(
+            f"{owner} needs one number of nodes everywhere, got {problem.num_nodes} in problem, {network.num_nodes} in "
+            f"network and arrays of shapes {[np.shape(leaf) for leaf in jax.tree.leaves(start)]} in start."
+        )
+    if not is_concrete(problem, network, start):
+        raise CojaxInputError(f"{owner} computes on the host, got traced values; call it outside of jit.")

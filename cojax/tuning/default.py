@@ -1,0 +1,58 @@
+"""Both halves at once where nothing is known: one network, and a learner and an allocator that are tuned to it."""
+
+import jax
+
+from .. import theory
+from .._support.checks import CojaxInputError
+from ..methods import CoOpt, Laplacian
+from ..networks.base import Link, Network
+from ..networks.links.links import Innovation
+from ..problems.problem import Decision, Problem
+from .checks import check_run
+from .default_allocator import default_allocator
+from .default_learner import default_learner, relinked
+from .tuned import tuned
+
+
+def default(problem: Problem, network: Network, start: Decision) -> tuple[Network, CoOpt]:
+    """A network and a `CoOpt` for both halves of a problem, with a link of few bits and no number typed by hand.
+
+        network, method = cojax.default(problem, network, start)
+        solution = cojax.solve_to(problem, network, method, start, tolerance=1e-4, max_steps=20_000)
+
+    The learner is that of `default_learner`. Where one graph stands, with or without lost links, the allocator and the
+    weights are those of `default_allocator`, the learner is tuned to these weights, and in the link every half has the
+    quantizer of its own. Where graphs take turns the network keeps its weights, the link is the learner's, and the
+    allocator is `Laplacian`, tuned: weights that fit the costs of shares would slow the models down there. A half that
+    the start lacks is left out.
+
+    For one half alone take its own default: it tells less, and has the weights and the link that suit it.
+
+    Args:
+        problem, start: as for `solve`.
+        network: undirected, with any link, which is replaced; switching and lossy too.
+
+    Computes on the host, not under jit. Raises `CojaxInputError` for a start without either half, and where
+    `default_learner` and `default_allocator` do.
+    """
+    check_run("default", problem, network, start)
+    if not jax.tree.leaves(start):
+        raise CojaxInputError("default needs a start with params or cpu, got one with neither: nothing is decided.")
+    if start.cpu is None:
+        linked, learn = default_learner(problem, network, start)
+        return linked, CoOpt(learn=learn)
+    if not jax.tree.leaves(start.params):
+        weighed, allocate = default_allocator(problem, network, start)
+        return weighed, CoOpt(allocate=allocate)
+    if len(theory.laplacians(network)) > 1:
+        linked, learn = default_learner(problem, network, start)
+        return linked, CoOpt(learn, tuned(Laplacian, problem, linked, start))
+    weighed, allocate = default_allocator(problem, network, start)
+    linked, learn = default_learner(problem, weighed, start)
+    return relinked(weighed, _side_by_side(linked.link, weighed.link)), CoOpt(learn, allocate)
+
+
+def _side_by_side(learner: Link, allocator: Link) -> Innovation:
+    """The link of both messages of a `CoOpt`, each rounded by the quantizer of its own half."""
+    assert isinstance(learner, Innovation) and isinstance(allocator, Innovation)
+    return Innovation((learner.quantizer, allocator.quantizer), memory=learner.memory)

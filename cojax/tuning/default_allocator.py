@@ -1,0 +1,169 @@
+"""The allocator that needs the fewest bits: weights, link, step and momentum from the problem and the network alone."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from .._support.checks import CojaxInputError
+from ..methods import Nesterov
+from ..networks import weights
+from ..networks.base import Link, Network, innermost, rewrapped
+from ..networks.build import network as network_of
+from ..networks.faults.lossy import loss_rate
+from ..networks.links.links import Innovation
+from ..networks.links.quantizers import AdaptiveQuantizer, OneBitQuantizer
+from ..problems.problem import Decision, Problem
+from ..theory.limits import SHARE, largest_scaled, scaled
+from ..theory.spectra import is_fixed, is_undirected, laplacians, second_eigenvalue
+from ..theory.trials import settles
+from .checks import check_run
+from .default_learner import relinked
+from .tuned import CAUTIOUS_MOMENTUM, curvature_of_shares, is_steady, num_ends, price_spread
+
+# Shrink and grow of a memory per edge, which hears of its neighbour now and then.
+CALM = (2 / 3, 3 / 2)
+# With more momentum than this messages outgrow one bit: it fails from 0.88 on, two bits nowhere up to 0.999.
+ONE_BIT = 0.85
+TWO_BITS = AdaptiveQuantizer(2, 0.7, 1.6)
+# Of a cost that is not steady, for a soft bound say: its messages jump, and no link of few bits follows the jumps that
+# more momentum makes (it fails from 0.85 on, with four bits too).
+JUMPING = 0.7
+# The size of the first sign, in differences of marginal costs at the start.
+FIRST = 0.25
+# Of the momentum that is best for the mean of the graphs: the parts that are tried over a whole turn of them.
+PARTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+# Up to this many rows a turn of graphs is multiplied out; above, momentum over changing graphs is half of the best.
+MOST_MULTIPLIED = 400
+# A node whose cost does not curve weighs like one that curves this part of the most curved.
+FLAT = 1e-3
+
+
+def default_allocator(problem: Problem, network: Network, start: Decision) -> tuple[Network, Nesterov]:
+    """The same graphs with other weights and a link of one bit a number, or two, and the `Nesterov` tuned to them.
+
+        network, allocate = cojax.default_allocator(problem, network, start)
+        cojax.solve(problem, network, cojax.CoOpt(allocate=allocate), start, num_steps=500)
+
+    Weights fit the curvature of the costs: `weights.fastest` where one graph stands (`weights.steepest` where it is too
+    large for that), and `weights.steepest`, which any two neighbours can work out, where graphs take turns. They are
+    scaled so that no node gives away more than it has. Messages go over `Innovation(OneBitQuantizer)`, with memory per
+    edge where graphs change or lose links. The step is at most half of 1 / lambda_max(D^1/2 L D^1/2) over all graphs;
+    the momentum is the best for the mean of the graphs, losses included, or the part of it that is best over one turn
+    of them. Where that is more than one bit can follow, 0.85, one graph that stands gets two bits a number, and others
+    less momentum; so do costs whose curvature is not within a factor of two everywhere, with soft bounds say. Over
+    graphs that change a trial run on quadratic costs lowers it until the trial settles. These bounds are measured
+    (`benchmarks/stability.py`), not proved. The total is exact at every step. `benchmarks/which_allocator.py` compares
+    it with every rival.
+
+    One network carries both halves of a `CoOpt`: beside a learner take `cojax.default`. Over other weights than its own
+    what is returned here may diverge.
+
+    Args as for `tuned`. Computes on the host, not under jit. Raises `CojaxInputError` where `tuned(Nesterov, ...)`
+    does, and for a directed network: weights that fit costs have one value for both ends of a link.
+    """
+    check_run("default_allocator", problem, network, start)
+    if not is_undirected(network):
+        raise CojaxInputError(
+            "default_allocator needs an undirected network, got a directed one, whose weights cannot be chosen link by "
+            "link; use cojax.tuned(cojax.Nesterov, ...) with the network as it is."
+        )
+    curvature = curvature_of_shares(Nesterov, problem, start)
+    high = np.maximum(curvature.high, FLAT * curvature.high.max())
+    first = FIRST * price_spread(problem, start)
+    fixed = is_fixed(network)
+    memory, factors = ("node", ()) if fixed else ("edge", CALM)
+    weighed: Any = reweighed(network, high, Innovation(OneBitQuantizer(*factors, first=first), memory))
+    # What is held of a neighbour that is rarely heard is old: the step is shorter by the root of how often it is.
+    step_size = SHARE * np.sqrt(presence(weighed)) / largest_scaled(weighed, high)
+    momentum = _momentum(weighed, curvature.low, high, step_size)
+    steady = is_steady(curvature)
+    if fixed and steady:
+        quantizer = dataclasses.replace(TWO_BITS, first=first) if momentum > ONE_BIT else weighed.link.quantizer
+        return relinked(weighed, Innovation(quantizer, memory)), Nesterov(step_size, momentum)
+    # While nobody talks every message moves on: from 0.65 on one bit may fail there, after a trial has settled too.
+    silent = any(matrix.nnz == 0 for matrix in laplacians(weighed))
+    momentum = min(momentum, CAUTIOUS_MOMENTUM if silent or not (steady or fixed) else ONE_BIT if steady else JUMPING)
+    if not fixed and network.num_nodes <= MOST_MULTIPLIED:
+        momentum = _settled(weighed, high, float(step_size), momentum, first)
+    return weighed, Nesterov(step_size, momentum)
+
+
+def reweighed(network: Any, curvature: Float[np.ndarray, " n"], link: Link) -> Network:
+    """The graphs of `network`, lossy or intermittent as it is, with weights that fit `curvature`, and another link."""
+
+    def weighed(inner: Any) -> Network:
+        matrices = laplacians(inner)
+        rule = weights.fastest if len(matrices) == 1 else weights.steepest
+        rows = [_weighed(matrix, curvature, rule) for matrix in matrices]
+        most = max(float(matrix.sum(axis=1).max()) for matrix in rows)
+        return network_of([matrix / most if most > 0 else matrix for matrix in rows], link=link)
+
+    return rewrapped(network, weighed)
+
+
+def _weighed(laplacian: Any, curvature: Float[np.ndarray, " n"], rule: Callable[..., np.ndarray]) -> Any:
+    """The symmetric weights by `rule`, a SciPy matrix, of the graph that a Laplacian has entries for."""
+    from scipy import sparse  # here, because it takes longer to load than all of cojax
+
+    entries = laplacian.tocoo()
+    pairs = np.stack([entries.row, entries.col])[:, (entries.row < entries.col) & (entries.data != 0)]
+    size = laplacian.shape[0]
+    if size + pairs.shape[1] > weights.LARGEST_FASTEST:
+        rule = weights.steepest
+    chosen = rule(size, pairs, curvature)
+    ends = np.hstack([pairs, pairs[::-1]])
+    return sparse.coo_array((np.concatenate([chosen, chosen]), (ends[0], ends[1])), shape=(size, size)).tocsr()
+
+
+def presence(network: Network) -> float:
+    """The mean over the links of all graphs together of the part of the steps in which a link is up."""
+    matrices = [abs(matrix) for matrix in laplacians(innermost(network))]
+    up, ever = sum(map(num_ends, matrices)), num_ends(sum(matrices[1:], matrices[0]))
+    return (1.0 - loss_rate(network)) * (up / len(matrices) / ever if ever else 1.0)
+
+
+def _momentum(network: Network, low: np.ndarray, high: np.ndarray, step_size: float) -> float:
+    """(sqrt(m) - sqrt(l)) / (sqrt(m) + sqrt(l)) of the mean graph, or the part of it that is best over a turn."""
+    if not low.min() > 0:
+        return CAUTIOUS_MOMENTUM
+    matrices = [(1.0 - loss_rate(network)) * matrix for matrix in laplacians(network)]
+    most = largest_scaled(network, high)
+    least = second_eigenvalue(scaled(sum(matrices[1:], matrices[0]) / len(matrices), low)) or most
+    top, bottom = np.sqrt(most), np.sqrt(min(least, most))
+    best = float((top - bottom) / (top + bottom))
+    if len(matrices) == 1:
+        return best
+    if network.num_nodes > MOST_MULTIPLIED:
+        return 0.5 * best
+    dense = [matrix.toarray() for matrix in matrices]
+    return min((part * best for part in PARTS), key=lambda momentum: turn_rate(dense, high, step_size, momentum))
+
+
+def _settled(network: Network, high: np.ndarray, step_size: float, momentum: float, first: float) -> float:
+    """The largest part of `momentum` with which a trial settles, for links that are silent at times."""
+    matrices, loss = laplacians(network), loss_rate(network)
+    tried = (part * momentum for part in reversed(PARTS))
+    return next((each for each in tried if settles(matrices, loss, high, (step_size, each), first, CALM)), 0.0)
+
+
+def turn_rate(
+    matrices: list[Float[np.ndarray, "n n"]], curvature: Float[np.ndarray, " n"], step_size: float, momentum: float
+) -> float:
+    """The factor per step by which `Nesterov` comes closer, in the long run, over Laplacians that take turns.
+
+    The spectral radius of one turn of x+ = x - step_size L_k (D x + momentum q), p+ = q = momentum p + D x, on shares x
+    that sum to zero: exact for quadratic costs of curvature D over exact links.
+    """
+    size = curvature.size
+    basis = np.linalg.svd(np.ones((1, size)))[2][1:].T
+    slopes = curvature[:, None] * basis
+    turn = np.eye(2 * size - 1)
+    for matrix in matrices:
+        moved = step_size * basis.T @ matrix
+        prices = np.hstack([slopes, momentum * np.eye(size)]) @ turn
+        shares = turn[: size - 1] - moved @ (slopes @ turn[: size - 1] + momentum * prices)
+        turn = np.vstack([shares, prices])
+    return float(np.abs(np.linalg.eigvals(turn)).max() ** (1 / len(matrices)))

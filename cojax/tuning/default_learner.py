@@ -1,0 +1,56 @@
+"""The learner to take where nothing is known: a method and the link that it learns over."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from .. import theory
+from ..methods import APAPC
+from ..networks.base import Link, Network, rewrapped
+from ..networks.faults.lossy import loss_rate
+from ..networks.links.links import Innovation
+from ..networks.links.quantizers import AdaptiveQuantizer
+from ..problems.problem import Decision, Problem, check_gradient
+from .checks import check_run
+from .tuned import tuned
+
+# A level that narrows by 0.7 follows innovations that shrink to half in two messages, as the fastest runs do.
+COARSE = AdaptiveQuantizer(2, 0.7, 1.6)
+# A link that fails in its turn is silent for long: with two bits innovations then outgrow their levels.
+FINER = AdaptiveQuantizer(3, 0.6, 2.0)
+
+
+def default_learner(problem: Problem, network: Network, start: Decision) -> tuple[Network, APAPC]:
+    """`APAPC` over innovations of 2 bits a number, every constant computed: the learner of the smallest gap per bit.
+
+        network, learn = cojax.default_learner(problem, network, start)
+        cojax.solve(problem, network, cojax.CoOpt(learn=learn), start, num_steps=500)
+
+    Args:
+        problem, start: as for `solve`; params decide the numbers.
+        network: undirected, with any link; switching and lossy too. Its weights stay, its link is replaced.
+
+    `benchmarks/which_learner.py` compares it with every other learner. Numbers take 3 bits where graphs take turns and
+    their links fail too. Memory is one per node on a fixed network, else one per directed edge. Computes on the host,
+    not under jit; raises as `cojax.tuned`.
+    """
+    check_run("default_learner", problem, network, start)
+    memory = "node" if theory.is_fixed(network) else "edge"
+    waits = loss_rate(network) > 0 and len(theory.laplacians(network)) > 1
+    quantizer = FINER if waits else COARSE
+    linked = relinked(network, Innovation(quantizer, memory=memory))
+    method: Any = tuned(APAPC, problem, linked, start)
+    grad = problem.grad(start)
+    check_gradient(grad)
+    told = jax.tree.leaves(method.message(method.init(start.params, grad.params), grad.params))
+    # The outer of the two levels reaches the largest number of the first message, which all nodes have to know.
+    first = max(float(np.abs(np.asarray(leaf)).max(initial=0.0)) for leaf in told) / 2 or 1.0
+    quantizer = dataclasses.replace(quantizer, first=first)
+    return relinked(network, Innovation(quantizer, memory=memory)), method
+
+
+def relinked(network: Network, link: Link) -> Network:
+    """`network` with another link."""
+    return rewrapped(network, lambda inner: dataclasses.replace(inner, link=link))

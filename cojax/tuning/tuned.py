@@ -1,0 +1,333 @@
+"""Methods with every number computed from the network and the problem, so that nobody need type one."""
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import theory
+from .._support.checks import CojaxInputError
+from ..methods import (
+    APAPC,
+    DGD,
+    EXTRA,
+    LEAD,
+    NIDS,
+    ATCTracking,
+    Choco,
+    DIGing,
+    ExactDiffusion,
+    FiniteTime,
+    FixedTime,
+    HeavyBall,
+    Laplacian,
+    Method,
+    MomentumFlow,
+    Nesterov,
+    PushDIGing,
+    PushPull,
+    Saturated,
+    SingleBit,
+    TrackingMomentum,
+)
+from ..networks.base import Layout, Network
+from ..networks.faults.lossy import loss_rate
+from ..networks.layouts.directed import Directed
+from ..networks.links.links import EventTriggered, Ideal
+from ..problems.problem import Decision, Problem, check_gradient
+from ..theory import Limit
+from ..theory.limits import SHARE
+from .checks import check_run
+
+MIXING = 0.5  # of DIGing: its limit grows as mixing shrinks, agreement slows down
+
+
+MOMENTUM = 0.3  # of gradient tracking; what is best depends on more than is known
+
+
+CAUTIOUS_MOMENTUM = 0.5  # of an allocator where no best one is known: changing graphs, costs that do not curve
+
+
+STEADY = 2.0  # the curvature of a cost of shares in one place over that in another, for momentum made for quadratics
+
+
+GAIN = 0.5  # of Choco and LEAD over a quantized link
+
+
+LEAST_GAIN = 1e-4  # of APAPC, below which it is not lowered for graphs that take turns
+
+
+COARSE_GAIN = 0.7  # of APAPC over a quantized link, of 1 / lambda_n
+
+
+CROWDED = 0.8  # of lambda_n: where a node has more of its own rounding back, as on a star, the gain is CROWDED_GAIN
+
+
+CROWDED_GAIN = 0.5  # of two bits on complete graphs two runs of three diverge at 0.7, none of 36 at 0.55
+
+
+FAST_SHARE = 0.8  # of its limit, where the step is fastest: measured, benchmarks/which_learner.py
+
+
+MOST_CONDITION = 1e4  # of costs that hardly curve: more momentum than for this one is not taken
+
+
+# A law that is not linear ends in a cycle whose differences of marginal costs are about this part of the first ones.
+FLOOR = 0.01
+
+
+LOGGER = logging.getLogger("cojax")  # of a step, which proof it rests on
+
+
+Chosen = tuple[Any, Limit]
+
+
+def tuned(kind: Callable[..., Method], problem: Problem, network: Network, start: Decision) -> Method:
+    """The method `kind` with step size, momentum, mixing and gain from the formulas of `cojax.theory`.
+
+        method = cojax.CoOpt(
+            learn=cojax.tuned(cojax.DIGing, problem, network, start),
+            allocate=cojax.tuned(cojax.Laplacian, problem, network, start),
+        )
+
+    Steps are half of their limit, which `limit` gives with what it assumes and whether it is proved; accelerated
+    allocators on a fixed graph with an exact link take the constants that are best there. Curvatures are found by
+    `theory.curvature` around `start`. Laws that are not linear get the step whose final cycle is about 1 % of the
+    differences of marginal costs at `start`.
+
+    Args:
+        kind: one of the methods of `cojax`, for one half of the decision: `cojax.DIGing`, `cojax.Laplacian`, ....
+        problem, network, start: as for `solve`.
+
+    Says what the step is and which proof it rests on to the logger "cojax", at the level INFO:
+    `logging.basicConfig(level="INFO")` shows it. Computes on the host, not under jit.
+
+    Raises `CojaxInputError` for a kind without formulas, a half that the problem does not have, a network that
+    `theory.laplacians` refuses, and weights with which no step is stable.
+    """
+    method, limit = _chosen(kind, problem, network, start)
+    LOGGER.info("tuned(%s): step_size %.6g, stable below %s", kind.__name__, np.max(method.step_size), limit)
+    return method
+
+
+def limit(kind: Callable[..., Method], problem: Problem, network: Network, start: Decision) -> Limit:
+    """The largest step size of `kind` that is known to be stable, with its assumptions; arguments as for `tuned`."""
+    return _chosen(kind, problem, network, start)[1]
+
+
+def _chosen(kind: Callable[..., Method], problem: Problem, network: Network, start: Decision) -> Chosen:
+    name = getattr(kind, "__name__", type(kind).__name__)
+    rule = LEARNERS.get(kind) or ALLOCATORS.get(kind)
+    if rule is None:
+        known = ", ".join(sorted(each.__name__ for each in (*LEARNERS, *ALLOCATORS)))
+        raise CojaxInputError(f"tuned has no formulas for {name}: give it its numbers by hand, or use one of {known}.")
+    check_run(f"tuned({name})", problem, network, start)
+    half = "params" if kind in LEARNERS else "cpu"
+    if not jax.tree.leaves(getattr(start, half)):
+        raise CojaxInputError(f"tuned({name}) needs a start with {half}, got None: {name} decides on nothing else.")
+    method, limit = rule(kind, problem, network, start)
+    if not limit.value > 0:
+        raise CojaxInputError(
+            f"tuned({name}) finds no stable step for the weights of this network, whose lambda_n is 2 or more; use "
+            "smaller weights such as cojax.weights.metropolis, or DIGing, which can mix less."
+        )
+    return method, over_link(limit, network)
+
+
+def over_link(limit: Limit, network: Network) -> Limit:
+    """`limit`, or without its proof where the link is not exact."""
+    if isinstance(network.link, Ideal):
+        return limit
+    return limit._replace(assumptions=f"{limit.assumptions}; the link taken for an exact one", kind="heuristic")
+
+
+def _smoothness(kind: Any, problem: Problem, start: Decision) -> float:
+    high = theory.learn_curvature(problem, start).high
+    if high > 0:
+        return high
+    raise CojaxInputError(f"tuned({kind.__name__}) needs costs that curve in params, got linear ones: no step is best.")
+
+
+def curvature_of_shares(kind: Any, problem: Problem, start: Decision) -> theory.ShareCurvature:
+    curvature = theory.share_curvature(problem, start)
+    if curvature.high.max() > 0:
+        return curvature
+    raise CojaxInputError(f"tuned({kind.__name__}) needs costs that curve in cpu, got linear ones: no step is best.")
+
+
+def _by(bound: Callable[..., Limit], **fixed: Any) -> Callable[..., Chosen]:
+    """Half of `bound`, for a method whose other numbers are `fixed`, which the bound depends on."""
+
+    def rule(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
+        limit = bound(network, _smoothness(kind, problem, start), **fixed)
+        return kind(SHARE * limit.value or 1.0, **fixed), limit
+
+    return rule
+
+
+def _compressed(bound: Callable[..., Limit]) -> Callable[..., Chosen]:
+    """Half of `bound`, with the gain that a quantized link needs."""
+
+    def rule(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
+        limit = bound(network, _smoothness(kind, problem, start))
+        gain = 1.0 if isinstance(network.link, Ideal) else GAIN
+        return kind(SHARE * limit.value or 1.0, gain=gain), limit
+
+    return rule
+
+
+def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
+    """The momentum that makes costs as well conditioned as the graph: blend = sqrt(chi / kappa)."""
+    curvature = theory.learn_curvature(problem, start)
+    smoothness = _smoothness(kind, problem, start)
+    spectrum = theory.spectrum(network)
+    most = spectrum.lambda_n or 1.0  # a node alone has no links
+    chi = most / max((1.0 - loss_rate(network)) * spectrum.mean_lambda_2, 1e-12)
+    kappa = smoothness / max(curvature.mean_low, smoothness / MOST_CONDITION)
+    blend = min(math.sqrt(chi / kappa), 1.0)
+    limit = theory.apapc_limit(network, smoothness, blend)
+    graphs = theory.laplacians(network)
+    crowded = max(float(graph.diagonal().max()) for graph in graphs) > CROWDED * most
+    coarse = (CROWDED_GAIN if crowded else COARSE_GAIN) * math.sqrt(_turns(network))
+    gain = 1.0 if isinstance(network.link, Ideal) else coarse
+    step_size, gain = FAST_SHARE * limit.value, gain / most
+    if len(graphs) > 1 and network.num_nodes <= theory.MOST_DENSE:
+        while gain > LEAST_GAIN and _grows(network, smoothness / kappa, smoothness, (step_size, blend, gain)):
+            gain /= 2
+    return kind(step_size, blend, gain=gain), limit
+
+
+def _grows(network: Network, low: float, high: float, numbers: tuple[float, float, float]) -> bool:
+    """Whether one whole turn of the graphs lets any mode of nodes of one curvature grow."""
+    return any(theory.apapc_radius(network, curve, *numbers) >= 1 for curve in (low, math.sqrt(low * high), high))
+
+
+def _turns(network: Network) -> float:
+    """The part of the steps in which a link of the union is there: one that waits has more to tell in its turn."""
+    graphs: list[Any] = list(theory.laplacians(network))
+    union: Any = sum(abs(graph) for graph in graphs)
+    if union.nnz == 0:  # a node alone
+        return 1.0
+    return sum(map(num_ends, graphs)) / (len(graphs) * max(num_ends(union), 1))
+
+
+def num_ends(laplacian: Any) -> int:
+    """How many ends of links a graph has, told by the entries off the diagonal: a node without links has none on it."""
+    return int(laplacian.nnz - np.count_nonzero(laplacian.diagonal()))
+
+
+def _flow(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
+    """Half of the limit divided by the steepest slope d -> odd(d)/d of the law over the differences that will occur."""
+    curvature = curvature_of_shares(kind, problem, start).high
+    limit = theory.allocation_limit(network, curvature)
+    spread = price_spread(problem, start)
+    # A limit at half of the first differences is felt at first and not near the optimum.
+    law = kind(1.0, level=0.5 * spread) if kind is Saturated else kind(1.0)
+    ends = np.asarray([FLOOR * spread, spread])
+    steepest = float(np.max(np.asarray(law.odd(jnp.asarray(ends))) / ends))
+    limit = limit._replace(value=limit.value / steepest)
+    if kind in (FiniteTime, FixedTime, SingleBit):
+        assumptions = f"{limit.assumptions}; until differences are {FLOOR:.0%} of those at the start"
+        limit = limit._replace(assumptions=assumptions, kind="sufficient")
+    return _with_step(law, SHARE * limit.value), limit
+
+
+def is_steady(curvature: theory.ShareCurvature) -> bool:
+    """Whether no node's cost curves more than `STEADY` times as much in one place as in another."""
+    return bool((curvature.high <= STEADY * curvature.low).all())
+
+
+def price_spread(problem: Problem, start: Decision) -> float:
+    """The largest difference of two marginal costs at the start; 1 where there is none."""
+    grad = problem.grad(start)
+    check_gradient(grad)
+    slopes = np.asarray(grad.cpu, np.float64)
+    spread = float(np.ptp(slopes, axis=0).max())
+    return spread if 0 < spread < np.inf else 1.0
+
+
+def _with_step(law: Laplacian, step_size: float) -> Laplacian:
+    return eqx.tree_at(lambda method: method.step_size, law, step_size)
+
+
+def _accelerated(best: Callable[..., theory.Momentum], bound: Callable[..., Limit]) -> Callable[..., Chosen]:
+    """The constants that are best on a fixed graph for costs that curve everywhere; cautious ones elsewhere.
+
+    Over a link of few bits too: with the best ones, rounding comes back larger than it left. And heavy ball, whose best
+    constants are made for quadratic costs, bounces off soft bounds; those of Nesterov hold for every convex cost.
+    """
+
+    def rule(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
+        curvature = curvature_of_shares(kind, problem, start)
+        exact = isinstance(network.link, Ideal | EventTriggered)
+        fits = kind is Nesterov or is_steady(curvature)
+        if theory.is_fixed(network) and exact and fits and curvature.low.min() > 0:
+            constants = best(network, curvature.low, curvature.high)
+            return kind(*constants), bound(network, curvature.high, constants.momentum)
+        plain = theory.allocation_limit(network, curvature.high).value
+        # Momentum makes of every step 1 / (1 - momentum) in the long run.
+        step_size = SHARE * plain * (1.0 - CAUTIOUS_MOMENTUM)
+        return kind(step_size, CAUTIOUS_MOMENTUM), bound(network, curvature.high, CAUTIOUS_MOMENTUM)
+
+    return rule
+
+
+def _tracking(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
+    """Half of the limit of a fixed graph; of that for any switching where it holds, because there the other does not.
+
+    `theory.unstable_switching` diverges below the limit that each of its graphs has alone.
+    """
+    proved = _switching(problem, network, start)
+    if proved is None:
+        return _by(theory.tracking_limit, mixing=MIXING)(kind, problem, network, start)
+    limit, mixing = proved
+    return kind(SHARE * limit.value, mixing=mixing), limit
+
+
+def _switching(problem: Problem, network: Network, start: Decision) -> tuple[Limit, float] | None:
+    """`theory.switching_limit` and a mixing that it allows; None where one graph is fixed or one is not connected."""
+    if not isinstance(network, Layout) or network.num_graphs == 1 or not theory.is_undirected(network):
+        return None
+    found, curvature = theory.spectrum(network), theory.learn_curvature(problem, start)
+    if not (found.lambda_2 > 1e-9 and curvature.mean_low > 0):
+        return None
+    mixing = min(MIXING, 2 / (found.lambda_2 + found.lambda_n))
+    return theory.switching_limit(network, curvature.high, curvature.mean_low, mixing), mixing
+
+
+def _directed(bound: Callable[..., Limit], undirected: Callable[..., Limit]) -> Callable[..., Chosen]:
+    """Half of `bound` over networks whose weights are not balanced, of `undirected` elsewhere."""
+
+    def rule(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
+        return _by(bound if isinstance(network, Directed) else undirected)(kind, problem, network, start)
+
+    return rule
+
+
+LEARNERS: dict[Any, Callable[..., Chosen]] = {
+    DGD: _by(theory.dgd_limit),
+    EXTRA: _by(theory.extra_limit),
+    NIDS: _by(theory.nids_limit),
+    ExactDiffusion: _by(theory.nids_limit),
+    DIGing: _tracking,
+    PushPull: _directed(theory.push_pull_limit, theory.tracking_limit),
+    ATCTracking: _by(theory.atc_limit),
+    PushDIGing: _directed(theory.push_diging_limit, theory.atc_limit),
+    TrackingMomentum: _by(theory.tracking_momentum_limit, momentum=MOMENTUM),
+    Choco: _compressed(theory.diffusion_limit),
+    LEAD: _compressed(theory.nids_limit),
+    APAPC: _primal_dual,
+}
+
+
+ALLOCATORS: dict[Any, Callable[..., Chosen]] = {
+    **dict.fromkeys((Laplacian, FiniteTime, FixedTime, Saturated, SingleBit), _flow),
+    HeavyBall: _accelerated(theory.heavy_ball, theory.heavy_ball_limit),
+    MomentumFlow: _accelerated(theory.heavy_ball, theory.heavy_ball_limit),
+    Nesterov: _accelerated(theory.nesterov, theory.nesterov_limit),
+}

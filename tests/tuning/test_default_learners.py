@@ -1,0 +1,164 @@
+"""The learner for when nothing is known: fast over coarse, lossy links, and stable where graphs take turns."""
+
+import jax
+import jax.numpy as jnp
+import networkx as nx
+import numpy as np
+import pytest
+from support import laws
+
+import cojax
+from cojax import theory
+from cojax.tuning.default_learner import relinked
+
+
+def steep(num_nodes=8, dim=3):
+    """Every node its own quadratic, and a mean whose curvatures are 200 apart."""
+    random = np.random.default_rng(0)
+    roots = random.normal(size=(num_nodes, 5, dim)) * np.asarray([1.0, 0.3, 0.07]) / np.sqrt(5)
+    data = (roots, random.normal(size=(num_nodes, 5)), np.ones(num_nodes), np.zeros(num_nodes))
+    return cojax.Problem(laws.cost, data, budget=8.0)
+
+
+def distance(problem, network, method, start, num_steps):
+    params, _, _ = laws.optimum(problem)
+    length = dict(num_steps=num_steps, every=num_steps, record=laws.nothing)
+    run = cojax.solve(problem, network, cojax.CoOpt(learn=method), start, **length)
+    return float(np.abs(np.asarray(run.x.params) - params).max())
+
+
+def test_it_leads_nids_by_far_over_the_same_coarse_switching_links():
+    problem = steep()
+    start = laws.start_of(problem)
+    network = cojax.network(laws.switching_graphs())
+    ours, learn = cojax.default_learner(problem, network, start)
+    assert ours.link.memory == "edge" and float(ours.link.quantizer.num_bits(float)) == 2
+    nids = distance(problem, ours, cojax.tuned(cojax.NIDS, problem, ours, start), start, 1000)
+    # Fifty per cent of a gap is a factor of 0.7 in distance.
+    assert distance(problem, ours, learn, start, 1000) < 0.1 * nids
+    # 2 bits a number, to the last digits that numbers of size 10 have.
+    assert distance(problem, ours, learn, start, 4000) < 1e-11
+
+
+def test_it_is_exact_over_links_that_fail_in_their_turn():
+    problem = steep()
+    start = laws.start_of(problem)
+    network = cojax.Lossy(cojax.network(laws.switching_graphs()), 0.3, key=2)
+    ours, learn = cojax.default_learner(problem, network, start)
+    assert float(ours.link.quantizer.num_bits(float)) == 3
+    # Numbers of size 10 and curvatures of 1/200 leave some 1e-13.
+    assert distance(problem, ours, learn, start, 4000) < 1e-11
+
+
+def test_its_first_level_follows_the_unit_of_the_params():
+    problem = steep()
+    start = laws.start_of(problem)
+    network = cojax.network(laws.ring_with_chords())
+    data = (problem.data[0], 1000.0 * problem.data[1], *problem.data[2:])
+    larger = cojax.Problem(laws.cost, data, budget=8.0)
+    far = start._replace(params=1000.0 * start.params)
+    ours = [cojax.default_learner(each, network, at)[0] for each, at in ((problem, start), (larger, far))]
+    firsts = [each.link.quantizer.first for each in ours]
+    np.testing.assert_allclose(firsts[1], 1000.0 * firsts[0], rtol=1e-9)
+    zero = cojax.Problem(laws.cost, (data[0], 0.0 * data[1], *data[2:]), budget=8.0)
+    at_rest = cojax.default_learner(zero, network, start._replace(params=jnp.zeros_like(start.params)))
+    assert at_rest[0].link.quantizer.first == 1.0
+
+
+def test_another_link_leaves_graphs_turns_and_losses_as_they_are():
+    network = cojax.Lossy(cojax.network(laws.switching_graphs(), layout="dense"), 0.3, key=2)
+    link = cojax.Innovation(cojax.LogQuantizer(0.5), memory="edge")
+    other = relinked(network, link)
+    assert other.link is link
+    for k in (0, 1, 5):
+        np.testing.assert_array_equal(other.at(k).weights, network.at(k).weights)
+    assert relinked(cojax.Intermittent(network, 3), link).every == 3
+
+
+def garr_like():
+    """A path whose two halves take turns, each for ten steps, so that nodes wait long."""
+    graphs = []
+    for part in ([(0, 1), (1, 2)], [(2, 3), (3, 4)]):
+        graph = nx.empty_graph(5)
+        graph.add_edges_from(part)
+        graphs += [graph] * 10
+    return cojax.network(graphs)
+
+
+def grown(network, curvature, step_size, blend, gain, turns):
+    """The factor a turn by which a run of plain NumPy leaves the optimum, 0, of one quadratic cost for all."""
+    laplacians = [matrix.toarray() for matrix in theory.laplacians(network)]
+    x = np.random.default_rng(1).normal(size=5)
+    ahead, dual, sizes = x, np.zeros(5), []
+    for _ in range(turns):
+        for laplacian in laplacians:
+            at = blend * x + (1 - blend) * ahead
+            told = x - step_size * (curvature * at + dual)
+            dual = dual + gain / step_size * laplacian @ told
+            before, x = x, x - step_size * (curvature * at + dual)
+            ahead = at + 2 * blend / (2 - blend) * (x - before)
+        sizes.append(np.linalg.norm([*x, *ahead, *dual]))
+    return (sizes[-1] / sizes[turns // 2 - 1]) ** (1 / (turns - turns // 2))
+
+
+@pytest.mark.parametrize("gain", [0.75, 0.1])
+def test_the_radius_of_a_turn_is_the_growth_of_a_run(gain):
+    network = garr_like()
+    numbers = (0.5, 1.5, 0.8, gain)
+    # The largest mode alone is left after so many turns, up to a pair of complex ones that beat.
+    np.testing.assert_allclose(theory.apapc_radius(network, *numbers), grown(network, *numbers, 30), rtol=0.05)
+
+
+def test_the_gain_shrinks_until_no_mode_grows_where_nodes_wait_long():
+    network = garr_like()
+    data = tuple(np.asarray(leaf)[:5] for leaf in steep().data)
+    problem = cojax.Problem(laws.cost, data, budget=5.0)
+    start = problem.start(params=jnp.ones((5, 3)))
+    method = cojax.tuned(cojax.APAPC, problem, network, start)
+    curvature = theory.learn_curvature(problem, start)
+    numbers = float(method.step_size), float(method.blend)
+    for curve in (curvature.mean_low, curvature.high):
+        assert theory.apapc_radius(network, curve, *numbers, float(method.gain)) < 1
+
+
+def test_the_limit_of_the_step_is_where_the_mean_starts_to_swing():
+    """Two by two: x+ = x - a h at, at+ = ... of one quadratic cost, by its eigenvalues."""
+    network = cojax.network(laws.ring_with_chords())
+    for blend in (1.0, 0.5, 0.1):
+        limit = theory.apapc_limit(network, 2.0, blend).value
+        for factor, stable in ((0.999, True), (1.001, False)):
+            step = 2.0 * factor * limit
+            push = 2 * blend / (2 - blend)
+            mode = np.asarray([[1.0, -step], [blend, (1 - blend) - step * (blend + (1 - blend) * push)]])
+            assert (np.abs(np.linalg.eigvals(mode)).max() < 1) == stable
+
+
+def test_a_method_that_is_traced_over_its_numbers_has_a_gradient():
+    problem = steep()
+    start = laws.start_of(problem)
+    ours, learn = cojax.default_learner(problem, cojax.network(laws.ring_with_chords()), start)
+
+    def cost(method):
+        length = dict(num_steps=20, every=20, record=laws.nothing)
+        run = cojax.solve(problem, ours, cojax.CoOpt(learn=method), start, **length)
+        return problem.costs(run.x).sum()
+
+    slopes = jax.jit(jax.grad(cost))(learn)
+    assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(slopes)) and float(slopes.step_size) != 0.0
+
+
+@pytest.mark.parametrize("graph", [nx.complete_graph(14), nx.star_graph(13)])
+def test_nodes_that_hear_much_of_their_own_rounding_mix_less_and_stay(graph):
+    """With the gain of other graphs runs on complete graphs ended up to 10^35 times worse than they started."""
+    random = np.random.default_rng(21)
+    roots = np.sqrt([1.0, 3.0, 10.0]) * np.eye(3) * random.uniform(0.5, 1.0, (14, 1, 1))
+    targets = random.normal(size=(14, 3))
+    problem = cojax.Problem(lambda x, data: 0.5 * jnp.sum((data[0] @ x.params - data[1]) ** 2), (roots, targets))
+    start = problem.start(params=random.normal(size=(14, 3)))
+    network, learn = cojax.default_learner(problem, cojax.network(graph, layout="dense"), start)
+    assert float(learn.gain) * cojax.theory.spectrum(network).lambda_n < 0.51
+    run = cojax.solve(
+        problem, network, cojax.CoOpt(learn=learn), start, num_steps=1500, every=1500, record=lambda *_: 0
+    )
+    best = np.linalg.solve(np.einsum("nij,nik->jk", roots, roots), np.einsum("nij,ni->j", roots, targets))
+    np.testing.assert_allclose(run.x.params, np.broadcast_to(best, (14, 3)), atol=1e-5)
