@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from .._support.checks import CojaxInputError, is_concrete
 from .._support.reprs import named
@@ -79,6 +79,29 @@ class Network(eqx.Module):
     def at(self, k: Int[Array, ""] | int) -> "Layout":
         """The graph in force at step `k`; weights that differ by step repeat after the last."""
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether its rows lie in blocks on several devices, so that its nodes may be in an order of their own."""
+        return False
+
+    @property
+    def holds(self) -> Bool[Array, " rows"] | None:
+        """Which of its rows hold a node; None: all do."""
+        return None
+
+    @property
+    def num_callers(self) -> int:
+        """How many nodes the caller has: all rows but those that hold none."""
+        return self.num_nodes
+
+    def to_rows(self, tree: Tree) -> Tree:
+        """Every leaf (n, ...) of `tree`, in the caller's order of nodes, by row; other leaves as they are."""
+        return tree
+
+    def to_nodes(self, tree: Tree) -> Tree:
+        """The inverse of `to_rows`: without the rows that hold no node."""
+        return tree
+
 
 class Wrapper(Network):
     """A network around another, the field `network`: the same nodes and link, with other fates of what they say."""
@@ -92,6 +115,24 @@ class Wrapper(Network):
     @property
     def num_nodes(self) -> int:
         return self.network.num_nodes
+
+    @property
+    def is_cut(self) -> bool:
+        return self.network.is_cut
+
+    @property
+    def holds(self) -> Bool[Array, " rows"] | None:
+        return self.network.holds
+
+    @property
+    def num_callers(self) -> int:
+        return self.network.num_callers
+
+    def to_rows(self, tree):
+        return self.network.to_rows(tree)
+
+    def to_nodes(self, tree):
+        return self.network.to_nodes(tree)
 
 
 def wrappers(network: Network) -> "list[Wrapper]":

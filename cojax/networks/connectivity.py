@@ -9,7 +9,6 @@ from jax import lax
 from jaxtyping import Array, Bool, Int
 
 from .base import Layout, Network
-from .devices.padding import padding_of
 from .faults.members import members_of
 
 # So many graphs are united between two looks at what they connect; most networks are connected after the first look.
@@ -26,10 +25,8 @@ def connects(network: Network, first: int, last: int) -> bool:
     from scipy.sparse.csgraph import connected_components
 
     hears, says = (np.asarray(part).ravel() for part in ends_of(_layout(network.at(first))))
-    up, away = np.zeros(hears.size, bool), 0
-    members, padding = members_of(network), padding_of(network)
-    if padding is not None:
-        away = padding.rows - padding.size
+    up, away = np.zeros(hears.size, bool), network.num_nodes - network.num_callers
+    members = members_of(network)
     if members is not None and last > first:
         before = np.asarray(members.moves.steps)
         first = max(first, int(before[before < last].max(initial=0)))

@@ -9,8 +9,6 @@ import numpy as np
 from .._support.checks import CojaxInputError, is_concrete
 from ..methods import Method, Scheduled
 from ..networks.base import Network
-from ..networks.devices.padding import padding_of
-from ..networks.devices.shard import is_sharded, num_callers
 from ..networks.faults.members import members_of
 from ..problems.problem import Decision, Problem, check_start
 from ..problems.rows import PaddedProblem
@@ -18,7 +16,7 @@ from ..problems.rows import PaddedProblem
 
 def check_step_size(network: Network, method: Method) -> None:
     """Whether steps per node are as many as the nodes."""
-    num_nodes = num_callers(network)
+    num_nodes = network.num_callers
     first = method.at(0)
     shape = jnp.shape(getattr(getattr(first, "learn", first), "step_size", 0.0))
     if shape not in ((), (num_nodes,)):
@@ -49,7 +47,7 @@ def check_kept(problem: Problem, network: Network, method: Method) -> None:
     """Whether the shares may be given a flow that does not sum to zero in every single step."""
     check_members(problem, network)
     halves = (method, getattr(method, "learn", None), getattr(method, "allocate", None))
-    if is_sharded(network) and any(isinstance(half, Scheduled) for half in halves):
+    if network.is_cut and any(isinstance(half, Scheduled) for half in halves):
         raise CojaxInputError(
             "solve needs a method of constant numbers on a network of cojax.shard, got a Scheduled: numbers by step "
             "look like numbers by node there; solve in pieces, each with its own numbers."
@@ -85,8 +83,8 @@ def check_sizes(problem: Problem, network: Network, start: Decision) -> None:
 def check_members(problem: Any, network: Any) -> None:
     """Refuse a problem and a network that do not say the same about who is there; as far as they are known."""
     found = members_of(network)
-    if padding_of(network) is not None or isinstance(problem, PaddedProblem):
-        if problem.members is None or padding_of(network) is None or found is not None:
+    if network.holds is not None or isinstance(problem, PaddedProblem):
+        if problem.members is None or network.holds is None or found is not None:
             raise CojaxInputError(
                 "solve needs the problem and the network that one cojax.shard returned, got one of them with another: "
                 "of the rows that shard adds, both have to know that they hold no node."

@@ -14,8 +14,6 @@ from .._support.checks import MOST_STEPS, CojaxInputError, check_arrays, check_l
 from .._support.trees import Tree, alike
 from ..methods import Method
 from ..networks.base import Network, Wire
-from ..networks.devices.padding import updated
-from ..networks.devices.shard import by_device, restored
 from ..networks.faults.books import on_the_way
 from ..networks.laws import read_alike
 from ..problems.problem import Decision, Problem
@@ -23,6 +21,7 @@ from .checks import check_cost, check_kept, check_members, check_sizes, check_st
 from .endings import ended
 from .progress import LEAST_LOOKS, Progress, begun, looked
 from .records import standard
+from .rows import updated
 from .status import moves_on, status_of
 
 MANY_LOOKS, MOST_BYTES = 10**6, 2**35  # of fewer looks the trace is taken to fit
@@ -87,7 +86,7 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
     check_cost(problem, start)
     first = problem.at(0)
     grad = first.grad(start)
-    method = by_device(network, method).at(0)
+    method = network.to_rows(method).at(0)
     inner = method.init(start, grad)
     net = network.at(0)
     along = method.along(inner)
@@ -194,7 +193,7 @@ def _solve(problem, network, method, start, num_chunks, every, record) -> Soluti
         check_leaves("solve", problem=problem, network=network, method=method, start=start)
         _check_state(problem, network, method, start)
     state = start if isinstance(start, State) else init(problem, network, method, start)
-    method = by_device(network, method)
+    method = network.to_rows(method)
 
     def one_step(state: State) -> State:
         return step(problem, network, method, state)
@@ -207,7 +206,7 @@ def _solve(problem, network, method, start, num_chunks, every, record) -> Soluti
     # A circle is told from a stall, which so few looks never show: what the next step would do need not be compiled.
     few = not isinstance(start, State) and num_chunks < LEAST_LOOKS
     moves = jnp.asarray(False) if few else moves_on(network, method, x, state)
-    return Solution(restored(network, x), trace, state, status_of(problem.at(state.step), x, state, moves))
+    return Solution(network.to_nodes(x), trace, state, status_of(problem.at(state.step), x, state, moves))
 
 
 def seen(problem: Problem, method: Method, state: State, record: Callable) -> tuple[Progress, Any]:

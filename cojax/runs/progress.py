@@ -10,7 +10,6 @@ from jaxtyping import Array, Bool, Float, Int
 from .._support import trees
 from .._support.exact_grid import power_of_two
 from ..networks.base import Network
-from ..networks.devices.shard import restored
 from ..problems.measures import disagreement, overload
 from ..problems.problem import Decision, Problem
 
@@ -132,7 +131,7 @@ def _first_unfit(network: Network, grad: Any) -> Int[Array, ""]:
     rows = [~jnp.isfinite(leaf).reshape(leaf.shape[0], -1).all(1) for leaf in jax.tree.leaves(grad)]
     if not rows:
         return jnp.asarray(-1, jnp.int32)
-    unfit = restored(network, jnp.stack(rows).any(0))
+    unfit = network.to_nodes(jnp.stack(rows).any(0))
     # The least of numbers, which devices reduce; for the place of a maximum they would gather rows.
     count = unfit.shape[0]
     first = jnp.min(jnp.where(unfit, jnp.arange(count, dtype=jnp.int32), count))

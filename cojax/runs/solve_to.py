@@ -13,8 +13,6 @@ from .._support.trees import choose_rows, zeros_like
 from ..methods import Method
 from ..networks.base import Network
 from ..networks.connectivity import connects
-from ..networks.devices.padding import padding_of
-from ..networks.devices.shard import by_device
 from ..optimum import Certificate, certificate, is_certified
 from ..problems.penalties import BarrierPenalty
 from ..problems.problem import Decision, Problem
@@ -70,8 +68,8 @@ def solve_to(
 
     def decided(solution: Solution) -> Decision:
         """The decision in the order in which the problem has its nodes, 0 in rows that hold none."""
-        x, members = by_device(network, solution.x), problem.members
-        return x if padding_of(network) is None or members is None else choose_rows(members, x, zeros_like(x))
+        x, members = network.to_rows(solution.x), problem.members
+        return x if network.holds is None or members is None else choose_rows(members, x, zeros_like(x))
 
     def done(solution: Solution) -> bool:
         if int(solution.status) == Status.NOT_FINITE:

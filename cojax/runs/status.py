@@ -11,11 +11,11 @@ from jaxtyping import Array, Bool, Float, Int
 from .._support import trees
 from ..methods import Method
 from ..networks.base import Network
-from ..networks.devices.padding import updated
 from ..networks.layouts.neighbors import Neighbors
 from ..networks.layouts.split import Split
 from ..problems.problem import Decision, Problem
 from .progress import grew, precision, stalled, wavers
+from .rows import updated
 
 
 class Status(enum.IntEnum):

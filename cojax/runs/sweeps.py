@@ -13,7 +13,6 @@ from jaxtyping import Array, Int
 
 from .._support.checks import CojaxInputError, is_concrete
 from .._support.trees import Tree
-from ..networks.devices.shard import is_sharded
 from ..networks.laws import Along
 from ..problems.problem import Decision
 from .cores import on_all_cores
@@ -150,7 +149,7 @@ def sweep(
     points = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
     runs = [_checked(build(**point), point) for point in points]
     jax.eval_shape(lambda run: solve(*run, num_steps=num_steps, every=every, record=record), runs[0])
-    if is_sharded(runs[0][1]):
+    if runs[0][1].is_cut:
         raise CojaxInputError("sweep needs networks of one device, got one of cojax.shard; solve its runs in turn.")
     many, same = _stack(runs, points)
     one_graph = _only_link(many[1]) and isinstance(runs[0][3], Decision)

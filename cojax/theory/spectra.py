@@ -9,7 +9,6 @@ from jaxtyping import Float
 
 from .._support.checks import CojaxInputError, is_concrete
 from ..networks.base import Layout, Network, innermost
-from ..networks.devices.padding import PaddedNetwork
 from ..networks.faults.intermittent import Intermittent
 from ..networks.faults.lossy import Lossy
 from ..networks.faults.members import Members
@@ -54,7 +53,7 @@ def laplacians(network: Network) -> "list[sparse.csr_array]":
             "theory.laplacians needs balanced weights, got a Directed network: its nodes do not agree on their mean; "
             "use a Digraph of cojax.network, which balances them, or give the method its numbers by hand."
         )
-    if isinstance(network, PaddedNetwork):
+    if network.holds is not None:
         raise CojaxInputError(
             "theory.laplacians needs the network that was given to cojax.shard, got that it returned, with rows that "
             "hold no node; choose the numbers of a method before you shard."

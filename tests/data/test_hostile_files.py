@@ -146,7 +146,7 @@ SCRIPT = """
 import json, resource, signal, sys
 import networkx, scipy.sparse
 from cojax import CojaxInputError, graphs, tables
-from cojax.app import plans
+from cojax.app.plans import plans
 
 class TooSlow(BaseException):
     pass

@@ -14,7 +14,6 @@ from support import laws
 import cojax
 from cojax.networks.base import Wire
 from cojax.networks.devices.halos import arranged
-from cojax.networks.devices.shard import by_device
 from cojax.networks.laws import Transfer, Weigh
 from cojax.runs.loop import _solve
 from cojax.runs.records import decision, standard
@@ -183,7 +182,7 @@ def test_flux_over_random_graphs_is_bitwise_that_of_one_device(problem, start):
         graph = nx.compose(graph, nx.path_graph(NUM_NODES))
         network = network_of(graph, layout=["neighbors", "edges"][seed % 2])
         sharded = cojax.shard(problem, network, start).network
-        here = cojax.restored(sharded, flux(sharded, by_device(sharded, price)))
+        here = cojax.restored(sharded, flux(sharded, sharded.to_rows(price)))
         np.testing.assert_array_equal(here, flux(network, price))
 
 
@@ -249,7 +248,7 @@ def test_reverse_mode_through_a_flow_is_that_of_one_device(problem, start, graph
         net = network.reweighted(weights)
         if cut:
             net = cojax.shard(problem, net, start).network
-            heard = by_device(net, heard)
+            heard = net.to_rows(heard)
         return (net.hear(Weigh(), heard) ** 3).sum()
 
     here, there = (jax.jit(jax.grad(functools.partial(cost, cut=cut), (0, 1))) for cut in (True, False))

@@ -11,7 +11,6 @@ import numpy as np
 
 import cojax
 from cojax._support.checks import is_concrete
-from cojax.networks.devices.shard import by_device
 from cojax.runs import loop
 
 # Gradients are taken at the mean of the params here and at each node's own in the status: they differ by the curvature
@@ -93,7 +92,7 @@ def watched():
     def checked(problem, *arguments):
         solution = real(problem, *arguments)
         if is_concrete(solution) and int(solution.status) == cojax.Status.CONVERGED:
-            x = by_device(arguments[0], solution.x)  # in the order of the problem's nodes
+            x = arguments[0].to_rows(solution.x)  # in the order of the problem's nodes
             promises = broken(problem.at(solution.state.step), x)
             assert not promises, f"called converged, but {', '.join(promises)}"
         return solution

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "cojax"
 # From the ground up; names on one floor do not know each other.
 FLOORS = {
     "": ("_support", "problems", "networks optimum data", "methods", "runs theory", "plots rivals tuning", "app"),
-    "networks": ("laws weights", "base", "links", "layouts", "build faults", "devices", "connectivity"),
+    "networks": ("laws weights", "base", "links", "layouts", "build faults", "connectivity devices"),
     "app": ("help_texts plans", "cases", "results", "reports", "cli"),
 }
 MODULES = {
@@ -52,6 +52,13 @@ def test_imports_point_down_only_and_never_sideways(room):
                 continue
             here, there = name[depth], other[depth] if len(other) > depth else ""
             assert here == there or level[there] < level[here], f"{path}:{line}: {here} imports {there}"
+
+
+def test_the_loop_knows_no_devices():
+    for name, path in IN_PACKAGES.items():
+        if name[0] in ("runs", "theory", "methods", "optimum"):
+            for other, line in imported(name):
+                assert other[:2] != ("networks", "devices"), f"{path}:{line}"
 
 
 def test_no_modules_import_each_other_in_a_circle():

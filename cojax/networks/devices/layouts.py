@@ -7,9 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from ..._support.trees import Tree
 from ..base import Layout, Link
 from ..laws import Along
 from ..layouts.adjoints import flow
@@ -25,6 +26,17 @@ COLUMNS = PartitionSpec(None, AXIS)  # the second one
 def _on_devices(mesh: Mesh, local: Callable, given: tuple[PartitionSpec, ...]) -> Callable:
     """`local` run on the block of every device; what it returns has the nodes, or edges, first."""
     return jax.shard_map(local, mesh=mesh, in_specs=given, out_specs=ROWS)
+
+
+def reordered(tree: Tree, length: int, order: Array, mesh: Mesh, cut: PartitionSpec) -> Tree:
+    """The rows `order` of every leaf that has `length` of them."""
+
+    def leaf_in_order(leaf: Any) -> Any:
+        if jnp.shape(leaf)[:1] != (length,):
+            return leaf
+        return lax.with_sharding_constraint(jnp.asarray(leaf)[order], NamedSharding(mesh, cut))
+
+    return jax.tree.map(leaf_in_order, tree)
 
 
 class ShardedNeighbors(Layout):
@@ -53,6 +65,16 @@ class ShardedNeighbors(Layout):
     @property
     def num_nodes(self) -> int:
         return self.index.shape[-1]
+
+    @property
+    def is_cut(self) -> bool:
+        return True
+
+    def to_rows(self, tree):
+        return tree if self.place is None else reordered(tree, self.num_nodes, self.names, self.mesh, ROWS)
+
+    def to_nodes(self, tree):
+        return tree if self.place is None else reordered(tree, self.num_nodes, self.place, self.mesh, ROWS)
 
     def hear(self, law, heard):
         return flow(self, law, heard)
@@ -118,6 +140,16 @@ class ShardedEdges(Layout):
     def num_nodes(self) -> int:
         return self.names.shape[0]
 
+    @property
+    def is_cut(self) -> bool:
+        return True
+
+    def to_rows(self, tree):
+        return tree if self.place is None else reordered(tree, self.num_nodes, self.names, self.mesh, ROWS)
+
+    def to_nodes(self, tree):
+        return tree if self.place is None else reordered(tree, self.num_nodes, self.place, self.mesh, ROWS)
+
     def hear(self, law, heard):
         return flow(self, law, heard)
 
@@ -177,6 +209,10 @@ class ShardedCirculant(Layout):
     @property
     def num_nodes(self) -> int:
         return self.size
+
+    @property
+    def is_cut(self) -> bool:
+        return True
 
     def hear(self, law, heard):
         def local(law: Any, weights: Array, heard: Array) -> Array:

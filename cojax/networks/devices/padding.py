@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool
 
 from ..._support.checks import is_concrete
 from ..._support.reprs import named
-from ..._support.trees import Tree, choose_rows
-from ..base import Layout, Link, Network, Wrapper, wrappers
+from ..._support.trees import Tree
+from ..base import Layout, Link, Network, Wrapper
 from ..layouts.circulant import Circulant
 from ..layouts.dense import Dense
 from ..layouts.directed import Digraph, Directed
@@ -20,6 +20,7 @@ from ..layouts.edges import Edges
 from ..layouts.neighbors import Neighbors
 from ..layouts.split import Split, as_edges
 from ..links.links import EventTriggered
+from .layouts import ROWS, WHOLE, reordered
 
 
 class PaddedNetwork(Wrapper):
@@ -42,6 +43,34 @@ class PaddedNetwork(Wrapper):
     def num_nodes(self) -> int:
         return self.rows
 
+    @property
+    def is_cut(self) -> bool:
+        return True
+
+    @property
+    def holds(self) -> Bool[Array, " rows"]:
+        return self.there
+
+    @property
+    def num_callers(self) -> int:
+        return self.size
+
+    def to_rows(self, tree):
+        """Rows that hold no node get copies of the first node's."""
+        order = self._order()
+        names = jnp.arange(self.rows) if order is None else order.names
+        return reordered(tree, self.size, jnp.where(names < self.size, names, 0), self.mesh, ROWS)
+
+    def to_nodes(self, tree):
+        """As many nodes as the devices cannot share: every one gets all of them."""
+        order = self._order()
+        places = jnp.arange(self.size) if order is None else order.place[: self.size]
+        return reordered(tree, self.rows, places, self.mesh, WHOLE)
+
+    def _order(self) -> Any:
+        """The layout that has its nodes in an order of its own; None where that is the caller's."""
+        return self.network if getattr(self.network, "place", None) is not None else None
+
     def at(self, k) -> Layout:
         now: Any = self.network.at(k)
         return now if now.num_nodes == self.rows else with_rows(now, self.rows)
@@ -62,21 +91,6 @@ class _AmongNodes(Link):
 
     def check(self, *, fixed, symmetric):
         self.link.check(fixed=fixed, symmetric=symmetric)
-
-
-def padding_of(network: Network) -> PaddedNetwork | None:
-    """The `PaddedNetwork` among a network and those that it is around."""
-    return next((each for each in wrappers(network) if isinstance(each, PaddedNetwork)), None)
-
-
-def updated(network: Network, method: Any, state: Tree, grad: Tree, flow: Tree) -> Tree:
-    """The state of `method` after one step on `network`; rows that hold no node keep theirs."""
-    padding = padding_of(network)
-    if padding is None:
-        return method.update(state, grad, flow)
-    # Where a gradient is 0, what transforms it may have no value, or no derivative: that of Adam has a root of it.
-    apart = choose_rows(padding.there, grad, jax.tree.map(jnp.ones_like, grad))
-    return choose_rows(padding.there, method.update(state, apart, flow), state)
 
 
 def num_rows(size: int, num_devices: int) -> int:

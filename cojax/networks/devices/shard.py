@@ -7,15 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array
+from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from ..._support.checks import CojaxInputError, check_leaves
 from ..._support.trees import Tree
 from ...problems.minibatches import Minibatch
 from ...problems.problem import Decision, Problem, check_plain, check_start
 from ...problems.rows import PaddedProblem, ReorderedProblem
-from ..base import Network, innermost
+from ..base import Network
 from ..faults.intermittent import Intermittent
 from ..faults.lossy import Lossy
 from ..faults.random_graph import RandomGraph
@@ -27,8 +26,8 @@ from ..layouts.neighbors import Neighbors
 from ..layouts.split import Split, as_edges
 from .cutting import cut_edges, cut_table, everywhere, placed
 from .halos import AXIS
-from .layouts import ROWS, WHOLE, ShardedCirculant, ShardedEdges, ShardedNeighbors
-from .padding import PaddedNetwork, num_rows, padding_of, with_copies, with_rows, with_zeros
+from .layouts import ROWS, WHOLE, ShardedCirculant
+from .padding import PaddedNetwork, num_rows, with_copies, with_rows, with_zeros
 
 
 class Shards(NamedTuple):
@@ -112,53 +111,7 @@ def restored(network: Network, tree: Tree) -> Tree:
     `solution.x` of `solve` is so already. What records hold is (chunks, n, ...): map over chunks with `jax.vmap`. Rows
     that hold no node, which `shard` added where the devices do not divide n, are left out.
     """
-    order, padding = _order(network), padding_of(network)
-    if padding is not None:  # as many nodes as the devices cannot share: every one gets all of them
-        places = jnp.arange(padding.size) if order is None else order.place[: padding.size]
-        return _reordered(tree, padding.rows, places, NamedSharding(padding.mesh, WHOLE))
-    return tree if order is None else _reordered(tree, order.num_nodes, order.place, NamedSharding(order.mesh, ROWS))
-
-
-def is_sharded(network: Network) -> bool:
-    """Whether `shard` made a network, in an order of nodes that may be its own."""
-    cut = isinstance(innermost(network), ShardedNeighbors | ShardedEdges | ShardedCirculant)
-    return cut or padding_of(network) is not None
-
-
-def num_callers(network: Network) -> int:
-    """How many nodes the caller has: all rows of a network but those that `shard` added."""
-    padding = padding_of(network)
-    return network.num_nodes if padding is None else padding.size
-
-
-def by_device(network: Network, tree: Tree) -> Tree:
-    """The inverse of `restored`: every leaf (n, ...) of `tree` in the order in which the network has its nodes.
-
-    Rows that hold no node get copies of the first node's.
-    """
-    order, padding = _order(network), padding_of(network)
-    if padding is not None:
-        names = jnp.arange(padding.rows) if order is None else order.names
-        names = jnp.where(names < padding.size, names, 0)
-        return _reordered(tree, padding.size, names, NamedSharding(padding.mesh, ROWS))
-    return tree if order is None else _reordered(tree, order.num_nodes, order.names, NamedSharding(order.mesh, ROWS))
-
-
-def _order(network: Network) -> Any:
-    """The layout that has its nodes in an order of its own; None where it is the caller's."""
-    inner = innermost(network)
-    return inner if isinstance(inner, ShardedNeighbors | ShardedEdges) and inner.place is not None else None
-
-
-def _reordered(tree: Tree, length: int, order: Array, sharding: NamedSharding) -> Tree:
-    """The rows `order` of every leaf that has `length` of them."""
-
-    def leaf_in_order(leaf: Any) -> Any:
-        if jnp.shape(leaf)[:1] != (length,):
-            return leaf
-        return lax.with_sharding_constraint(jnp.asarray(leaf)[order], sharding)
-
-    return jax.tree.map(leaf_in_order, tree)
+    return network.to_nodes(tree)
 
 
 def _check_given(problem: Any, network: Any, start: Any) -> None:
