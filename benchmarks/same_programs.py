@@ -58,7 +58,7 @@ def runs() -> Iterator[tuple[str, Callable[..., Any], tuple]]:
         "events": cojax.EventTriggered(0.1, 0.9),
     }.items():
         yield f"link {name}", *case(cojax.network(table, link=link))
-    learners = (cojax.EXTRA, cojax.NIDS, cojax.ExactDiffusion, cojax.ATCTracking, cojax.APAPC)
+    learners = (cojax.EXTRA, cojax.NIDS, cojax.ExactDiffusion, cojax.ATCTracking, cojax.DGD)
     for learner in learners:
         yield (
             f"method {learner.__name__}",

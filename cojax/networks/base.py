@@ -222,7 +222,7 @@ class Layout(Network):
             return _map_along(self.hear, along, wire.heard)
 
         def recall(law: Along, near: Array) -> Array:
-            return self.collect(law(self.edge_weights(), self.swap(near) - near))
+            return self.scatter(law(self.edge_weights(), self.reverse(near) - near))
 
         return _map_along(recall, along, wire.near)
 
@@ -238,24 +238,33 @@ class Layout(Network):
     def hear(self, law: Along, heard: Array) -> Array:
         """The flow of one array of the message, (n, ...), where all neighbours of a node heard the same of it."""
 
-    @abc.abstractmethod
-    def thin(self: Flows, keep: Keep) -> Flows:
+    def thinned(self: Flows, keep: Keep) -> Flows:
         """This network with only the edges {i, j} for which `keep(i, j)`; called on the graph of one step."""
+        return self.reweighted(jnp.where(keep(*self.named_ends()), self.weights, 0))
+
+    @abc.abstractmethod
+    def named_ends(self) -> tuple[Array, Array]:
+        """The caller's numbers of the two nodes of every entry of the weights of one graph, shaped so or broadcast."""
 
     @abc.abstractmethod
     def edge_weights(self) -> Array:
-        """The weights by directed edge, (*edges): the axes that a link with one memory per edge keeps."""
+        """The weight of every directed edge that there is room for, (*edges); 0 where there is none."""
+
+    def ends(self) -> tuple[Array, Array]:
+        """The two nodes of every directed edge, (*edges), by row: the one that hears, and the one that it hears."""
+        own = self.gather(jnp.arange(self.num_nodes, dtype=jnp.int32))
+        return own, self.reverse(own)
 
     @abc.abstractmethod
-    def ends(self, message: Array) -> Array:
-        """(n, ...) to (*edges, ...): for every directed edge, what its sender says."""
+    def gather(self, rows: Array) -> Array:
+        """(n, ...) to (*edges, ...): for every directed edge, what its own end holds."""
 
     @abc.abstractmethod
-    def swap(self, near: Array) -> Array:
+    def reverse(self, arcs: Array) -> Array:
         """(*edges, ...), the same from the other end of every edge."""
 
     @abc.abstractmethod
-    def collect(self, flux: Array) -> Array:
+    def scatter(self, arcs: Array) -> Array:
         """(*edges, ...) to (n, ...): the sum over the edges of every node."""
 
 

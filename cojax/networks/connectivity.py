@@ -24,7 +24,7 @@ def connects(network: Network, first: int, last: int) -> bool:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    hears, says = (np.asarray(part).ravel() for part in ends_of(_layout(network.at(first))))
+    hears, says = (np.asarray(part).ravel() for part in _layout(network.at(first)).ends())
     up, away = np.zeros(hears.size, bool), network.num_nodes - network.num_callers
     members = members_of(network)
     if members is not None and last > first:
@@ -43,27 +43,12 @@ def connects(network: Network, first: int, last: int) -> bool:
 @jax.jit
 def _up(network: Network, begin: Int[Array, ""], last: Int[Array, ""]) -> Bool[Array, "..."]:
     def unite(up: Array, k: Array) -> tuple[Array, None]:
-        return up | ((weights_of(_layout(network.at(k))) > 0) & (k < last)), None
+        return up | ((_layout(network.at(k)).edge_weights() > 0) & (k < last)), None
 
-    none = jnp.zeros(jax.eval_shape(lambda: weights_of(_layout(network.at(begin)))).shape, bool)
+    none = jnp.zeros(jax.eval_shape(lambda: _layout(network.at(begin)).edge_weights()).shape, bool)
     return lax.scan(unite, none, begin + jnp.arange(STEPS_AT_ONCE))[0]
 
 
 def _layout(net: Any) -> Layout:
     """The graph of a step; that of a `Ledger` is inside of what happens to its messages."""
     return getattr(net, "layout", net)
-
-
-def weights_of(net: Layout) -> Array:
-    """The weight of every directed link that a layout has room for, 0 where there is none."""
-    return net.edge_weights() if net.symmetric else net.weights
-
-
-def ends_of(net: Layout) -> tuple[Array, Array]:
-    """For every entry of `weights_of`, the node that hears and the one that it hears."""
-    nodes = jnp.arange(net.num_nodes)
-    if not net.symmetric:
-        hears, says = jnp.meshgrid(nodes, nodes, indexing="ij")
-        return hears, says
-    ends = net.ends(nodes)
-    return ends, net.swap(ends)

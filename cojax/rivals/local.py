@@ -7,7 +7,6 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from ..networks.base import Network
-from ..networks.connectivity import ends_of, weights_of
 from ..optimum.margins import marginals
 from ..optimum.prices import value_and_rate
 from ..optimum.roots import Root, newton
@@ -30,8 +29,8 @@ def adjacency(network: Network, k: Array | int = 0) -> Bool[Array, "n n"]:
     Read from the weights. A flow would tell it by what rounding leaves of a product.
     """
     net = network.at(k)
-    hears, says = ends_of(net)
-    near = jnp.zeros((net.num_nodes, net.num_nodes), bool).at[hears, says].max(weights_of(net) > 0)
+    hears, says = net.ends()
+    near = jnp.zeros((net.num_nodes, net.num_nodes), bool).at[hears, says].max(net.edge_weights() > 0)
     return near & ~jnp.eye(net.num_nodes, dtype=bool)
 
 

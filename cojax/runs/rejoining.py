@@ -40,10 +40,10 @@ def rejoined(problem: Problem, network: Network, method: Method, state: State, s
     old: Books = stale.wire.books
     here, other = net.ends
     mine, owned = here == node, here < other
-    theirs = jax.tree.map(net.layout.swap, now.counter)
+    theirs = jax.tree.map(net.layout.reverse, now.counter)
 
     def corrected(law: Any, known: Any, then: Any) -> Any:
-        return net.layout.collect(jnp.where(wide(mine & owned, then), law.minus(then, known), 0))
+        return net.layout.scatter(jnp.where(wide(mine & owned, then), law.minus(then, known), 0))
 
     missed = with_laws(lambda law, new, before: law.minus(new, before), along, now.arrived, old.arrived)
     due = trees.add(old.owed, missed, with_laws(corrected, along, theirs, old.counter))

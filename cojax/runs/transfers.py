@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -46,10 +45,10 @@ def transfers(network: Network, method: Method, state: Any) -> Transfers:
     if not isinstance(law, Transfer):
         got = type(law).__name__ if isinstance(law, Along) else "no law of its own"
         raise CojaxInputError(f"transfers needs a method that moves shares, Laplacian say, got one with {got}.")
-    said = net.ends(heard) if near is None else near
-    received = np.asarray(law(net.edge_weights(), net.swap(said) - said))
-    nodes = net.ends(jnp.arange(net.num_nodes))
-    taker, giver = np.asarray(nodes).ravel(), np.asarray(net.swap(nodes)).ravel()
+    said = net.gather(heard) if near is None else near
+    received = np.asarray(law(net.edge_weights(), net.reverse(said) - said))
+    nodes, others = net.ends()
+    taker, giver = np.asarray(nodes).ravel(), np.asarray(others).ravel()
     up = (np.asarray(net.edge_weights()).ravel() != 0) & (giver < taker)
     received = received.reshape(giver.size, *received.shape[nodes.ndim :])
     return Transfers(np.stack([giver[up], taker[up]], axis=1), received[up])

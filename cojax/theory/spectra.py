@@ -3,7 +3,6 @@
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -80,8 +79,7 @@ def _laplacian(net: Any) -> "sparse.csr_array":
         ends = np.concatenate([rows, columns]), np.concatenate([columns, rows])
         values = np.concatenate([values, values]) / 2
     else:
-        one_end = net.ends(jnp.arange(size))
-        ends = tuple(np.asarray(end).ravel() for end in (net.swap(one_end), one_end))
+        ends = tuple(np.asarray(end).ravel() for end in reversed(net.ends()))
         values = np.asarray(net.edge_weights(), np.float64).ravel()
     keep = (values != 0) & (ends[0] != ends[1])
     matrix = sparse.coo_array((values[keep], (ends[0][keep], ends[1][keep])), shape=(size, size)).tocsr()

@@ -61,8 +61,7 @@ def laplacians(layout: Layout) -> Float[Array, "T n n"]:
     """The weighted Laplacian of every graph that takes its turn."""
     size = layout.num_nodes
     one = layout.at(0)
-    senders = one.ends(jnp.arange(size))
-    receivers = one.swap(senders)
+    senders, receivers = one.ends()
     found = []
     for k in range(layout.num_graphs):
         weights = layout.at(k).edge_weights()

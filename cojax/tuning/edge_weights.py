@@ -82,9 +82,8 @@ def reweighted(plan: _Plan, layout: Layout, weights: Float[Array, "T e"]) -> Lay
 
 
 def _both_ends(layout: Layout) -> Int[np.ndarray, "2 ..."]:
-    one = layout.at(0)
-    senders = one.ends(jnp.arange(layout.num_nodes))
-    return np.stack([np.asarray(one.swap(senders)), np.asarray(senders)])
+    senders, receivers = layout.at(0).ends()
+    return np.stack([np.asarray(receivers), np.asarray(senders)])
 
 
 def edges_of(layout: Layout) -> tuple[Int[np.ndarray, "2 e"], Float[np.ndarray, "T e"]]:

@@ -46,8 +46,7 @@ def flow_over(network):
 
 def plain_over(network):
     """The same as JAX differentiates it by itself: one product for every end of an edge."""
-    nodes = network.ends(jnp.arange(network.num_nodes))
-    taker, giver = nodes.ravel(), network.swap(nodes).ravel()
+    taker, giver = (end.ravel() for end in network.ends())
 
     def plain(weights, heard):
         by_end = network.reweighted(weights).edge_weights().reshape(-1, *[1] * (heard.ndim - 1))

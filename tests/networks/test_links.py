@@ -203,7 +203,7 @@ def test_a_link_that_was_at_rest_for_long_follows_a_jump_as_soon_as_any(quantize
     rested, jumped = told(before, wire, 1), told(2 * before, wire, 300)
     held = [one.heard if memory == "node" else one.near for one in (wire, rested, jumped)]
     np.testing.assert_allclose(held[1], held[0], rtol=5e-16)  # one bit a number hunts by two units in the last place
-    ends = 2 * before if memory == "node" else 2 * net.ends(before)
+    ends = 2 * before if memory == "node" else 2 * net.gather(before)
     # 55 halvings to the last bit; the slowest of the three takes three steps for each, and as many to find the way.
     there = np.ones(np.shape(ends), bool) if memory == "node" else np.asarray(net.edge_weights() > 0)
     np.testing.assert_allclose(np.asarray(held[2])[there], np.asarray(ends)[there], rtol=1e-10)

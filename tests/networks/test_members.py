@@ -243,7 +243,7 @@ def test_over_a_ledger_what_is_on_its_way_to_who_left_goes_to_its_heir():
 
     run = cojax.solve(problem, network, METHOD, start_of(problem), num_steps=5000, record=on_the_way)
     pending, owed, cpu, imbalance = map(np.asarray, run.trace)
-    here, other = (np.asarray(end) for end in (RING.ends(np.arange(8)), RING.swap(RING.ends(np.arange(8)))))
+    here, other = (np.asarray(end) for end in (RING.gather(np.arange(8)), RING.reverse(RING.gather(np.arange(8)))))
     mine = (here == 2) | (other == 2)
     assert np.abs(pending[18][mine]).max() > 0 and not pending[19:, mine].any() and not cpu[18:, 2].any()
     for k in (17, 18, 19, 20, 4999):

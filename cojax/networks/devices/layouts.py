@@ -90,27 +90,27 @@ class ShardedNeighbors(Layout):
 
     def turned(self) -> "ShardedNeighbors":
         """This layout with the weight of the other end of every edge."""
-        return self.reweighted(self.swap(self.weights.T).T)
+        return self.reweighted(self.reverse(self.weights.T).T)
 
     def edge_weights(self):
         # Nodes first, here and below: the loop flattens what edges hold, and only a first axis stays cut by that.
         return self.weights.T
 
-    def ends(self, message):
-        return jnp.broadcast_to(message[:, None], (*self.index.shape[::-1], *message.shape[1:]))
+    def gather(self, rows):
+        return jnp.broadcast_to(rows[:, None], (*self.index.shape[::-1], *rows.shape[1:]))
 
-    def swap(self, near):
-        def local(twin: Array, halo: Halo, near: Array) -> Array:
-            edges = halo.extended(near.reshape(-1, *near.shape[2:]))
+    def reverse(self, arcs):
+        def local(twin: Array, halo: Halo, arcs: Array) -> Array:
+            edges = halo.extended(arcs.reshape(-1, *arcs.shape[2:]))
             return edges.at[twin.T].get(mode="promise_in_bounds")
 
-        return _on_devices(self.mesh, local, (COLUMNS, ROWS, ROWS))(self.twin, self.edge_halo, near)
+        return _on_devices(self.mesh, local, (COLUMNS, ROWS, ROWS))(self.twin, self.edge_halo, arcs)
 
-    def collect(self, flux):
-        return flux.sum(1)
+    def scatter(self, arcs):
+        return arcs.sum(1)
 
-    def thin(self, keep):
-        return self.reweighted(jnp.where(keep(self.names[None, :], self.others), self.weights, 0))
+    def named_ends(self):
+        return self.names[None, :], self.others
 
 
 class ShardedEdges(Layout):
@@ -165,30 +165,30 @@ class ShardedEdges(Layout):
 
     def turned(self) -> "ShardedEdges":
         """This layout with the weight of the other end of every edge."""
-        return self.reweighted(self.swap(self.weights))
+        return self.reweighted(self.reverse(self.weights))
 
     def edge_weights(self):
         return self.weights
 
-    def ends(self, message):
-        return _on_devices(self.mesh, _rows, (ROWS, ROWS))(message, self.node)
+    def gather(self, rows):
+        return _on_devices(self.mesh, _rows, (ROWS, ROWS))(rows, self.node)
 
-    def swap(self, near):
-        def local(twin: Array, halo: Halo, near: Array) -> Array:
-            return _rows(halo.extended(near), twin)
+    def reverse(self, arcs):
+        def local(twin: Array, halo: Halo, arcs: Array) -> Array:
+            return _rows(halo.extended(arcs), twin)
 
-        return _on_devices(self.mesh, local, (ROWS, ROWS, ROWS))(self.twin, self.edge_halo, near)
+        return _on_devices(self.mesh, local, (ROWS, ROWS, ROWS))(self.twin, self.edge_halo, arcs)
 
-    def collect(self, flux):
+    def scatter(self, arcs):
         block = self.num_nodes // self.mesh.size
 
-        def local(node: Array, flux: Array) -> Array:
-            return jnp.zeros_like(flux, shape=(block, *flux.shape[1:])).at[node].add(flux, mode="promise_in_bounds")
+        def local(node: Array, arcs: Array) -> Array:
+            return jnp.zeros_like(arcs, shape=(block, *arcs.shape[1:])).at[node].add(arcs, mode="promise_in_bounds")
 
-        return _on_devices(self.mesh, local, (ROWS, ROWS))(self.node, flux)
+        return _on_devices(self.mesh, local, (ROWS, ROWS))(self.node, arcs)
 
-    def thin(self, keep):
-        return self.reweighted(jnp.where(keep(*self.pairs), self.weights, 0))
+    def named_ends(self):
+        return self.pairs[0], self.pairs[1]
 
 
 class ShardedCirculant(Layout):
@@ -228,24 +228,23 @@ class ShardedCirculant(Layout):
     def edge_weights(self):
         return jnp.broadcast_to(self.weights, (len(self.offsets), self.size)).T
 
-    def ends(self, message):
-        return jnp.broadcast_to(message[:, None], (self.size, len(self.offsets), *message.shape[1:]))
+    def gather(self, rows):
+        return jnp.broadcast_to(rows[:, None], (self.size, len(self.offsets), *rows.shape[1:]))
 
-    def swap(self, near):
-        def local(near: Array) -> Array:
+    def reverse(self, arcs):
+        def local(arcs: Array) -> Array:
             mirrored = [self.offsets.index(self.size - offset) for offset in self.offsets]
             others = zip(mirrored, self.offsets, strict=True)
-            return jnp.stack([_ahead(near[:, back], offset, self.mesh.size) for back, offset in others], axis=1)
+            return jnp.stack([_ahead(arcs[:, back], offset, self.mesh.size) for back, offset in others], axis=1)
 
-        return _on_devices(self.mesh, local, (ROWS,))(near)
+        return _on_devices(self.mesh, local, (ROWS,))(arcs)
 
-    def collect(self, flux):
-        return flux.sum(1)
+    def scatter(self, arcs):
+        return arcs.sum(1)
 
-    def thin(self, keep):
+    def named_ends(self):
         nodes = jnp.arange(self.size)
-        others = (nodes[None, :] + jnp.asarray(self.offsets)[:, None]) % self.size
-        return self.reweighted(jnp.where(keep(nodes[None, :], others), self.weights, 0))
+        return nodes[None, :], (nodes[None, :] + jnp.asarray(self.offsets)[:, None]) % self.size
 
 
 def _rows(rows: Array, index: Array) -> Array:

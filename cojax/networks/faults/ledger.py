@@ -111,8 +111,8 @@ class _Round(Network):
     @property
     def ends(self) -> tuple[Array, Array]:
         """The node at this end of every directed edge, and that at the other."""
-        here = self.layout.ends(jnp.arange(self.num_nodes, dtype=jnp.int32))
-        return here, self.layout.swap(here)
+        here = self.layout.gather(jnp.arange(self.num_nodes, dtype=jnp.int32))
+        return here, self.layout.reverse(here)
 
     def up(self, step: Array, nodes: Array) -> Array:
         """Whether nodes are up, and there at all."""
@@ -141,14 +141,14 @@ class _Round(Network):
         heard, fine = self._checked(heard, fresh & owned, spoiled)
         flux = self._given(along, wire.heard, heard, fresh & owned & fine)
         counter = with_laws(_minus, along, books.counter, flux)
-        told = jax.tree.map(self.layout.swap, counter)
+        told = jax.tree.map(self.layout.reverse, counter)
         answers = jax.tree.map(lambda now, past: jnp.concatenate([now[None], past]), told, books.answers)
         answer = jax.tree.map(lambda leaf: _at_age(leaf, age), answers)
         answer, good = self._checked(answer, fresh & ~owned, spoiled)
         got = fresh & ~owned & good
         after = jax.tree.map(lambda new, old: jnp.where(wide(got, new), new, old), answer, counter)
         received = with_laws(_minus, along, after, counter)
-        flow = jax.tree.map(lambda out, into: self.layout.collect(out + into), flux, received)
+        flow = jax.tree.map(lambda out, into: self.layout.scatter(out + into), flux, received)
         owed = add_arrivals(books.owed, along, arrivals)
         taken_away = trees.scale(add_arrivals(trees.zeros_like(books.arrived), along, arrivals), -1.0)
         arrived = with_laws(_minus, along, books.arrived, taken_away)
@@ -173,7 +173,7 @@ class _Round(Network):
         here, other = self.ends
 
         def missing(law: Along, leaf: Array) -> Array:
-            return jnp.where(wide(here < other, leaf), law.minus(leaf, self.layout.swap(leaf)), 0)
+            return jnp.where(wide(here < other, leaf), law.minus(leaf, self.layout.reverse(leaf)), 0)
 
         return with_laws(missing, along, counter)
 
@@ -186,12 +186,12 @@ class _Round(Network):
         node, heir = members.moves.at(self.step)
         here, other = self.ends
         theirs = ((here == node) | (other == node)) & (here > other)
-        told = jax.tree.map(self.layout.swap, books.counter)
+        told = jax.tree.map(self.layout.reverse, books.counter)
         counter = jax.tree.map(lambda new, old: jnp.where(wide(theirs, new), new, old), told, books.counter)
         due = with_laws(_minus, along, counter, books.counter)
 
         def inherited(owed: Array, due: Array) -> Array:
-            owed = owed + self.layout.collect(due)
+            owed = owed + self.layout.scatter(due)
             return owed.at[node].set(0).at[heir].add(owed[node])
 
         owed = jax.tree.map(inherited, books.owed, due)
@@ -228,7 +228,7 @@ class _Round(Network):
 
         def flux(law: Along, own: Array, heard: Array) -> Array:
             # A spoiled number must not reach the law: NaN would pass through its derivative.
-            difference = jnp.where(wide(moves, heard), heard - self.layout.ends(own), 0)
+            difference = jnp.where(wide(moves, heard), heard - self.layout.gather(own), 0)
             return jnp.where(wide(moves, heard), law(weights, difference), 0)
 
         return with_laws(flux, along, own, heard)

@@ -48,7 +48,7 @@ class Lossy(Wrapper):
         def keep(i: Array, j: Array) -> Array:
             return (pair_bits(low_word, high_word, i, j) >> 8) >= threshold
 
-        return self.network.at(k).thin(keep)
+        return self.network.at(k).thinned(keep)
 
 
 def loss_rate(network: Network) -> float:

@@ -65,7 +65,7 @@ class Members(Wrapper):
         def keep(i: Array, j: Array) -> Array:
             return there[i] & there[j]
 
-        return self.network.at(k).thin(keep)
+        return self.network.at(k).thinned(keep)
 
 
 def members_of(network: Any) -> Members | None:

@@ -28,7 +28,7 @@ def flow(layout: Any, law: Along, heard: Array) -> Array:
         return layout.sums(law, heard)
     bare = eqx.tree_at(lambda net: (net.weights, net.link), layout, (layout.weights.astype(heard.dtype), None))
     turned = bare.turned()
-    excess = bare.collect(turned.edge_weights() - bare.edge_weights())  # none, for the same weight at both ends
+    excess = bare.scatter(turned.edge_weights() - bare.edge_weights())  # none, for the same weight at both ends
     (weights, *table), tree = jax.tree.flatten(bare)
     there, back = (weights, jnp.zeros_like(excess)), (turned.weights, excess)
     moved = _flow.bind(heard, *there, *back, *table, tree=tree, runs=0, apart=False)

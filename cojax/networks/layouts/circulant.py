@@ -48,22 +48,20 @@ class Circulant(Layout):
     def edge_weights(self):
         return jnp.broadcast_to(self.weights, (len(self.offsets), self.size))
 
-    def ends(self, message):
-        return jnp.broadcast_to(message[None], (len(self.offsets), *message.shape))
+    def gather(self, rows):
+        return jnp.broadcast_to(rows[None], (len(self.offsets), *rows.shape))
 
-    def swap(self, near):
+    def reverse(self, arcs):
         mirrored = [self.offsets.index(self.size - offset) for offset in self.offsets]
-        rolled = [jnp.roll(near[back], -offset, axis=0) for back, offset in zip(mirrored, self.offsets, strict=True)]
+        rolled = [jnp.roll(arcs[back], -offset, axis=0) for back, offset in zip(mirrored, self.offsets, strict=True)]
         return jnp.stack(rolled)
 
-    def collect(self, flux):
-        return flux.sum(0)
+    def scatter(self, arcs):
+        return arcs.sum(0)
 
-    def thin(self, keep):
+    def named_ends(self):
         nodes = jnp.arange(self.size)
-        others = (nodes[None, :] + jnp.asarray(self.offsets)[:, None]) % self.size
-        kept = keep(nodes[None, :], others)
-        return self.reweighted(jnp.where(kept, self.weights, 0))
+        return nodes[None, :], (nodes[None, :] + jnp.asarray(self.offsets)[:, None]) % self.size
 
 
 def _shifted(heard: Array, offsets: tuple[int, ...]) -> list[Array]:

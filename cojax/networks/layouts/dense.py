@@ -53,19 +53,18 @@ class Dense(Layout):
     def edge_weights(self):
         return self.weights
 
-    def ends(self, message):
-        return jnp.broadcast_to(message[:, None], (*self.weights.shape, *message.shape[1:]))
+    def gather(self, rows):
+        return jnp.broadcast_to(rows[:, None], (*self.weights.shape, *rows.shape[1:]))
 
-    def swap(self, near):
-        return near.swapaxes(0, 1)
+    def reverse(self, arcs):
+        return arcs.swapaxes(0, 1)
 
-    def collect(self, flux):
-        return flux.sum(1)
+    def scatter(self, arcs):
+        return arcs.sum(1)
 
-    def thin(self, keep):
+    def named_ends(self):
         nodes = jnp.arange(self.num_nodes)
-        kept = keep(nodes[:, None], nodes[None, :])
-        return self.reweighted(jnp.where(kept, self.weights, 0))
+        return nodes[:, None], nodes[None, :]
 
 
 def _law_flow(law: Along, columns: Array, heard: Array) -> Array:

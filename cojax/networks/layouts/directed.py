@@ -28,20 +28,25 @@ class _Arcs(Layout):
     def num_nodes(self) -> int:
         return self.weights.shape[-1]
 
-    def thin(self, keep):
+    def edge_weights(self):
+        return self.weights
+
+    def ends(self):
+        nodes = jnp.arange(self.num_nodes)
+        hears, says = jnp.meshgrid(nodes, nodes, indexing="ij")
+        return hears, says
+
+    def named_ends(self):
         raise CojaxInputError("A directed network that loses links loses sums: use an undirected network with Lossy.")
 
-    def edge_weights(self):
+    def gather(self, rows):
         raise CojaxInputError("A directed network has no edges with two ends: use a link without memory per edge.")
 
-    def ends(self, message):
-        return self.edge_weights()
+    def reverse(self, arcs):
+        return self.gather(arcs)
 
-    def swap(self, near):
-        return self.edge_weights()
-
-    def collect(self, flux):
-        return self.edge_weights()
+    def scatter(self, arcs):
+        return self.gather(arcs)
 
 
 class Digraph(_Arcs):

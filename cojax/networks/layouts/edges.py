@@ -45,14 +45,14 @@ class Edges(Layout):
     def edge_weights(self):
         return jnp.broadcast_to(self.weights[None], self.pairs.shape)
 
-    def ends(self, message):
-        return message.at[self.pairs].get(mode="promise_in_bounds")
+    def gather(self, rows):
+        return rows.at[self.pairs].get(mode="promise_in_bounds")
 
-    def swap(self, near):
-        return near[::-1]
+    def reverse(self, arcs):
+        return arcs[::-1]
 
-    def collect(self, flux):
-        return jnp.zeros((self.size, *flux.shape[2:]), flux.dtype).at[self.pairs].add(flux, mode="promise_in_bounds")
+    def scatter(self, arcs):
+        return jnp.zeros((self.size, *arcs.shape[2:]), arcs.dtype).at[self.pairs].add(arcs, mode="promise_in_bounds")
 
-    def thin(self, keep):
-        return self.reweighted(jnp.where(keep(*self.pairs), self.weights, 0))
+    def named_ends(self):
+        return self.pairs[0], self.pairs[1]

@@ -47,20 +47,19 @@ class Neighbors(Layout):
 
     def turned(self) -> "Neighbors":
         """This table with the weight of the other end of every edge, the same but where a derivative asks."""
-        return self.reweighted(self.swap(self.weights))
+        return self.reweighted(self.reverse(self.weights))
 
     def edge_weights(self):
         return self.weights
 
-    def ends(self, message):
-        return jnp.broadcast_to(message[None], (*self.index.shape, *message.shape[1:]))
+    def gather(self, rows):
+        return jnp.broadcast_to(rows[None], (*self.index.shape, *rows.shape[1:]))
 
-    def swap(self, near):
-        return swap(near, self.index, self.twin)
+    def reverse(self, arcs):
+        return swap(arcs, self.index, self.twin)
 
-    def collect(self, flux):
-        return flux.sum(0)
+    def scatter(self, arcs):
+        return arcs.sum(0)
 
-    def thin(self, keep):
-        kept = keep(jnp.arange(self.num_nodes)[None, :], self.index)
-        return self.reweighted(jnp.where(kept, self.weights, 0))
+    def named_ends(self):
+        return jnp.arange(self.num_nodes)[None, :], self.index

@@ -57,25 +57,25 @@ class Split(Layout):
 
     def turned(self) -> "Split":
         """This table with the weight of the other end of every edge."""
-        return self.reweighted(self.swap(self.weights))
+        return self.reweighted(self.reverse(self.weights))
 
     def edge_weights(self):
         return self.weights
 
-    def ends(self, message):
-        columns = jnp.concatenate([message, self._more(message)])
-        return jnp.broadcast_to(columns[None], (*self.index.shape, *message.shape[1:]))
+    def gather(self, rows):
+        columns = jnp.concatenate([rows, self._more(rows)])
+        return jnp.broadcast_to(columns[None], (*self.index.shape, *rows.shape[1:]))
 
-    def swap(self, near):
-        slots = near.reshape(self.index.size, *near.shape[2:])
+    def reverse(self, arcs):
+        slots = arcs.reshape(self.index.size, *arcs.shape[2:])
         return slots.at[self.twin].get(mode="promise_in_bounds")
 
-    def collect(self, flux):
-        n, columns = self.size, flux.sum(0)
+    def scatter(self, arcs):
+        n, columns = self.size, arcs.sum(0)
         return columns[:n].at[self.owner[n:]].add(columns[n:], mode="promise_in_bounds")
 
-    def thin(self, keep):
-        return self.reweighted(jnp.where(keep(self.owner[None, :], self.index), self.weights, 0))
+    def named_ends(self):
+        return self.owner[None, :], self.index
 
     def _more(self, message: Array) -> Array:
         """(n, ...) to (c - n, ...): the message of the nodes of all columns after the first n."""

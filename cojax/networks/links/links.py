@@ -84,7 +84,7 @@ class Innovation(Link):
         return self.memory == "edge"
 
     def open(self, message, net):
-        held = trees.zeros_like(message if self.memory == "node" else jax.tree.map(net.ends, message))
+        held = trees.zeros_like(message if self.memory == "node" else jax.tree.map(net.gather, message))
         scale = _map_parts(lambda quantizer, leaf: quantizer.first_scale(leaf), self.quantizer, held)
         wire = _unused(held, None, scale) if self.memory == "node" else _unused(None, held, scale)
         return self.tell(message, wire, net)
@@ -95,7 +95,7 @@ class Innovation(Link):
             rounded, scale = _adapted(self.quantizer, told, wire.scale, wire.heard)
             after = wire._replace(heard=trees.add(wire.heard, rounded), scale=scale)
             return _counted(self.quantizer, message, told, wire.scale, after, net)
-        told = trees.subtract(jax.tree.map(net.ends, message), wire.near)
+        told = trees.subtract(jax.tree.map(net.gather, message), wire.near)
         rounded, scale = _adapted(self.quantizer, told, wire.scale, wire.near)
         there = net.edge_weights() > 0
 
