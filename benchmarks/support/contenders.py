@@ -10,7 +10,6 @@ import numpy as np
 
 import cojax
 from cojax import rivals
-from cojax.networks.base import rewrapped
 from cojax.rivals.token_averaging import TOKENS, UNITS
 from cojax.theory.limits import largest_scaled
 from cojax.theory.spectra import laplacians
@@ -83,7 +82,7 @@ def relaid(network: cojax.Network, layout: str) -> cojax.Network:
             weights.append(matrix)
         return cojax.network(weights, link=inner.link, layout=layout)
 
-    return rewrapped(network, again)
+    return network.over(again(network.bare()))
 
 
 def _gap(instance: Instances, cpu: jax.Array) -> jax.Array:

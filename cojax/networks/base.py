@@ -1,7 +1,6 @@
 """What a network, a layout and a link are: the classes that all of theirs are built on."""
 
 import abc
-import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -10,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from .._support.checks import CojaxInputError, is_concrete
+from .._support.checks import is_concrete
 from .._support.reprs import named
 from .._support.trees import Tree
 from .laws import Along, add_arrivals, is_law
@@ -64,8 +63,6 @@ class Network(eqx.Module):
     """
 
     link: eqx.AbstractVar[Link]
-    keeps_books: ClassVar[bool] = False  # whether it is a `Ledger`, which no other network may wrap
-    fails_one_way: ClassVar[bool] = False  # whether its messages fail in one direction, so that it needs a `Ledger`
 
     def __repr__(self) -> str:
         return named(self)
@@ -78,6 +75,19 @@ class Network(eqx.Module):
     @abc.abstractmethod
     def at(self, k: Int[Array, ""] | int) -> "Layout":
         """The graph in force at step `k`; weights that differ by step repeat after the last."""
+
+    @property
+    def keeps_books(self) -> bool:
+        """Whether the ends of every edge keep books of what they gave."""
+        return False
+
+    def bare(self) -> "Network":
+        """The graphs with their link alone: no faults, and no rows that hold no node."""
+        return self
+
+    def over(self, graphs: "Network") -> "Network":
+        """The same faults over other graphs."""
+        return graphs
 
     @property
     def is_cut(self) -> bool:
@@ -101,75 +111,6 @@ class Network(eqx.Module):
     def to_nodes(self, tree: Tree) -> Tree:
         """The inverse of `to_rows`: without the rows that hold no node."""
         return tree
-
-
-class Wrapper(Network):
-    """A network around another, the field `network`: the same nodes and link, with other fates of what they say."""
-
-    network: eqx.AbstractVar[Any]
-
-    @property
-    def link(self) -> Link:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.network.link
-
-    @property
-    def num_nodes(self) -> int:
-        return self.network.num_nodes
-
-    @property
-    def is_cut(self) -> bool:
-        return self.network.is_cut
-
-    @property
-    def holds(self) -> Bool[Array, " rows"] | None:
-        return self.network.holds
-
-    @property
-    def num_callers(self) -> int:
-        return self.network.num_callers
-
-    def to_rows(self, tree):
-        return self.network.to_rows(tree)
-
-    def to_nodes(self, tree):
-        return self.network.to_nodes(tree)
-
-
-def wrappers(network: Network) -> "list[Wrapper]":
-    """The wrappers of `network`, the outermost first."""
-    return [network, *wrappers(network.network)] if isinstance(network, Wrapper) else []
-
-
-def innermost(network: Network) -> Network:
-    """What all wrappers are around."""
-    while isinstance(network, Wrapper):
-        network = network.network
-    return network
-
-
-def check_two_sided(owner: str, network: Network) -> None:
-    """Refuse a network inside of which links fail in one direction: who silences whole links is inside of that."""
-    fault = next((each for each in [network, *wrappers(network)] if each.fails_one_way), None)
-    if fault is not None:
-        raise CojaxInputError(
-            f"{owner} needs a network whose messages do not fail in one direction, got a {type(fault).__name__}, whose "
-            "ends do not both know what is lost; wrap it the other way round, with Lossy or Intermittent, if any, "
-            "innermost."
-        )
-
-
-def check_undirected(owner: str, network: Network, why: str) -> None:
-    """Refuse a directed network, whatever is around it."""
-    inside = innermost(network)
-    if isinstance(inside, Layout) and not inside.symmetric:
-        raise CojaxInputError(f"{owner} needs an undirected network, got a {type(inside).__name__}: {why}.")
-
-
-def rewrapped(network: Network, change: Callable[[Any], Network]) -> Network:
-    """The wrappers of `network`, made anew, and so checked, around `change` of what is inside."""
-    if isinstance(network, Wrapper):
-        return dataclasses.replace(network, network=rewrapped(network.network, change))
-    return change(network)
 
 
 class Layout(Network):
@@ -229,6 +170,14 @@ class Layout(Network):
     def exchange(self, wire: Wire, along: Tree, arrivals: Array | None) -> tuple[Tree, Wire]:
         """The flow of one step, with what reaches the shares from outside, and the wire after it."""
         return add_arrivals(self.flow(wire, along), along, arrivals), wire
+
+    def open(self, message: Tree) -> Wire:
+        """The wire after the first message, told over the graph of the first step."""
+        return self.link.open(message, self)
+
+    def tell(self, message: Tree, wire: Wire) -> Wire:
+        """The wire after `message`, told at the end of a step over the graph of the next one."""
+        return self.link.tell(message, wire, self)
 
     def awake(self, before: Tree, after: Tree) -> Tree:
         """The state of a method after a step: that before it, at nodes that are down."""

@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int
 
 from .base import Layout, Network
-from .faults.members import members_of
+from .faults.faulty import members_of
 
 # So many graphs are united between two looks at what they connect; most networks are connected after the first look.
 STEPS_AT_ONCE = 64
@@ -28,9 +28,9 @@ def connects(network: Network, first: int, last: int) -> bool:
     up, away = np.zeros(hears.size, bool), network.num_nodes - network.num_callers
     members = members_of(network)
     if members is not None and last > first:
-        before = np.asarray(members.moves.steps)
+        before = np.asarray(members.steps)
         first = max(first, int(before[before < last].max(initial=0)))
-        away = int((~np.asarray(members.moves.there(last - 1))).sum())
+        away = int((~np.asarray(members.there(last - 1))).sum())
     for begin in range(first, last, STEPS_AT_ONCE):
         up |= np.asarray(_up(network, jnp.asarray(begin), jnp.asarray(last))).ravel()
         shape = (network.num_nodes, network.num_nodes)
@@ -50,5 +50,5 @@ def _up(network: Network, begin: Int[Array, ""], last: Int[Array, ""]) -> Bool[A
 
 
 def _layout(net: Any) -> Layout:
-    """The graph of a step; that of a `Ledger` is inside of what happens to its messages."""
-    return getattr(net, "layout", net)
+    """The graph of a step; that of a network with a `Ledger` is inside of its round."""
+    return getattr(net, "graph", net)

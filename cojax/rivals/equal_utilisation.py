@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from .. import theory
 from ..networks.base import Network, Wire
-from ..networks.faults.lossy import loss_rate
+from ..networks.faults.faulty import loss_rate
 from ..networks.laws import Weigh
 from ..problems.problem import Decision, Problem
 from .base import Rival, capacities, plain_bits

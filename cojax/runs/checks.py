@@ -9,7 +9,7 @@ import numpy as np
 from .._support.checks import CojaxInputError, is_concrete
 from ..methods import Method, Scheduled
 from ..networks.base import Network
-from ..networks.faults.members import members_of
+from ..networks.faults.faulty import members_of
 from ..problems.problem import Decision, Problem, check_start
 from ..problems.rows import PaddedProblem
 
@@ -98,7 +98,7 @@ def check_members(problem: Any, network: Any) -> None:
             "cojax.Members(network, problem)."
         )
     moves = getattr(problem, "moves", None)
-    pairs = zip(jax.tree.leaves(moves), jax.tree.leaves(found.moves), strict=False)
+    pairs = zip(jax.tree.leaves(moves), jax.tree.leaves(found), strict=False)
     if moves is None or (is_concrete(moves, found) and not all(np.array_equal(*pair) for pair in pairs)):
         raise CojaxInputError(
             "solve needs a network with the Members of its own problem, got those of another; use "

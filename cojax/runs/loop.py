@@ -90,7 +90,7 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
     inner = method.init(start, grad)
     net = network.at(0)
     along = method.along(inner)
-    wire = _told(net.link.open(method.message(inner, grad), net), along)
+    wire = _told(net.open(method.message(inner, grad)), along)
     off = total_off(first, start, wire, along)
     if start.cpu is not None and first.budget is not None:  # far off, a step would see it modulo what integers count
         off = jnp.maximum(off, exact_grid.imbalance(start.cpu, first.budget))
@@ -130,7 +130,7 @@ def told(problem: Problem, network: Network, method: Method, state: State, inner
     after = network.at(state.step + 1)
     # By the numbers of the next step, whose update completes what is told here.
     along = there.along(inner)
-    wire = _told(after.link.tell(there.message(inner, grad), state.wire, after), along)
+    wire = _told(after.tell(there.message(inner, grad), state.wire), along)
     off = total_off(now, there.query(inner), wire, along)
     return State(state.step + 1, jnp.maximum(state.imbalance, off), inner, grad, wire, state.progress)
 

@@ -38,12 +38,12 @@ def rejoined(problem: Problem, network: Network, method: Method, state: State, s
     along = method.along(inner)
     now: Books = state.wire.books
     old: Books = stale.wire.books
-    here, other = net.ends
+    here, other = net.graph.ends()
     mine, owned = here == node, here < other
-    theirs = jax.tree.map(net.layout.reverse, now.counter)
+    theirs = jax.tree.map(net.graph.reverse, now.counter)
 
     def corrected(law: Any, known: Any, then: Any) -> Any:
-        return net.layout.scatter(jnp.where(wide(mine & owned, then), law.minus(then, known), 0))
+        return net.graph.scatter(jnp.where(wide(mine & owned, then), law.minus(then, known), 0))
 
     missed = with_laws(lambda law, new, before: law.minus(new, before), along, now.arrived, old.arrived)
     due = trees.add(old.owed, missed, with_laws(corrected, along, theirs, old.counter))
@@ -60,6 +60,6 @@ def rejoined(problem: Problem, network: Network, method: Method, state: State, s
     at_now = problem.at(state.step)
     x = method.query(inner)
     grad = at_now.grad(x)
-    wire = net.link.tell(method.message(inner, grad), state.wire._replace(books=books), net)
+    wire = net.tell(method.message(inner, grad), state.wire._replace(books=books))
     off = jnp.maximum(state.imbalance, total_off(at_now, x, wire, along))
     return state._replace(imbalance=off, method=inner, grad=grad, wire=wire)

@@ -7,8 +7,7 @@ import numpy as np
 
 from .._support.checks import CojaxInputError, check_number
 from ..networks.base import Network
-from ..networks.faults.lossy import loss_rate
-from ..networks.faults.members import members_of
+from ..networks.faults.faulty import loss_rate, members_of
 from .spectra import connectivity, is_fixed, is_undirected, laplacians, largest_eigenvalue
 
 if TYPE_CHECKING:

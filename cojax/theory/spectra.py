@@ -7,10 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from .._support.checks import CojaxInputError, is_concrete
-from ..networks.base import Layout, Network, innermost
-from ..networks.faults.intermittent import Intermittent
-from ..networks.faults.lossy import Lossy
-from ..networks.faults.members import Members
+from ..networks.base import Layout, Network
+from ..networks.faults.faulty import FaultyNetwork
 from ..networks.layouts.directed import Digraph, Directed
 
 if TYPE_CHECKING:
@@ -40,13 +38,10 @@ def laplacians(network: Network) -> "list[sparse.csr_array]":
     Raises `CojaxInputError` for a network whose graphs are not known before the run, for a `Directed` one, whose
     weights need not be balanced, and under jit.
     """
-    if isinstance(network, Lossy | Members):
-        return laplacians(network.network)
-    if isinstance(network, Intermittent):
-        inner = laplacians(network.network)
-        silence = inner[0] - inner[0]
-        period = math.lcm(len(inner), network.every)
-        return [silence if k % network.every else inner[k % len(inner)] for k in range(period)]
+    if isinstance(network, FaultyNetwork) and not (network.ledger or any(fault.one_way for fault in network.faults)):
+        matrices, pauses = laplacians(network.graphs), [fault.period for fault in network.faults]
+        silence, length = matrices[0] - matrices[0], math.lcm(len(matrices), *pauses)
+        return [silence if any(k % each for each in pauses) else matrices[k % len(matrices)] for k in range(length)]
     if isinstance(network, Directed):
         raise CojaxInputError(
             "theory.laplacians needs balanced weights, got a Directed network: its nodes do not agree on their mean; "
@@ -93,7 +88,7 @@ def is_fixed(network: Network) -> bool:
 
 def is_undirected(network: Network) -> bool:
     """Whether both ends of every link put the same weight on it."""
-    return not isinstance(innermost(network), Digraph | Directed)
+    return not isinstance(network.bare(), Digraph | Directed)
 
 
 def spectrum(network: Network) -> Spectrum:

@@ -26,7 +26,7 @@ from ..methods import (
     PushPull,
     TrackingMomentum,
 )
-from ..networks.base import Layout, Network, innermost
+from ..networks.base import Layout, Network
 from ..networks.layouts.directed import Digraph, Directed
 from ..theory import is_fixed
 
@@ -72,7 +72,7 @@ def laplacians(layout: Layout) -> Float[Array, "T n n"]:
 
 
 def _layout(network: Network) -> Layout | None:
-    inner = innermost(network)
+    inner = network.bare()
     return inner if isinstance(inner, Layout) and not isinstance(inner, Digraph | Directed) else None
 
 

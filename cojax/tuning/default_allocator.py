@@ -10,9 +10,9 @@ from jaxtyping import Float
 from .._support.checks import CojaxInputError
 from ..methods import Nesterov
 from ..networks import weights
-from ..networks.base import Link, Network, innermost, rewrapped
+from ..networks.base import Link, Network
 from ..networks.build import network as network_of
-from ..networks.faults.lossy import loss_rate
+from ..networks.faults.faulty import loss_rate
 from ..networks.links.links import Innovation
 from ..networks.links.quantizers import AdaptiveQuantizer, OneBitQuantizer
 from ..problems.problem import Decision, Problem
@@ -101,7 +101,7 @@ def reweighed(network: Any, curvature: Float[np.ndarray, " n"], link: Link) -> N
         most = max(float(matrix.sum(axis=1).max()) for matrix in rows)
         return network_of([matrix / most if most > 0 else matrix for matrix in rows], link=link)
 
-    return rewrapped(network, weighed)
+    return network.over(weighed(network.bare()))
 
 
 def _weighed(laplacian: Any, curvature: Float[np.ndarray, " n"], rule: Callable[..., np.ndarray]) -> Any:
@@ -120,7 +120,7 @@ def _weighed(laplacian: Any, curvature: Float[np.ndarray, " n"], rule: Callable[
 
 def presence(network: Network) -> float:
     """The mean over the links of all graphs together of the part of the steps in which a link is up."""
-    matrices = [abs(matrix) for matrix in laplacians(innermost(network))]
+    matrices = [abs(matrix) for matrix in laplacians(network.bare())]
     up, ever = sum(map(num_ends, matrices)), num_ends(sum(matrices[1:], matrices[0]))
     return (1.0 - loss_rate(network)) * (up / len(matrices) / ever if ever else 1.0)
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from .. import theory
 from ..methods import APAPC
-from ..networks.base import Link, Network, rewrapped
-from ..networks.faults.lossy import loss_rate
+from ..networks.base import Link, Network
+from ..networks.faults.faulty import loss_rate
 from ..networks.links.links import Innovation
 from ..networks.links.quantizers import AdaptiveQuantizer
 from ..problems.problem import Decision, Problem, check_gradient
@@ -53,4 +53,4 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
 
 def relinked(network: Network, link: Link) -> Network:
     """`network` with another link."""
-    return rewrapped(network, lambda inner: dataclasses.replace(inner, link=link))
+    return network.over(dataclasses.replace(network.bare(), link=link))

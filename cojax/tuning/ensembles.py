@@ -1,5 +1,6 @@
 """Many problems, starts and draws of the links, run side by side and looked at by their distance from the optimum."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,8 @@ from jaxtyping import Array, Float
 from .._support.checks import CojaxInputError, is_concrete
 from .._support.trees import Tree
 from ..methods import CoOpt, Hold, Method
-from ..networks.base import Network, Wrapper
+from ..networks.base import Network
+from ..networks.faults.faulty import faults_of
 from ..optimum import reference
 from ..problems.problem import Decision, Problem, check_start
 from ..runs.loop import State, init, solve
@@ -90,12 +92,13 @@ def _optimum(problem: Problem, start: Decision) -> Decision:
 
 def drawn(network: Network, draw: Array) -> Network:
     """`network` with random links of its own: a lossy one loses others in every instance."""
-    net: Any = network
-    if hasattr(net, "key"):
-        net = eqx.tree_at(lambda net: net.key, net, jax.random.fold_in(net.key, draw))
-    if isinstance(net, Wrapper):
-        net = eqx.tree_at(lambda net: net.network, net, drawn(net.network, draw))
-    return net
+
+    def rekeyed(part: Any) -> Any:
+        return eqx.tree_at(lambda part: part.key, part, jax.random.fold_in(part.key, draw))
+
+    parts = [network.bare(), *faults_of(network)]
+    bare, *faults = [rekeyed(part) if hasattr(part, "key") else part for part in parts]
+    return dataclasses.replace(network, graphs=bare, faults=tuple(faults)) if faults else bare
 
 
 def course_of(plan: Plan, network: Network, method: Method, instance: Instance) -> Course:

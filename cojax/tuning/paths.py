@@ -8,14 +8,14 @@ import jax.numpy as jnp
 
 from .._support.checks import CojaxInputError
 from ..methods import Method
-from ..networks.base import Layout, Network, Wrapper, innermost
+from ..networks.base import Layout, Network
 
 Pair = tuple[Method, Network]
 
 
 def layout_of(network: Network) -> Layout:
     """The layout inside of what loses or silences its links."""
-    inner = innermost(network)
+    inner = network.bare()
     if not isinstance(inner, Layout):
         raise CojaxInputError(
             f"tune needs a network whose graphs are known before the run, got a {type(inner).__name__}: there is "
@@ -26,10 +26,7 @@ def layout_of(network: Network) -> Layout:
 
 def with_layout(network: Network, layout: Layout) -> Network:
     """`network` with another layout inside."""
-    if not isinstance(network, Wrapper):
-        return layout
-    # Not made anew: its numbers may be traced.
-    return eqx.tree_at(lambda net: net.network, network, with_layout(network.network, layout))
+    return network.over(layout)
 
 
 def value_at(path: str, pair: Pair) -> Any:

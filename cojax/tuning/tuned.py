@@ -36,7 +36,7 @@ from ..methods import (
     TrackingMomentum,
 )
 from ..networks.base import Layout, Network
-from ..networks.faults.lossy import loss_rate
+from ..networks.faults.faulty import loss_rate
 from ..networks.layouts.directed import Directed
 from ..networks.links.links import EventTriggered, Ideal
 from ..problems.problem import Decision, Problem, check_gradient

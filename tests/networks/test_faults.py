@@ -9,7 +9,7 @@ from support import laws
 
 import cojax
 from cojax.networks.faults.checksums import checksum, intact, spoil
-from cojax.networks.faults.messages import Sending, fates
+from cojax.networks.faults.fault import Sending, fates
 
 COMPLETE = cojax.network(nx.complete_graph(12), layout="dense")
 STEPS = 500
@@ -18,7 +18,7 @@ STEPS = 500
 def copies(network):
     """Every copy of the messages of 500 steps between 12 nodes, (500, 12, 12) each."""
     here = jnp.broadcast_to(jnp.arange(12)[:, None], (12, 12))
-    return fates(network, Sending(jnp.arange(STEPS).reshape(-1, 1, 1), here[None], here.T[None]))
+    return fates(network.faults, Sending(jnp.arange(STEPS).reshape(-1, 1, 1), here[None], here.T[None]))
 
 
 def test_messages_are_lost_at_their_rate_in_each_direction_by_itself():

@@ -227,7 +227,7 @@ def test_the_default_learner_for_all_nodes_serves_those_who_are_there():
         record=_none,
     )
     # Two bits a number, remembered by edge.
-    assert isinstance(network, cojax.Members) and network.link.memory == "edge"
+    assert network.faults[0].members is not None and network.link.memory == "edge"
     params, _, _ = laws.optimum(without(problem.at(3000), [2]))
     there = np.delete(np.arange(8), 2)
     np.testing.assert_allclose(np.asarray(run.x.params)[there], np.broadcast_to(params, (7, 3)), atol=1e-10)

@@ -87,7 +87,7 @@ def test_shares_over_a_split_table_are_bitwise_those_over_edges_where_links_fail
     runs = []
     for layout in ("split", "edges"):
         network = cojax.Lossy(cojax.network(graph, nodelist=range(32), link=link, layout=layout), 0.3, key=1)
-        assert type(network.network) is LAYOUTS[layout]
+        assert type(network.graphs) is LAYOUTS[layout]
         runs.append(
             cojax.solve(problem, network, method, laws.start_of(problem), num_steps=20, every=20, record=laws.nothing)
         )

@@ -55,7 +55,7 @@ def as_matrix(network):
             [np.diag(each.diagonal()) - each.toarray() for each in laplacians(inner)], link=inner.link, layout="dense"
         )
 
-    return cojax.networks.base.rewrapped(network, again)
+    return network.over(again(network.bare()))
 
 
 @functools.partial(jax.jit, static_argnums=4)

@@ -27,9 +27,6 @@ FIRST = laws.quadratic(NODES, DIM)
 LATER = laws.quadratic(NODES, DIM, seed=3)
 BASE = cojax.network(GRAPH, layout="neighbors")
 EVERYWHERE = BASE.ends()  # the two nodes of what books are kept of
-    BASE.gather(np.arange(NODES)),
-    BASE.reverse(BASE.gather(np.arange(NODES))),
-)  # both ends of what books are kept of
 
 compiled = []
 

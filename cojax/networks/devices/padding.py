@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool
 from ..._support.checks import is_concrete
 from ..._support.reprs import named
 from ..._support.trees import Tree
-from ..base import Layout, Link, Network, Wrapper
+from ..base import Layout, Link, Network
 from ..layouts.circulant import Circulant
 from ..layouts.dense import Dense
 from ..layouts.directed import Digraph, Directed
@@ -23,7 +23,7 @@ from ..links.links import EventTriggered
 from .layouts import ROWS, WHOLE, reordered
 
 
-class PaddedNetwork(Wrapper):
+class PaddedNetwork(Network):
     """A network with rows that hold no node and have no neighbour; `cojax.shard` makes it.
 
     Fields: network, of all rows, or a `RandomGraph` of the nodes alone; there, (rows,), which rows hold a node; size,
@@ -40,8 +40,15 @@ class PaddedNetwork(Wrapper):
         return named(self, leave_out=("there", "mesh"))
 
     @property
+    def link(self) -> Link:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.network.link
+
+    @property
     def num_nodes(self) -> int:
         return self.rows
+
+    def bare(self):
+        return self.network
 
     @property
     def is_cut(self) -> bool:

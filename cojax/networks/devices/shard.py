@@ -15,8 +15,9 @@ from ...problems.minibatches import Minibatch
 from ...problems.problem import Decision, Problem, check_plain, check_start
 from ...problems.rows import PaddedProblem, ReorderedProblem
 from ..base import Network
-from ..faults.intermittent import Intermittent
-from ..faults.lossy import Lossy
+from ..faults.faulty import FaultyNetwork
+from ..faults.intermittent import Pauses
+from ..faults.lossy import Loss
 from ..faults.random_graph import RandomGraph
 from ..layouts.circulant import Circulant
 from ..layouts.dense import Dense
@@ -136,11 +137,9 @@ def _check_given(problem: Any, network: Any, start: Any) -> None:
 
 def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | None]:
     """The network over the mesh, and the caller's numbers of its nodes in its order; None where that is the same."""
-    if isinstance(network, Lossy | Intermittent):
-        inner, order = _cut_network(network.network, mesh)
-        bare = eqx.tree_at(lambda outer: outer.network, network, None)
-        whole = everywhere(mesh, bare)
-        return eqx.tree_at(lambda outer: outer.network, whole, inner, is_leaf=_is_missing), order
+    if isinstance(network, FaultyNetwork) and all(isinstance(fault, Loss | Pauses) for fault in network.faults):
+        graphs, order = _cut_network(network.graphs, mesh)
+        return FaultyNetwork(graphs=graphs, faults=everywhere(mesh, network.faults)), order  # pyright: ignore
     size = network.num_nodes
     rows = num_rows(size, mesh.size)
     if rows == size:

@@ -1,97 +1,52 @@
 """What can happen to one message in one direction: lost, late, overtaken, doubled, or spoiled on the way."""
 
-import abc
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, PRNGKeyArray, UInt32
+from jaxtyping import Array, PRNGKeyArray
 
-from ..._support.checks import CojaxInputError, as_key, check_number, floating, whole_number
-from ..base import Network, Wrapper, check_undirected
-from ..links.links import Innovation
-from .draws import arc_bits, key_words, mix_bits
+from ..._support.checks import as_key, check_number, floating, whole_number
+from ..base import Network
+from .fault import Copy, Fault, Sending
+from .faulty import FaultyNetwork, with_fault
 
-
-class Copy(NamedTuple):
-    """One copy of every message, by the step in which it is sent and by directed edge."""
-
-    there: Bool[Array, "..."]  # whether it arrives at all
-    late: Int[Array, "..."]  # how many steps after it was sent
-    spoiled: UInt32[Array, "..."]  # 0 of an intact one, otherwise what decides how it was spoiled
-
-
-class Sending(NamedTuple):
-    """Which messages are meant: by the step in which they are sent, their sender and their receiver."""
-
-    step: Int[Array, "s *ones"]
-    sender: Int[Array, "*edges"]
-    receiver: Int[Array, "*edges"]
-
-    def bits(self, key: PRNGKeyArray, salt: int) -> UInt32[Array, "..."]:
-        """32 random bits a message; another `salt`, other bits."""
-        low, high = jax.vmap(lambda k: key_words(jax.random.fold_in(key, salt), k))(self.step.ravel())
-        shape = self.step.shape
-        return mix_bits(arc_bits(low.reshape(shape), high.reshape(shape), self.sender, self.receiver))
+WHY_UNDIRECTED = "an edge without a second end has nobody to keep its books with"
 
 
 def _key(value: Any) -> Array:
     return as_key("A faulty network", value)
 
 
-class Faulty(Wrapper):
-    """A network whose messages fail in one direction at a time; it works inside a `Ledger` only.
+class MessageFault(Fault):
+    """A fault of messages in one direction at a time; the network needs a `Ledger`."""
 
-    Faults wrap each other in any order around an undirected network; loss that both ends see, `Lossy`, goes innermost.
-    """
+    one_way: ClassVar[bool] = True
 
-    network: eqx.AbstractVar[Any]
-    fails_one_way: ClassVar[bool] = True
-
-    def __check_init__(self):
-        check_faulty(type(self).__name__, self.network)
-        rate: Any = getattr(self, "rate", 0.0)
-        check_number(type(self).__name__, "rate", rate, at_least=0.0, below=1.0, shaped=())
-        _ = self.most_late  # refuses lengths of time that are none
-
-    @property
-    def most_late(self) -> int:
-        """How many steps this fault can delay a message at most."""
-        return 0
-
-    def at(self, k):
-        raise CojaxInputError(
-            f"{type(self).__name__} lets one end move what the other end never hears of, so node sums would change; "
-            "wrap the whole network: Ledger(...), with Lossy or Intermittent, if any, innermost."
-        )
-
-    @abc.abstractmethod
-    def strike(self, copies: list[Copy], sending: Sending) -> list[Copy]:
-        """The copies of every message after this fault."""
+    def check(self, network):
+        Fault.check(self, network)
+        check_number(self.made_by, "rate", getattr(self, "rate", 0.0), at_least=0.0, below=1.0, shaped=())
+        _ = self.most_late  # raises where it is no length of time
 
 
-class LossyOneWay(Faulty):
-    """A network that loses every message with probability `rate`, each direction by itself; the sender cannot know.
+class OneWayLoss(MessageFault):
+    """A message is lost with probability `rate`, each direction by itself. Fields: rate, key."""
 
-    Args: network; rate, in [0, 1), whose derivative is 0; key, a JAX key or an integer seed.
-    """
-
-    network: Any
+    made_by: ClassVar[str] = "LossyOneWay"
     rate: Any = eqx.field(converter=floating)
     key: PRNGKeyArray = eqx.field(converter=_key, default=0)
 
-    def strike(self, copies, sending):
-        return [copy._replace(there=copy.there & ~_happens(self, sending, place)) for place, copy in enumerate(copies)]
+    def strike(self, copies, sending, place):
+        return [
+            copy._replace(there=copy.there & ~_happens(self, sending, place, copy_of))
+            for copy_of, copy in enumerate(copies)
+        ]
 
 
-class Delayed(Faulty):
-    """A network on which every message takes a random whole number of steps from 0 to `most`, overtaking included.
+class Delays(MessageFault):
+    """A message comes 0 to `most` steps late, each as likely. Fields: most, static; key."""
 
-    Args: network; most, >= 0, static; key, a JAX key or an integer seed.
-    """
-
-    network: Any
+    made_by: ClassVar[str] = "Delayed"
     most: int = eqx.field(static=True)
     key: PRNGKeyArray = eqx.field(converter=_key, default=0)
 
@@ -99,20 +54,19 @@ class Delayed(Faulty):
     def most_late(self):
         return whole_number("Delayed", "most", self.most, at_least=0)
 
-    def strike(self, copies, sending):
-        drawn = [(sending.bits(self.key, _salt(self, place)) >> 8) % (self.most + 1) for place in range(len(copies))]
+    def strike(self, copies, sending, place):
+        drawn = [
+            (sending.bits(self.key, _salt(place, copy_of)) >> 8) % (self.most + 1) for copy_of in range(len(copies))
+        ]
         return [
             copy._replace(late=copy.late + late.astype(jnp.int32)) for copy, late in zip(copies, drawn, strict=True)
         ]
 
 
-class Reordered(Faulty):
-    """A network on which a message is overtaken by the one sent after it, with probability `rate`: it comes 2 late.
+class Overtaking(MessageFault):
+    """A message comes 2 steps late with probability `rate`, after the one sent after it. Fields: rate, key."""
 
-    Args: network; rate, in [0, 1), whose derivative is 0; key, a JAX key or an integer seed.
-    """
-
-    network: Any
+    made_by: ClassVar[str] = "Reordered"
     rate: Any = eqx.field(converter=floating)
     key: PRNGKeyArray = eqx.field(converter=_key, default=0)
 
@@ -120,21 +74,18 @@ class Reordered(Faulty):
     def most_late(self):
         return 2
 
-    def strike(self, copies, sending):
-        held_back = [_happens(self, sending, place) for place in range(len(copies))]
+    def strike(self, copies, sending, place):
+        held_back = [_happens(self, sending, place, copy_of) for copy_of in range(len(copies))]
         return [
             copy._replace(late=copy.late + 2 * late.astype(jnp.int32))
             for copy, late in zip(copies, held_back, strict=True)
         ]
 
 
-class Duplicated(Faulty):
-    """A network on which a message comes a second time, `lag` steps after the first, with probability `rate`.
+class Duplicates(MessageFault):
+    """A message comes a second time, `lag` steps later, with probability `rate`. Fields: rate, lag, key."""
 
-    Args: network; rate, in [0, 1), whose derivative is 0; lag, >= 1, static; key, a JAX key or an integer seed.
-    """
-
-    network: Any
+    made_by: ClassVar[str] = "Duplicated"
     rate: Any = eqx.field(converter=floating)
     lag: int = eqx.field(static=True, default=1)
     key: PRNGKeyArray = eqx.field(converter=_key, default=0)
@@ -143,15 +94,74 @@ class Duplicated(Faulty):
     def most_late(self):
         return whole_number("Duplicated", "lag", self.lag, at_least=1)
 
-    def strike(self, copies, sending):
+    def strike(self, copies, sending, place):
         twice = [
-            Copy(copy.there & _happens(self, sending, place), copy.late + self.lag, copy.spoiled)
-            for place, copy in enumerate(copies)
+            Copy(copy.there & _happens(self, sending, place, copy_of), copy.late + self.lag, copy.spoiled)
+            for copy_of, copy in enumerate(copies)
         ]
         return copies + twice
 
 
-class Corrupted(Faulty):
+class Corruption(MessageFault):
+    """A message is spoiled with probability `rate`. Fields: rate, key."""
+
+    made_by: ClassVar[str] = "Corrupted"
+    spoils: ClassVar[bool] = True
+    rate: Any = eqx.field(converter=floating)
+    key: PRNGKeyArray = eqx.field(converter=_key, default=0)
+
+    def strike(self, copies, sending, place):
+        struck = []
+        for copy_of, copy in enumerate(copies):
+            how = sending.bits(self.key, _salt(place, copy_of) + 1) | jnp.uint32(1)
+            struck.append(copy._replace(spoiled=jnp.where(_happens(self, sending, place, copy_of), how, copy.spoiled)))
+        return struck
+
+
+def _salt(place: int, copy_of: int) -> int:
+    # Two faults with one key, and two copies of one message, must not meet the same fate.
+    return 64 * (2 + place) + 2 * copy_of
+
+
+def _happens(fault: Any, sending: Sending, place: int, copy_of: int) -> Array:
+    # Compared as integers, so that the same messages fail in float32 and in float64.
+    threshold = (jnp.asarray(fault.rate, jnp.float32) * 2.0**24).astype(jnp.uint32)
+    return (sending.bits(fault.key, _salt(place, copy_of)) >> 8) < threshold
+
+
+def LossyOneWay(network: Network, rate: Any, key: Any = 0) -> FaultyNetwork:
+    """A network that loses every message with probability `rate`, each direction by itself; the sender cannot know.
+
+    Args: network; rate, in [0, 1), whose derivative is 0; key, a JAX key or an integer seed.
+    """
+    return with_fault(network, OneWayLoss(rate, key), WHY_UNDIRECTED)
+
+
+def Delayed(network: Network, most: int, key: Any = 0) -> FaultyNetwork:
+    """A network on which every message takes a random whole number of steps from 0 to `most`, overtaking included.
+
+    Args: network; most, >= 0, static; key, a JAX key or an integer seed.
+    """
+    return with_fault(network, Delays(most, key), WHY_UNDIRECTED)
+
+
+def Reordered(network: Network, rate: Any, key: Any = 0) -> FaultyNetwork:
+    """A network on which a message is overtaken by the one sent after it, with probability `rate`: it comes 2 late.
+
+    Args: network; rate, in [0, 1), whose derivative is 0; key, a JAX key or an integer seed.
+    """
+    return with_fault(network, Overtaking(rate, key), WHY_UNDIRECTED)
+
+
+def Duplicated(network: Network, rate: Any, lag: int = 1, key: Any = 0) -> FaultyNetwork:
+    """A network on which a message comes a second time, `lag` steps after the first, with probability `rate`.
+
+    Args: network; rate, in [0, 1), whose derivative is 0; lag, >= 1, static; key, a JAX key or an integer seed.
+    """
+    return with_fault(network, Duplicates(rate, lag, key), WHY_UNDIRECTED)
+
+
+def Corrupted(network: Network, rate: Any, key: Any = 0) -> FaultyNetwork:
     """A network that spoils a message with probability `rate`: one bit flipped, or one number made NaN or 1e300.
 
     A checksum travels with every message and the receiver drops what does not fit it; `Books.dropped` counts. A node
@@ -159,53 +169,4 @@ class Corrupted(Faulty):
 
     Args: network; rate, in [0, 1), whose derivative is 0; key, a JAX key or an integer seed.
     """
-
-    network: Any
-    rate: Any = eqx.field(converter=floating)
-    key: PRNGKeyArray = eqx.field(converter=_key, default=0)
-
-    def strike(self, copies, sending):
-        struck = []
-        for place, copy in enumerate(copies):
-            how = sending.bits(self.key, _salt(self, place) + 1) | jnp.uint32(1)
-            struck.append(copy._replace(spoiled=jnp.where(_happens(self, sending, place), how, copy.spoiled)))
-        return struck
-
-
-def fates(network: Network, sending: Sending) -> list[Copy]:
-    """The copies of every message, by the faults around `network`, the innermost first."""
-    if not isinstance(network, Faulty):
-        shape = jnp.broadcast_shapes(sending.step.shape, sending.sender.shape)
-        return [Copy(jnp.ones(shape, bool), jnp.zeros(shape, jnp.int32), jnp.zeros(shape, jnp.uint32))]
-    return network.strike(fates(network.network, sending), sending)
-
-
-def faults_of(network: Network) -> list[Faulty]:
-    """The faults around `network`, the outermost first."""
-    return [network, *faults_of(network.network)] if isinstance(network, Faulty) else []
-
-
-def check_faulty(owner: str, network: Any) -> None:
-    """Refuse what one-directional faults would be a wrong model on."""
-    if not isinstance(network, Network):
-        raise CojaxInputError(f"{owner} needs a network, got {type(network).__name__}; make one by cojax.network(...).")
-    if network.keeps_books:
-        raise CojaxInputError(f"{owner} needs a network without a ledger, got one with it; put the Ledger outermost.")
-    check_undirected(owner, network, "an edge without a second end has nobody to keep its books with")
-    network.link.check(fixed=False, symmetric=True)
-    if isinstance(network.link, Innovation):
-        raise CojaxInputError(
-            f"{owner} cannot carry Innovation: its memories stay equal only where the sender knows what arrived; use "
-            "Lossy, whose loss both ends see, or the link Ideal() or Quantized(quantizer)."
-        )
-
-
-def _salt(fault: Faulty, place: int) -> int:
-    # Two faults with one key, and two copies of one message, must not meet the same fate.
-    return 64 * (1 + len(faults_of(fault))) + 2 * place
-
-
-def _happens(fault: Any, sending: Sending, place: int) -> Array:
-    # Compared as integers, so that the same messages fail in float32 and in float64.
-    threshold = (jnp.asarray(fault.rate, jnp.float32) * 2.0**24).astype(jnp.uint32)
-    return (sending.bits(fault.key, _salt(fault, place)) >> 8) < threshold
+    return with_fault(network, Corruption(rate, key), WHY_UNDIRECTED)

@@ -1,6 +1,6 @@
 """Faults that are written down beforehand: which message comes late, which node is down."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -8,7 +8,10 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from ..._support.checks import CojaxInputError, device_array, is_concrete, whole_number
-from .messages import Copy, Faulty
+from ..base import Network
+from .fault import Copy
+from .faulty import FaultyNetwork, with_fault
+from .messages import WHY_UNDIRECTED, MessageFault
 
 
 def _whole_numbers(value: Any) -> Int[Array, "..."]:
@@ -17,22 +20,16 @@ def _whole_numbers(value: Any) -> Int[Array, "..."]:
     return device_array("A scripted network", "steps, nodes and lateness", value).astype(jnp.int32)
 
 
-class Scripted(Faulty):
-    """A network on which the fate of every message is written down: for tests, and to replay what was measured.
+class Script(MessageFault):
+    """The fate of every message, written down. Fields: late, (T, c, n, n); most, static."""
 
-    Args:
-        network.
-        late: (T, c, n, n) whole numbers: late[k % T, copy, i, j] is how many steps late that copy of the message of
-            node i to node j sent in step k comes, or -1 if it is lost. T > most.
-        most: the largest entry there may be, static; later ones are lost.
-    """
-
-    network: Any
+    made_by: ClassVar[str] = "Scripted"
     late: Int[Array, "..."] = eqx.field(converter=_whole_numbers)
     most: int = eqx.field(static=True)
 
-    def __check_init__(self):
-        nodes = self.network.num_nodes
+    def check(self, network):
+        MessageFault.check(self, network)
+        nodes = network.num_nodes
         if self.late.ndim != 4 or self.late.shape[2:] != (nodes, nodes):
             raise CojaxInputError(f"Scripted needs late of shape (T, c, {nodes}, {nodes}), got {self.late.shape}.")
 
@@ -45,17 +42,60 @@ class Scripted(Faulty):
             )
         return whole_number("Scripted", "most", self.most, at_least=0)
 
-    def strike(self, copies, sending):
+    def strike(self, copies, sending, place):
         row = sending.step % self.late.shape[0]
         written = []
         for copy in copies:
-            for place in range(self.late.shape[1]):
-                late = self.late[row, place, sending.sender, sending.receiver]
+            for nth in range(self.late.shape[1]):
+                late = self.late[row, nth, sending.sender, sending.receiver]
                 written.append(Copy(copy.there & (late >= 0), copy.late + late, copy.spoiled))
         return written
 
 
-class Crashing(Faulty):
+class Outages(MessageFault):
+    """Nodes that are down for a while. Fields: node, first, until, (c,) each."""
+
+    made_by: ClassVar[str] = "Crashing"
+    stops: ClassVar[bool] = True
+    node: Int[Array, "..."] = eqx.field(converter=_whole_numbers)
+    first: Int[Array, "..."] = eqx.field(converter=_whole_numbers)
+    until: Int[Array, "..."] = eqx.field(converter=_whole_numbers)
+
+    def check(self, network):
+        MessageFault.check(self, network)
+        if not self.node.shape == self.first.shape == self.until.shape:
+            raise CojaxInputError(
+                f"Crashing needs one first and one until per node, got {self.first.size} and {self.until.size} for "
+                f"{self.node.size}."
+            )
+        if is_concrete(self.node):
+            for node in np.ravel(self.node):
+                if not 0 <= node < network.num_nodes:
+                    raise CojaxInputError(
+                        f"Crashing needs nodes from 0 to {network.num_nodes - 1}, got {node}: JAX would take "
+                        "another one."
+                    )
+
+    def up(self, step, nodes):
+        up = jnp.ones(jnp.broadcast_shapes(step.shape, nodes.shape), bool)
+        for node, first, until in zip(self.node, self.first, self.until, strict=True):
+            up &= (nodes != node) | (step < first) | (step >= until)
+        return up
+
+
+def Scripted(network: Network, late: Any, most: int) -> FaultyNetwork:
+    """A network on which the fate of every message is written down: for tests, and to replay what was measured.
+
+    Args:
+        network.
+        late: (T, c, n, n) whole numbers: late[k % T, copy, i, j] is how many steps late that copy of the message of
+            node i to node j sent in step k comes, or -1 if it is lost. T > most.
+        most: the largest entry there may be, static; later ones are lost.
+    """
+    return with_fault(network, Script(late, most), WHY_UNDIRECTED)
+
+
+def Crashing(network: Network, node: Any, first: Any, until: Any) -> FaultyNetwork:
     """A network whose nodes are down for a while, each from a step on until before another, as often as listed.
 
     A node that is down computes nothing, tells nothing, and what reaches it is lost; its decision stays frozen, and
@@ -64,32 +104,4 @@ class Crashing(Faulty):
 
     Args: network; node, first, until: (c,) whole numbers, one outage each; a step k is missed if first <= k < until.
     """
-
-    network: Any
-    node: Int[Array, "..."] = eqx.field(converter=_whole_numbers)
-    first: Int[Array, "..."] = eqx.field(converter=_whole_numbers)
-    until: Int[Array, "..."] = eqx.field(converter=_whole_numbers)
-
-    def __check_init__(self):
-        if not self.node.shape == self.first.shape == self.until.shape:
-            raise CojaxInputError(
-                f"Crashing needs one first and one until per node, got {self.first.size} and {self.until.size} for "
-                f"{self.node.size}."
-            )
-        if is_concrete(self.node):
-            for node in np.ravel(self.node):
-                if not 0 <= node < self.network.num_nodes:
-                    raise CojaxInputError(
-                        f"Crashing needs nodes from 0 to {self.network.num_nodes - 1}, got {node}: JAX would take "
-                        "another one."
-                    )
-
-    def strike(self, copies, sending):
-        return copies
-
-    def up(self, step: Array, nodes: Array) -> Array:
-        """Whether `nodes` are up in `step`, of one shape after broadcasting."""
-        up = jnp.ones(jnp.broadcast_shapes(step.shape, nodes.shape), bool)
-        for node, first, until in zip(self.node, self.first, self.until, strict=True):
-            up &= (nodes != node) | (step < first) | (step >= until)
-        return up
+    return with_fault(network, Outages(node, first, until), WHY_UNDIRECTED)

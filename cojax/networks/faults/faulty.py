@@ -1,0 +1,124 @@
+"""A network on which faults happen: graphs, a tuple of faults, and whether books are kept."""
+
+import dataclasses
+import math
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+from ..._support.checks import CojaxInputError
+from ..._support.reprs import named, shown
+from ...problems.membership import Moves
+from ..base import Layout, Network
+from .fault import Fault, check_ledger_can_carry
+from .rounds import Round
+
+
+class FaultyNetwork(Network):
+    """A network on which faults happen; `cojax.Lossy` and its siblings make one, `cojax.Ledger` one that keeps books.
+
+    Fields: graphs, a network without faults; faults, in the order in which they were put on it, which decides nothing
+    but their draws; ledger, static, whether the ends of every edge keep books of what they gave.
+    """
+
+    graphs: Network
+    faults: tuple[Fault, ...] = ()
+    ledger: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        for fault in self.faults:
+            fault.check(self)
+        if self.ledger:
+            check_ledger_can_carry("Ledger", self)
+
+    def __repr__(self) -> str:
+        return named(self, *map(shown, (self.graphs, *self.faults)), leave_out=("graphs", "faults"))
+
+    @property
+    def link(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.graphs.link
+
+    @property
+    def num_nodes(self) -> int:
+        return self.graphs.num_nodes
+
+    @property
+    def keeps_books(self) -> bool:
+        return self.ledger
+
+    @property
+    def is_cut(self) -> bool:
+        return self.graphs.is_cut
+
+    @property
+    def holds(self) -> Bool[Array, " rows"] | None:
+        return self.graphs.holds
+
+    @property
+    def num_callers(self) -> int:
+        return self.graphs.num_callers
+
+    def to_rows(self, tree):
+        return self.graphs.to_rows(tree)
+
+    def to_nodes(self, tree):
+        return self.graphs.to_nodes(tree)
+
+    def bare(self):
+        return self.graphs.bare()
+
+    def over(self, graphs):
+        return dataclasses.replace(self, graphs=graphs)
+
+    def at(self, k) -> Any:
+        graph = self.graphs.at(k)
+        for fault in self.faults:
+            graph = fault.on(graph, k)
+        if self.ledger:
+            return Round(graph=graph, faults=self.faults, step=jnp.asarray(k, jnp.int32))  # pyright: ignore
+        unseen = next((fault for fault in self.faults if fault.one_way), None)
+        if unseen is not None:
+            raise CojaxInputError(
+                f"{unseen.made_by} lets one end move what the other end never hears of, so node sums would change; "
+                "keep books of it, by cojax.Ledger(network)."
+            )
+        return graph
+
+
+def with_fault(network: Any, fault: Fault, why_undirected: str | None = None) -> FaultyNetwork:
+    """`network` with one more fault, the last; `why_undirected` says why a directed one would be wrong."""
+    check_network(fault.made_by, network, why_undirected)
+    return FaultyNetwork(  # pyright: ignore[reportCallIssue]
+        graphs=graphs_of(network), faults=(*faults_of(network), fault), ledger=network.keeps_books
+    )
+
+
+def check_network(owner: str, network: Any, why_undirected: str | None) -> None:
+    """Refuse what is no network, and a directed one where `why_undirected` says why."""
+    if not isinstance(network, Network):
+        raise CojaxInputError(f"{owner} needs a network, got {type(network).__name__}; make one by cojax.network(...).")
+    bare = network.bare()
+    if why_undirected is not None and isinstance(bare, Layout) and not bare.symmetric:
+        raise CojaxInputError(f"{owner} needs an undirected network, got a {type(bare).__name__}: {why_undirected}.")
+
+
+def graphs_of(network: Network) -> Network:
+    """A network without its faults."""
+    return network.graphs if isinstance(network, FaultyNetwork) else network
+
+
+def faults_of(network: Network) -> tuple[Fault, ...]:
+    """The faults of a network."""
+    return network.faults if isinstance(network, FaultyNetwork) else ()
+
+
+def loss_rate(network: Network) -> float:
+    """The probability that a link of the graph in force is down; 0 of a network that is not lossy. On the host."""
+    return 1.0 - math.prod(1.0 - float(fault.loss) for fault in faults_of(network))
+
+
+def members_of(network: Network) -> Moves | None:
+    """Who leaves and who joins; None where all nodes stay."""
+    return next((fault.members for fault in faults_of(network) if fault.members is not None), None)
