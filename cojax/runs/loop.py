@@ -1,4 +1,4 @@
-"""The only loop in cojax."""
+"""The loop of a run: one pure step, scanned, with a look at the run after every so many steps."""
 
 import functools
 from collections.abc import Callable, Hashable
@@ -21,7 +21,7 @@ from .checks import check_cost, check_kept, check_members, check_sizes, check_st
 from .endings import ended
 from .progress import LEAST_LOOKS, Progress, begun, looked
 from .records import standard
-from .rows import updated
+from .rows import update_rows
 from .status import moves_on, status_of
 
 MANY_LOOKS, MOST_BYTES = 10**6, 2**35  # of fewer looks the trace is taken to fit
@@ -90,7 +90,7 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
     inner = method.init(start, grad)
     net = network.at(0)
     along = method.along(inner)
-    wire = _told(net.open(method.message(inner, grad)), along)
+    wire = _read_alike(net.open(method.message(inner, grad)), along)
     off = total_off(first, start, wire, along)
     if start.cpu is not None and first.budget is not None:  # far off, a step would see it modulo what integers count
         off = jnp.maximum(off, exact_grid.imbalance(start.cpu, first.budget))
@@ -101,20 +101,17 @@ def step(problem: Problem, network: Network, method: Method, state: State) -> St
     """One pure step: hear, update, take the gradient, tell."""
     along = method.at(state.step).along(state.method)
     flow, wire = network.at(state.step).exchange(state.wire, along, problem.arrivals(state.step + 1))
-    return advance(problem, network, method, state._replace(wire=wire), flow)
-
-
-def advance(problem: Problem, network: Network, method: Method, state: State, flow: Tree) -> State:
-    """The rest of a step, after hearing."""
-    inner = moved(problem, network, method, state, flow)
+    state = state._replace(wire=wire)
+    inner = update(problem, network, method, state, flow)
     grad = gradient(problem, method, state, inner)
-    return told(problem, network, method, state, inner, grad)
+    return transmit(problem, network, method, state, inner, grad)
 
 
-def moved(problem: Problem, network: Network, method: Method, state: State, flow: Tree) -> Tree:
+def update(problem: Problem, network: Network, method: Method, state: State, flow: Tree) -> Tree:
     """What the method remembers after a step that heard `flow`."""
     here, there = method.at(state.step), method.at(state.step + 1)
-    inner = network.at(state.step).awake(state.method, updated(network, here, state.method, state.grad, flow))
+    inner = update_rows(network, here, state.method, state.grad, flow)
+    inner = network.at(state.step).awake(state.method, inner)
     return problem.handed_over(state.step + 1, there, inner)
 
 
@@ -123,14 +120,16 @@ def gradient(problem: Problem, method: Method, state: State, inner: Tree) -> Tre
     return problem.at(state.step + 1).grad(method.at(state.step + 1).query(inner))
 
 
-def told(problem: Problem, network: Network, method: Method, state: State, inner: Tree, grad: Tree) -> State:
-    """The state after a step, in which its neighbours have been told."""
-    now, there = problem.at(state.step + 1), method.at(state.step + 1)
-    # Told at the end and carried: computed here it runs once per node, inside the next gather once per neighbour.
-    after = network.at(state.step + 1)
+def transmit(problem: Problem, network: Network, method: Method, state: State, inner: Tree, grad: Tree) -> State:
+    """The state after a step, in which every node has told its neighbours its message.
+
+    It is told at the end and carried to the next step, because it is computed once per node here; at the beginning of
+    a step XLA would compute it inside of the gather, once per neighbour.
+    """
+    now, then, there = problem.at(state.step + 1), network.at(state.step + 1), method.at(state.step + 1)
     # By the numbers of the next step, whose update completes what is told here.
     along = there.along(inner)
-    wire = _told(after.tell(there.message(inner, grad), state.wire), along)
+    wire = _read_alike(then.tell(there.message(inner, grad), state.wire), along)
     off = total_off(now, there.query(inner), wire, along)
     return State(state.step + 1, jnp.maximum(state.imbalance, off), inner, grad, wire, state.progress)
 
@@ -199,7 +198,7 @@ def _solve(problem, network, method, start, num_chunks, every, record) -> Soluti
         return step(problem, network, method, state)
 
     def look(state: State) -> tuple[Progress, Any]:
-        return seen(problem, method, state, record)
+        return observe(problem, method, state, record)
 
     state, trace = scan(one_step, look, state, num_chunks, every)
     x = method.at(state.step).query(state.method)
@@ -209,7 +208,7 @@ def _solve(problem, network, method, start, num_chunks, every, record) -> Soluti
     return Solution(network.to_nodes(x), trace, state, status_of(problem.at(state.step), x, state, moves))
 
 
-def seen(problem: Problem, method: Method, state: State, record: Callable) -> tuple[Progress, Any]:
+def observe(problem: Problem, method: Method, state: State, record: Callable) -> tuple[Progress, Any]:
     """What a look at a state sees: how far the run has come, and the record."""
     now, x = problem.at(state.step), method.at(state.step).query(state.method)
     progress = looked(now, x, state)
@@ -239,7 +238,7 @@ def scan(
     return _shape_wire(flat, shapes), trace
 
 
-def _told(wire: Wire, along: Tree) -> Wire:
+def _read_alike(wire: Wire, along: Tree) -> Wire:
     heard = None if wire.heard is None else read_alike(wire.heard, along)
     near = None if wire.near is None else read_alike(wire.near, along)
     return wire._replace(heard=heard, near=near)

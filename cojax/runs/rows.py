@@ -8,7 +8,7 @@ from ..methods.base import Method
 from ..networks.base import Network
 
 
-def updated(network: Network, method: Method, state: Tree, grad: Tree, flow: Tree) -> Tree:
+def update_rows(network: Network, method: Method, state: Tree, grad: Tree, flow: Tree) -> Tree:
     """The state of `method` after one step on `network`; rows that hold no node keep theirs."""
     holds = network.holds
     if holds is None:

@@ -15,7 +15,7 @@ from ..networks.layouts.neighbors import Neighbors
 from ..networks.layouts.split import Split
 from ..problems.problem import Decision, Problem
 from .progress import grew, precision, stalled, wavers
-from .rows import updated
+from .rows import update_rows
 
 
 class Status(enum.IntEnum):
@@ -65,7 +65,7 @@ def moves_on(network: Network, method: Method, x: Decision, state: Any) -> Bool[
     network, method, x, state = lax.stop_gradient((network, method, x, state))
     net, later, method = network.at(state.step), method.at(state.step + 1), method.at(state.step)
     flow = _flow_alone(net, state, method.along(state.method))
-    after = later.query(net.awake(state.method, updated(network, method, state.method, state.grad, flow)))
+    after = later.query(net.awake(state.method, update_rows(network, method, state.method, state.grad, flow)))
     motion = _relative(trees.subtract(after, x), x)
     message, heard = method.message(state.method, state.grad), state.wire.heard
     if trees.alike(message, heard):

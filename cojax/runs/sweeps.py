@@ -13,12 +13,13 @@ from jaxtyping import Array, Int
 
 from .._support.checks import CojaxInputError, is_concrete
 from .._support.trees import Tree
+from ..methods import Method
+from ..networks.base import Network
 from ..networks.laws import Along
-from ..problems.problem import Decision
+from ..problems.problem import Decision, Problem
 from .cores import on_all_cores
 from .endings import tally
-from .loop import Solution, State, gradient, init, moved, scan, seen, solve, told
-from .progress import Progress
+from .loop import Solution, State, gradient, init, observe, scan, solve, transmit, update
 from .records import Trace, standard
 from .status import moves_on, status_of
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 # Where the runs lie in a state of many: last, so that one load brings several runs; the step is common to all.
 LAST: Any = State._make([None, -1, -1, -1, -1, -1])
-PARTS = ("problem", "network", "method", "start")
 
 
 class Sweep(NamedTuple):
@@ -116,6 +116,15 @@ def _named(tree: Tree) -> list[tuple[str, Array]]:
     ]
 
 
+class Run(NamedTuple):
+    """What `solve` takes."""
+
+    problem: Problem
+    network: Network
+    method: Method
+    start: Any
+
+
 def sweep(
     build: Callable[..., tuple],
     /,
@@ -182,47 +191,37 @@ def _solve_side_by_side(many: Tree, same: Tree, num_runs: int, num_chunks: int, 
     """
     lanes = functools.partial(jax.vmap, axis_size=num_runs)
 
-    def first(many: Tree) -> State:
-        return init(*eqx.combine(many, same))
+    def of_runs(function: Callable, *, in_axes: tuple, out_axes: Any) -> Callable:
+        """`function` of one run and what else it takes, mapped over all runs."""
 
-    def laws_of(many: Tree, step: Any, inner: Any) -> Tree:
-        return eqx.combine(many, same)[2].at(step).along(inner)
+        def of_one(many: Tree, *args: Any) -> Any:
+            return function(Run(*eqx.combine(many, same)), *args)
 
-    def after(many: Tree, state: State, flow: Tree) -> Tree:
-        problem, network, method, _ = eqx.combine(many, same)
-        return moved(problem, network, method, state, flow)
-
-    def slope(many: Tree, state: State, inner: Tree) -> Tree:
-        problem, _, method, _ = eqx.combine(many, same)
-        return gradient(problem, method, state, inner)
-
-    def rest(many: Tree, state: State, inner: Tree, grad: Tree) -> State:
-        problem, network, method, _ = eqx.combine(many, same)
-        return told(problem, network, method, state, inner, grad)
+        return functools.partial(lanes(of_one, in_axes=(0, *in_axes), out_axes=out_axes), many)
 
     def one_step(state: State) -> State:
         graph = eqx.combine(many, same)[1].at(state.step)  # its link is of all runs, and no part of a flow
-        laws = lanes(laws_of, in_axes=(0, None, -1))(many, state.step, state.method)
+        laws = laws_of(state.step, state.method)
         flow = graph.flow(state.wire, jax.tree.map(_lane, laws, is_leaf=_is_law))
-        inner = lanes(after, in_axes=(0, LAST, -1), out_axes=-1)(many, state, flow)
-        # Mapped by itself: what reads a gradient of matrix products where JAX puts the runs would read it by columns.
-        grad = lanes(slope, in_axes=(0, LAST, -1), out_axes=-1)(many, state, inner)
-        return lanes(rest, in_axes=(0, LAST, -1, -1), out_axes=LAST)(many, state, inner, grad)
+        inner = inner_of(state, flow)
+        return rest(state, inner, slopes(state, inner))
 
-    def looked(many: Tree, state: State) -> tuple[Progress, Any]:
-        problem, _, method, _ = eqx.combine(many, same)
-        return seen(problem, method, state, record)
+    def end(run: Run, state: State) -> Solution:
+        x = run.method.at(state.step).query(state.method)
+        status = status_of(run.problem.at(state.step), x, state, moves_on(run.network, run.method, x, state))
+        return Solution(x, None, state, status)
 
-    def ended(many: Tree, state: State) -> Solution:
-        problem, network, method, _ = eqx.combine(many, same)
-        x = method.at(state.step).query(state.method)
-        moves = moves_on(network, method, x, state)
-        return Solution(x, None, state, status_of(problem.at(state.step), x, state, moves))
-
-    state = lanes(first, out_axes=LAST)(many)
-    look = functools.partial(lanes(looked, in_axes=(0, LAST), out_axes=(-1, 0)), many)
+    laws_of = of_runs(lambda run, step, inner: run.method.at(step).along(inner), in_axes=(None, -1), out_axes=0)
+    inner_of = of_runs(lambda run, *args: update(*run[:3], *args), in_axes=(LAST, -1), out_axes=-1)
+    # Mapped by itself: what reads a gradient of matrix products where JAX puts the runs would read it by columns.
+    slopes = of_runs(lambda run, *args: gradient(run.problem, run.method, *args), in_axes=(LAST, -1), out_axes=-1)
+    rest = of_runs(lambda run, *args: transmit(*run[:3], *args), in_axes=(LAST, -1, -1), out_axes=LAST)
+    look = of_runs(
+        lambda run, state: observe(run.problem, run.method, state, record), in_axes=(LAST,), out_axes=(-1, 0)
+    )
+    state = of_runs(lambda run: init(*run), in_axes=(), out_axes=LAST)()
     state, trace = scan(one_step, look, state, num_chunks, every)
-    solution = lanes(ended, in_axes=(0, LAST))(many, state)
+    solution = of_runs(end, in_axes=(LAST,), out_axes=0)(state)
     return solution._replace(trace=jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), trace))
 
 
@@ -280,8 +279,10 @@ def _as_typed(value: Any) -> Any:
 
 
 def _checked(run: Any, point: dict) -> tuple:
-    if not isinstance(run, tuple) or len(run) != len(PARTS):
-        raise CojaxInputError(f"sweep needs a function that returns ({', '.join(PARTS)}), got {run!r} at {point}.")
+    if not isinstance(run, tuple) or len(run) != len(Run._fields):
+        raise CojaxInputError(
+            f"sweep needs a function that returns ({', '.join(Run._fields)}), got {run!r} at {point}."
+        )
     return run
 
 
@@ -289,7 +290,7 @@ def _stack(runs: list[tuple], points: list[dict]) -> tuple[Tree, Tree]:
     """What differs between the runs, stacked, and what is the same in all, each with None in place of the other."""
     flat = [[jax.tree.flatten(part) for part in run] for run in runs]
     for run, point in zip(flat, points, strict=True):
-        for name, (leaves, kind), (first, wanted) in zip(PARTS, run, flat[0], strict=True):
+        for name, (leaves, kind), (first, wanted) in zip(Run._fields, run, flat[0], strict=True):
             shapes, others = [np.shape(leaf) for leaf in leaves], [np.shape(leaf) for leaf in first]
             if kind == wanted and shapes == others:
                 continue

@@ -8,6 +8,7 @@ import pytest
 
 import cojax
 from cojax._support import reprs
+from cojax.networks.faults.faulty import FaultyNetwork
 
 PROBLEM = cojax.Problem(lambda x, d: jnp.sum((x.params - d) ** 2) + d * x.cpu**2, jnp.arange(1.0, 13.0), budget=24.0)
 RING = nx.cycle_graph(12)
@@ -53,7 +54,7 @@ def test_a_directed_network_counts_every_direction_once():
 def test_what_wraps_a_network_tells_it_too():
     said = repr(cojax.Ledger(cojax.LossyOneWay(cojax.network(RING), 0.125, key=7)))
     inner = "Circulant(12 nodes, 12 edges, link=Ideal())"
-    assert said == f"Ledger(network=LossyOneWay(network={inner}, rate=0.125, key=key(7)))"
+    assert said == f"FaultyNetwork({inner}, OneWayLoss(rate=0.125, key=key(7)), ledger=True)"
 
 
 def test_a_problem_tells_its_nodes_budget_and_the_bounds_that_it_has():
@@ -93,7 +94,7 @@ def test_a_batch_of_networks_can_be_told():
 
 
 def test_an_object_that_is_half_made_can_be_told():
-    for kind in (cojax.DIGing, cojax.Dense, cojax.Lossy, cojax.Problem):
+    for kind in (cojax.DIGing, cojax.Dense, FaultyNetwork, cojax.Problem):
         assert kind.__name__ in repr(object.__new__(kind))
 
 

@@ -407,7 +407,6 @@ LEFT = {"leaves": 2, "heir": 3}
             lambda: cojax.Members(cojax.network(nx.path_graph(3)), moves(LEFT)),
             "all nodes that are ever there, 8, got 3",
         ),
-        (lambda: cojax.Members(cojax.Ledger(RING), moves(LEFT)), "put the Ledger around it"),
         (lambda: cojax.Members(_directed(), moves(LEFT)), "an undirected network, got a Digraph"),
         (
             lambda: cojax.Members(cojax.Intermittent(_directed(), 2), moves(LEFT)),

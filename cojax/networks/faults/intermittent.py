@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from ..._support.checks import whole_number
-from ..base import Layout, Link, Network, Wire
+from ..base import Layout, Link, Wire
 from .fault import Fault
 from .faulty import FaultyNetwork, with_fault
 
@@ -56,7 +56,7 @@ class _Silenced(Link):
         self.link.check(fixed=fixed, symmetric=symmetric)
 
 
-def Intermittent(network: Network, every: int) -> FaultyNetwork:
+def Intermittent(network: Any, every: Any) -> FaultyNetwork:
     """A network that is there at the steps 0, every, 2 every, ... and silent in between: local steps for any method.
 
     In a silent step nothing is told, no memory moves and no bits are counted. Over it DGD-like methods drift towards

@@ -1,10 +1,11 @@
 """A network whose edges keep books, so that nothing is lost however messages fare."""
 
-from ..base import Network
+from typing import Any
+
 from .faulty import FaultyNetwork, check_network, faults_of, graphs_of
 
 
-def Ledger(network: Network) -> FaultyNetwork:
+def Ledger(network: Any) -> FaultyNetwork:
     """A network with one-directional faults on which, at every step, what nodes hold and what is on its way is kept.
 
     One end of every edge, the lower in number, owns it. In a step in which it hears something new from the other end it

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from ..._support.checks import CojaxInputError, as_key, check_number, floating
-from ..base import Network
 from .draws import key_words, pair_bits
 from .fault import Fault
 from .faulty import FaultyNetwork, check_network, faults_of, with_fault
@@ -34,7 +33,7 @@ class Loss(Fault):
         return graph.thinned(keep)
 
 
-def Lossy(network: Network, rate: Any, key: Any = 0) -> FaultyNetwork:
+def Lossy(network: Any, rate: Any, key: Any = 0) -> FaultyNetwork:
     """A network whose links fail at random, each step anew, in both directions together.
 
     Both ends know of the failure (the message was not acknowledged) and neither moves anything, so node sums are kept.

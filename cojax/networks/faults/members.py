@@ -7,7 +7,6 @@ from jaxtyping import Array
 from ..._support.checks import CojaxInputError
 from ...problems.changing import Changing
 from ...problems.membership import Moves
-from ..base import Network
 from .fault import Fault
 from .faulty import FaultyNetwork, with_fault
 
@@ -42,7 +41,7 @@ class Absences(Fault):
         return self.moves.there(step, nodes)
 
 
-def Members(network: Network, moves: Any) -> FaultyNetwork:
+def Members(network: Any, moves: Any) -> FaultyNetwork:
     """A network on which the links of nodes that are away are silent; its graphs are those of all nodes ever there.
 
         problem = cojax.Changing(problem, [cojax.Change(500, leaves=3, heir=4), cojax.Change(900, joins=3)])

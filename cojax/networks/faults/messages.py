@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from ..._support.checks import as_key, check_number, floating, whole_number
-from ..base import Network
 from .fault import Copy, Fault, Sending
 from .faulty import FaultyNetwork, with_fault
 
@@ -129,7 +128,7 @@ def _happens(fault: Any, sending: Sending, place: int, copy_of: int) -> Array:
     return (sending.bits(fault.key, _salt(place, copy_of)) >> 8) < threshold
 
 
-def LossyOneWay(network: Network, rate: Any, key: Any = 0) -> FaultyNetwork:
+def LossyOneWay(network: Any, rate: Any, key: Any = 0) -> FaultyNetwork:
     """A network that loses every message with probability `rate`, each direction by itself; the sender cannot know.
 
     Args: network; rate, in [0, 1), whose derivative is 0; key, a JAX key or an integer seed.
@@ -137,7 +136,7 @@ def LossyOneWay(network: Network, rate: Any, key: Any = 0) -> FaultyNetwork:
     return with_fault(network, OneWayLoss(rate, key), WHY_UNDIRECTED)
 
 
-def Delayed(network: Network, most: int, key: Any = 0) -> FaultyNetwork:
+def Delayed(network: Any, most: Any, key: Any = 0) -> FaultyNetwork:
     """A network on which every message takes a random whole number of steps from 0 to `most`, overtaking included.
 
     Args: network; most, >= 0, static; key, a JAX key or an integer seed.
@@ -145,7 +144,7 @@ def Delayed(network: Network, most: int, key: Any = 0) -> FaultyNetwork:
     return with_fault(network, Delays(most, key), WHY_UNDIRECTED)
 
 
-def Reordered(network: Network, rate: Any, key: Any = 0) -> FaultyNetwork:
+def Reordered(network: Any, rate: Any, key: Any = 0) -> FaultyNetwork:
     """A network on which a message is overtaken by the one sent after it, with probability `rate`: it comes 2 late.
 
     Args: network; rate, in [0, 1), whose derivative is 0; key, a JAX key or an integer seed.
@@ -153,7 +152,7 @@ def Reordered(network: Network, rate: Any, key: Any = 0) -> FaultyNetwork:
     return with_fault(network, Overtaking(rate, key), WHY_UNDIRECTED)
 
 
-def Duplicated(network: Network, rate: Any, lag: int = 1, key: Any = 0) -> FaultyNetwork:
+def Duplicated(network: Any, rate: Any, lag: Any = 1, key: Any = 0) -> FaultyNetwork:
     """A network on which a message comes a second time, `lag` steps after the first, with probability `rate`.
 
     Args: network; rate, in [0, 1), whose derivative is 0; lag, >= 1, static; key, a JAX key or an integer seed.
@@ -161,7 +160,7 @@ def Duplicated(network: Network, rate: Any, lag: int = 1, key: Any = 0) -> Fault
     return with_fault(network, Duplicates(rate, lag, key), WHY_UNDIRECTED)
 
 
-def Corrupted(network: Network, rate: Any, key: Any = 0) -> FaultyNetwork:
+def Corrupted(network: Any, rate: Any, key: Any = 0) -> FaultyNetwork:
     """A network that spoils a message with probability `rate`: one bit flipped, or one number made NaN or 1e300.
 
     A checksum travels with every message and the receiver drops what does not fit it; `Books.dropped` counts. A node

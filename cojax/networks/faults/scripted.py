@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from ..._support.checks import CojaxInputError, device_array, is_concrete, whole_number
-from ..base import Network
 from .fault import Copy
 from .faulty import FaultyNetwork, with_fault
 from .messages import WHY_UNDIRECTED, MessageFault
@@ -83,7 +82,7 @@ class Outages(MessageFault):
         return up
 
 
-def Scripted(network: Network, late: Any, most: int) -> FaultyNetwork:
+def Scripted(network: Any, late: Any, most: Any) -> FaultyNetwork:
     """A network on which the fate of every message is written down: for tests, and to replay what was measured.
 
     Args:
@@ -95,7 +94,7 @@ def Scripted(network: Network, late: Any, most: int) -> FaultyNetwork:
     return with_fault(network, Script(late, most), WHY_UNDIRECTED)
 
 
-def Crashing(network: Network, node: Any, first: Any, until: Any) -> FaultyNetwork:
+def Crashing(network: Any, node: Any, first: Any, until: Any) -> FaultyNetwork:
     """A network whose nodes are down for a while, each from a step on until before another, as often as listed.
 
     A node that is down computes nothing, tells nothing, and what reaches it is lost; its decision stays frozen, and
