@@ -103,7 +103,7 @@ def test_a_link_that_is_up_in_half_of_the_graphs_is_present_by_a_half():
 def test_weights_leave_every_node_something_and_graphs_and_losses_stay_as_they_were():
     network, _ = cojax.default_allocator(PROBLEM, NETWORKS["switching and lossy"], START)
     assert float(network.faults[0].rate) == 0.3
-    assert jax.random.key_data(network.key).tolist() == [0, 7]
+    assert jax.random.key_data(network.faults[0].key).tolist() == [0, 7]
     before, after = laplacians(NETWORKS["switching"]), laplacians(network)
     for old, new in zip(before, after, strict=True):
         np.testing.assert_array_equal(old.toarray() < 0, new.toarray() < 0)

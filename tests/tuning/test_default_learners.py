@@ -72,7 +72,7 @@ def test_another_link_leaves_graphs_turns_and_losses_as_they_are():
     assert other.link is link
     for k in (0, 1, 5):
         np.testing.assert_array_equal(other.at(k).weights, network.at(k).weights)
-    assert relinked(cojax.Intermittent(network, 3), link).every == 3
+    assert relinked(cojax.Intermittent(network, 3), link).faults[-1].every == 3
 
 
 def garr_like():
