@@ -95,7 +95,7 @@ def gradient(name: str) -> dict[str, Any]:
 
     def last_cost(method: cojax.Method) -> Any:
         solution = cojax.solve(cut.problem, cut.network, method, cut.start, num_steps=1_000, every=25)
-        return cut.problem.costs(solution.x).mean()
+        return cut.problem.at(0).costs(cut.network.to_rows(solution.x)).mean()
 
     programs = {
         "run": jax.jit(last_cost).lower(method).compile(),

@@ -10,22 +10,22 @@ from jaxtyping import Array
 from .._support.checks import CojaxInputError, check_leaves, device_array, said, whole
 from .._support.maxima import with_safe_maxima
 from .._support.trees import Tree
-from ..problems.changing import Changing
 from ..problems.problem import Decision, Problem, as_params
 from ..problems.rows import ShardedProblem
+from ..problems.scenario import Scenario
 
 
 def check_problem(owner: str, problem: Any) -> None:
     """Refuse what is no problem, and one that changes: which of its stages is meant?"""
-    if not isinstance(problem, Problem):
-        raise CojaxInputError(f"{owner} needs a cojax Problem, got {type(problem).__name__}.")
     if isinstance(problem, ShardedProblem):
         problem.refuse(owner)
-    if isinstance(problem, Changing):
+    if isinstance(problem, Scenario) and not isinstance(problem, Problem):
         raise CojaxInputError(
-            f"{owner} needs the problem of one step, got one that changes; use problem.at(solution.state.step) for the "
-            "end of a run, problem.at(0) for the start."
+            f"{owner} needs the problem of one step, got a {type(problem).__name__}; use its field problem for that of "
+            "the start, of all samples, and problem.at(solution.state.step) for that of the end of a run."
         )
+    if not isinstance(problem, Problem):
+        raise CojaxInputError(f"{owner} needs a cojax Problem, got {type(problem).__name__}.")
     check_leaves(owner, problem=problem)
 
 

@@ -15,6 +15,7 @@ from .._support.checks import MOST_STEPS, CojaxInputError, is_concrete, real_arr
 from .._support.trees import Tree, alike, choose_rows, wide
 from .membership import Attended, Moves, moves_of, node_number, roll_of
 from .problem import Decision, Problem, check_plain, remade, show
+from .scenario import Scenario
 
 
 class Change(NamedTuple):
@@ -43,7 +44,7 @@ class Change(NamedTuple):
     joins: int | None = None
 
 
-class Changing(Problem):
+class Changing(Scenario):
     """A problem of which budget, data and nodes change at given steps; shares sum to the budget in force at every step.
 
     The jump of a budget goes to the share of one node, or in equal parts to all, in the step in which it comes, and the
@@ -58,7 +59,7 @@ class Changing(Problem):
     there.
 
     `problem.at(k)` is the problem after k steps: `certificate(problem.at(solution.state.step), solution.x)` judges a
-    run. The fields of the problem itself are those of its first stage, with all nodes.
+    run. Its field `problem` is that of the first stage, with all nodes.
 
     Args: problem, with the first budget and data, of all nodes; changes, in the order of their steps, which are whole
     numbers >= 1. Made on the host; the data and the budgets are differentiable afterwards, as fields.
@@ -67,6 +68,7 @@ class Changing(Problem):
     `start` also refuses a jump so large beside the shares at the start that their grid could not hold it.
     """
 
+    problem: Problem  # of the first stage, with all nodes
     steps: Int[Array, " t"]
     stages: Tree  # data of every stage, (t + 1, n, ...), or None where they stay
     budgets: Float[Array, "s *r"] | None  # t + 1 of them
@@ -77,27 +79,30 @@ class Changing(Problem):
     def __init__(self, problem: Problem, changes: Sequence[Change]):
         check_plain("Changing", problem)
         changes = _listed(changes)
-        self.cost, self.penalty = problem.cost, problem.penalty
-        self.lower, self.upper = problem.lower, problem.upper
         self.steps = jnp.asarray(_checked_steps(changes), jnp.int32)
-        self.data, self.stages = problem.data, None
+        self.stages = None
         if any(change.data is not None for change in changes):
             self.stages = _stacked([problem.data, *(change.data for change in changes)])
         roll = roll_of(changes, problem.num_nodes)
         self.moves = None if roll.all() else moves_of(changes, roll)
-        self.budget = problem.budget
+        self.problem = problem
         self.budgets = self.jumps = None
         if any(change.budget is not None for change in changes) or not (roll.all() or problem.budget is None):
             self.budgets = _rounded(problem, changes, roll)
-            self.budget = self.budgets[0]
+            self.problem = remade(problem, budget=self.budgets[0])
             self.jumps = _jumps(self.budgets, changes, roll)
         self.harmless = None if self.moves is None or problem.budget is None else problem.start().cpu
 
     def at(self, k):
         stage = jnp.searchsorted(self.steps, jnp.asarray(k, jnp.int32), side="right")
-        data = self.data if self.stages is None else jax.tree.map(lambda leaf: leaf[stage], self.stages)
-        now = remade(self, data=data, budget=self.budget if self.budgets is None else self.budgets[stage])
+        data = self.problem.data if self.stages is None else jax.tree.map(lambda leaf: leaf[stage], self.stages)
+        budget = self.problem.budget if self.budgets is None else self.budgets[stage]
+        now = remade(self.problem, data=data, budget=budget)
         return now if self.moves is None else Attended(now, self.moves.there(k), self.harmless)
+
+    @property
+    def base(self):
+        return self.problem
 
     @property
     def last_change(self):
@@ -131,7 +136,7 @@ class Changing(Problem):
         """As `Problem.start`; raises `CojaxInputError` also where a jump is too large for the grid of the shares, and
         for a share at a node that is not there yet."""
         decision = Problem.start(self.at(0), params, cpu)
-        if self.moves is not None and self.budget is not None:
+        if self.moves is not None and self.problem.budget is not None:
             decision = decision._replace(cpu=_among_members(decision.cpu, cpu, self.moves.there(0)))
         if self.jumps is not None and is_concrete(decision.cpu, self.jumps):
             most = jnp.max(jnp.abs(decision.cpu)) + jnp.max(jnp.abs(jnp.cumsum(self.jumps, axis=0)))

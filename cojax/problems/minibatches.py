@@ -11,11 +11,13 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from .._support.checks import CojaxInputError, as_key, whole_number
 from .._support.trees import Tree
 from .costs import Samples
-from .problem import Decision, Problem, check_plain, copy_fields
-from .rows import PaddedProblem, ReorderedProblem
+from .membership import Roll
+from .problem import FIELDS, Decision, Problem, check_plain
+from .rows import ShardedProblem
+from .scenario import Scenario
 
 
-class Minibatch(Problem):
+class Minibatch(Scenario):
     """A problem whose gradient at every step is that of `batch_size` samples of every node: right on average.
 
     The samples are drawn from the key and the step only: a run that is continued is bitwise the whole run. A node's
@@ -37,38 +39,37 @@ class Minibatch(Problem):
     2021, doi 10.1007/s10107-020-01487-0.
     """
 
+    problem: Problem
     batch_size: int = eqx.field(static=True)
     key: PRNGKeyArray
     draws: tuple["Draw", ...]
-    padded: PaddedProblem | None
 
     def __init__(self, problem: Any, batch_size: Any, key: Any = 0, *, samples: Callable[[Tree], Tree] | None = None):
-        self.padded = problem if isinstance(problem, PaddedProblem) else None
-        if self.padded is None:
-            check_plain("Minibatch", problem.at(0) if isinstance(problem, ReorderedProblem) else problem)
-        copy_fields(problem, self)
+        if not isinstance(problem, ShardedProblem):
+            check_plain("Minibatch", problem)
+        self.problem = problem.base
         self.batch_size = whole_number("Minibatch", "batch_size", batch_size, at_least=1)
         if self.batch_size > MOST_SAMPLES:
             raise CojaxInputError(f"Minibatch needs a batch_size <= {MOST_SAMPLES}, got {batch_size}.")
         self.key = as_key("Minibatch", key)
-        if samples is None:
-            self.draws = _weighed_draws(self.data)
-        elif self.padded is None:
-            self.draws = (_plain_draw(self.data, samples),)
-        else:
-            self.draws = (_plain_draw(self.data, lambda roll: samples(roll.data)),)
+        self.draws = _weighed_draws(self.problem.data) if samples is None else (_plain_draw(self.problem, samples),)
+
+    @property
+    def base(self):
+        return self.problem
 
     @property
     def members(self):
-        return None if self.padded is None else self.padded.members
+        return self.problem.members
 
-    def grad_on(self, x, data):
-        return super().grad_on(x, data) if self.padded is None else self.padded.grad_on(x, data)
+    def start(self, params: Tree = None, cpu: Any = None) -> Decision:
+        """As `Problem.start` of the problem of all samples."""
+        return self.problem.start(params, cpu)
 
     def at(self, k: Int[Array, ""] | int) -> "Drawn":
         """The problem whose gradient is that of the samples of step `k`."""
         key = jax.random.fold_in(self.key, k)
-        leaves, kind = jax.tree.flatten(self.data)
+        leaves, kind = jax.tree.flatten(self.problem.data)
         for place, draw in enumerate(self.draws):
             rows = draw.rows(jax.random.fold_in(key, place), self.batch_size)
             for leaf in draw.leaves:
@@ -76,17 +77,18 @@ class Minibatch(Problem):
             if draw.weights is not None:
                 weights = leaves[draw.weights]
                 leaves[draw.weights] = weights * (draw.counts.astype(weights.dtype) / self.batch_size)[:, None]
-        return Drawn(self, jax.tree.unflatten(kind, leaves))
+        return Drawn(self.problem, jax.tree.unflatten(kind, leaves))
 
 
 class Drawn(Problem):
     """The problem of one step: its costs are those of all data, its gradient that of a batch."""
 
-    whole: Minibatch
+    whole: Problem
     batch: Tree
 
-    def __init__(self, problem: Minibatch, batch: Tree):
-        copy_fields(problem, self)
+    def __init__(self, problem: Problem, batch: Tree):
+        for name in FIELDS:
+            setattr(self, name, getattr(problem, name))
         self.whole, self.batch = problem, batch
 
     @property
@@ -148,10 +150,11 @@ def _weighed_draws(data: Tree) -> tuple[Draw, ...]:
     return tuple(draws)
 
 
-def _plain_draw(data: Tree, samples: Callable[[Tree], Tree]) -> Draw:
+def _plain_draw(problem: Problem, samples: Callable[[Tree], Tree]) -> Draw:
     """One draw for the arrays that `samples` names."""
-    leaves, kind = jax.tree.flatten(data)
-    chosen = jax.tree.leaves(samples(jax.tree.unflatten(kind, range(len(leaves)))))
+    leaves, kind = jax.tree.flatten(problem.data)
+    places = jax.tree.unflatten(kind, range(len(leaves)))
+    chosen = jax.tree.leaves(samples(places.data if isinstance(places, Roll) else places))
     if not chosen or not all(isinstance(place, int) for place in chosen):
         raise CojaxInputError("Minibatch needs samples to pick arrays of the data, such as lambda data: data[:2].")
     _check_sizes([leaves[place] for place in chosen])

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from .._support import exact_grid, trees
 from .._support.checks import (
@@ -26,6 +26,7 @@ from .._support.modules import arrays_only
 from .._support.precision import in_full
 from .._support.reprs import named, shapes, shown
 from .._support.trees import Tree
+from .scenario import Scenario
 
 # What is said of a gradient that is none.
 NO_GRADIENT = (
@@ -58,7 +59,7 @@ class Decision(NamedTuple):
         return shown(self)
 
 
-class Problem(eqx.Module):
+class Problem(Scenario):
     """min sum_i cost(x_i, data_i) subject to equal params, sum_i cpu_i = budget, and lower <= cpu <= upper.
 
     Args:
@@ -128,27 +129,13 @@ class Problem(eqx.Module):
         """n, the length of the first axis of the data."""
         return jax.tree.leaves(self.data)[0].shape[0]
 
-    def at(self, k: Int[Array, ""] | int) -> "Problem":
-        """The problem in force after `k` steps: this one, unless a subclass samples its data or changes them."""
+    @property
+    def base(self) -> "Problem":
         return self
 
-    def arrivals(self, k: Int[Array, ""] | int) -> Float[Array, "n *r"] | None:
-        """What reaches the share of every node in step `k` - 1, so that they sum to the budget after `k` steps."""
-        return None
-
-    @property
-    def last_change(self) -> int:
-        """The step from which the problem stays as it is."""
-        return 0
-
-    @property
-    def members(self) -> Bool[Array, " n"] | None:
-        """Who is there, of a problem whose nodes come and go; None: all are."""
-        return None
-
-    def handed_over(self, k: Int[Array, ""] | int, method: Any, state: Any) -> Any:
-        """The state of `method` after `k` steps, once those who leave or join with the last of them have done so."""
-        return state
+    def at(self, k: Int[Array, ""] | int) -> "Problem":
+        """This problem, at every step."""
+        return self
 
     @in_full
     def costs(self, x: Decision) -> Float[Array, " n"]:
@@ -249,12 +236,6 @@ def remade(problem: Problem, **parts: Any) -> Problem:
     return plain
 
 
-def copy_fields(problem: Problem, to: Problem) -> None:
-    """Give `to`, which is being made, the fields of `problem` as they are."""
-    for name in FIELDS:
-        setattr(to, name, getattr(problem, name))
-
-
 def check_plain(owner: str, problem: Any) -> None:
     """Refuse what is no problem, and one that samples its data or changes by step, where these would be lost."""
     if type(problem) is not Problem:
@@ -264,14 +245,15 @@ def check_plain(owner: str, problem: Any) -> None:
     check_leaves(owner, problem=problem)
 
 
-def check_start(owner: str, problem: Problem, start: Decision) -> None:
+def check_start(owner: str, problem: Scenario, start: Decision) -> None:
     """Refuse a start of anything but arrays, in the precision of the problem and of JAX as it is set."""
     check_arrays(owner, start)
     check_leaves(owner, problem=problem, start=start)
-    if start.cpu is None or problem.budget is None or start.cpu.dtype == problem.budget.dtype:
+    budget = problem.base.budget
+    if start.cpu is None or budget is None or start.cpu.dtype == budget.dtype:
         return
     raise CojaxInputError(
-        f"{owner} needs cpu in the {problem.budget.dtype} of the budget at the start, got {start.cpu.dtype}: shares "
+        f"{owner} needs cpu in the {budget.dtype} of the budget at the start, got {start.cpu.dtype}: shares "
         "are counted on one grid with it; make the start by problem.start(...)."
     )
 

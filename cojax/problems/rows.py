@@ -1,18 +1,32 @@
-"""Problems whose rows are not the caller's: in the order of devices, or with rows that hold no node."""
+"""A problem whose rows are not the caller's: in the order of devices, perhaps with rows that hold no node."""
 
 from typing import Any, NoReturn
 
 from .._support.checks import CojaxInputError
 from .._support.trees import Tree
-from .membership import Attended
-from .problem import Problem, copy_fields, remade
+from .problem import Problem
+from .scenario import Scenario
 
 
-class ShardedProblem(Problem):
-    """A problem whose rows are not the caller's: it would judge a decision in the caller's order by other nodes' data.
+class ShardedProblem(Scenario):
+    """A problem in the rows of `cojax.shard`: it would judge a decision in the caller's order by other nodes' data.
 
-    A run asks it for the problem of a step, which is none of these.
+    A run asks it for the problem of a step. Fields: problem; where rows hold no node, one for those who are there, in
+    which such rows have the data of the caller's first node, and their cost is taken at its start, where there is one.
     """
+
+    problem: Problem
+
+    @property
+    def base(self):
+        return self.problem
+
+    @property
+    def members(self):
+        return self.problem.members
+
+    def at(self, k):
+        return self.problem
 
     def start(self, params: Tree = None, cpu: Any = None):
         self.refuse("Problem.start")
@@ -23,23 +37,3 @@ class ShardedProblem(Problem):
             f"{owner} needs the problem that was given to cojax.shard, got that which it returned, with its nodes in "
             "the order of the devices; keep yours under a name of its own."
         )
-
-
-class PaddedProblem(ShardedProblem, Attended):
-    """A problem with rows that hold no node: share 0, bounds 0 and 0, no cost and no gradient; `cojax.shard` makes it.
-
-    Their data are those of the caller's first node, and their cost is taken at its start: a point where there is one.
-    """
-
-    def at(self, k):
-        return Attended(self.whole, self.data.there, self.data.harmless, self.params)
-
-
-class ReorderedProblem(ShardedProblem):
-    """A problem whose nodes are in an order that is not the caller's; `cojax.shard` makes it."""
-
-    def __init__(self, problem: Problem):
-        copy_fields(problem, self)
-
-    def at(self, k):
-        return remade(self)

@@ -10,8 +10,9 @@ from .._support.checks import CojaxInputError, is_concrete
 from ..methods import Method, Scheduled
 from ..networks.base import Network
 from ..networks.faults.faulty import members_of
-from ..problems.problem import Decision, Problem, check_start
-from ..problems.rows import PaddedProblem
+from ..problems.problem import Decision, check_start
+from ..problems.rows import ShardedProblem
+from ..problems.scenario import Scenario
 
 
 def check_step_size(network: Network, method: Method) -> None:
@@ -25,10 +26,10 @@ def check_step_size(network: Network, method: Method) -> None:
         )
 
 
-def check_cost(problem: Problem, start: Decision) -> None:
+def check_cost(problem: Scenario, start: Decision) -> None:
     """Whether the cost of a node is one real number, before a derivative of it is asked for."""
     try:
-        costs = jax.eval_shape(jax.vmap(problem.cost), start, problem.data)
+        costs = jax.eval_shape(jax.vmap(problem.base.cost), start, problem.base.data)
     except CojaxInputError:
         raise
     except Exception as error:  # whatever a caller's function raises when it is traced
@@ -43,7 +44,7 @@ def check_cost(problem: Problem, start: Decision) -> None:
         raise CojaxInputError(f"The cost of a node needs to be one real number, of shape (), got {one}.")
 
 
-def check_kept(problem: Problem, network: Network, method: Method) -> None:
+def check_kept(problem: Scenario, network: Network, method: Method) -> None:
     """Whether the shares may be given a flow that does not sum to zero in every single step."""
     check_members(problem, network)
     halves = (method, getattr(method, "learn", None), getattr(method, "allocate", None))
@@ -60,7 +61,7 @@ def check_kept(problem: Problem, network: Network, method: Method) -> None:
         )
 
 
-def check_sizes(problem: Problem, network: Network, start: Decision) -> None:
+def check_sizes(problem: Scenario, network: Network, start: Decision) -> None:
     """Whether all have one number of nodes, and the start both halves of the problem, in floats."""
     check_start("solve", problem, start)
     sizes = {"problem": problem.num_nodes, "network": network.num_nodes}
@@ -71,10 +72,11 @@ def check_sizes(problem: Problem, network: Network, start: Decision) -> None:
     if len(set(sizes.values())) > 1:
         got = ", ".join(f"{size} in {name}" for name, size in sizes.items())
         raise CojaxInputError(f"solve needs one number of nodes everywhere, got {got}.")
-    if (start.cpu is None) != (problem.budget is None):
+    if (start.cpu is None) != (problem.base.budget is None):
         raise CojaxInputError("solve needs a start made by this problem's start(...): only one of them has cpu.")
-    if problem.lower is not None and start.cpu.shape != problem.lower.shape:
-        raise CojaxInputError(f"solve needs cpu of shape {problem.lower.shape} at the start, got {start.cpu.shape}.")
+    lower = problem.base.lower
+    if lower is not None and start.cpu.shape != lower.shape:
+        raise CojaxInputError(f"solve needs cpu of shape {lower.shape} at the start, got {start.cpu.shape}.")
     for leaf in jax.tree.leaves(start):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise CojaxInputError(f"solve needs a start of floats, got {leaf.dtype}; make it by problem.start(...).")
@@ -83,7 +85,7 @@ def check_sizes(problem: Problem, network: Network, start: Decision) -> None:
 def check_members(problem: Any, network: Any) -> None:
     """Refuse a problem and a network that do not say the same about who is there; as far as they are known."""
     found = members_of(network)
-    if network.holds is not None or isinstance(problem, PaddedProblem):
+    if network.holds is not None or (isinstance(problem, ShardedProblem) and problem.members is not None):
         if problem.members is None or network.holds is None or found is not None:
             raise CojaxInputError(
                 "solve needs the problem and the network that one cojax.shard returned, got one of them with another: "

@@ -17,6 +17,7 @@ from ..networks.base import Network, Wire
 from ..networks.faults.books import on_the_way
 from ..networks.laws import read_alike
 from ..problems.problem import Decision, Problem
+from ..problems.scenario import Scenario
 from .checks import check_cost, check_kept, check_members, check_sizes, check_step_size
 from .endings import ended
 from .progress import LEAST_LOOKS, Progress, begun, looked
@@ -78,7 +79,7 @@ class Solution(NamedTuple):
         return ended(self)
 
 
-def init(problem: Problem, network: Network, method: Method, start: Decision) -> State:
+def init(problem: Scenario, network: Network, method: Method, start: Decision) -> State:
     """The state before the first step: the gradient at `start`, told to the neighbours once."""
     check_leaves("solve", network=network, method=method)
     check_sizes(problem, network, start)
@@ -97,7 +98,7 @@ def init(problem: Problem, network: Network, method: Method, start: Decision) ->
     return State(jnp.zeros((), jnp.int32), off, inner, grad, wire, begun(first, network, start, grad))
 
 
-def step(problem: Problem, network: Network, method: Method, state: State) -> State:
+def step(problem: Scenario, network: Network, method: Method, state: State) -> State:
     """One pure step: hear, update, take the gradient, tell."""
     along = method.at(state.step).along(state.method)
     flow, wire = network.at(state.step).exchange(state.wire, along, problem.arrivals(state.step + 1))
@@ -107,7 +108,7 @@ def step(problem: Problem, network: Network, method: Method, state: State) -> St
     return transmit(problem, network, method, state, inner, grad)
 
 
-def update(problem: Problem, network: Network, method: Method, state: State, flow: Tree) -> Tree:
+def update(problem: Scenario, network: Network, method: Method, state: State, flow: Tree) -> Tree:
     """What the method remembers after a step that heard `flow`."""
     here, there = method.at(state.step), method.at(state.step + 1)
     inner = update_rows(network, here, state.method, state.grad, flow)
@@ -115,12 +116,12 @@ def update(problem: Problem, network: Network, method: Method, state: State, flo
     return problem.handed_over(state.step + 1, there, inner)
 
 
-def gradient(problem: Problem, method: Method, state: State, inner: Tree) -> Tree:
+def gradient(problem: Scenario, method: Method, state: State, inner: Tree) -> Tree:
     """The gradient where the step from `state` has led."""
     return problem.at(state.step + 1).grad(method.at(state.step + 1).query(inner))
 
 
-def transmit(problem: Problem, network: Network, method: Method, state: State, inner: Tree, grad: Tree) -> State:
+def transmit(problem: Scenario, network: Network, method: Method, state: State, inner: Tree, grad: Tree) -> State:
     """The state after a step, in which every node has told its neighbours its message.
 
     It is told at the end and carried to the next step, because it is computed once per node here; at the beginning of
@@ -135,7 +136,7 @@ def transmit(problem: Problem, network: Network, method: Method, state: State, i
 
 
 def solve(
-    problem: Problem,
+    problem: Scenario,
     network: Network,
     method: Method,
     start: Decision | State,
@@ -163,9 +164,13 @@ def solve(
     """
     every = whole_number("solve", "every", every, at_least=1)
     num_steps = whole_number("solve", "num_steps", num_steps, at_least=0)
-    for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("method", method, Method)):
+    for value, kind, name in (
+        (problem, Scenario, "Problem"),
+        (network, Network, "Network"),
+        (method, Method, "Method"),
+    ):
         if not isinstance(value, kind):
-            raise CojaxInputError(f"solve needs a cojax {kind.__name__} for {name}, got {_shown(value)}.")
+            raise CojaxInputError(f"solve needs a cojax {name} for {name.lower()}, got {_shown(value)}.")
     if not isinstance(start, Decision | State):
         got = type(start).__name__
         raise CojaxInputError(f"solve needs a start from problem.start(...) or a solution's state, got {got}.")
@@ -208,7 +213,7 @@ def _solve(problem, network, method, start, num_chunks, every, record) -> Soluti
     return Solution(network.to_nodes(x), trace, state, status_of(problem.at(state.step), x, state, moves))
 
 
-def observe(problem: Problem, method: Method, state: State, record: Callable) -> tuple[Progress, Any]:
+def observe(problem: Scenario, method: Method, state: State, record: Callable) -> tuple[Progress, Any]:
     """What a look at a state sees: how far the run has come, and the record."""
     now, x = problem.at(state.step), method.at(state.step).query(state.method)
     progress = looked(now, x, state)
@@ -269,7 +274,7 @@ def _shown(value: Any) -> str:
 
 
 def check_trace(
-    problem: Problem,
+    problem: Scenario,
     network: Network,
     method: Method,
     start: Decision | State,
@@ -294,7 +299,7 @@ def check_trace(
         )
 
 
-def _check_state(problem: Problem, network: Network, method: Method, state: State) -> None:
+def _check_state(problem: Scenario, network: Network, method: Method, state: State) -> None:
     """Whether a run of this problem, network and method has states like `state`."""
     like = None
     try:

@@ -15,6 +15,7 @@ from .._support.checks import CojaxInputError
 from ..methods import Method
 from ..networks.base import Network
 from ..problems.problem import Decision, Problem
+from ..problems.scenario import Scenario
 from .checkpoints import Saved, load, save
 from .files import check_folder
 from .fingerprints import fingerprint
@@ -37,7 +38,7 @@ class Ran(NamedTuple):
 
 
 def in_pieces(
-    problem: Problem,
+    problem: Scenario,
     network: Network,
     method: Method,
     start: Decision | State,

@@ -11,11 +11,11 @@ from .._support.trees import choose_rows, wide
 from ..methods import Method
 from ..networks.base import Network
 from ..networks.faults.books import Books, with_laws
-from ..problems.problem import Problem
+from ..problems.scenario import Scenario
 from .loop import State, total_off
 
 
-def rejoined(problem: Problem, network: Network, method: Method, state: State, stale: State, node: Any) -> State:
+def rejoined(problem: Scenario, network: Network, method: Method, state: State, stale: State, node: Any) -> State:
     """`state` in which `node` came back with what it knew in the earlier state `stale`, and asked its neighbours.
 
     For every edge that it owns it takes over the counter its neighbour knows; of the others it hears all that it missed

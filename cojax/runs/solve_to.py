@@ -16,6 +16,7 @@ from ..networks.connectivity import connects
 from ..optimum import Certificate, certificate, is_certified
 from ..problems.penalties import BarrierPenalty
 from ..problems.problem import Decision, Problem
+from ..problems.scenario import Scenario
 from .loop import Solution, State
 from .pieces import in_pieces
 from .progress import precision, stalled
@@ -26,7 +27,7 @@ HOPELESS = (Status.NOT_FINITE, Status.DIVERGED, Status.INFEASIBLE)
 
 
 def solve_to(
-    problem: Problem,
+    problem: Scenario,
     network: Network,
     method: Method,
     start: Decision | State,
@@ -124,7 +125,7 @@ def short_of(solution: Solution, nearly: bool) -> Status:
 
 
 @jax.jit
-def _judged(problem: Problem, x: Decision, k: Any, tolerance: Any) -> tuple[Certificate, Any, Any]:
+def _judged(problem: Scenario, x: Decision, k: Any, tolerance: Any) -> tuple[Certificate, Any, Any]:
     """The certificate of the problem that the run solves, as it is after `k` steps, and whether it keeps both tiers."""
     judged = certificate(_as_run(problem.at(k)), x)
     return judged, is_certified(judged, tolerance), is_certified(judged, reduced(tolerance))

@@ -16,7 +16,8 @@ from .._support.trees import Tree
 from ..methods import Method
 from ..networks.base import Network
 from ..networks.laws import Along
-from ..problems.problem import Decision, Problem
+from ..problems.problem import Decision
+from ..problems.scenario import Scenario
 from .cores import on_all_cores
 from .endings import tally
 from .loop import Solution, State, gradient, init, observe, scan, solve, transmit, update
@@ -119,7 +120,7 @@ def _named(tree: Tree) -> list[tuple[str, Array]]:
 class Run(NamedTuple):
     """What `solve` takes."""
 
-    problem: Problem
+    problem: Scenario
     network: Network
     method: Method
     start: Any

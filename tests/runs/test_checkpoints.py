@@ -95,7 +95,10 @@ def _other_cost(x, data):
     ("change", "named"),
     [
         ({"method": cojax.CoOpt(cojax.DIGing(0.04), cojax.Laplacian(0.3))}, "method.learn.step_size (0.05 there, 0.04"),
-        ({"network": cojax.Lossy(cojax.network(laws.ring_with_chords()), 0.2, 8)}, "network.faults[0].key (key uint32[2]"),
+        (
+            {"network": cojax.Lossy(cojax.network(laws.ring_with_chords()), 0.2, 8)},
+            "faults[0].key (key uint32[2]",
+        ),
         ({"problem": laws.quadratic(seed=1)}, "problem.data[0] (float64[8, 5, 3]"),
         ({"problem": cojax.Problem(_other_cost, laws.quadratic().data, 16.0)}, "problem.cost.func (support.laws.cost"),
         ({"start": laws.quadratic().start(jnp.zeros((8, 3)))}, "start.params (float64[8, 3]"),

@@ -11,9 +11,11 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from ..._support.checks import CojaxInputError, check_leaves
 from ..._support.trees import Tree
+from ...problems.membership import Attended
 from ...problems.minibatches import Minibatch
 from ...problems.problem import Decision, Problem, check_plain, check_start
-from ...problems.rows import PaddedProblem, ReorderedProblem
+from ...problems.rows import ShardedProblem
+from ...problems.scenario import Scenario
 from ..base import Network
 from ..faults.faulty import FaultyNetwork
 from ..faults.intermittent import Pauses
@@ -37,7 +39,7 @@ class Shards(NamedTuple):
     Fields: problem, network and start, as they were given to `shard`, on the devices, nodes perhaps in another order.
     """
 
-    problem: Problem
+    problem: Scenario
     network: Network
     start: Decision
 
@@ -95,15 +97,16 @@ def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None
 
     parts = by_node(with_copies(cut_parts(problem), rows))
     rest = eqx.tree_at(cut_parts, problem, (None, None, None), is_leaf=_is_missing)
-    problem = eqx.tree_at(cut_parts, everywhere(mesh, rest), parts, is_leaf=_is_missing)
+    cut: Problem = eqx.tree_at(cut_parts, everywhere(mesh, rest), parts, is_leaf=_is_missing)
+    scenario: Scenario = cut
     if rows > size:
         first = jax.tree.map(lambda leaf: lax.stop_gradient(jnp.asarray(leaf[:1])), start)
         there, cpu = by_node((jnp.arange(rows) < size, with_copies(first.cpu, rows)))
         params = everywhere(mesh, jax.tree.map(lambda leaf: leaf[0], first.params))
-        problem = PaddedProblem(problem, there, cpu, params)  # pyright: ignore[reportCallIssue]
+        scenario = ShardedProblem(problem=Attended(cut, there, cpu, params))
     elif order is not None:
-        problem = ReorderedProblem(problem)
-    return Shards(problem, network, by_node(with_zeros(start, rows)))
+        scenario = ShardedProblem(problem=cut)
+    return Shards(scenario, network, by_node(with_zeros(start, rows)))
 
 
 def restored(network: Network, tree: Tree) -> Tree:
