@@ -41,13 +41,14 @@ def reexported(module: ModuleType) -> set[str]:
 
 
 def names_of(module: ModuleType) -> list[str]:
-    """The public functions and classes of a module, those that it hands on included, in its own order."""
-    handed_on = reexported(module)
+    """The public functions and classes of a module, those that it hands on included; a package hands all on."""
+    handed_on = set(vars(module)) if hasattr(module, "__path__") else reexported(module)
 
     def is_public(name: str, value: object) -> bool:
-        here = name in handed_on or getattr(value, "__module__", None) == module.__name__
+        home = str(getattr(value, "__module__", ""))
+        ours = home == module.__name__ or (name in handed_on and home.startswith("cojax."))
         plain = inspect.isclass(value) or inspect.isfunction(value)
-        return here and plain and bool(value.__doc__) and not name.startswith(("_", "check_"))
+        return ours and plain and bool(value.__doc__) and not name.startswith(("_", "check_"))
 
     return [name for name, value in vars(module).items() if is_public(name, value)]
 
