@@ -124,7 +124,7 @@ def pages() -> dict[str, str]:
     summary, written = [PREFACE], {}
     for package, groups in topics().items():
         about = f"{inspect.getdoc(getattr(cojax, package))}\n"
-        summary.append(f"## [{TITLES[package]}](api/{package}.md)\n\n{about}")
+        summary.append(f"## {TITLES[package]}\n\n{about}")
         page = [f"# {TITLES[package]}\n\n{about}"]
         for group, paths in groups.items():
             listed = "".join(f"   {path}\n" for path in paths)

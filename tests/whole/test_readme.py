@@ -20,24 +20,24 @@ def words(page):
     return (ROOT / page).read_text(encoding="utf-8")
 
 
-def program(page):
-    """The Python of a page, its blocks one after the other."""
-    return "\n".join(re.findall(r"```python\n(.*?)```", words(page), flags=re.DOTALL))
+def programs(page):
+    """The blocks of Python on a page."""
+    return re.findall(r"```python\n(.*?)```", words(page), flags=re.DOTALL)
 
 
 def test_the_readme_has_at_most_900_words():
     assert len(words("README.md").split()) <= 900
 
 
-def test_the_python_of_the_readme_and_of_the_guide_runs_and_the_total_is_exact():
-    # The guide goes on from the problem of the README.
-    code = program("README.md") + "\nprint('----')\n" + program("docs/choosing.md")
+def test_the_python_of_the_readme_and_of_the_choice_by_hand_runs_and_the_total_is_exact():
+    (readme,), (*_, by_hand) = programs("README.md"), programs("docs/choosing.md")
+    code = f"{readme}\nprint('----')\n{by_hand}"  # which goes on from the problem of the README
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert out.returncode == 0, out.stderr
-    readme, guide = out.stdout.split("----\n")
-    cost, imbalance = readme.splitlines()[0].split()
+    parts = out.stdout.split("----\n")
+    cost, imbalance = parts[0].splitlines()[0].split()
     assert float(imbalance) == 0.0
-    for printed in (readme, guide):
+    for printed in parts:
         assert abs(float(printed.splitlines()[-1])) < 1e-3 * float(cost)  # the gap, in float32
 
 
