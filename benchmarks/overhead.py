@@ -154,7 +154,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         print(json.dumps(parts[sys.argv[1]]()))
         return
-    # As the README advises, which `timing` asks for, and as XLA does by itself.
+    # As `docs/faster.md` advises, which `timing` asks for, and as XLA does by itself.
     rows = [
         {"loop": loop} | row
         for loop, variables in (("one kernel", {}), ("as XLA has it", {"XLA_FLAGS": ""}))

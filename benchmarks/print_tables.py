@@ -1,4 +1,4 @@
-"""The tables of the two defaults and of the paper's claim in README.md, from the JSON that their scripts have written.
+"""The tables of the two defaults and of the paper's claim in `docs/benchmarks/`, from the JSON of their scripts.
 
 python benchmarks/print_tables.py [allocators | learners | paper_claim ...]
 """

@@ -1,18 +1,29 @@
 """The site is built from the README, the notebooks and the docstrings: `make docs` writes build/docs/index.html."""
 
 import re
+import sys
 import tomllib
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import api_pages
 
 project = "cojax"
 author = "the cojax authors"
 settings = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())
 version = release = settings["project"]["version"]
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "myst_nb"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "myst_nb"]
 
 # The sources are the project's folder, so that links from the README to other files hold here too.
 root_doc = "docs/index"
-include_patterns = ["docs/*.md", "notebooks/*.ipynb", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md"]
+include_patterns = [
+    "docs/*.md",
+    "docs/*/*.md",
+    "notebooks/*.ipynb",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "benchmarks/README.md",
+]
 nb_execution_mode = "off"  # `make notebooks` runs them; the site shows the outputs that are committed
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
@@ -25,7 +36,10 @@ html_title = "cojax"
 html_show_sphinx = False
 
 default_role = "code"
-autodoc_typehints = "none"  # docstrings give shapes
+autosummary_generate = False  # `api_pages` writes the pages
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 100
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_custom_sections = [("Fields", "params_style")]
@@ -52,5 +66,12 @@ def _escaped(line):
     return "".join(parts)
 
 
+def _as_imported(app, what, name, obj, options, signature, returned):
+    """A signature with JAX's array under the name that users import."""
+    return tuple(text and text.replace("jaxlib._jax.Array", "Array") for text in (signature, returned))
+
+
 def setup(app):
+    api_pages.write()
     app.connect("autodoc-process-docstring", _as_written, priority=400)  # napoleon comes at 500
+    app.connect("autodoc-process-signature", _as_imported)

@@ -1,6 +1,6 @@
 """One candidate of `peers.py`, in a process of its own: the same job by a package or by a loop written by hand.
 
-    python benchmarks/peer_loops.py CANDIDATE JOB.npz
+    python -m support.peer_loops CANDIDATE JOB.npz
 
 Prints one line of JSON. All seconds are processor time of this process, from its first moment on.
 """

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 RESULTS = Path(__file__).parents[1] / "results"
 PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "equinox")
-# As the README of the project advises, unless told otherwise; XLA reads it when it first compiles.
+# As `docs/faster.md` advises, unless told otherwise; XLA reads it when it first compiles.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000")
 
 

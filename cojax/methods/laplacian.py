@@ -26,7 +26,7 @@ class Laplacian(Method):
 
     Fields:
         step_size: > 0, one number: a step per node would break the sum, edge weights do not.
-        odd: a law of `cojax.edges`, linear by default; see `FiniteTime`, `FixedTime`, `Saturated`, `SingleBit`.
+        odd: one of `networks/laws.py`, linear by default; see `FiniteTime`, `FixedTime`, `Saturated`, `SingleBit`.
 
     Source: Xiao, Boyd, JOTA 2006, doi 10.1007/s10957-006-9080-1; arXiv 2510.25176 over quantized links.
     """

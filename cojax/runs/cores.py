@@ -12,7 +12,7 @@ import numpy as np
 from .._support.checks import is_concrete
 from .._support.trees import Tree
 
-# Of fewer runs a program takes almost as long, and all cores together no less (`benchmarks/README.md`).
+# Of fewer runs a program takes almost as long, and all cores together no less (`docs/benchmarks/many_runs.md`).
 LEAST_RUNS = 32
 
 

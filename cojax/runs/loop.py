@@ -253,7 +253,7 @@ def _flatten_wire(state: State) -> State:
     """`state` with the wire as vectors, the shape in which XLA on CPU then computes it.
 
     A quantizer over rows of 10 numbers leaves most SIMD lanes idle, over a vector none; the flow still reads rows
-    (`benchmarks/README.md`).
+    (`docs/benchmarks/tried_by_hand.md`).
     """
     return state._replace(wire=jax.tree.map(lambda leaf: leaf.reshape(-1), state.wire))
 

@@ -1,7 +1,7 @@
 """What a status promises, checked from the problem's data alone on every run that any test makes.
 
 The parts of a certificate that cost no compilation: all but the gap, whose search over the bounds takes seconds to
-compile for every new shape; `tests/test_contract.py` holds whole certificates against a status, for every method.
+compile for every new shape; `tests/runs/test_contract.py` holds whole certificates against a status, for every method.
 """
 
 import contextlib

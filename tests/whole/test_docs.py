@@ -1,18 +1,86 @@
 """The site names everything that is public, and every source that the code cites."""
 
 import re
+import runpy
 from pathlib import Path
+from types import ModuleType
+
+import pytest
+from test_layers import FLOORS
 
 import cojax
 
 ROOT = Path(__file__).parents[2]
+FILE = re.compile(
+    r"(?<![\w/])(?<!\]\()(?:cojax|tests|benchmarks(?!/results)|docs|notebooks|findings)/(?:\w+/)*(?:\w+\.\w+)?(?![\w<*])"
+)
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/benchmarks").glob("*.md")),
+    *sorted((ROOT / "notebooks").glob("*.ipynb")),
+]
 
 
-def test_every_public_name_is_on_the_page_of_names():
-    public = re.findall(r"^from .* import \w+ as (\w+)$", (ROOT / "cojax/__init__.py").read_text(), re.MULTILINE)
-    page = (ROOT / "docs/api.md").read_text()
-    missing = [name for name in public if not re.search(rf":: (cojax\.)?(\w+\.)?{name}$", page, re.MULTILINE)]
-    assert not missing
+def public_names():
+    """The names that `cojax/__init__.py` brings in."""
+    return re.findall(r"^from .* import \w+ as (\w+)$", (ROOT / "cojax/__init__.py").read_text(), re.MULTILINE)
+
+
+def test_the_list_of_names_is_the_one_that_its_script_writes():
+    pages = runpy.run_path(str(ROOT / "docs/api_pages.py"))["pages"]()
+    listed = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    assert listed == pages["api"], "run `python docs/api_pages.py`, as `make docs` does"
+
+
+def test_every_public_name_is_on_the_list_and_has_its_docstring_on_a_page():
+    pages = runpy.run_path(str(ROOT / "docs/api_pages.py"))["pages"]()
+    for name in public_names():
+        if isinstance(getattr(cojax, name), ModuleType):
+            continue
+        assert re.search(rf"^   cojax\.{name}$", pages["api"], re.MULTILINE), name
+        assert [text for text in pages.values() if re.search(rf":: cojax\.{name}$", text, re.MULTILINE)], name
+
+
+def test_the_plan_of_the_house_shows_the_floors_that_imports_keep_to():
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    drawn, room = {}, ""
+    for line in page.split("```text\n")[1].split("```")[0].splitlines():
+        names = line.strip().split("  ")[0]
+        if names.endswith("/"):
+            room = names.removeprefix("cojax/").rstrip("/")
+        else:
+            drawn[room] = (names, *drawn.get(room, ()))  # the ground is the last line
+    assert drawn == FLOORS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_and_name_that_a_page_mentions_is_there(page):
+    text = page.read_text(encoding="utf-8")
+    for path in FILE.findall(text):
+        assert (ROOT / path).exists(), path
+    for dotted in re.findall(r"\bcojax((?:\.[A-Za-z_]\w*)+)", text):
+        value = cojax
+        for name in dotted.split(".")[1:]:
+            value = getattr(value, name, None)
+            assert value is not None, f"cojax{dotted}"
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", text):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("folder", ["cojax", "benchmarks", "tests"])
+def test_every_file_that_comments_and_docstrings_name_is_there(folder):
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        missing = [name for name in FILE.findall(path.read_text(encoding="utf-8")) if not (ROOT / name).exists()]
+        assert not missing, path
+
+
+def test_every_script_of_the_benchmarks_is_on_their_first_page_and_every_page_on_it_too():
+    first = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    for script in (ROOT / "benchmarks").glob("*.py"):
+        assert re.search(rf"\b{script.stem}\b", first), script.name
+    for page in (ROOT / "docs/benchmarks").glob("*.md"):
+        assert f"](../docs/benchmarks/{page.name})" in first, page.name
 
 
 def test_every_field_of_a_result_is_in_its_docstring_where_help_shows_it():

@@ -1,35 +1,58 @@
-"""The program of the README runs as printed and does what the README says."""
+"""The README is short, and what it and the guides print runs and does what they say."""
 
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from cojax.app.cli import ONE_KERNEL
+from cojax.app import cli, help_texts
 
 ROOT = Path(__file__).parents[2]
+EXIT_CODES = (cli.CERTIFIED, cli.BAD_INPUT, cli.NOT_CERTIFIED, cli.INFEASIBLE, cli.NOT_SAVED, cli.INTERRUPTED)
 
 
-def test_the_python_of_the_readme_runs_and_the_total_is_exact():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    program = "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
-    assert program
-    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+def words(page):
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def programs(page):
+    """The blocks of Python on a page."""
+    return re.findall(r"```python\n(.*?)```", words(page), flags=re.DOTALL)
+
+
+def test_the_readme_has_at_most_900_words():
+    assert len(words("README.md").split()) <= 900
+
+
+def test_the_python_of_the_readme_and_of_the_choice_by_hand_runs_and_the_total_is_exact():
+    (readme,), (*_, by_hand) = programs("README.md"), programs("docs/choosing.md")
+    code = f"{readme}\nprint('----')\n{by_hand}"  # which goes on from the problem of the README
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert out.returncode == 0, out.stderr
-    cost, imbalance = out.stdout.splitlines()[0].split()
+    parts = out.stdout.split("----\n")
+    cost, imbalance = parts[0].splitlines()[0].split()
     assert float(imbalance) == 0.0
-    gap = float(out.stdout.splitlines()[-1])
-    assert abs(gap) < 1e-3 * float(cost)  # float32
+    for printed in parts:
+        assert abs(float(printed.splitlines()[-1])) < 1e-3 * float(cost)  # the gap, in float32
 
 
-def test_every_file_that_the_readme_links_to_is_there():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
-        assert (ROOT / target).exists(), target
+def test_the_two_commands_of_the_readme_are_those_of_the_makefile_and_of_ci():
+    commands = re.findall(r"^make (\w+)", words("README.md"), flags=re.MULTILINE)
+    assert commands == ["demo", "test"]
+    for command in commands:
+        assert re.search(rf"^{command}:", words("Makefile"), flags=re.MULTILINE)
+    assert "\nmake clean\nmake test\n" in words(".ci/run")
+
+
+def test_the_exit_codes_of_the_guide_are_those_of_the_help():
+    page = {int(code) for code in re.findall(r"^\| (\d+) \|", words("docs/command.md"), flags=re.MULTILINE)}
+    said = {int(code) for code in re.findall(r"\b\d+\b", help_texts.COJAX.partition("Exit codes:")[2])}
+    assert page == said == {*EXIT_CODES, cli.SIGNAL + signal.SIGTERM}
 
 
 # A run of both halves over a ring of 20, in float64: whether its loop is one kernel, then its shares and its params.
@@ -51,14 +74,13 @@ print(json.dumps(["xla_cpu_small_call" in run.as_text(), x.cpu.tolist(), x.param
 """
 
 
-def test_the_setting_of_the_readme_makes_one_kernel_of_the_loop_and_the_same_results():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (setting,) = re.findall(r"^export XLA_FLAGS=(\S+)$", text, flags=re.MULTILINE)
-    assert setting == ONE_KERNEL, "the command and the README should agree"
+def test_the_setting_of_the_guide_makes_one_kernel_of_the_loop_and_the_same_results():
+    (setting,) = re.findall(r"^export XLA_FLAGS=(\S+)$", words("docs/faster.md"), flags=re.MULTILINE)
+    assert setting == cli.ONE_KERNEL, "the command and the guide should agree"
     # Read, not imported: it sets variables for those who import it.
-    text = (ROOT / "benchmarks" / "support" / "timing.py").read_text(encoding="utf-8")
-    (measured,) = re.findall(r"environ\.setdefault\(\"XLA_FLAGS\", \"(\S+)\"\)", text)
-    assert measured == setting, "the benchmarks should measure what the README advises"
+    timing = words("benchmarks/support/timing.py")
+    (measured,) = re.findall(r"environ\.setdefault\(\"XLA_FLAGS\", \"(\S+)\"\)", timing)
+    assert measured == setting, "the benchmarks should measure what the guide advises"
 
     def run(flags: str) -> tuple[bool, np.ndarray, np.ndarray]:
         variables = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}

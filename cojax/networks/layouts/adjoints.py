@@ -58,7 +58,7 @@ def _lowered(
     """What the primitive is; with `apart`, XLA on CPU is kept from fusing it with what comes before and after.
 
     Else a derivative computes what is heard once per neighbour instead of once per node, and rows number by number
-    where it wants their sums flat: 5 times the time (`benchmarks/README.md`).
+    where it wants their sums flat: 5 times the time (`docs/benchmarks/tried_by_hand.md`).
     """
     layout = tree.unflatten((weights, *rest[2:]))
     if not apart:
@@ -75,7 +75,7 @@ def _lowered(
 @jax.jit
 def _exceeding(layout: Any, excess: Array, rows: Array) -> tuple[Array, Array]:
     # The second result is for nobody: XLA on CPU gives an only one to several threads, and cannot compile that inside
-    # of a loop that it makes one kernel of, as the README advises.
+    # of a loop that it makes one kernel of, as `docs/faster.md` advises.
     return layout.sums(Weigh(), rows) + spread(excess, rows) * rows, -excess
 
 

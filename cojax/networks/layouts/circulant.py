@@ -68,7 +68,7 @@ def _shifted(heard: Array, offsets: tuple[int, ...]) -> list[Array]:
     """heard[(i + offset) % n] for every offset: slices of one copy with its ends wrapped around, or gathers.
 
     XLA on CPU runs a `jnp.roll` an offset several times slower than either. Slices are up to 6 times as fast as gathers
-    where rows are short, gathers up to 1.8 times as fast where they are long (`benchmarks/README.md`).
+    where rows are short, gathers up to 1.8 times as fast where they are long (`docs/benchmarks/tried_by_hand.md`).
     """
     size = heard.shape[0]
     if heard.size >= LONG_ROW * size:
