@@ -10,9 +10,8 @@ from jaxtyping import Array
 from .._support.checks import CojaxInputError, check_leaves, device_array, said, whole
 from .._support.maxima import with_safe_maxima
 from .._support.trees import Tree
-from ..problems.problem import Decision, Problem, as_params
+from ..problems.problem import Decision, Problem, Scenario, as_params
 from ..problems.rows import ShardedProblem
-from ..problems.scenario import Scenario
 
 
 def check_problem(owner: str, problem: Any) -> None:

@@ -14,8 +14,7 @@ from .._support import exact_grid
 from .._support.checks import MOST_STEPS, CojaxInputError, is_concrete, real_array, whole_number
 from .._support.trees import Tree, alike, choose_rows, wide
 from .membership import Attended, Moves, moves_of, node_number, roll_of
-from .problem import Decision, Problem, check_plain, remade, show
-from .scenario import Scenario
+from .problem import Decision, Problem, Scenario, check_plain, remade, show
 
 
 class Change(NamedTuple):

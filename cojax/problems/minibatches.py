@@ -12,9 +12,8 @@ from .._support.checks import CojaxInputError, as_key, whole_number
 from .._support.trees import Tree
 from .costs import Samples
 from .membership import Roll
-from .problem import FIELDS, Decision, Problem, check_plain
+from .problem import FIELDS, Decision, Problem, Scenario, check_plain
 from .rows import ShardedProblem
-from .scenario import Scenario
 
 
 class Minibatch(Scenario):

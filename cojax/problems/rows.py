@@ -4,8 +4,7 @@ from typing import Any, NoReturn
 
 from .._support.checks import CojaxInputError
 from .._support.trees import Tree
-from .problem import Problem
-from .scenario import Scenario
+from .problem import Problem, Scenario
 
 
 class ShardedProblem(Scenario):

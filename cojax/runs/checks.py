@@ -10,9 +10,8 @@ from .._support.checks import CojaxInputError, is_concrete
 from ..methods import Method, Scheduled
 from ..networks.base import Network
 from ..networks.faults.faulty import members_of
-from ..problems.problem import Decision, check_start
+from ..problems.problem import Decision, Scenario, check_start
 from ..problems.rows import ShardedProblem
-from ..problems.scenario import Scenario
 
 
 def check_step_size(network: Network, method: Method) -> None:

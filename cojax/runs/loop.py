@@ -16,8 +16,7 @@ from ..methods import Method
 from ..networks.base import Network, Wire
 from ..networks.faults.books import on_the_way
 from ..networks.laws import read_alike
-from ..problems.problem import Decision, Problem
-from ..problems.scenario import Scenario
+from ..problems.problem import Decision, Problem, Scenario
 from .checks import check_cost, check_kept, check_members, check_sizes, check_step_size
 from .endings import ended
 from .progress import LEAST_LOOKS, Progress, begun, looked

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from .._support.checks import CojaxInputError
 from ..methods import Method
 from ..networks.base import Network
-from ..problems.problem import Decision, Problem
-from ..problems.scenario import Scenario
+from ..problems.problem import Decision, Problem, Scenario
 from .checkpoints import Saved, load, save
 from .files import check_folder
 from .fingerprints import fingerprint

@@ -11,7 +11,7 @@ from .._support.trees import choose_rows, wide
 from ..methods import Method
 from ..networks.base import Network
 from ..networks.faults.books import Books, with_laws
-from ..problems.scenario import Scenario
+from ..problems.problem import Scenario
 from .loop import State, total_off
 
 

@@ -15,8 +15,7 @@ from ..networks.base import Network
 from ..networks.connectivity import connects
 from ..optimum import Certificate, certificate, is_certified
 from ..problems.penalties import BarrierPenalty
-from ..problems.problem import Decision, Problem
-from ..problems.scenario import Scenario
+from ..problems.problem import Decision, Problem, Scenario
 from .loop import Solution, State
 from .pieces import in_pieces
 from .progress import precision, stalled

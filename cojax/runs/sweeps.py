@@ -16,8 +16,7 @@ from .._support.trees import Tree
 from ..methods import Method
 from ..networks.base import Network
 from ..networks.laws import Along
-from ..problems.problem import Decision
-from ..problems.scenario import Scenario
+from ..problems.problem import Decision, Scenario
 from .cores import on_all_cores
 from .endings import tally
 from .loop import Solution, State, gradient, init, observe, scan, solve, transmit, update

@@ -130,7 +130,7 @@ def test_what_was_made_in_64_bits_and_used_in_32_is_right_or_refused(inside):
         "certificate": lambda: cojax.certificate(problem, start).balance,
         "shard": lambda: cojax.shard(problem, network, start).start.cpu.sum() - BUDGET,
         "tuned": lambda: cojax.tuned(cojax.Laplacian, problem, network, start).step_size > 0 and 0.0,
-        "minibatch": lambda: cojax.Minibatch(problem, 2, samples=lambda data: data[:2]).budget - BUDGET,
+        "minibatch": lambda: cojax.Minibatch(problem, 2, samples=lambda data: data[:2]).base.budget - BUDGET,
     }
     answered = set()
     with called_in:

@@ -34,8 +34,9 @@ def start_of(problem):
     """Params at random, and uneven shares that sum to the budget, 0 at node 7."""
     random = np.random.default_rng(1)
     shares = np.append(random.uniform(0.5, 1.5, 7), 0.0)
-    dtype = problem.budget.dtype
-    cpu = (shares * float(problem.budget) / shares.sum()).astype(dtype)
+    budget = problem.base.budget
+    dtype = budget.dtype
+    cpu = (shares * float(budget) / shares.sum()).astype(dtype)
     return problem.start(jnp.asarray(random.normal(size=(8, 3)), dtype), cpu)
 
 
@@ -362,7 +363,7 @@ def test_penalties_and_costs_that_are_infinite_at_share_0_are_those_of_who_is_th
 
     @jax.jit
     def total(data, cpu):
-        changed = eqx.tree_at(lambda p: p.data, changing, data)
+        changed = eqx.tree_at(lambda p: p.problem.data, changing, data)
         return jnp.sum(changed.at(5).softened().costs(x._replace(cpu=cpu)))
 
     for leaf in jax.grad(total, (0, 1))(jnp.asarray(data), x.cpu):
@@ -419,7 +420,6 @@ LEFT = {"leaves": 2, "heir": 3}
         (lambda: _with(Closed(0.1), cojax.Laplacian(0.1)), "Closed keeps its sums over nodes in no field"),
         (lambda: _with(cojax.DIGing(0.1), cojax.MomentumFlow(0.1, 0.5)), "MomentumFlow moves shares by more"),
         (lambda: _with(cojax.DIGing(0.1), cojax.Hold()), "nodes that change need an allocator whose shares move"),
-        (lambda: cojax.shard(moves(LEFT), RING, start_of(moves(LEFT))), "shard needs a plain Problem"),
     ],
 )
 def test_a_move_that_cannot_be_is_refused_with_the_way_out(build, message):

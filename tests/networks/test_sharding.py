@@ -76,7 +76,7 @@ def test_on_one_device_neighbours_come_near_each_other_and_the_caller_does_not_n
     np.testing.assert_allclose(ordered.x.params, plain.x.params, atol=1e-13)
     # Node by node, its data are not those of the decision that the caller gets.
     for refused in (
-        lambda: cojax.certificate(shards.problem, ordered.x),
+        lambda: laws.unchecked(cojax.certificate)(shards.problem, ordered.x),
         lambda: shards.problem.start(ordered.x.params),
     ):
         with pytest.raises(cojax.CojaxInputError, match=r"needs the problem that was given to cojax\.shard"):

@@ -101,8 +101,6 @@ def changed(*changes, **bounds):
         (lambda: changed(cojax.Change(5, 9e4, node=0)).start(jnp.zeros((8, 3))), "leave node out"),
         (lambda: _run(cojax.MomentumFlow(0.1, 0.5)), "MomentumFlow moves shares by more than the flow"),
         (lambda: _run(cojax.Hold()), "need an allocator whose shares move by Transfer"),
-        (lambda: cojax.certificate(changed(cojax.Change(5, 3.0)), cojax.Decision()), "the problem of one step"),
-        (lambda: cojax.reference(changed(cojax.Change(5, 3.0)), jnp.zeros(3)), "the problem of one step"),
     ],
 )
 def test_a_change_that_cannot_be_is_refused_with_the_way_out(build, message):

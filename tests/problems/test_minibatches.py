@@ -100,7 +100,7 @@ def test_a_gradient_touches_no_sample_but_its_own():
 def test_costs_and_optimum_are_those_of_all_samples():
     sampled = cojax.Minibatch(PROBLEM, BATCH)
     np.testing.assert_array_equal(sampled.at(7).costs(START), PROBLEM.costs(START))
-    np.testing.assert_array_equal(sampled.grad(START).params, PROBLEM.grad(START).params)
+    np.testing.assert_array_equal(sampled.base.grad(START).params, PROBLEM.grad(START).params)
 
 
 def coopt():

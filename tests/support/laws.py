@@ -1,5 +1,6 @@
 """What every method, network and link must survive: a new one is one line in a list here."""
 
+import inspect
 from fractions import Fraction
 
 import jax
@@ -72,14 +73,20 @@ def optimum(problem):
     return params, demand + price / curvature, price
 
 
+def unchecked(function):
+    """A function without the check of its annotations that tests add: what it says itself of a wrong kind."""
+    return inspect.unwrap(function)
+
+
 def start_of(problem, dim=DIM, seed=1):
     """Params at random and an uneven split of the budget."""
     random = np.random.default_rng(seed)
     num_nodes = problem.num_nodes
-    dtype = problem.budget.dtype
+    budget = problem.base.budget
+    dtype = budget.dtype
     params = random.normal(size=(num_nodes, dim)).astype(dtype)
     cpu = random.uniform(0.5, 1.5, num_nodes)
-    cpu = (cpu * float(problem.budget) / cpu.sum()).astype(dtype)
+    cpu = (cpu * float(budget) / cpu.sum()).astype(dtype)
     return problem.start(params=jnp.asarray(params), cpu=jnp.asarray(cpu))
 
 

@@ -24,6 +24,9 @@ CALLS = {
     "cojax.Intermittent(nx.path_graph(3), 2)": "Intermittent needs a network, got Graph; make one by cojax.network",
     "cojax.shard(problem, network, start, 8)": "shard needs a jax.sharding.Mesh, got int; leave it out for all",
     "cojax.shard(problem, network, np.ones(4))": "shard needs a cojax Decision for start, got ndarray.",
+    "cojax.certificate(changing, start)": "certificate needs the problem of one step, got a Changing; use its field",
+    "cojax.reference(cojax.Minibatch(problem, 1, samples=lambda a: a), None)": "samples on the second axis",
+    "cojax.shard(changing, network, start)": "shard needs a plain Problem, one that stays as it is from step to step",
     "cojax.allocate('problem')": "allocate needs a cojax Problem, got str.",
     "cojax.graphs.named('ring', 4.0)": "needs a whole number num_nodes >= 1, got 4.0.",
     "cojax.graphs.named('erdos_renyi', np.int64(9), seed=np.int64(3), probability=np.float32(0.5))": None,
@@ -58,6 +61,7 @@ from cojax import solve
 
 problem = cojax.Problem(lambda x, a: a * x.cpu**2, jnp.ones(4), 4.0)
 network, start = cojax.network(nx.cycle_graph(4)), problem.start()
+changing = cojax.Changing(problem, [cojax.Change(5, 3.0)])
 method = cojax.CoOpt(allocate=cojax.Laplacian(0.1))
 edges = lambda pairs: cojax.Edges(weights=jnp.ones(1), pairs=jnp.asarray(pairs), size=3)
 table = lambda index, twin: cojax.Neighbors(weights=jnp.ones((1, 2)), index=jnp.asarray(index), twin=jnp.asarray(twin))

@@ -13,9 +13,8 @@ from ..._support.checks import CojaxInputError, check_leaves
 from ..._support.trees import Tree
 from ...problems.membership import Attended
 from ...problems.minibatches import Minibatch
-from ...problems.problem import Decision, Problem, check_plain, check_start
+from ...problems.problem import Decision, Problem, Scenario, check_plain, check_start
 from ...problems.rows import ShardedProblem
-from ...problems.scenario import Scenario
 from ..base import Network
 from ..faults.faulty import FaultyNetwork
 from ..faults.intermittent import Pauses
@@ -44,7 +43,7 @@ class Shards(NamedTuple):
     start: Decision
 
 
-def shard(problem: Problem, network: Network, start: Decision, mesh: Mesh | None = None) -> Shards:
+def shard(problem: Any, network: Network, start: Decision, mesh: Mesh | None = None) -> Shards:
     """`problem`, `network` and `start` with their nodes cut into equal blocks, one on every device of `mesh`.
 
     `solve` then runs on all of these devices, with every method, link and record, `solution.x` and a method's

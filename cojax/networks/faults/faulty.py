@@ -34,7 +34,7 @@ class FaultyNetwork(Network):
             check_ledger_can_carry("Ledger", self)
 
     def __repr__(self) -> str:
-        if not hasattr(self, "faults"):  # half made
+        if not hasattr(self, "graphs"):  # half made
             return named(self)
         return named(self, *map(shown, (self.graphs, *self.faults)), leave_out=("graphs", "faults"))
 
