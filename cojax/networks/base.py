@@ -179,6 +179,10 @@ class Layout(Network):
         """The wire after `message`, told at the end of a step over the graph of the next one."""
         return self.link.tell(message, wire, self)
 
+    def flow_alone(self, wire: Wire, along: Tree, step: Int[Array, ""]) -> Tree:
+        """The flow of a step in which nothing arrives from outside, compiled apart from what reads it."""
+        return self.exchange(wire, along, None)[0]
+
     def awake(self, before: Tree, after: Tree) -> Tree:
         """The state of a method after a step: that before it, at nodes that are down."""
         return after

@@ -450,7 +450,7 @@ def show(value: Any) -> str:
     return ", ".join(f"{number:.10g}" for number in np.ravel(value))
 
 
-# Each compiled as one: operation by operation, forty small programs would be, which takes longer.
+# Each is one program, because a program for every operation would take longer to compile.
 @jax.jit
 def _even_start(budget: Array, lower: Array, upper: Array) -> Array:
     return exact_grid.settle(_even_split(budget, lower, upper), budget)

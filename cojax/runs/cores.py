@@ -30,7 +30,7 @@ def on_all_cores(program: Any, many: Tree, same: Tree, num_runs: int, *static: A
     num_pieces = -(-num_runs // size)  # of repeated runs alone there is none
     rows = np.minimum(np.arange(num_pieces * size), num_runs - 1).reshape(num_pieces, size)
     pieces = [jax.tree.map(lambda leaf, row=row: leaf[row], many) for row in rows]
-    # All that follows JAX's settings is done in this thread: those of `with jax.enable_x64(True)` hold in no other.
+    # JAX's settings, such as `with jax.enable_x64(True)`, hold in one thread: so whatever depends on them is done here.
     same = jax.tree.map(jnp.asarray, same)
     compute = program.lower(pieces[0], same, size, *static).compile()
     with ThreadPoolExecutor(num_pieces) as pool:
@@ -39,14 +39,14 @@ def on_all_cores(program: Any, many: Tree, same: Tree, num_runs: int, *static: A
     return _joined(parts, num_runs)
 
 
-# Compiled as one: array by array, forty small programs would be.
+# One program for all arrays, because one for each would take longer to compile.
 @functools.partial(jax.jit, static_argnums=1)
 def _joined(parts: list[Tree], num_runs: int) -> Tree:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:num_runs], *parts)
 
 
 def _apart(many: Tree, same: Tree) -> bool:
-    """Whether the runs may be computed apart: known values of one processor, and nothing to watch while they run."""
+    """Whether the runs may be computed in pieces: known values on one CPU, and no debugging option set."""
     leaves, settings = jax.tree.leaves((many, same)), jax.config
     watched = settings.jax_debug_nans or settings.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
     if watched or not is_concrete(*leaves):

@@ -1,4 +1,4 @@
-"""What a run remembers of its looks: a few numbers that tell a fall from a floor, and a floor from a circle."""
+"""Running statistics that tell convergence from a stall, and a stall from a limit cycle."""
 
 from typing import Any, NamedTuple
 

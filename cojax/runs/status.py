@@ -11,8 +11,6 @@ from jaxtyping import Array, Bool, Float, Int
 from .._support import trees
 from ..methods import Method
 from ..networks.base import Network
-from ..networks.layouts.neighbors import Neighbors
-from ..networks.layouts.split import Split
 from ..problems.problem import Decision, Problem
 from .progress import grew, precision, stalled, wavers
 from .rows import update_rows
@@ -64,7 +62,7 @@ def moves_on(network: Network, method: Method, x: Decision, state: Any) -> Bool[
     """Whether one more step would move the decision by more than the rounding of what is heard explains."""
     network, method, x, state = lax.stop_gradient((network, method, x, state))
     net, later, method = network.at(state.step), method.at(state.step + 1), method.at(state.step)
-    flow = _flow_alone(net, state, method.along(state.method))
+    flow = net.flow_alone(state.wire, method.along(state.method), state.step)
     after = later.query(net.awake(state.method, update_rows(network, method, state.method, state.grad, flow)))
     motion = _relative(trees.subtract(after, x), x)
     message, heard = method.message(state.method, state.grad), state.wire.heard
@@ -81,19 +79,6 @@ def is_lost(solution: Any) -> bool:
     status, progress = int(solution.status), solution.state.progress
     away = status == Status.DIVERGED and int(progress.rose) == int(progress.looks)
     return status == Status.NOT_FINITE or away
-
-
-def _flow_alone(net: Any, state: Any, along: Any) -> Any:
-    """What flows in the next step, nothing arriving from outside."""
-
-    def flow() -> Any:
-        return net.exchange(state.wire, along, None)[0]
-
-    if not isinstance(net, Neighbors | Split):
-        return flow()
-    # XLA would fuse what follows into the gathers of a table, and hold all of them at once: 2 states in memory. A
-    # branch, always taken, is compiled by itself.
-    return lax.cond(state.step >= 0, flow, lambda: trees.zeros_like(jax.eval_shape(flow)))
 
 
 def _infeasible(problem: Problem, x: Decision, state: Any) -> Bool[Array, ""]:

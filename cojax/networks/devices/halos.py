@@ -86,18 +86,18 @@ def _renumbered(device: int, column: np.ndarray, needed: np.ndarray, places: np.
 def arranged(pairs: np.ndarray, num_nodes: int, num_devices: int) -> tuple[np.ndarray, bool]:
     """The order in which nodes are cut into equal blocks, and whether all rows are then gathered everywhere.
 
-    Counted are the rows that a device receives, in the given order and in reverse Cuthill-McKee order; the better is
-    taken. With more than half of all rows an all-gather in the given order is: a halo is packed by an index and sent in
-    pieces, one copy is not. Random graphs are there (degree 10 on 8 devices: 74 %), lattices and geometric graphs
-    far below, once ordered (1 %). On one device nothing travels, and what counts is how far apart in memory neighbours
-    lie: the order of less than half of that is taken (`benchmarks/worth_of_ordering.py`).
+    Compares how many rows each device would receive in the given order and in reverse Cuthill-McKee order, and takes
+    the smaller. Where that is more than half of all rows, all rows are gathered in the given order instead, because a
+    halo has to be packed by an index and sent in pieces, and one copy has not. Random graphs are there (degree 10 on 8
+    devices: 74 %), lattices and geometric graphs far below, once ordered (1 %). On one device nothing travels. There
+    the new order is taken if it halves the distance of neighbours in memory (`benchmarks/worth_of_ordering.py`).
 
     pairs: (2, e), every edge in both directions.
     """
     given, ordered = np.arange(num_nodes), node_order(pairs, num_nodes)
     if num_devices == 1:
-        apart = (float(np.abs(ends[0] - ends[1]).sum()) for ends in (np.argsort(ordered)[pairs], pairs))
-        return (ordered if 2 * next(apart) < next(apart) else given), False
+        new, old = (float(np.abs(ends[0] - ends[1]).sum()) for ends in (np.argsort(ordered)[pairs], pairs))
+        return (ordered if 2 * new < old else given), False
     received = num_received(pairs, num_devices, num_nodes)
     received_if_ordered = num_received(np.argsort(ordered)[pairs], num_devices, num_nodes)
     order, least = (given, received) if received <= received_if_ordered else (ordered, received_if_ordered)

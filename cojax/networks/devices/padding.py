@@ -1,4 +1,4 @@
-"""What is not the caller's in a run over devices: an order of nodes, and rows that hold none, where nothing happens."""
+"""Rows that hold no node, added so that every device has equally many; nothing happens there."""
 
 from typing import Any
 

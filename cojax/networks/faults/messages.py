@@ -25,7 +25,7 @@ class MessageFault(Fault):
     def check(self, network):
         Fault.check(self, network)
         check_number(self.made_by, "rate", getattr(self, "rate", 0.0), at_least=0.0, below=1.0, shaped=())
-        _ = self.most_late  # raises where it is no length of time
+        _ = self.most_late  # reading it raises CojaxInputError for a length that is no whole number of steps
 
 
 class OneWayLoss(MessageFault):

@@ -115,6 +115,10 @@ class Round(Network):
         )
         return trees.add(flow, paid), wire._replace(books=books)
 
+    def flow_alone(self, wire: Wire, along: Tree, step: Array) -> Tree:
+        """As `Layout.flow_alone`."""
+        return self.exchange(wire, along, None)[0]
+
     def pending(self, counter: Tree, along: Tree) -> Tree:
         """What owners gave and the other ends did not receive yet, at the owners."""
         here, other = self.graph.ends()

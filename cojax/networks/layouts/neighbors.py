@@ -12,7 +12,7 @@ from ..laws import Along
 from ..links.links import Ideal
 from .adjoints import flow
 from .checks import check_table
-from .slots import sum_slots, swap
+from .slots import compiled_apart, sum_slots, swap
 
 
 class Neighbors(Layout):
@@ -40,6 +40,9 @@ class Neighbors(Layout):
 
     def hear(self, law, heard):
         return flow(self, law, heard)
+
+    def flow_alone(self, wire, along, step):
+        return compiled_apart(lambda: self.exchange(wire, along, None)[0], step)
 
     def sums(self, law: Along, heard: Array) -> Array:
         """The flow by its formula; here and in other layouts, what `flow` differentiates in its own way."""

@@ -1,9 +1,14 @@
 """A table of neighbours is summed slot by slot: one gather and one product a slot, never all of them at once."""
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int
 
+from ..._support import trees
+from ..._support.trees import Tree
 from ..laws import Along
 
 # The slots of a table are summed in groups of this many, one Python loop each: more compile slowly, fewer run slowly.
@@ -35,3 +40,12 @@ def swap(near: Array, index: Int[Array, "k n"], twin: Int[Array, "k n"]) -> Arra
 def _rows(rows: Array, index: Array) -> Array:
     # The index is checked on construction; a bounds check per gather costs as much as the gather.
     return rows.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+def compiled_apart(flow: Callable[[], Tree], step: Int[Array, ""]) -> Tree:
+    """`flow()`, which XLA does not fuse with what reads it.
+
+    It would fuse what follows into the gathers of a table, and hold all of them at once: two states in memory. The
+    condition is always true; XLA compiles the branches of a condition by themselves.
+    """
+    return lax.cond(step >= 0, flow, lambda: trees.zeros_like(jax.eval_shape(flow)))

@@ -14,7 +14,7 @@ from ..links.links import Ideal
 from .adjoints import flow
 from .checks import check_split
 from .edges import Edges
-from .slots import sum_slots
+from .slots import compiled_apart, sum_slots
 
 
 class Split(Layout):
@@ -45,6 +45,9 @@ class Split(Layout):
 
     def hear(self, law, heard):
         return flow(self, law, heard)
+
+    def flow_alone(self, wire, along, step):
+        return compiled_apart(lambda: self.exchange(wire, along, None)[0], step)
 
     def sums(self, law: Along, heard: Array) -> Array:
         """The flow by its formula."""

@@ -216,9 +216,10 @@ def _adapted(quantizer: Any, told: Tree, scale: Tree, held: Tree) -> tuple[Tree,
 
 
 def _felt(scale: Array | None, held: Array) -> Array | None:
-    """`scale`, no smaller than what is lost in the rounding of `held`.
+    """`scale`, kept above the rounding error of `held`.
 
-    Of a run at rest it would shrink as long as the rest lasts, and take as long to grow when a price changes.
+    While a run is at rest, the scale shrinks at every step. Without a floor it would then need as many steps to grow
+    again when a price changes.
     """
     if scale is None:
         return None
