@@ -1,5 +1,9 @@
 """What `cojax --help` says: enough to work from alone."""
 
+import textwrap
+
+from ..methods.facts import KNOWN, Facts
+
 COJAX = """Train one model and share out the CPU over a network of computing centres, without moving data.
 
 Examples:
@@ -38,6 +42,36 @@ name = "ring"
 name = "innovation"
 quantizer = { name = "log", rho = 0.5 }
 """
+
+
+def _methods() -> str:
+    """The lines on the table of methods, from what is known of them."""
+    lines = [f"learn = {{ name = {_named('learn')} }}", f"allocate = {{ name = {_named('allocate')} }}"]
+    lines.append(
+        "names left out are diging and laplacian; numbers left out are computed from bounds on curvature and spectra;"
+    )
+    words: dict[str, list[str]] = {}
+    for facts in _in_plans():
+        if facts.words:
+            words.setdefault(facts.words, []).append(str(facts.in_plans))
+    lines.append("; ".join(f"{', '.join(names)}: {said}" for said, names in words.items()))
+    margin = " " * 13
+    wrapped = [textwrap.fill(line, 118, initial_indent=margin, subsequent_indent=margin) for line in lines]
+    return "  [method]   " + "\n".join(wrapped).lstrip()
+
+
+def _in_plans() -> list[Facts]:
+    return [facts for facts in KNOWN.values() if facts.in_plans]
+
+
+def _named(half: str) -> str:
+    """The names of the methods of one half, each with the numbers that it takes."""
+    takers: dict[str, list[str]] = {}
+    for facts in _in_plans():
+        if facts.half == half:
+            takers.setdefault(", ".join(("step_size", *facts.numbers)), []).append(f'"{facts.in_plans}"')
+    return "; ".join(f"{', '.join(names)} ({numbers})" for numbers, names in takers.items())
+
 
 PLAN = (
     """Run the case that a TOML file describes, and write a folder as `cojax demo` does.
@@ -91,13 +125,9 @@ Keys:
              { name = "float", mantissa_bits = ... } or { name = "adaptive", bits = 3 };
              log takes smallest and largest, uniform takes largest: with them, a number takes fewer bits
              memory = "node", or "edge" where the graph switches or loses links (chosen if left out)
-  [method]   learn = { name = "diging" (step_size, mixing 0.5), "dgd", "extra", "nids", "exact_diffusion",
-             "atc_tracking" (step_size), "choco", "lead" (step_size, gain), "apapc" (step_size, blend, gain) or
-             "tracking_momentum" (step_size, momentum) }
-             allocate = { name = "laplacian" (step_size), "heavy_ball", "nesterov", "momentum_flow" (step_size,
-             momentum), "finite_time", "fixed_time", "single_bit" (step_size) or "saturated" (step_size, level) }
-             numbers that are left out are computed from bounds on curvature and the graphs' spectra;
-             dgd and choco are exact nowhere, finite_time, fixed_time and single_bit end in a small cycle
+"""
+    + _methods()
+    + """
   [hours]    file, prices by the hour: a .csv with a column of labels, then one column of prices per node; a line holds
              until the time of the next label, in sums it counts for that long
 

@@ -24,3 +24,5 @@ from .saturated import Saturated as Saturated
 from .scheduled import Scheduled as Scheduled
 from .single_bit import SingleBit as SingleBit
 from .tracking_momentum import TrackingMomentum as TrackingMomentum
+
+__all__ = [name for name, value in globals().items() if callable(value)]  # pyright: ignore[reportUnsupportedDunderAll]

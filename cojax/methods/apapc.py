@@ -8,6 +8,7 @@ from .._support import trees
 from .._support.checks import check_number, floating
 from .._support.trees import Tree
 from .base import Method
+from .facts import known
 
 
 class APAPCState(NamedTuple):
@@ -16,6 +17,7 @@ class APAPCState(NamedTuple):
     dual: Tree  # minus the local gradient in the limit; sums to zero over nodes
 
 
+@known("learn", "apapc", numbers=("blend", "gain"), limit="apapc_limit")
 class APAPC(Method):
     """Momentum for `NIDS` and `LEAD`: with y the point of the gradient and c = 1 / (1 + step_size * convexity),
 

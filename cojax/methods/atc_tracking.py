@@ -8,6 +8,7 @@ from .._support import trees
 from .._support.checks import check_number, floating
 from .._support.trees import Tree
 from .base import Method
+from .facts import adapt_then_combine, known
 
 
 class ATCTrackingState(NamedTuple):
@@ -20,6 +21,7 @@ class ATCTold(NamedTuple):
     tracker: Tree
 
 
+@known("learn", "atc_tracking", bound=adapt_then_combine, limit="atc_limit", per_node=True)
 class ATCTracking(Method):
     """y+ = W (y - step_size * z),  z+ = W z + g(y+) - g(y),  z0 = g(y0).
 

@@ -8,8 +8,18 @@ from .._support import trees
 from .._support.checks import check_number, floating
 from .._support.trees import Tree
 from .base import Method
+from .facts import BIASED, known, two_with_room
 
 
+@known(
+    "learn",
+    "choco",
+    numbers=("gain",),
+    bound=two_with_room,
+    limit="diffusion_limit",
+    per_node=True,
+    words=BIASED,
+)
 class Choco(Method):
     """v = y - step_size * g(y),  y+ = v + gain * sum_j w_ij (v^_j - v^_i),  v^ what is heard of v.
 

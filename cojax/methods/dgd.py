@@ -8,8 +8,10 @@ from .._support import trees
 from .._support.checks import check_number, floating
 from .._support.trees import Tree
 from .base import Method
+from .facts import BIASED, known, room_itself
 
 
+@known("learn", "dgd", bound=room_itself, limit="dgd_limit", per_node=True, words=BIASED)
 class DGD(Method):
     """y+ = W y - step_size * g(y), W = I - L.
 

@@ -9,6 +9,7 @@ from .._support import trees
 from .._support.checks import check_number, floating
 from .._support.trees import Tree
 from .base import Method
+from .facts import half_of_room_squared, known
 from .optimizers import begun, check_transform, descent
 
 
@@ -23,6 +24,7 @@ class Told(NamedTuple):
     tracker: Tree
 
 
+@known("learn", "diging", numbers=("mixing",), bound=half_of_room_squared, limit="tracking_limit", per_node=True)
 class DIGing(Method):
     """y+ = W y - step_size * z,  z+ = W z + g(y+) - g(y),  z0 = g(y0),  W = I - mixing * L.
 

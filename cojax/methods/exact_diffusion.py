@@ -8,6 +8,7 @@ from .._support import trees
 from .._support.checks import check_number, floating
 from .._support.trees import Tree
 from .base import Method
+from .facts import known, two_with_room
 
 
 class ExactDiffusionState(NamedTuple):
@@ -15,6 +16,7 @@ class ExactDiffusionState(NamedTuple):
     correction: Tree  # params - psi, what combining changed; sums to zero over nodes
 
 
+@known("learn", "exact_diffusion", bound=two_with_room, limit="nids_limit")
 class ExactDiffusion(Method):
     """psi+ = y - step_size * g(y),  phi = psi+ + y - psi,  y+ = (I + W)/2 phi,  psi0 = y0.
 

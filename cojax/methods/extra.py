@@ -8,6 +8,7 @@ from .._support import trees
 from .._support.checks import check_number, floating
 from .._support.trees import Tree
 from .base import Method
+from .facts import known, room_itself
 
 
 class EXTRAState(NamedTuple):
@@ -15,6 +16,7 @@ class EXTRAState(NamedTuple):
     correction: Tree  # half the sum of all past flows; sums to zero over nodes
 
 
+@known("learn", "extra", bound=room_itself, limit="extra_limit")
 class EXTRA(Method):
     """y+ = W y - step_size * g(y) + c,  c+ = c + (W y - y) / 2,  c0 = 0.
 

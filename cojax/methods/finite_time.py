@@ -4,9 +4,11 @@ from typing import Any
 
 from .._support.checks import check_number
 from ..networks.laws import Power
+from .facts import CYCLES, known
 from .laplacian import Laplacian
 
 
+@known("allocate", "finite_time", words=CYCLES)
 def FiniteTime(step_size: Any, power: float = 0.5) -> Laplacian:
     """x_i+ = x_i + step_size * sum_j w_ij sign(d) |d|**power, d = m_j - m_i, the marginal costs.
 

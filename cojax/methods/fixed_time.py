@@ -3,9 +3,11 @@
 from typing import Any
 
 from ..networks.laws import Powers
+from .facts import CYCLES, known
 from .laplacian import Laplacian
 
 
+@known("allocate", "fixed_time", words=CYCLES)
 def FixedTime(step_size: Any, low: float = 0.5, high: float = 1.5) -> Laplacian:
     """x_i+ = x_i + step_size * sum_j w_ij sign(d) (|d|**low + |d|**high), d = m_j - m_i, the marginal costs.
 

@@ -10,6 +10,7 @@ from .._support.checks import floating
 from .._support.trees import Tree
 from ..networks.laws import Along, Transfer
 from .base import Method, check_share_momentum
+from .facts import known, with_momentum
 
 
 class HeavyBallState(NamedTuple):
@@ -18,6 +19,7 @@ class HeavyBallState(NamedTuple):
     price: Tree  # sum over the past of momentum**age * marginal cost
 
 
+@known("allocate", "heavy_ball", numbers=("momentum",), bound=with_momentum, limit="heavy_ball_limit")
 class HeavyBall(Method):
     """x+ = x + step_size * flow(p),  p+ = momentum * p + m(x+),  p0 = m(x0), m the marginal costs.
 

@@ -10,6 +10,7 @@ from .._support.checks import floating
 from .._support.trees import Tree
 from ..networks.laws import Along, Odd, Same, Transfer
 from .base import Method, check_share_step
+from .facts import known
 
 
 class Shares(NamedTuple):
@@ -17,6 +18,7 @@ class Shares(NamedTuple):
     grid: Float[Array, ""]
 
 
+@known("allocate", "laplacian", bound=lambda method, room, fixed: 2.0, limit="allocation_limit")
 class Laplacian(Method):
     """x_i+ = x_i + step_size * sum_j w_ij odd(m_j - m_i), m the marginal costs.
 

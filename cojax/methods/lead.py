@@ -8,6 +8,7 @@ from .._support import trees
 from .._support.checks import check_number, floating
 from .._support.trees import Tree
 from .base import Method
+from .facts import known, two_with_room
 
 
 class LEADState(NamedTuple):
@@ -15,6 +16,7 @@ class LEADState(NamedTuple):
     dual: Tree  # minus the local gradient in the limit; sums to zero over nodes
 
 
+@known("learn", "lead", numbers=("gain",), bound=two_with_room, limit="nids_limit")
 class LEAD(Method):
     """Y = y - step_size * (g(y) + D),  D+ = D - gain / (2 step_size) * flow(Y^),  y+ = y - step_size * (g(y) + D+).
 

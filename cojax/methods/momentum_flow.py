@@ -10,6 +10,7 @@ from .._support.checks import floating
 from .._support.trees import Tree
 from ..networks.laws import Along, Transfer
 from .base import Method, check_share_momentum
+from .facts import known, with_momentum
 
 
 class MomentumFlowState(NamedTuple):
@@ -18,6 +19,7 @@ class MomentumFlowState(NamedTuple):
     lag: Tree  # base - cpu, off the grid; sums to zero over nodes up to rounding, which it forgets
 
 
+@known("allocate", "momentum_flow", numbers=("momentum",), bound=with_momentum, limit="heavy_ball_limit")
 class MomentumFlow(Method):
     """x+ = x + flow + momentum * v,  v+ = x+ - x,  v0 = 0; flow = step_size * sum_j w_ij (h_j - h_i), h as heard.
 

@@ -10,6 +10,7 @@ from .._support.checks import floating
 from .._support.trees import Tree
 from ..networks.laws import Along, Transfer
 from .base import Method, check_share_momentum
+from .facts import known
 
 
 class NesterovState(NamedTuple):
@@ -18,6 +19,12 @@ class NesterovState(NamedTuple):
     price: Tree  # sum over the past of momentum**age * marginal cost
 
 
+def _bound(method: Any, room: Any, fixed: bool) -> Any:
+    """The limit for quadratic costs."""
+    return 2.0 * (1.0 + method.momentum) / (1.0 + 2.0 * method.momentum)
+
+
+@known("allocate", "nesterov", numbers=("momentum",), bound=_bound, limit="nesterov_limit")
 class Nesterov(Method):
     """y+ = y + step_size * flow(m + momentum * p+),  p+ = momentum * p + m(y),  p0 = 0, m the marginal costs.
 

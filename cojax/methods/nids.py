@@ -1,8 +1,10 @@
 """NIDS: an exact method whose step does not depend on the network."""
 
 from .exact_diffusion import ExactDiffusion
+from .facts import known, two_with_room
 
 
+@known("learn", "nids", bound=two_with_room, limit="nids_limit")
 class NIDS(ExactDiffusion):
     """y+ = (I + W)/2 (2 y - y- - step_size * (g(y) - g(y-))),  first y+ = (I + W)/2 (y - step_size * g(y)).
 

@@ -10,6 +10,7 @@ from .._support.checks import check_number, floating
 from .._support.trees import Tree
 from ..networks.laws import Along, Push
 from .base import Method
+from .facts import adapt_then_combine, known
 
 
 class PushDIGingState(NamedTuple):
@@ -24,6 +25,7 @@ class PushDIGingTold(NamedTuple):
     tracker: Tree
 
 
+@known("learn", bound=adapt_then_combine, limit="push_diging_limit")
 class PushDIGing(Method):
     """u+ = C (u - step_size * z),  v+ = C v,  y = u / v,  z+ = C z + g(y+) - g(y);  u0 = y0, v0 = 1, z0 = g(y0).
 

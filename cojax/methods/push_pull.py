@@ -9,6 +9,7 @@ from .._support.checks import check_number, floating
 from .._support.trees import Tree
 from ..networks.laws import Pull, Push
 from .base import Method
+from .facts import half_of_room_squared, known
 
 
 class PushPullState(NamedTuple):
@@ -21,6 +22,7 @@ class PushPullTold(NamedTuple):
     tracker: Any
 
 
+@known("learn", bound=half_of_room_squared, limit="push_pull_limit", per_node=True)
 class PushPull(Method):
     """y+ = R y - step_size * z,  z+ = C z + g(y+) - g(y),  z0 = g(y0); R row-, C column-stochastic, of one graph.
 

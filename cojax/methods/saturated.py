@@ -3,9 +3,11 @@
 from typing import Any
 
 from ..networks.laws import Clip
+from .facts import known
 from .laplacian import Laplacian
 
 
+@known("allocate", "saturated", numbers=("level",))
 def Saturated(step_size: Any, level: Any) -> Laplacian:
     """x_i+ = x_i + step_size * sum_j w_ij clip(m_j - m_i, -level, level), m the marginal costs.
 

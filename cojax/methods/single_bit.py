@@ -3,9 +3,11 @@
 from typing import Any
 
 from ..networks.laws import Sign
+from .facts import CYCLES, known
 from .laplacian import Laplacian
 
 
+@known("allocate", "single_bit", words=CYCLES)
 def SingleBit(step_size: Any) -> Laplacian:
     """x_i+ = x_i + step_size * sum_j w_ij sign(m_j - m_i), m the marginal costs.
 

@@ -8,6 +8,7 @@ from .._support import trees
 from .._support.checks import check_number, floating
 from .._support.trees import Tree
 from .base import Method
+from .facts import known
 
 
 class TrackingMomentumState(NamedTuple):
@@ -21,6 +22,20 @@ class MomentumTold(NamedTuple):
     tracker: Tree
 
 
+def _bound(method: Any, room: Any, fixed: bool) -> Any:
+    """Of equal Hessians: the mode that leaves the unit circle first, at -1."""
+    return room * (room + 2.0 * method.momentum) / 2.0
+
+
+@known(
+    "learn",
+    "tracking_momentum",
+    numbers=("momentum",),
+    given={"momentum": 0.3},  # what is best depends on more than is known
+    bound=_bound,
+    limit="tracking_momentum_limit",
+    per_node=True,
+)
 class TrackingMomentum(Method):
     """y+ = W y - step_size * z + momentum * (y - y-),  z+ = W z + g(y+) - g(y),  z0 = g(y0),  y- = y0 at first.
 

@@ -1,11 +1,14 @@
 """The largest step sizes that theory allows, each with what it assumes and how sure it is."""
 
 import math
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from .._support.checks import CojaxInputError, check_number
+from ..methods import DGD, EXTRA, NIDS, ATCTracking, Choco, DIGing, TrackingMomentum
+from ..methods.facts import KNOWN
 from ..networks.base import Network
 from ..networks.faults.faulty import loss_rate, members_of
 from .spectra import connectivity, is_fixed, is_undirected, laplacians, largest_eigenvalue
@@ -51,7 +54,7 @@ def dgd_limit(network: Network, smoothness: float) -> Limit:
     worse the limit is 0: the weights must mix on their own. Raises `CojaxInputError` for a curvature <= 0.
     """
     _check("dgd_limit", smoothness)
-    value = max(2.0 - _lambda_n(network), 0.0) / smoothness
+    value = stable(DGD, network) / smoothness
     if not is_fixed(network):
         return _for_undirected(network, Limit(value, TOGETHER, "sufficient", NONEXPANSIVE))
     return Limit(value, f"{TOGETHER}; tight for {EQUAL}", "tight", NONEXPANSIVE)
@@ -63,7 +66,7 @@ def extra_limit(network: Network, smoothness: float) -> Limit:
     Source: Shi, Ling, Wu, Yin, SIAM J. Optim. 2015, doi 10.1137/14096668X.
     """
     _check("extra_limit", smoothness)
-    value = max(2.0 - _lambda_n(network), 0.0) / smoothness
+    value = stable(EXTRA, network) / smoothness
     return _for_fixed(network, Limit(value, SMOOTH, "sufficient", "Shi et al. 2015"))
 
 
@@ -73,7 +76,7 @@ def nids_limit(network: Network, smoothness: float) -> Limit:
     Source: Li, Shi, Yan, IEEE TSP 2019, doi 10.1109/TSP.2019.2926022.
     """
     _check("nids_limit", smoothness)
-    value = 2.0 / smoothness if _lambda_n(network) < 2 else 0.0
+    value = stable(NIDS, network) / smoothness
     return _for_fixed(network, Limit(value, f"{SMOOTH}; tight for {EQUAL}", "tight", "Li et al. 2019"))
 
 
@@ -92,7 +95,7 @@ def apapc_limit(network: Network, smoothness: float, blend: float) -> Limit:
 def diffusion_limit(network: Network, smoothness: float) -> Limit:
     """2 / smoothness for `Choco` over an exact link, adapt then combine, on graphs with lambda_n < 2; 0 on others."""
     _check("diffusion_limit", smoothness)
-    value = 2.0 / smoothness if _lambda_n(network) < 2 else 0.0
+    value = stable(Choco, network) / smoothness
     if not is_fixed(network):
         return _for_undirected(network, Limit(value, TOGETHER, "sufficient", NONEXPANSIVE))
     return Limit(value, f"{TOGETHER}; tight for {EQUAL}", "tight", NONEXPANSIVE)
@@ -104,7 +107,7 @@ def tracking_limit(network: Network, smoothness: float, mixing: float = 1.0) -> 
     By the numerical range of the pencil and Jury's test: stable for all 0 <= H_i <= smoothness with a mean > 0.
     """
     _check("tracking_limit", smoothness, mixing=mixing)
-    value = max(2.0 - mixing * _lambda_n(network), 0.0) ** 2 / (2.0 * smoothness)
+    value = stable(DIGing, network, mixing=mixing) / smoothness
     return _for_fixed(network, Limit(value, f"convex quadratic costs; tight for {EQUAL}", "tight", PENCIL))
 
 
@@ -115,8 +118,7 @@ def tracking_momentum_limit(network: Network, smoothness: float, momentum: float
     """
     _check("tracking_momentum_limit", smoothness)
     check_number("tracking_momentum_limit", "momentum", momentum, at_least=0.0, below=1.0, shaped=())
-    room = max(2.0 - _lambda_n(network), 0.0)
-    value = room * (room + 2.0 * momentum) / (2.0 * smoothness)
+    value = stable(TrackingMomentum, network, momentum=momentum) / smoothness
     return Limit(value, "convex quadratic costs with one Hessian, fixed graph, exact links", "heuristic", ROOTS)
 
 
@@ -130,11 +132,12 @@ def atc_limit(network: Network, smoothness: float) -> Limit:
     _check("atc_limit", smoothness)
     if not is_fixed(network):
         return tracking_limit(network, smoothness)
-    lowest = 1.0 - _lambda_n(network)
-    if lowest > -1e-12:  # the eigenvalues of a complete graph are 1 up to rounding
+    below = stable(ATCTracking, network)
+    if _lambda_n(network) <= 1 + 1e-12:  # the eigenvalues of a complete graph are 1 up to rounding
         return Limit(2.0 / smoothness, f"convex quadratic costs; tight for {EQUAL}", "tight", PENCIL)
-    value = max(min(2.0, (1.0 - lowest**2) / -lowest), 0.0) / smoothness
-    return Limit(value, "convex quadratic costs with one Hessian, fixed graph, exact links", "heuristic", ROOTS)
+    return Limit(
+        below / smoothness, "convex quadratic costs with one Hessian, fixed graph, exact links", "heuristic", ROOTS
+    )
 
 
 def switching_limit(
@@ -220,6 +223,13 @@ def scaled(matrix: Any, curvature: Any) -> "sparse.csr_array":
     check_number("theory", "curvature", curvature, at_least=0.0)
     root = sparse.diags_array(np.broadcast_to(np.sqrt(np.asarray(curvature, np.float64)), matrix.shape[:1]))
     return (root @ matrix @ root).tocsr()
+
+
+def stable(kind: Any, network: Network, **numbers: float) -> float:
+    """The step size times the curvature below which the record of a learner says that it is stable."""
+    room = max(2.0 - numbers.get("mixing", 1.0) * _lambda_n(network), 0.0)
+    bound: Any = KNOWN[kind].bound
+    return float(bound(SimpleNamespace(**numbers), np.float64(room), is_fixed(network)))
 
 
 def _lambda_n(network: Network) -> float:

@@ -1,9 +1,12 @@
 """Step sizes and momenta of the accelerated allocators, from both ends of one spectrum."""
 
 import math
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from .._support.checks import CojaxInputError, check_number
+from ..methods import HeavyBall, Nesterov
+from ..methods.facts import KNOWN
 from ..networks.base import Network
 from .limits import ROOTS, UNPROVED, Limit, largest_scaled, scaled
 from .spectra import is_fixed, laplacians, second_eigenvalue
@@ -44,20 +47,22 @@ def heavy_ball_limit(network: Network, curvature: Any, momentum: float) -> Limit
     Costs that are not quadratic may cycle below it (Lessard, Recht, Packard, SIAM J. Optim. 2016, arXiv 1408.3595).
     """
     check_number("heavy_ball_limit", "momentum", momentum, at_least=0.0, below=1.0, shaped=())
-    return _limit(network, curvature, 2.0 * (1.0 + momentum))
+    return _limit(HeavyBall, network, curvature, momentum)
 
 
 def nesterov_limit(network: Network, curvature: Any, momentum: float) -> Limit:
     """(2 + 2 momentum) / (1 + 2 momentum) / lambda_max(D^1/2 L D^1/2), that of `Nesterov` for quadratic costs."""
     check_number("nesterov_limit", "momentum", momentum, at_least=0.0, below=1.0, shaped=())
-    return _limit(network, curvature, (2.0 + 2.0 * momentum) / (1.0 + 2.0 * momentum))
+    return _limit(Nesterov, network, curvature, momentum)
 
 
-def _limit(network: Network, curvature: Any, factor: float) -> Limit:
-    most = largest_scaled(network, curvature)
+def _limit(kind: Any, network: Network, curvature: Any, momentum: float) -> Limit:
+    bound: Any = KNOWN[kind].bound
     fixed = is_fixed(network)
-    kind, proof = ("tight", ROOTS) if fixed else ("heuristic", UNPROVED)
-    return Limit(factor / most if most > 0 else math.inf, "quadratic costs, fixed graph, exact links", kind, proof)
+    factor = float(bound(SimpleNamespace(momentum=momentum), None, fixed))
+    most = largest_scaled(network, curvature)
+    level, proof = ("tight", ROOTS) if fixed else ("heuristic", UNPROVED)
+    return Limit(factor / most if most > 0 else math.inf, "quadratic costs, fixed graph, exact links", level, proof)
 
 
 def _ends(owner: str, network: Network, low: Any, high: Any) -> tuple[float, float]:

@@ -1,6 +1,5 @@
 """The step sizes that theory allows, as functions of weights, mixing and momentum that have derivatives."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -8,24 +7,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .._support.precision import in_full
-from ..methods import (
-    DGD,
-    EXTRA,
-    LEAD,
-    NIDS,
-    ATCTracking,
-    Choco,
-    DIGing,
-    ExactDiffusion,
-    HeavyBall,
-    Laplacian,
-    Method,
-    MomentumFlow,
-    Nesterov,
-    PushDIGing,
-    PushPull,
-    TrackingMomentum,
-)
+from ..methods.facts import KNOWN
 from ..networks.base import Layout, Network
 from ..networks.layouts.directed import Digraph, Directed
 from ..theory import is_fixed
@@ -47,13 +29,16 @@ def ceiling(method: Any, network: Network, curvatures: Curvatures) -> Float[Arra
     if layout is None:
         return None
     matrices = laplacians(layout)
-    if type(method) in SHARES and curvatures.allocate is not None:
+    facts: Any = KNOWN.get(type(method))
+    if facts is None or facts.bound is None:
+        return None
+    if facts.half == "allocate" and curvatures.allocate is not None:
         roots = jnp.sqrt(jnp.asarray(curvatures.allocate, matrices.dtype))
         most = _top(matrices * (roots[:, None] * roots[None])[None])
-        return SHARES[type(method)](method) / most
-    if type(method) in LEARNERS and curvatures.learn is not None:
+        return facts.bound(method, None, is_fixed(network)) / most
+    if facts.half == "learn" and curvatures.learn is not None:
         room = jnp.maximum(2.0 - getattr(method, "mixing", 1.0) * _top(matrices), 0.0)
-        return LEARNERS[type(method)](method, room, is_fixed(network)) / curvatures.learn
+        return facts.bound(method, room, is_fixed(network)) / curvatures.learn
     return None
 
 
@@ -82,56 +67,3 @@ def _top(matrices: Float[Array, "T n n"]) -> Float[Array, ""]:
     _, vectors = jnp.linalg.eigh(lax.stop_gradient(matrices))
     top = vectors[:, :, -1]
     return jnp.max(jnp.einsum("ti,tij,tj->t", top, matrices, top))
-
-
-def _heavy(method: Any) -> Any:
-    return 2.0 * (1.0 + method.momentum)
-
-
-def _nesterov(method: Any) -> Any:
-    return 2.0 * (1.0 + method.momentum) / (1.0 + 2.0 * method.momentum)
-
-
-def _weighs(method: Any, room: Array, fixed: bool) -> Array:
-    return room
-
-
-def _alone(method: Any, room: Array, fixed: bool) -> Array:
-    return jnp.where(room > 0, 2.0, 0.0)
-
-
-def _tracks(method: Any, room: Array, fixed: bool) -> Array:
-    return room**2 / 2.0
-
-
-def _tracks_with_momentum(method: Any, room: Array, fixed: bool) -> Array:
-    return room * (room + 2.0 * method.momentum) / 2.0
-
-
-def _adapts_then_tracks(method: Any, room: Array, fixed: bool) -> Array:
-    if not fixed:
-        return _tracks(method, room, fixed)
-    lowest = room - 1.0
-    below = jnp.minimum(2.0, (1.0 - lowest**2) / jnp.where(lowest < 0, -lowest, 1.0))
-    return jnp.where(lowest > -1e-12, 2.0, below)
-
-
-SHARES: dict[type[Method], Callable[[Any], Any]] = {
-    Laplacian: lambda method: 2.0,
-    HeavyBall: _heavy,
-    MomentumFlow: _heavy,
-    Nesterov: _nesterov,
-}
-LEARNERS: dict[type[Method], Callable[[Any, Array, bool], Array]] = {
-    DGD: _weighs,
-    EXTRA: _weighs,
-    NIDS: _alone,
-    ExactDiffusion: _alone,
-    LEAD: _alone,
-    Choco: _alone,
-    DIGing: _tracks,
-    PushPull: _tracks,
-    TrackingMomentum: _tracks_with_momentum,
-    ATCTracking: _adapts_then_tracks,
-    PushDIGing: _adapts_then_tracks,
-}

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .._support.checks import CojaxInputError, check_number, whole_number
-from ..methods import DGD, ATCTracking, Choco, DIGing, Method, PushPull, Scheduled, TrackingMomentum
+from ..methods import Method, Scheduled
+from ..methods.facts import KNOWN
 from ..networks.base import Network
 from .ceilings import Curvatures, ceiling
 from .paths import Pair, half_at, put, value_at
@@ -19,8 +20,6 @@ FRACTIONS = ("momentum", "gain", "decay", "shrink")
 STEPS = ("step_size", "mixing")
 # Where a fraction of its range starts at the nearest: the ends themselves are infinitely far in the free coordinate.
 INSIDE = (0.01, 0.98)
-# Learners whose fixed point does not depend on how the steps of the nodes compare, or that say so (DGD, Choco).
-PER_NODE = (DIGing, ATCTracking, PushPull, TrackingMomentum, DGD, Choco)
 
 
 class Setting(NamedTuple):
@@ -103,8 +102,8 @@ class PerNode(Number):
                 f"tune needs one {self.path} for all nodes, got one per node: a step per node would break the sum of "
                 'cpu; tune the edge weights instead, what=("weights", ...).'
             )
-        if self.name != "step_size" or not isinstance(method, PER_NODE):
-            known = ", ".join(kind.__name__ for kind in PER_NODE)
+        if self.name != "step_size" or not (type(method) in KNOWN and KNOWN[type(method)].per_node):
+            known = ", ".join(kind.__name__ for kind, facts in KNOWN.items() if facts.per_node)
             raise CojaxInputError(
                 f"tune takes one number per node for the step_size of {known} only, got {self.path} of "
                 f"{type(method).__name__}: elsewhere the optimum would move."

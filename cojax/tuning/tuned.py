@@ -14,14 +14,9 @@ from .. import theory
 from .._support.checks import CojaxInputError
 from ..methods import (
     APAPC,
-    DGD,
-    EXTRA,
     LEAD,
-    NIDS,
-    ATCTracking,
     Choco,
     DIGing,
-    ExactDiffusion,
     FiniteTime,
     FixedTime,
     HeavyBall,
@@ -33,21 +28,18 @@ from ..methods import (
     PushPull,
     Saturated,
     SingleBit,
-    TrackingMomentum,
 )
+from ..methods.facts import KNOWN, Facts
 from ..networks.base import Layout, Network
 from ..networks.faults.faulty import loss_rate
 from ..networks.layouts.directed import Directed
 from ..networks.links.links import EventTriggered, Ideal
 from ..problems.problem import Decision, Problem, check_gradient
 from ..theory import Limit
-from ..theory.limits import SHARE
+from ..theory.limits import SHARE, stable
 from .checks import check_run
 
 MIXING = 0.5  # of DIGing: its limit grows as mixing shrinks, agreement slows down
-
-
-MOMENTUM = 0.3  # of gradient tracking; what is best depends on more than is known
 
 
 CAUTIOUS_MOMENTUM = 0.5  # of an allocator where no best one is known: changing graphs, costs that do not curve
@@ -309,25 +301,37 @@ def _directed(bound: Callable[..., Limit], undirected: Callable[..., Limit]) -> 
     return rule
 
 
-LEARNERS: dict[Any, Callable[..., Chosen]] = {
-    DGD: _by(theory.dgd_limit),
-    EXTRA: _by(theory.extra_limit),
-    NIDS: _by(theory.nids_limit),
-    ExactDiffusion: _by(theory.nids_limit),
+# Rules of their own; every other method takes half of the limit that its record names.
+SPECIAL: dict[Any, Callable[..., Chosen]] = {
     DIGing: _tracking,
     PushPull: _directed(theory.push_pull_limit, theory.tracking_limit),
-    ATCTracking: _by(theory.atc_limit),
     PushDIGing: _directed(theory.push_diging_limit, theory.atc_limit),
-    TrackingMomentum: _by(theory.tracking_momentum_limit, momentum=MOMENTUM),
     Choco: _compressed(theory.diffusion_limit),
     LEAD: _compressed(theory.nids_limit),
     APAPC: _primal_dual,
-}
-
-
-ALLOCATORS: dict[Any, Callable[..., Chosen]] = {
-    **dict.fromkeys((Laplacian, FiniteTime, FixedTime, Saturated, SingleBit), _flow),
     HeavyBall: _accelerated(theory.heavy_ball, theory.heavy_ball_limit),
     MomentumFlow: _accelerated(theory.heavy_ball, theory.heavy_ball_limit),
     Nesterov: _accelerated(theory.nesterov, theory.nesterov_limit),
 }
+
+
+def _rule(kind: Any, facts: Facts) -> Callable[..., Chosen]:
+    if kind in SPECIAL:
+        return SPECIAL[kind]
+    if facts.half == "allocate":
+        return _flow
+    return _by(_heuristic(kind, facts) if facts.limit is None else getattr(theory, facts.limit), **dict(facts.given))
+
+
+def _heuristic(kind: Any, facts: Facts) -> Callable[..., Limit]:
+    """The bound of a record that names no proof."""
+
+    def bound(network: Network, smoothness: float, **numbers: float) -> Limit:
+        return Limit(stable(kind, network, **numbers) / smoothness, "the bound of its record", "heuristic")
+
+    return bound
+
+
+LEARNERS, ALLOCATORS = (
+    {kind: _rule(kind, facts) for kind, facts in KNOWN.items() if facts.half == half} for half in ("learn", "allocate")
+)

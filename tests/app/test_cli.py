@@ -478,7 +478,7 @@ def test_an_unknown_method_is_refused_with_the_known_ones(command, tmp_path):
     plan = tmp_path / "plan.toml"
     plan.write_text(CONTEST)
     said = refused(command("compare", plan, "--methods", "Newton"))
-    assert "--methods knows DIGing, DGD" in said and "not Newton." in said
+    assert "--methods knows DIGing, APAPC" in said and "not Newton." in said
 
 
 def test_a_budget_of_messages_and_a_rival_in_a_contest(command, tmp_path):

@@ -267,7 +267,7 @@ def test_bits_need_a_log_quantizer_with_both_ends():
 def test_what_cannot_be_tuned_is_refused_by_name():
     refused = {
         "step per node would break the sum of cpu; tune the edge weights": [PerNode("allocate.step_size")],
-        "one number per node for the step_size of DIGing": [PerNode("learn.mixing")],
+        "one number per node for the step_size of ATCTracking, Choco, DGD, DIGing": [PerNode("learn.mixing")],
         "such as .*got 'learn.speed'": ["learn.speed"],
         "every number once in what": ["weights", "weights"],
         "at least one, got": [],

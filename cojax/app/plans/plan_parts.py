@@ -1,8 +1,15 @@
 """The tables of a plan, and what each of their keys may be."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta, Struct
+
+from .rosters import ALLOCATORS, LEARNERS
+
+if TYPE_CHECKING:
+    LearnerName = AllocatorName = str
+else:  # the names that the methods' records give
+    LearnerName, AllocatorName = Literal[*LEARNERS], Literal[*ALLOCATORS]
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -111,18 +118,7 @@ class Barrier(Struct, forbid_unknown_fields=True, frozen=True, tag="barrier", ta
 class Learner(Struct, forbid_unknown_fields=True, frozen=True):
     """How the model is learned; a number left out is computed. Each goes with the methods in `rosters.NUMBERS` only."""
 
-    name: Literal[
-        "diging",
-        "dgd",
-        "extra",
-        "nids",
-        "exact_diffusion",
-        "atc_tracking",
-        "choco",
-        "lead",
-        "apapc",
-        "tracking_momentum",
-    ] = "diging"
+    name: LearnerName = "diging"
     step_size: Positive | None = None
     mixing: Annotated[float, Meta(gt=0, le=1)] | None = None
     gain: Positive | None = None
@@ -133,9 +129,7 @@ class Learner(Struct, forbid_unknown_fields=True, frozen=True):
 class Allocator(Struct, forbid_unknown_fields=True, frozen=True):
     """How shares move; a number left out is computed. Each goes with the methods in `rosters.NUMBERS` only."""
 
-    name: Literal[
-        "laplacian", "heavy_ball", "nesterov", "momentum_flow", "finite_time", "fixed_time", "saturated", "single_bit"
-    ] = "laplacian"
+    name: AllocatorName = "laplacian"
     step_size: Positive | None = None
     momentum: Annotated[float, Meta(ge=0, lt=1)] | None = None
     level: Positive | None = None

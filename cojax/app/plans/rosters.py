@@ -2,38 +2,24 @@
 
 from collections.abc import Callable, Iterable
 
-from ... import methods, rivals
+from ... import rivals
 from ..._support.checks import CojaxInputError
+from ...methods import Method
+from ...methods.facts import KNOWN
 
-LEARNERS: dict[str, Callable[..., methods.Method]] = {
-    "diging": methods.DIGing,
-    "dgd": methods.DGD,
-    "extra": methods.EXTRA,
-    "nids": methods.NIDS,
-    "exact_diffusion": methods.ExactDiffusion,
-    "atc_tracking": methods.ATCTracking,
-    "choco": methods.Choco,
-    "lead": methods.LEAD,
-    "apapc": methods.APAPC,
-    "tracking_momentum": methods.TrackingMomentum,
-}
-ALLOCATORS: dict[str, Callable[..., methods.Method]] = {
-    "laplacian": methods.Laplacian,
-    "heavy_ball": methods.HeavyBall,
-    "nesterov": methods.Nesterov,
-    "momentum_flow": methods.MomentumFlow,
-    "finite_time": methods.FiniteTime,
-    "fixed_time": methods.FixedTime,
-    "saturated": methods.Saturated,
-    "single_bit": methods.SingleBit,
-}
-# Besides a step size; what each is, the method says.
-NUMBERS = {
-    "mixing": ("diging",),
-    "gain": ("choco", "lead", "apapc"),
-    "blend": ("apapc",),
-    "momentum": ("tracking_momentum", "heavy_ball", "nesterov", "momentum_flow"),
-    "level": ("saturated",),
+FIRST = ("diging", "laplacian")  # what a plan takes that names none
+
+
+def _of_half(half: str) -> dict[str, Callable[..., Method]]:
+    named = {facts.in_plans: kind for kind, facts in KNOWN.items() if facts.half == half and facts.in_plans}
+    return {name: named[name] for name in sorted(named, key=lambda name: (name not in FIRST, name))}
+
+
+LEARNERS, ALLOCATORS = _of_half("learn"), _of_half("allocate")
+# Besides a step size, with the methods that take it; what each is, the method says.
+NUMBERS: dict[str, tuple[str, ...]] = {
+    number: tuple(facts.in_plans for facts in KNOWN.values() if facts.in_plans and number in facts.numbers)
+    for number in ("mixing", "gain", "blend", "momentum", "level")
 }
 # On the undirected graphs of a plan they are methods that it has.
 DIRECTED = {"PushDIGing": "ATCTracking", "PushPull": "DIGing"}
