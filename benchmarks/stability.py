@@ -8,6 +8,7 @@ is typed: `default_allocator`, `default_learner`, `default` and `tuned` choose. 
 gap(end) / gap(start); above 1 a run ended worse than it started.
 """
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 from support.contenders import relaid, stacked
-from support.timing import save
+from support.timing import RESULTS, save
 
 import cojax
 from cojax.tuning.tuned import LEARNERS
@@ -233,8 +234,15 @@ def main(only: list[str]) -> None:
                         | {"worse than the start": sum(not ratio <= 1 for _, ratio in ratios)}
                     )
                     print(*rows[-1].values(), f"{time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-    if not only:
-        save("stability", rows, steps=NUM_STEPS)
+        others = [row for row in saved() if row["setting"] != setting]
+        found = [row for row in rows if row["setting"] == setting]
+        save("stability", sorted([*others, *found], key=lambda row: SETTINGS.index(row["setting"])), steps=NUM_STEPS)
+
+
+def saved() -> list[dict[str, Any]]:
+    """The rows of former runs."""
+    path = RESULTS / "stability.json"
+    return json.loads(path.read_text())["rows"] if path.exists() else []
 
 
 if __name__ == "__main__":
