@@ -10,6 +10,7 @@ from jaxtyping import Array
 from .._support.checks import CojaxInputError, check_leaves, device_array, said, whole
 from .._support.maxima import with_safe_maxima
 from .._support.trees import Tree
+from ..problems.checks import check_cost
 from ..problems.problem import Decision, Problem, Scenario, as_params
 from ..problems.rows import ShardedProblem
 
@@ -84,19 +85,7 @@ def check_nodes(owner: str, problem: Problem, params: Tree) -> Tree:
 
 def check_cost_of(owner: str, problem: Problem, x: Decision) -> None:
     """Refuse a decision that the cost, or its second derivatives, cannot be computed of, without computing them."""
-    try:
-        costs = jax.eval_shape(_costs, problem, x)
-    except Exception as error:
-        given = [name for name, part in zip(Decision._fields, x, strict=True) if jax.tree.leaves(part)]
-        raise CojaxInputError(
-            f"{owner} cannot evaluate the cost of one node with {' and '.join(given) or 'neither params nor cpu'} "
-            f"({said(error)}); pass params, one copy per node, where the cost uses x.params, and "
-            "write the cost in jax.numpy, without branches on values."
-        ) from error
-    if np.shape(costs) != (problem.num_nodes,):
-        raise CojaxInputError(
-            f"{owner} needs a cost that is one number per node, got one of shape {np.shape(costs)[1:]}; sum it up."
-        )
+    check_cost(owner, problem.cost, x, problem.data)
     check_curves(owner, problem, x)
 
 
@@ -112,11 +101,6 @@ def check_curves(owner: str, problem: Problem, x: Decision) -> None:
 
 
 # Jitted, because JAX then remembers what it has traced.
-@jax.jit
-def _costs(problem: Problem, x: Decision) -> Array:
-    return problem.costs(x)
-
-
 @jax.jit
 def _curves(problem: Problem, x: Decision) -> Any:
     slopes = jax.vmap(jax.grad(with_safe_maxima(problem.cost)))

@@ -23,7 +23,7 @@ from .certificates import Certificate, certificate, relative
 from .fits import check_problem
 from .margins import columns, exact_margins, marginals
 from .responses import response
-from .soundness import check_cost, check_finite, stacked
+from .soundness import check_finite, check_sound, stacked
 
 # A Hessian of this many rows is built and factorised; larger ones are only multiplied, in conjugate gradients.
 MOST_DENSE = 1000
@@ -88,7 +88,7 @@ def reference(problem: Problem, start_params: Tree = None, *, tolerance: float |
     start_params = as_params("reference", start_params)
     if problem.budget is None and not jax.tree.leaves(start_params):
         raise CojaxInputError("reference needs something to decide, got no budget and no start_params; pass either.")
-    check_cost(problem, start_params)
+    check_sound(problem, start_params)
     params = start_params
     if jax.tree.leaves(params):
         params = trees.cast_like(_minimised(problem, widened(params), tolerance), params)

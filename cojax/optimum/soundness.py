@@ -8,6 +8,7 @@ from jaxtyping import Array
 from .._support.checks import CojaxInputError
 from .._support.precision import in_full
 from .._support.trees import Tree
+from ..problems.checks import check_cost
 from ..problems.problem import Decision, Problem
 from . import prices
 from .fits import check_curves
@@ -41,19 +42,17 @@ def _samples(problem: Problem, params: Tree) -> tuple[Array, Array, Array]:
     return jax.vmap(look)(jnp.asarray(FRACTIONS, lower.dtype))
 
 
-def check_cost(problem: Problem, params: Tree) -> None:
+def check_sound(problem: Problem, params: Tree) -> None:
     """Refuse a cost that is not finite at the start, or inside of the bounds, or not convex in a share."""
-    shape = None if problem.lower is None else jax.ShapeDtypeStruct(problem.lower.shape, problem.lower.dtype)
-    try:
-        jax.eval_shape(lambda p, c: problem.costs(Decision(stacked(problem, p), c)), params, shape)
-    except Exception as error:
-        raise CojaxInputError(
-            f"reference cannot evaluate the cost of node 0 ({type(error).__name__}: {error}); where the cost uses "
-            "x.params pass one node's as start_params, and write the cost in jax.numpy, without branches on values."
-        ) from error
-    check_curves("reference", problem, Decision(stacked(problem, params), problem.lower))
+    copies = stacked(problem, params)
+    check_cost("reference", problem.cost, Decision(copies, problem.lower), problem.data)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not np.isfinite(np.asarray(leaf)).all():
+            name = f"start_params{jax.tree_util.keystr(path)}"
+            raise CojaxInputError(f"reference needs finite numbers for {name}, got NaN or infinity.")
+    check_curves("reference", problem, Decision(copies, problem.lower))
     if problem.budget is None:
-        check_finite(np.asarray(problem.costs(Decision(stacked(problem, params)))), "at start_params")
+        check_finite(np.asarray(problem.costs(Decision(copies))), "at start_params")
         return
     cpu, costs, slopes = (np.asarray(array) for array in _samples(problem, params))
     bad = ~(np.isfinite(costs) & np.isfinite(slopes).all(-1))

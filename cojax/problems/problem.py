@@ -27,6 +27,7 @@ from .._support.modules import arrays_only
 from .._support.precision import in_full
 from .._support.reprs import named, shapes, shown
 from .._support.trees import Tree
+from .checks import check_cost
 
 # What is said of a gradient that is none.
 NO_GRADIENT = (
@@ -180,7 +181,14 @@ class Problem(Scenario):
     @in_full
     def costs(self, x: Decision) -> Float[Array, " n"]:
         """The cost of every node at its own decision, without the penalty."""
-        return jax.vmap(self.cost)(x, self.data)
+        try:
+            costs = jax.vmap(self.cost)(x, self.data)
+        except Exception:
+            check_cost("Problem.costs", self.cost, x, self.data)
+            raise
+        if getattr(costs, "shape", None) != (self.num_nodes,):
+            check_cost("Problem.costs", self.cost, x, self.data)
+        return costs
 
     def grad(self, x: Decision) -> Decision:
         """The gradient of every node's cost plus penalty at its own decision, shaped and typed as `x`."""
@@ -304,7 +312,7 @@ class Softened(eqx.Module):
     cost: Callable
     penalty: Callable | None
 
-    def __call__(self, x: Decision, data: Tree) -> Array:
+    def __call__(self, x: Decision, data: Tree) -> Any:
         data, lower, upper = data
         cost = self.cost(x, data)
         if self.penalty is None or x.cpu is None:
@@ -319,9 +327,10 @@ def slopes(cost: Callable, x: Decision, data: Tree) -> Decision:
     except CojaxInputError:
         raise
     except Exception as error:  # whatever JAX raises of a function that it cannot differentiate
+        check_cost("Problem.grad", cost, x, data)
         raise CojaxInputError(
-            f"The cost of a node cannot be differentiated ({said(error)}); write "
-            " it without lax.while_loop and callbacks, or give that part of it a rule by jax.custom_jvp."
+            f"The cost of a node cannot be differentiated ({said(error)}); write it without lax.while_loop and "
+            "callbacks, or give that part of it a rule by jax.custom_jvp."
         ) from error
 
 

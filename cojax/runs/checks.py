@@ -25,24 +25,6 @@ def check_step_size(network: Network, method: Method) -> None:
         )
 
 
-def check_cost(problem: Scenario, start: Decision) -> None:
-    """Whether the cost of a node is one real number, before a derivative of it is asked for."""
-    try:
-        costs = jax.eval_shape(jax.vmap(problem.base.cost), start, problem.base.data)
-    except CojaxInputError:
-        raise
-    except Exception as error:  # whatever a caller's function raises when it is traced
-        reason = str(error).partition("\n")[0]
-        raise CojaxInputError(
-            f"The cost of a node cannot be traced ({type(error).__name__}: {reason}); write cost(x, data) in "
-            "jax.numpy, without branches on values."
-        ) from error
-    shape, dtype = getattr(costs, "shape", None), getattr(costs, "dtype", bool)
-    if shape != (problem.num_nodes,) or not jnp.issubdtype(dtype, jnp.floating):
-        one = type(costs).__name__ if shape is None else f"shape {shape[1:]} and dtype {dtype}"
-        raise CojaxInputError(f"The cost of a node needs to be one real number, of shape (), got {one}.")
-
-
 def check_kept(problem: Scenario, network: Network, method: Method) -> None:
     """Whether the shares may be given a flow that does not sum to zero in every single step."""
     check_members(problem, network)

@@ -16,8 +16,9 @@ from ..methods import Method
 from ..networks.base import Network, Wire
 from ..networks.faults.books import on_the_way
 from ..networks.laws import read_alike
+from ..problems.checks import check_cost
 from ..problems.problem import Decision, Problem, Scenario
-from .checks import check_cost, check_kept, check_members, check_sizes, check_step_size
+from .checks import check_kept, check_members, check_sizes, check_step_size
 from .endings import ended
 from .progress import LEAST_LOOKS, Progress, begun, looked
 from .records import standard
@@ -83,7 +84,7 @@ def init(problem: Scenario, network: Network, method: Method, start: Decision) -
     check_leaves("solve", network=network, method=method)
     check_sizes(problem, network, start)
     check_kept(problem, network, method)
-    check_cost(problem, start)
+    check_cost("solve", problem.base.cost, start, problem.base.data)
     first = problem.at(0)
     grad = first.grad(start)
     method = network.to_rows(method).at(0)

@@ -239,12 +239,15 @@ NEEDY = cojax.Problem(lambda x, data: data * x.params**2, np.ones(3))
     [
         (lambda: cojax.polish(PROBLEM, jnp.zeros(3)), "polish needs a cojax.Decision"),
         (lambda: cojax.polish(PROBLEM, cojax.Decision(jnp.zeros(4))), r"3 nodes on the first axis of params, got .*4"),
-        (lambda: cojax.sensitivities(NEEDY), "sensitivities cannot evaluate the cost of one node with neither"),
+        (lambda: cojax.sensitivities(NEEDY), "sensitivities cannot compute the cost of a node without params"),
         (lambda: cojax.shift(NEEDY, START, budget=1.0), "shift got a change of budget"),
         (lambda: cojax.shift(PROBLEM, upper=jnp.ones(4)), r"change of upper of shape \(3,\), got \(4,\)"),
         (lambda: cojax.shift(PROBLEM, data=jnp.ones(3)), "with the structure and the shapes of the problem's data"),
         (lambda: cojax.certificate(PROBLEM, cojax.Decision(None, jnp.ones(4))), r"cpu of shape \(3,\), .* got \(4,\)"),
-        (lambda: cojax.certificate(NEEDY, cojax.Decision()), "certificate cannot evaluate the cost"),
+        (
+            lambda: cojax.certificate(NEEDY, cojax.Decision()),
+            "certificate cannot compute the cost of a node without params",
+        ),
         (lambda: cojax.allocate(cojax.Problem(lambda x, data: x.params * x.cpu, np.ones(3), 1.0)), "allocate cannot"),
     ],
 )

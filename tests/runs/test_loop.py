@@ -315,23 +315,31 @@ def _branch(x, data):
 @pytest.mark.parametrize(
     ("cost", "message"),
     [
-        (_branch, "The cost of a node cannot be traced (TracerBoolConversionError: Attempted boolean conversion"),
-        (
-            lambda x, data: x.cpu * jnp.ones(2),
-            "needs to be one real number, of shape (), got shape (2,) and dtype float",
-        ),
-        (
-            lambda x, data: jax.lax.complex(x.cpu, x.cpu),
-            "needs to be one real number, of shape (), got shape () and dtype complex",
-        ),
-        (lambda x, data: None, "The cost of a node needs to be one real number, of shape (), got NoneType."),
+        (_branch, "decides in Python by a number that JAX traces; write jnp.where(condition, one, other)"),
+        (lambda x, data: np.asarray(x.cpu) * 2, "makes NumPy or Python numbers of what JAX traces; write jnp in place"),
+        (lambda x, data: x.cpu * jnp.ones(2), "is one real number, of shape () and a float dtype, got shape (2,) and"),
+        (lambda x, data: jax.lax.complex(x.cpu, x.cpu), "got shape () and dtype complex"),
+        (lambda x, data: 1, "got shape () and dtype int"),
+        (lambda x, data: (x.cpu, x.cpu), "got a tuple; return one jax.numpy scalar."),
+        (lambda x, data: None, "got a NoneType; return one jax.numpy scalar."),
     ],
 )
 def test_a_cost_that_has_no_derivative_is_refused_in_one_sentence(cost, message):
     problem = cojax.Problem(cost, np.ones(8), 8.0)
-    with pytest.raises(cojax.CojaxInputError) as error:
-        cojax.solve(problem, NETWORK, cojax.CoOpt(allocate=cojax.Laplacian(0.1)), problem.start(), num_steps=1)
-    assert message in str(error.value) and "\n" not in str(error.value)
+    start, method = problem.start(), cojax.CoOpt(allocate=cojax.Laplacian(0.1))
+    verbs = {
+        "solve": lambda: cojax.solve(problem, NETWORK, method, start, num_steps=1),
+        "Problem.costs": lambda: problem.costs(start),
+        "Problem.grad": lambda: problem.grad(start),
+        "allocate": lambda: cojax.allocate(problem),
+        "certificate": lambda: cojax.certificate(problem, start),
+        "reference": lambda: cojax.reference(problem),
+    }
+    for name, verb in verbs.items():
+        with pytest.raises(cojax.CojaxInputError) as error:
+            verb()
+        said = str(error.value)
+        assert said.startswith(name) and message in said and "\n" not in said
 
 
 @pytest.mark.parametrize("half", ["params", "cpu"])
