@@ -140,9 +140,18 @@ def _asked(arguments: list[str]) -> Demo | Plan | Compare | Scale:
 def _carried_out(command: Demo | Plan | Compare) -> int:
     """Run a plan or a contest, say what it came to, and write it down."""
     import jax
+
+    before = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
+    jax.config.update("jax_enable_x64", True)  # the command is a program of its own; the library never does this
+    try:
+        return _carried_out_in_double(command)
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
+def _carried_out_in_double(command: Demo | Plan | Compare) -> int:
     from tqdm import tqdm
 
-    jax.config.update("jax_enable_x64", True)  # the command is a program of its own; the library never does this
     from .cases import cases
     from .plans.demo import demo_plan
     from .plans.plans import read_plan
@@ -226,13 +235,17 @@ def _run(case: Any, out: Path, progress: Any, resume: bool = False) -> int:
     _say_notes(case)
     out = out.resolve()
     checkpoint = out / CHECKPOINT
-    how = begun(out, resume)
-    if how is not None:
-        print(f"cojax: note: {how}", file=sys.stderr)
+    notes = [f"cojax: note: {how}" for how in [begun(out, resume)] if how is not None]
     warnings.filterwarnings("ignore", "The checkpoint", RuntimeWarning)  # said below
     try:
         with progress(total=case.plan.steps, unit="step", disable=None, leave=False, file=sys.stderr) as bar:
-            outcome = runs.run(case, bar.update, checkpoint)
+
+            def update(steps: int) -> None:
+                while notes:  # not before the run has begun: a checkpoint of another one is refused
+                    progress.write(notes.pop(), file=sys.stderr)
+                bar.update(steps)
+
+            outcome = runs.run(case, update, checkpoint)
     except runs.InterruptedRun as end:
         saved = f"they are saved in {checkpoint}, --resume goes on" if end.saved else f"{checkpoint} cannot be written"
         print(f"cojax: {end}: {saved}.", file=sys.stderr)

@@ -74,8 +74,9 @@ def allocate(problem: Problem, params: Tree = None) -> Allocation:
     Differentiable, forward and reverse, to any order, in all arrays of `problem` and in `params`, by implicit
     differentiation of the optimality conditions (one-sided where a node just touches a bound or a corner). A node that
     stands on a corner moves with it. jit and vmap work.
-    Nothing is raised while running: a cost that is not finite inside of its bounds gives NaN or a wrong answer,
-    which `certificate` shows and `reference` names.
+    Nothing is raised while running. A cost that is not finite inside of its bounds gives NaN or a wrong answer, and a
+    cost that falls for ever, as linear ones do without bounds, gives huge shares; `certificate` does not certify
+    either (their stationarity or gap is large), and `reference` names the reason.
 
     Raises `CojaxInputError` for a problem without a budget, params with a wrong first axis, and params that the cost
     cannot be computed from.

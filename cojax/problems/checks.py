@@ -46,8 +46,8 @@ def _why(error: Exception, x: Any) -> str:
     reason = re.sub(r"'\w*Tracer'", "an array", said(error))
     if x.params is None:
         return (
-            f" without params ({reason}): where the cost uses x.params, pass them, one copy per node; to `reference` pass "
-            "one node's as start_params."
+            f" without params ({reason}): where the cost uses x.params, pass them, one copy per node; to `reference` "
+            "pass one node's as start_params."
         )
     if x.cpu is None:
         return f" without cpu ({reason}): where the cost uses x.cpu, give the problem a budget."

@@ -186,7 +186,8 @@ class Problem(Scenario):
         except Exception:
             check_cost("Problem.costs", self.cost, x, self.data)
             raise
-        if getattr(costs, "shape", None) != (self.num_nodes,):
+        like = getattr(costs, "shape", None), getattr(costs, "dtype", bool)
+        if like[0] != (self.num_nodes,) or not jnp.issubdtype(like[1], jnp.floating):
             check_cost("Problem.costs", self.cost, x, self.data)
         return costs
 
@@ -269,7 +270,8 @@ def _as_param(owner: str, path: tuple, leaf: Any, finite: bool) -> Array:
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         raise CojaxInputError(
             f"{owner} needs floats for {name}, got {leaf.dtype}: JAX differentiates with respect to floats only; make "
-            "them floats, or keep what is not learned in the cost or its data."
+            "them floats, or keep what is not learned in the cost or its data (of a Flax NNX module, take the state of "
+            "nnx.split(model, nnx.Param, ...) that holds the params)."
         )
     if finite and is_concrete(leaf) and not np.isfinite(np.asarray(leaf)).all():
         raise CojaxInputError(f"{owner} needs finite numbers for {name}, got {leaf.dtype} with NaN or infinity.")
@@ -412,6 +414,8 @@ def _bound(name: str, value: Any, default: float, nodes: int, budget: Array) -> 
                 "one per node or one per resource."
             )
         value = value[:, None]
+    # Bounds so large that sums of them overflow are none.
+    value = jnp.where(jnp.abs(value) > jnp.finfo(value.dtype).max / (8 * nodes), jnp.copysign(jnp.inf, value), value)
     try:
         return jnp.broadcast_to(value, shape)
     except ValueError as error:

@@ -15,6 +15,7 @@ from cojax.app.cases import cases
 from cojax.app.cli import main
 from cojax.app.help_texts import EXAMPLE
 from cojax.app.plans import demo
+from cojax.app.reports import summaries
 from cojax.app.results import contest, hours, runs, scale
 from cojax.runs import pieces
 
@@ -496,3 +497,29 @@ def test_a_method_for_directed_graphs_is_refused_with_the_one_that_it_is(command
     plan.write_text(CONTEST)
     said = refused(command("compare", plan, "--methods", "push_pull"))
     assert "PushPull is for directed graphs, and those of a plan are undirected, where it is DIGing" in said
+
+
+def test_the_precision_of_the_process_is_what_it_was_after_a_command(tmp_path):
+    jax.config.update("jax_enable_x64", False)
+    try:
+        assert main(["plan", str(tmp_path / "none.toml")]) == 2
+        assert not jax.config.jax_enable_x64
+    finally:
+        jax.config.update("jax_enable_x64", True)
+
+
+def test_a_verdict_names_what_fails_first():
+    outcome = SimpleNamespace(tolerance=1e-4, certified=False, status=cojax.Status.OUT_OF_STEPS)
+    first, second = summaries._verdict(outcome, 5.7e-29, 0.25)
+    assert first[1].startswith("NOT CERTIFIED: largest relative error 2.5e-01 for what the run minimises, of 0.0001")
+    assert second[1].endswith("of the column share the error is 5.7e-29")
+    assert summaries._verdict(outcome, 0.5, 0.25)[0][1].startswith(
+        "NOT CERTIFIED: largest relative error of all checks 5."
+    )
+
+
+def test_a_contest_leaves_no_table_of_an_earlier_one(tmp_path):
+    for name in ("learn.csv", "learn-over-bits.png", "mine.csv"):
+        (tmp_path / name).write_text("old")
+    contest.write_files(tmp_path, {}, 1.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.csv"]

@@ -231,3 +231,12 @@ def test_an_hour_cut_into_quarters_costs_what_the_hour_costs(tmp_path, data):
     columns = [hourly_files._node_columns(one) for one in found.values()]
     for key in list(columns[0])[1:]:
         np.testing.assert_allclose(columns[1][key], columns[0][key], rtol=1e-9, atol=1e-6)
+
+
+def test_ranges_of_the_clock_are_read_by_their_first_times_and_zones_are_no_ranges():
+    """As power exchanges write quarters of an hour; a zone of five hours looks like the end of a range."""
+    quarters = [f"{k // 4:02}:{k % 4 * 15:02}-{(k + 1) // 4:02}:{(k + 1) % 4 * 15:02}" for k in range(8)]
+    assert (lengths.lengths(quarters).hours == 0.25).all()
+    assert (lengths.lengths([f"2024-01-01 0{k}:00-0{k + 1}:00" for k in range(4)]).hours == 1).all()
+    zones = [f"2024-01-01 {k:02}:00-05:00" for k in (0, 2, 4)]
+    assert (lengths.lengths(zones).hours == 2).all()

@@ -336,3 +336,19 @@ def test_a_budget_of_0_beside_huge_bounds_is_shared_out(huge):
     upper = np.array([6] + [np.inf] * 6, np.float32)
     found = solved(quadratic(-target, np.ones(7, np.float32), np.float32(0), lower, upper))
     np.testing.assert_allclose(found.cpu, target, atol=2e-5)  # rounding of numbers of size ten in float32
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bounds_whose_sum_overflows_are_none(dtype):
+    """Least squares with a total: x = 1 + t / d, t the missing part of the budget over the sum of 1 / d."""
+    weights, most = np.array([1.0, 2.0, 3.0], dtype), np.finfo(dtype).max
+    problem = cojax.Problem(lambda x, d: d * (x.cpu - 1) ** 2, weights, dtype(3.5), lower=-most, upper=most)
+    found = cojax.allocate(problem)
+    np.testing.assert_allclose(found.cpu, 1 + 0.5 / (1 / weights).sum() / weights, rtol=8 * np.finfo(dtype).eps)
+    assert cojax.is_certified(cojax.certificate(problem, cojax.Decision(None, found.cpu)), 1e-5)
+
+
+def test_shares_of_costs_that_fall_for_ever_are_not_certified():
+    problem = cojax.Problem(lambda x, price: price * x.cpu, np.array([1.0, 2.0, 3.0]), 3.0)
+    found = cojax.allocate(problem)
+    assert not cojax.is_certified(cojax.certificate(problem, cojax.Decision(None, found.cpu)), 0.5)

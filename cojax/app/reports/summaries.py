@@ -139,7 +139,6 @@ def _totals(outcome: Outcome, steps: int) -> list[tuple[str, str]]:
     if not np.isfinite(outcome.overload):
         over = "kept by the column share; the run has no end to judge"
     soft = ", its bounds being soft" if outcome.overload > 0 else ""
-    verdict = "CERTIFIED" if outcome.certified else "NOT CERTIFIED"
     lines = [
         (
             "cost",
@@ -162,12 +161,20 @@ def _totals(outcome: Outcome, steps: int) -> list[tuple[str, str]]:
     return [
         *lines,
         ("cost gap", f"for convex costs no shares within the bounds are cheaper by more than {gap:.1e}"),
-        (
-            "certificate",
-            f"{verdict}: largest relative error of all checks {worst:.1e}, of {outcome.tolerance:g} allowed;",
-        ),
-        ("", f"{worst_run:.1e} for what the run minimises; the run {ENDS[outcome.status]}"),
+        *_verdict(outcome, worst, worst_run),
     ]
+
+
+def _verdict(outcome: Outcome, worst: float, worst_run: float) -> list[tuple[str, str]]:
+    """Whether it is proved; where it is not, what fails comes first."""
+    allowed, ends = f"of {outcome.tolerance:g} allowed", f"the run {ENDS[outcome.status]}"
+    shares, run = f"largest relative error of all checks {worst:.1e}", f"{worst_run:.1e} for what the run minimises"
+    if outcome.certified:
+        return [("certificate", f"CERTIFIED: {shares}, {allowed};"), ("", f"{run}; {ends}")]
+    if worst > outcome.tolerance:
+        return [("certificate", f"NOT CERTIFIED: {shares}, {allowed};"), ("", f"{run}; {ends}")]
+    reason = f"largest relative error {run}, {allowed};"
+    return [("certificate", f"NOT CERTIFIED: {reason}"), ("", f"{ends}; of the column share the error is {worst:.1e}")]
 
 
 def _price(outcome: Outcome) -> str:

@@ -121,6 +121,9 @@ def _numbers(field: Field) -> list[str]:
 def write_files(folder: Path, courses: dict[str, dict[str, Course]], budget: float) -> None:
     """learn.csv and share.csv with the tables, and a picture of each half over rounds and over bits."""
     folder.mkdir(parents=True, exist_ok=True)
+    for half in {"learn", "share"} - set(courses):  # of an earlier contest: they are no part of this one
+        for name in (f"{half}.csv", f"{half}-over-step.png", f"{half}-over-bits.png"):
+            (folder / name).unlink(missing_ok=True)
     for half, field in courses.items():
         sheet = io.StringIO(newline="")
         csv.writer(sheet).writerows(comparisons.table(field, half, budget))

@@ -1,5 +1,7 @@
 """A line of a series holds until the next one begins: quarters of an hour are not taken for hours."""
 
+import itertools
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -9,6 +11,7 @@ from jaxtyping import Float
 
 DAYS = ("%Y-%m-%d ", "%Y/%m/%d ", "%d.%m.%Y ", "%d/%m/%Y ", "%m/%d/%Y ", "")
 FORMATS = (None, *(day + clock for day in DAYS for clock in ("%H:%M", "%H:%M:%S")))  # the first is ISO 8601
+RANGE = re.compile(r"(.*\d{1,2}:\d\d(?::\d\d)?)\s*[-\u2013]\s*(\d{1,2}:\d\d(?::\d\d)?)")
 EPOCH = (10**8, 10**10)  # labels between these are seconds since 1970
 
 
@@ -56,6 +59,7 @@ def lengths(labels: Sequence[str]) -> Lengths:
 
 def _begins(labels: Sequence[str]) -> Float[np.ndarray, " h"] | None:
     """When each line begins, in hours from the first; of `from - to` and `from/to` it is the first time."""
+    labels = _firsts(labels)
     for form in FORMATS:
         try:
             times = [_time(label, form) for label in labels]
@@ -65,6 +69,19 @@ def _begins(labels: Sequence[str]) -> Float[np.ndarray, " h"] | None:
         if (np.diff(begins) > 0).all():
             return begins
     return None
+
+
+def _firsts(labels: Sequence[str]) -> Sequence[str]:
+    """Of labels such as `00:00-00:15` the first time, where each range ends when the next begins; else as they are.
+
+    `2024-01-01 00:00-05:00` may be a time with its zone: zones do not follow the clock.
+    """
+    ranges = [RANGE.fullmatch(label.strip()) for label in labels]
+    if len(labels) < 2 or None in ranges:
+        return labels
+    found = [match.groups() for match in ranges if match is not None]
+    follows = sum(later[0].endswith(earlier[1]) for earlier, later in itertools.pairwise(found))
+    return [first for first, _ in found] if 2 * follows >= len(found) - 1 else labels
 
 
 def _time(label: str, form: str | None) -> datetime:

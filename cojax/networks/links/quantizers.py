@@ -217,7 +217,8 @@ class AdaptiveQuantizer(Quantizer):
     Args:
         bits: from 2 to 16, static.
         shrink, grow: factors in (0, 1) and > 1; an outer level must undo an inner one: shrink * grow >= 1.
-        first: the distance before the first message, > 0, in the unit of the message.
+        first: the distance before the first message, > 0, in the unit of the message: set it to the size of your first
+            messages, as `cojax.default` does; from too small a one it takes steps to grow.
 
     Raises:
         CojaxInputError: a constant out of its range.
@@ -272,7 +273,7 @@ class OneBitQuantizer(Quantizer):
 
     Args:
         shrink, grow: factors in (0, 1) and > 1; a repetition must undo a change: shrink * grow >= 1.
-        first: the size before the first message, > 0, in the unit of the message.
+        first: the size before the first message, > 0, in the unit of the message; see `AdaptiveQuantizer`.
 
     Raises:
         CojaxInputError: a constant out of its range.
