@@ -7,10 +7,13 @@ import signal
 import sys
 import tomllib
 from fractions import Fraction
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
+import cojax
 from cojax.app.cases import cases
 from cojax.app.cli import main
 from cojax.app.help_texts import EXAMPLE
