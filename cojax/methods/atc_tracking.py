@@ -7,18 +7,13 @@ import equinox as eqx
 from .._support import trees
 from .._support.checks import check_number, floating
 from .._support.trees import Tree
-from .base import Method
+from .base import Method, Tracked
 from .facts import adapt_then_combine, known
 
 
 class ATCTrackingState(NamedTuple):
     params: Tree
     slack: Tree  # tracker - gradient; sums to zero over nodes, so the trackers sum to the gradients
-
-
-class ATCTold(NamedTuple):
-    params: Tree
-    tracker: Tree
 
 
 @known("learn", "atc_tracking", bound=adapt_then_combine, limit="atc_limit", per_node=True)
@@ -43,11 +38,11 @@ class ATCTracking(Method):
     def init(self, x: Tree, grad: Tree) -> ATCTrackingState:
         return ATCTrackingState(x, trees.zeros_like(x))
 
-    def message(self, state: ATCTrackingState, grad: Tree) -> ATCTold:
+    def message(self, state: ATCTrackingState, grad: Tree) -> Tracked:
         tracker = trees.add(state.slack, grad)
-        return ATCTold(trees.add_scaled(state.params, -self.step_size, tracker), tracker)
+        return Tracked(trees.add_scaled(state.params, -self.step_size, tracker), tracker)
 
-    def update(self, state: ATCTrackingState, grad: Tree, flow: ATCTold) -> ATCTrackingState:
+    def update(self, state: ATCTrackingState, grad: Tree, flow: Tracked) -> ATCTrackingState:
         adapted, _ = self.message(state, grad)
         return ATCTrackingState(trees.add(adapted, flow.params), trees.add(state.slack, flow.tracker))
 

@@ -1,7 +1,7 @@
 """What a method is: what a node tells its neighbours, and what it does with what it heard."""
 
 import abc
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -29,6 +29,11 @@ class Method(eqx.Module):
     def at(self, k: Any) -> "Method":
         """The method in force at step `k`: this one, unless its numbers change by step, as those of `Scheduled` do."""
         return self
+
+    @property
+    def halves(self) -> "tuple[Method, Method]":
+        """The method of the params and that of the shares: this one twice, of a method that stands alone."""
+        return self, self
 
     def without(self, state: Any, node: Any, heir: Any) -> Any:
         """The state after `node` handed its part of every kept sum over to `heir`; both may be traced."""
@@ -63,6 +68,13 @@ class Method(eqx.Module):
     @abc.abstractmethod
     def query(self, state: Any) -> Tree:
         """The decision, where the next gradient is wanted."""
+
+
+class Tracked(NamedTuple):
+    """What a method of gradient tracking tells its neighbours, and what it hears of them."""
+
+    params: Any
+    tracker: Any
 
 
 class Hold(Method):

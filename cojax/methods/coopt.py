@@ -37,6 +37,10 @@ class CoOpt(Method):
             if not isinstance(half, Method):
                 raise CojaxInputError(f"CoOpt needs a method such as DIGing(0.05) for {name}, got {half!r}.")
 
+    @property
+    def halves(self) -> tuple[Method, Method]:
+        return self.learn, self.allocate
+
     def at(self, k: Any) -> "CoOpt":
         learn, allocate = self.learn.at(k), self.allocate.at(k)
         return self if learn is self.learn and allocate is self.allocate else CoOpt(learn, allocate)

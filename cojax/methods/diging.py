@@ -8,7 +8,7 @@ import jax
 from .._support import trees
 from .._support.checks import check_number, floating
 from .._support.trees import Tree
-from .base import Method
+from .base import Method, Tracked
 from .facts import half_of_room_squared, known
 from .optimizers import begun, check_transform, descent
 
@@ -17,11 +17,6 @@ class DIGingState(NamedTuple):
     params: Tree
     slack: Tree  # tracker - gradient; sums to zero over nodes, so the trackers sum to the gradients
     transform: Any
-
-
-class Told(NamedTuple):
-    params: Tree
-    tracker: Tree
 
 
 @known("learn", "diging", numbers=("mixing",), bound=half_of_room_squared, limit="tracking_limit", per_node=True)
@@ -60,10 +55,10 @@ class DIGing(Method):
         transforms = self.transform is not None and jax.tree.leaves(x)
         return DIGingState(x, trees.zeros_like(x), begun("DIGing", self.transform, x) if transforms else None)
 
-    def message(self, state: DIGingState, grad: Tree) -> Told:
-        return Told(state.params, trees.add(state.slack, grad))
+    def message(self, state: DIGingState, grad: Tree) -> Tracked:
+        return Tracked(state.params, trees.add(state.slack, grad))
 
-    def update(self, state: DIGingState, grad: Tree, flow: Told) -> DIGingState:
+    def update(self, state: DIGingState, grad: Tree, flow: Tracked) -> DIGingState:
         direction, transform = trees.add(state.slack, grad), state.transform
         if self.transform is not None and jax.tree.leaves(direction):
             direction, transform = descent("DIGing", self.transform, direction, transform, state.params)

@@ -8,18 +8,13 @@ from .._support import trees
 from .._support.checks import check_number, floating
 from .._support.trees import Tree
 from ..networks.laws import Pull, Push
-from .base import Method
+from .base import Method, Tracked
 from .facts import half_of_room_squared, known
 
 
 class PushPullState(NamedTuple):
     params: Tree
     slack: Tree  # tracker - gradient; sums to zero over nodes, so the trackers sum to the gradients
-
-
-class PushPullTold(NamedTuple):
-    params: Any
-    tracker: Any
 
 
 @known("learn", bound=half_of_room_squared, limit="push_pull_limit", per_node=True)
@@ -44,13 +39,13 @@ class PushPull(Method):
     def init(self, x: Tree, grad: Tree) -> PushPullState:
         return PushPullState(x, trees.zeros_like(x))
 
-    def message(self, state: PushPullState, grad: Tree) -> PushPullTold:
-        return PushPullTold(state.params, trees.add(state.slack, grad))
+    def message(self, state: PushPullState, grad: Tree) -> Tracked:
+        return Tracked(state.params, trees.add(state.slack, grad))
 
-    def along(self, state: PushPullState) -> PushPullTold:
-        return PushPullTold(Pull(), Push())
+    def along(self, state: PushPullState) -> Tracked:
+        return Tracked(Pull(), Push())
 
-    def update(self, state: PushPullState, grad: Tree, flow: PushPullTold) -> PushPullState:
+    def update(self, state: PushPullState, grad: Tree, flow: Tracked) -> PushPullState:
         mixed = trees.add(state.params, flow.params)
         params = trees.add_scaled(mixed, -self.step_size, trees.add(state.slack, grad))
         return PushPullState(params, trees.add(state.slack, flow.tracker))

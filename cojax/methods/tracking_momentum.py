@@ -7,7 +7,7 @@ import equinox as eqx
 from .._support import trees
 from .._support.checks import check_number, floating
 from .._support.trees import Tree
-from .base import Method
+from .base import Method, Tracked
 from .facts import known
 
 
@@ -15,11 +15,6 @@ class TrackingMomentumState(NamedTuple):
     params: Tree
     velocity: Tree  # the last move of params
     slack: Tree  # tracker - gradient; sums to zero over nodes, so the trackers sum to the gradients
-
-
-class MomentumTold(NamedTuple):
-    params: Tree
-    tracker: Tree
 
 
 def _bound(method: Any, room: Any, fixed: bool) -> Any:
@@ -57,10 +52,10 @@ class TrackingMomentum(Method):
     def init(self, x: Tree, grad: Tree) -> TrackingMomentumState:
         return TrackingMomentumState(x, trees.zeros_like(x), trees.zeros_like(x))
 
-    def message(self, state: TrackingMomentumState, grad: Tree) -> MomentumTold:
-        return MomentumTold(state.params, trees.add(state.slack, grad))
+    def message(self, state: TrackingMomentumState, grad: Tree) -> Tracked:
+        return Tracked(state.params, trees.add(state.slack, grad))
 
-    def update(self, state: TrackingMomentumState, grad: Tree, flow: MomentumTold) -> TrackingMomentumState:
+    def update(self, state: TrackingMomentumState, grad: Tree, flow: Tracked) -> TrackingMomentumState:
         tracker = trees.add(state.slack, grad)
         pushed = trees.add_scaled(flow.params, self.momentum, state.velocity)
         velocity = trees.add_scaled(pushed, -self.step_size, tracker)

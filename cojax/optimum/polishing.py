@@ -15,7 +15,7 @@ from .._support.trees import Tree
 from ..problems.problem import Decision, Problem
 from .allocations import Allocation, allocate
 from .fits import check_params
-from .references import MOST_CG, MOST_DENSE, Point, newton_direction, total_and_slope, widened
+from .references import MOST_CG, MOST_DENSE, Point, look_at, newton_direction, widened
 from .soundness import stacked
 
 MOST_STEPS = 60
@@ -74,7 +74,7 @@ def _best_params(problem: Problem, start: Tree) -> Float[Array, " d"]:
 
     def advance(search: _Search) -> _Search:
         # One look at one place in the program: the allocation in it is what takes long to compile.
-        there = _look(problem, start, search.here.params + search.length * search.direction)
+        there = look_at(problem, start, search.here.params + search.length * search.direction)
         return _judged(search, there, lambda here: newton_direction(problem, start, here))
 
     nowhere = Point(flat, problem.lower, high, jnp.full_like(flat, high), jnp.zeros_like(flat, shape=()))
@@ -106,12 +106,6 @@ def _judged(search: _Search, there: Point, newton: Callable[[Point], Array]) -> 
     )
 
 
-def _look(problem: Problem, start: Tree, flat: Array) -> Point:
-    copies = stacked(problem, ravel_pytree(start)[1](flat))
-    cpu = None if problem.budget is None else allocate(problem, copies).cpu
-    return Point(flat, cpu, *total_and_slope(problem, start, flat, cpu))
-
-
 @_best_params.defjvp
 @in_full
 def _best_params_jvp(primals, tangents):
@@ -119,7 +113,7 @@ def _best_params_jvp(primals, tangents):
     flat = _best_params(problem, start)
 
     def slope(problem: Problem, flat: Array) -> Array:
-        return _look(problem, start, flat).slope
+        return look_at(problem, start, flat).slope
 
     _, felt = jax.linearize(slope, problem, flat)
     pushed = felt(tangents[0], jnp.zeros_like(flat))

@@ -133,7 +133,7 @@ def _minimised(problem: Problem, start: Tree, tolerance: float | None) -> Tree:
     flat, unravel = ravel_pytree(start)
     eps = float(jnp.finfo(flat.dtype).eps)
     wanted = problem.num_nodes * (eps ** (2 / 3) if tolerance is None else tolerance)
-    here = _look(problem, start, flat)
+    here = look_at(problem, start, flat)
     # Where the model fits every sample, and at a start near such an optimum, gradients are nothing but rounding.
     bare = float(total_and_slope(problem, start, jnp.zeros_like(flat), here.cpu)[2])
     first = max(float(here.spread), bare if np.isfinite(bare) else 0.0)
@@ -168,7 +168,7 @@ def _searched(problem: Problem, start: Tree, here: Point, direction: Array) -> t
     noise = 8 * float(jnp.finfo(direction.dtype).eps) * abs(float(here.value))
     length = 1.0
     for _ in range(MOST_HALVINGS):
-        there = _look(problem, start, here.params + jnp.asarray(length, direction.dtype) * direction)
+        there = look_at(problem, start, here.params + jnp.asarray(length, direction.dtype) * direction)
         fallen = float(there.value) <= float(here.value) - 1e-4 * length * promise + noise
         if fallen and bool(jnp.all(jnp.isfinite(there.slope))):
             return there, promise
@@ -176,7 +176,7 @@ def _searched(problem: Problem, start: Tree, here: Point, direction: Array) -> t
     return here, promise
 
 
-def _look(problem: Problem, start: Tree, flat: Array) -> Point:
+def look_at(problem: Problem, start: Tree, flat: Array) -> Point:
     copies = stacked(problem, ravel_pytree(start)[1](flat))
     cpu = None if problem.budget is None else allocate(problem, copies).cpu
     return Point(flat, cpu, *total_and_slope(problem, start, flat, cpu))

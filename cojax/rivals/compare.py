@@ -3,7 +3,7 @@
 import functools
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -132,23 +132,35 @@ class _Look(NamedTuple):
         return *gaps, disagreement(x), overload(problem, x)
 
 
-def _rows_of_method(problem, network, method, start, num_steps, every, look) -> tuple[np.ndarray, float]:
-    """The rows step, bits, both gaps, disagreement, overload, imbalance, each (c,), and seconds."""
+class _Rows(NamedTuple):
+    """What is known of a run, by row; gaps are not relative yet."""
 
-    def record(problem: Problem, x: Decision, state: State) -> tuple:
-        row = state.step, state.wire.bits, *look(problem, x), state.imbalance
-        return tuple(jnp.asarray(entry, float) for entry in row)
+    step: Any
+    bits: Any
+    learn_gap: Any
+    share_gap: Any
+    disagreement: Any
+    overload: Any
+    imbalance: Any
+
+
+def _rows_of_method(problem, network, method, start, num_steps, every, look) -> tuple[_Rows, float]:
+    """Every row of a run of ours, each (c,), and its seconds."""
+
+    def record(problem: Problem, x: Decision, state: State) -> _Rows:
+        row = _Rows(state.step, state.wire.bits, *look(problem, x), imbalance=state.imbalance)
+        return _Rows(*(jnp.asarray(entry, float) for entry in row))
 
     run = functools.partial(solve, num_steps=num_steps, every=every, record=record)
     jax.block_until_ready(run(problem, network, method, start))
     began = time.perf_counter()
     trace = jax.block_until_ready(run(problem, network, method, start).trace)
     seconds = time.perf_counter() - began
-    first = [0.0, 0.0, *look(problem, start), 0.0]
-    return np.column_stack([np.asarray(first, float), np.asarray(trace)]), seconds
+    first = _Rows(0.0, 0.0, *look(problem, start), imbalance=0.0)
+    return _Rows(*(np.append(float(one), np.asarray(rest)) for one, rest in zip(first, trace, strict=True))), seconds
 
 
-def _rows_of_rival(problem, network, rival, start, num_steps, every, look) -> tuple[np.ndarray, float]:
+def _rows_of_rival(problem, network, rival, start, num_steps, every, look) -> tuple[_Rows, float]:
     """As `_rows_of_method`; the half that a rival does not decide stays at the start."""
     run = jax.jit(rival.run, static_argnums=3)
     jax.block_until_ready(run(problem, network, start, num_steps))
@@ -170,15 +182,26 @@ def _rows_of_rival(problem, network, rival, start, num_steps, every, look) -> tu
         off[1:] = np.maximum.accumulate(
             np.asarray(jax.vmap(lambda cpu: exact_grid.imbalance(cpu, problem.budget))(decided))
         )
-    return np.stack([steps, rival.bits * steps, *parts, off[::every]]), seconds
+    return _Rows(steps, rival.bits * steps, *parts, imbalance=off[::every]), seconds
 
 
-def _course(rows: np.ndarray, seconds_per_step: float, bits: float | None, size: float) -> Course:
+def _course(rows: _Rows, seconds_per_step: float, bits: float | None, size: float) -> Course:
     """`size` is that of the optimal cost, beside which gaps are told where the start has none."""
-    scale = np.where(rows[2:4, 0] > 0, rows[2:4, 0], size if size > 0 else 1.0)
-    kept = rows if bits is None else rows[:, rows[1] <= bits]
-    step, told, learn, share, apart, beyond, off = kept
-    return Course(step.astype(int), told, learn / scale[0], share / scale[1], apart, off, beyond, seconds_per_step)
+    kept = _Rows(*(row if bits is None else row[rows.bits <= bits] for row in rows))
+
+    def relative(gap: np.ndarray, first: float) -> np.ndarray:
+        return gap / (first if first > 0 else size if size > 0 else 1.0)
+
+    return Course(
+        step=kept.step.astype(int),
+        bits=kept.bits,
+        learn_gap=relative(kept.learn_gap, rows.learn_gap[0]),
+        share_gap=relative(kept.share_gap, rows.share_gap[0]),
+        disagreement=kept.disagreement,
+        imbalance=kept.imbalance,
+        overload=kept.overload,
+        seconds_per_step=seconds_per_step,
+    )
 
 
 def reached(gap: Float[np.ndarray, " c"], target: float) -> int | None:

@@ -17,8 +17,7 @@ from ..problems.rows import ShardedProblem
 def check_step_size(network: Network, method: Method) -> None:
     """Whether steps per node are as many as the nodes."""
     num_nodes = network.num_callers
-    first = method.at(0)
-    shape = jnp.shape(getattr(getattr(first, "learn", first), "step_size", 0.0))
+    shape = jnp.shape(getattr(method.at(0).halves[0], "step_size", 0.0))
     if shape not in ((), (num_nodes,)):
         raise CojaxInputError(
             f"solve needs one step_size, or one for each of the {num_nodes} nodes, got shape {shape}."
@@ -28,13 +27,12 @@ def check_step_size(network: Network, method: Method) -> None:
 def check_kept(problem: Scenario, network: Network, method: Method) -> None:
     """Whether the shares may be given a flow that does not sum to zero in every single step."""
     check_members(problem, network)
-    halves = (method, getattr(method, "learn", None), getattr(method, "allocate", None))
-    if network.is_cut and any(isinstance(half, Scheduled) for half in halves):
+    if network.is_cut and any(isinstance(half, Scheduled) for half in (method, *method.halves)):
         raise CojaxInputError(
             "solve needs a method of constant numbers on a network of cojax.shard, got a Scheduled: numbers by step "
             "look like numbers by node there; solve in pieces, each with its own numbers."
         )
-    allocator = getattr(method.at(0), "allocate", method.at(0))
+    allocator = method.at(0).halves[1]
     if not allocator.adds_flow and (network.keeps_books or problem.arrivals(0) is not None):
         raise CojaxInputError(
             f"{type(allocator).__name__} moves shares by more than the flow of a step, which a Ledger or a budget or "

@@ -60,7 +60,7 @@ def lyapunov(network: Network, method: Any) -> Callable[[Problem, Decision, Any]
     Args: network; method, a `DIGing` without transform, or a `CoOpt` that learns by one.
     Raises `CojaxInputError` for another method.
     """
-    learn = method.learn if isinstance(method, CoOpt) else method
+    learn, _ = method.halves
     if not isinstance(learn, DIGing):
         raise CojaxInputError(f"theory.lyapunov is a function of DIGing's state, got {type(learn).__name__}.")
     alpha = learn.step_size / learn.mixing
