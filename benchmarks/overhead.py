@@ -84,7 +84,7 @@ def compiling() -> dict[str, float]:
     from cojax.runs.loop import _solve
     from cojax.runs.records import standard
 
-    case = cases.ready(demo.demo_plan(steps=20_000, seed=0))
+    case = cases.build_case(demo.demo_plan(steps=20_000, seed=0))
     network = case.wiring.network
     found: dict[str, float] = {}
     wall, began = time.perf_counter(), time.process_time()

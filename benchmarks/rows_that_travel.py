@@ -23,7 +23,7 @@ from support.job import coopt, samples
 from support.timing import save, show, take_turns
 
 import cojax
-from cojax.networks.devices.halos import arranged, node_order, num_received
+from cojax.networks.devices.halos import arrange_nodes, node_order, num_received
 from cojax.runs.loop import _solve
 from cojax.runs.records import standard
 
@@ -52,7 +52,7 @@ def counted(name: str, devices: int, pairs: np.ndarray, n: int) -> dict[str, Any
         "devices": devices,
         "as given, %": 100 * num_received(pairs, devices, n) / everything,
         "ordered, %": 100 * num_received(ordered, devices, n) / everything,
-        "taken": "all-gather" if arranged(pairs, n, devices)[1] else "halo",
+        "taken": "all-gather" if arrange_nodes(pairs, n, devices)[1] else "halo",
     }
 
 

@@ -20,7 +20,7 @@ from support.contenders import Course, Instances
 from support.timing import RESULTS, save
 
 import cojax
-from cojax.tuning.default_learner import relinked
+from cojax.tuning.default_learner import with_link
 
 LARGE = ("Geant2012", "Uninett2010", "garr")  # 40 to 91 nodes
 LEVELS = (1e-2, 1e-4, 1e-8)
@@ -57,7 +57,7 @@ def rivals_of(setting: str, instances: Instances, networks: list, most: float) -
         return [cojax.tuned(kind, *pair[:1], net, pair[1]) for pair, net in zip(starts, networks, strict=True)]
 
     def over(link: cojax.Link | None) -> list:
-        return networks if link is None else [relinked(network, link) for network in networks]
+        return networks if link is None else [with_link(network, link) for network in networks]
 
     def run(methods: list, link: cojax.Link | None, bits: int) -> list[Course]:
         return [contenders.course(instances, over(link), methods, power_of_two(most / bits))]

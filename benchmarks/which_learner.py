@@ -27,7 +27,7 @@ import cojax
 from cojax import rivals, theory
 from cojax.optimum import Reference
 from cojax.theory.limits import SHARE
-from cojax.tuning.default_learner import relinked
+from cojax.tuning.default_learner import with_link
 
 DIM, NUM_SAMPLES, RIDGE = 10, 20, 0.02
 KILOBITS = (2.0, 4.0, 8.0)
@@ -118,7 +118,7 @@ def contest(name: str, setting: str, seed: int) -> dict[str, list[float]]:
     best = cojax.reference(problem, jnp.zeros(DIM))
     linked, champion = cojax.default_learner(problem, network, start)
     ours: Any = linked
-    coarse = relinked(network, cojax.Innovation(COARSE, memory=ours.link.memory))
+    coarse = with_link(network, cojax.Innovation(COARSE, memory=ours.link.memory))
     found = {"champion": gaps_of_method(champion, problem, ours, start, best)}
 
     def judged(label: str, kind: Any, over: cojax.Network, part: float = 1.0) -> None:

@@ -25,8 +25,8 @@ from support.timing import RESULTS, save, show
 
 import cojax
 from cojax.tuning import Area, Bits, PerNode, distances
-from cojax.tuning.ensembles import Instance, Plan, course_of, taken
-from cojax.tuning.searches import Search
+from cojax.tuning.ensembles import Instance, RunPlan, course_of, taken
+from cojax.tuning.searches import TuningSearch
 from cojax.tuning.workbenches import Workbench, workbench
 
 TRAINING, SELECTION, REPORT = 10, 8, 12
@@ -43,7 +43,7 @@ class Judge:
     """Rounds and kilobits of methods on some instances, over runs so long that all but the hopeless end."""
 
     def __init__(self, family: Family, length: int):
-        self.plan = Plan(length * family.num_steps, family.every, None, distances)
+        self.plan = RunPlan(length * family.num_steps, family.every, None, distances)
         self._same = jax.jit(jax.vmap(self._one, in_axes=(None, 0)))
         self._each = jax.jit(jax.vmap(self._one, in_axes=((0, None), 0)))
 
@@ -87,7 +87,7 @@ def grid(judge: Judge, method: cojax.CoOpt, network: Any, select: Instance) -> c
 
 def gradient(bench: Workbench, training: Instance, select: Instance, updates: int, quarter: int) -> tuple[Pair, Pair]:
     """What the search of `cojax.tune` returns, and what it had after `quarter` updates."""
-    search = Search(bench, training, select, 1.0, optax.adam(0.1))
+    search = TuningSearch(bench, training, select, 1.0, optax.adam(0.1))
     early = search.pair
     for count in range(1, updates + 1):
         search.update()

@@ -11,7 +11,7 @@ import numpy as np
 import cojax
 from cojax import rivals
 from cojax.rivals.token_averaging import TOKENS, UNITS
-from cojax.theory.limits import largest_scaled
+from cojax.theory.limits import largest_scaled_eigenvalue
 from cojax.theory.spectra import laplacians
 
 FLOAT_BITS = 64
@@ -120,7 +120,7 @@ def course(instances: Instances, networks: list, methods: list, num_steps: int) 
 def chosen_in_hindsight(instances: Instances, networks: list, num_steps: int) -> list[Course]:
     """`Nesterov` with every pair of constants of GRID, in parts of the limit: whoever knows the best takes it."""
     curvatures = 1 / np.asarray(instances.capacity)
-    tops = [1 / largest_scaled(network, each) for network, each in zip(networks, curvatures, strict=True)]
+    tops = [1 / largest_scaled_eigenvalue(network, each) for network, each in zip(networks, curvatures, strict=True)]
     return [
         course(instances, networks, [cojax.Nesterov(share * top, momentum) for top in tops], num_steps)
         for share, momentum in GRID

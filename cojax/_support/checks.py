@@ -122,7 +122,7 @@ def check_arrays(owner: str, start: Any) -> None:
             )
 
 
-def said(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """An error of JAX, or of a caller's function, in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 

@@ -34,10 +34,10 @@ def finest(shares: Float[Array, "n *r"]) -> Float[Array, ""]:
 
 def on_grid(value: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
     """`value` rounded to a multiple of `grid`; its derivative is that of `value`."""
-    return straight_through(_counted(value, grid) * grid, value)
+    return straight_through(_nearest_count(value, grid) * grid, value)
 
 
-def count_apart(new: Float[Array, "..."], old: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
+def count_difference(new: Float[Array, "..."], old: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
     """new - old for counters that circle, both at most the largest share that is exact on `grid`, as the result is.
 
     Right, to the last bit, where what was counted in between is no more than that.
@@ -72,8 +72,8 @@ def settle(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Array
     The derivative is that of `cpu`.
     """
     grid = grid_of(cpu)
-    counts = _counted(cpu, grid).astype(_count_dtype(cpu))
-    missing = _wrapped(_counted(budget, grid)) - counts.sum(0, dtype=counts.dtype)
+    counts = _nearest_count(cpu, grid).astype(_count_dtype(cpu))
+    missing = _wrap(_nearest_count(budget, grid)) - counts.sum(0, dtype=counts.dtype)
     num_nodes = cpu.shape[0]
     one_more = (
         jnp.arange(num_nodes, dtype=counts.dtype).reshape(-1, *[1] * (cpu.ndim - 1)) < (missing % num_nodes)[None]
@@ -107,8 +107,8 @@ def shortfall(cpu: Float[Array, "n *r"], budget: Float[Array, "*r"]) -> Float[Ar
     cpu, budget = lax.stop_gradient((cpu, budget))
     largest = jnp.max(jnp.abs(cpu))  # NaN where any is
     quantum = _quantum(largest)
-    counts = _counted(cpu, quantum).astype(_count_dtype(cpu))
-    difference = _wrapped(_counted(budget, quantum)) - counts.sum(0, dtype=counts.dtype)
+    counts = _nearest_count(cpu, quantum).astype(_count_dtype(cpu))
+    difference = _wrap(_nearest_count(budget, quantum)) - counts.sum(0, dtype=counts.dtype)
     missing = difference.astype(cpu.dtype) * quantum
     return jnp.where(jnp.isfinite(largest), missing, jnp.nan)
 
@@ -129,7 +129,7 @@ def power_of_two(exponent: Int[Array, "*r"], dtype: Any) -> Float[Array, "*r"]:
     return lax.bitcast_convert_type(stored << info.nmant, dtype)
 
 
-def _counted(value: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
+def _nearest_count(value: Float[Array, "..."], grid: Float[Array, ""]) -> Float[Array, "..."]:
     """The whole number nearest to value / grid, `grid` a power of two."""
     return jnp.round(units(value, grid))
 
@@ -151,7 +151,7 @@ def _bits(dtype: Any):
     return jnp.int64 if jnp.finfo(dtype).bits == 64 else jnp.int32
 
 
-def _wrapped(value: Float[Array, "*r"]) -> Int[Array, "*r"]:
+def _wrap(value: Float[Array, "*r"]) -> Int[Array, "*r"]:
     """A whole number modulo 2**bits, as integer sums wrap."""
     dtype = _count_dtype(value)
     span = 2.0 ** jnp.iinfo(dtype).bits

@@ -26,7 +26,7 @@ def with_safe_maxima(function: Callable) -> Callable:
         traced, shape = jax.make_jaxpr(function, return_shape=True)(*args)
         if not _has_maximum(traced.jaxpr):
             return function(*args)
-        found = _evaluated(traced, jax.tree.leaves(args))
+        found = _evaluate(traced, jax.tree.leaves(args))
         return jax.tree.unflatten(jax.tree.structure(shape), found)
 
     return rewritten
@@ -44,7 +44,7 @@ def _inner(eqn: JaxprEqn) -> ClosedJaxpr | None:
     return eqn.params["jaxpr"] if eqn.primitive.name in ("jit", "pjit") else None
 
 
-def _evaluated(traced: ClosedJaxpr, args: list) -> list:
+def _evaluate(traced: ClosedJaxpr, args: list) -> list:
     known = dict(zip(traced.jaxpr.constvars, traced.consts, strict=True))
     known |= zip(traced.jaxpr.invars, args, strict=True)
 
@@ -57,7 +57,7 @@ def _evaluated(traced: ClosedJaxpr, args: list) -> list:
         if eqn.primitive.name in OF:
             results = [_extreme(eqn.primitive.name, inputs[0], eqn.params["axes"])]
         elif inner is not None and _has_maximum(inner.jaxpr):
-            results = _evaluated(inner, inputs)
+            results = _evaluate(inner, inputs)
         else:
             results = _alone(traced.jaxpr, eqn)(*(value(atom) for atom in _variables(eqn)))
         known |= zip(eqn.outvars, results, strict=True)

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 
 from .checks import CojaxInputError
-from .reprs import shown
+from .reprs import brief
 
 Tree = Any  # a pytree
 OWN = ("arrays", "rest")  # the fields of a `Parted`
@@ -58,7 +58,7 @@ class Parted(eqx.Module):
         return getattr(self.module, name)
 
     def __repr__(self) -> str:
-        return shown(self.module)
+        return brief(self.module)
 
 
 def is_array(leaf: Any) -> bool:
@@ -71,7 +71,7 @@ def is_number(leaf: Any) -> bool:
     return is_array(leaf) or (isinstance(leaf, int | float | complex) and not isinstance(leaf, bool))
 
 
-def parted(owner: str, node: Any, dynamic: Any) -> Any:
+def part_module(owner: str, node: Any, dynamic: Any) -> Any:
     """A pytree as it is where `dynamic` holds of all its leaves, else a `Parted`."""
     if all(map(dynamic, jax.tree.leaves(node))):
         return node
@@ -94,7 +94,7 @@ def arrays_only(owner: str, tree: Tree) -> Tree:
 
     def part(node: Any) -> Any:
         if isinstance(node, eqx.Module | jax.tree_util.Partial):
-            return parted(owner, node, is_array)
+            return part_module(owner, node, is_array)
         return jax.tree_util.Partial(node) if callable(node) and not is_array(node) else node
 
     return jax.tree.map(part, tree, is_leaf=lambda node: isinstance(node, eqx.Module | jax.tree_util.Partial))

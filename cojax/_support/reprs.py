@@ -14,7 +14,7 @@ MOST_LISTED = 8  # entries of a vector: more are told by their shape and range
 MOST_RANGED = 10**7  # entries that a look at the range of an array may cost
 
 
-def shown(value: Any) -> str:
+def brief(value: Any) -> str:
     """`value` in a line: modules and named tuples by their fields, except those that are None or left at a default."""
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         return _array(value)
@@ -23,26 +23,26 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, eqx.Module):
-        return repr(value) if type(value).__repr__ is not eqx.Module.__repr__ else _named(value, _fields(value))
+        return repr(value) if type(value).__repr__ is not eqx.Module.__repr__ else _describe(value, _fields(value))
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         fields = {name: getattr(value, name) for name in value._fields}  # pyright: ignore[reportAttributeAccessIssue]
-        return _named(value, {name: part for name, part in fields.items() if part is not None})
+        return _describe(value, {name: part for name, part in fields.items() if part is not None})
     if isinstance(value, tuple | list):
-        return f"({', '.join(map(shown, value))})"
+        return f"({', '.join(map(brief, value))})"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key!r}: {shown(part)}" for key, part in value.items()) + "}"
+        return "{" + ", ".join(f"{key!r}: {brief(part)}" for key, part in value.items()) + "}"
     function = getattr(value, "func", value)  # of a partial, of functools or of JAX
     return getattr(function, "__name__", None) or eqx.tree_pformat(value, width=10**6)
 
 
-def named(value: Any, *facts: str, leave_out: tuple[str, ...] = ()) -> str:
+def describe(value: Any, *facts: str, leave_out: tuple[str, ...] = ()) -> str:
     """Name(fact, ..., field=...): what is known of `value` before its fields, less those that the facts tell.
 
     Never raises: it is also asked for inside of a traceback, of an object that is half made, and under `jax.jit`.
     """
     try:
         fields = {name: part for name, part in _fields(value).items() if name not in leave_out}
-        return _named(value, fields, *facts)
+        return _describe(value, fields, *facts)
     except Exception:
         return eqx.tree_pformat(value, width=10**6)
 
@@ -52,8 +52,8 @@ def shapes(tree: Any) -> str:
     return eqx.tree_pformat(tree, width=10**6)
 
 
-def _named(value: Any, fields: dict[str, Any], *facts: str) -> str:
-    return f"{type(value).__name__}({', '.join([*facts, *(f'{name}={shown(part)}' for name, part in fields.items())])})"
+def _describe(value: Any, fields: dict[str, Any], *facts: str) -> str:
+    return f"{type(value).__name__}({', '.join([*facts, *(f'{name}={brief(part)}' for name, part in fields.items())])})"
 
 
 def _fields(module: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from .checks import CojaxInputError
-from .modules import is_number, parted
+from .modules import is_number, part_module
 
 Tree = Any  # a pytree of arrays
 
@@ -20,7 +20,7 @@ def add(*trees: Tree) -> Tree:
 
 def add_scaled(tree: Tree, scale: Any, other: Tree) -> Tree:
     """tree + scale * other, in the dtype of `tree`; `scale` is one number, or one per node."""
-    return jax.tree.map(lambda a, b: a + spread(scale, a) * b.astype(a.dtype), tree, other)
+    return jax.tree.map(lambda a, b: a + spread_over(scale, a) * b.astype(a.dtype), tree, other)
 
 
 def subtract(tree: Tree, other: Tree) -> Tree:
@@ -30,7 +30,7 @@ def subtract(tree: Tree, other: Tree) -> Tree:
 
 def scale(tree: Tree, factor: Any) -> Tree:
     """factor * tree, in the dtype of `tree`; `factor` is one number, or one per node."""
-    return jax.tree.map(lambda leaf: spread(factor, leaf) * leaf, tree)
+    return jax.tree.map(lambda leaf: spread_over(factor, leaf) * leaf, tree)
 
 
 def zeros_like(tree: Tree) -> Tree:
@@ -43,7 +43,7 @@ def cast_like(tree: Tree, other: Tree) -> Tree:
     return jax.tree.map(lambda a, b: a.astype(b.dtype), tree, other)
 
 
-def spread(factor: Any, leaf: Array) -> Array:
+def spread_over(factor: Any, leaf: Array) -> Array:
     """`factor` in the dtype of `leaf`, one number or one per node, shaped to multiply it."""
     factor = jnp.asarray(factor, leaf.dtype)
     return factor.reshape(factor.shape + (1,) * (leaf.ndim - factor.ndim)) if factor.ndim else factor
@@ -117,4 +117,4 @@ def as_pytree(function: Any) -> Callable:
         )
     if jax.tree_util.all_leaves([function]):
         return jax.tree_util.Partial(function)
-    return parted("Problem", function, is_number)
+    return part_module("Problem", function, is_number)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from .._support.checks import CojaxInputError
 from . import help_texts
-from .results.folders import CHECKPOINT, begun, writable
+from .results.folders import CHECKPOINT, beginning_note, writable
 
 CERTIFIED, BAD_INPUT, NOT_CERTIFIED, INFEASIBLE, NOT_SAVED, SIGNAL, INTERRUPTED = 0, 2, 3, 4, 5, 128, 130
 NO_MEMORY = "the plan needs more memory than there is: use fewer samples or nodes, or fewer looks ($.steps / $.every)."
@@ -86,8 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             print(", ".join(f"{name} {version}" for name, version in versions().items()))
             return CERTIFIED
-        command = _asked(arguments)
-        return _scaled(command) if isinstance(command, Scale) else _carried_out(command)
+        command = _parse(arguments)
+        return _run_scale(command) if isinstance(command, Scale) else _carried_out(command)
     except SystemExit as end:  # of tyro: 0 after --help, 2 after arguments that it explained
         return end.code if isinstance(end.code, int) else BAD_INPUT
     except CojaxInputError as error:
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _asked(arguments: list[str]) -> Demo | Plan | Compare | Scale:
+def _parse(arguments: list[str]) -> Demo | Plan | Compare | Scale:
     """The command that the arguments ask for."""
     import tyro
 
@@ -158,11 +158,11 @@ def _carried_out_in_double(command: Demo | Plan | Compare) -> int:
 
     if isinstance(command, Demo):
         out = writable(command.out)
-        return _run(cases.ready(demo_plan(steps=command.steps, seed=command.seed)), out, tqdm)
+        return _run(cases.build_case(demo_plan(steps=command.steps, seed=command.seed)), out, tqdm)
     plan = read_plan(command.file)
     if isinstance(command, Plan) and command.hours:
         return _hourly(plan, _folder(command, "hours"))
-    case = cases.ready(plan)
+    case = cases.build_case(plan)
     if isinstance(command, Compare):
         return _contest(case, _folder(command, "contest"), command)
     return _run(case, _folder(command, "result"), tqdm, resume=command.resume)
@@ -185,12 +185,12 @@ def _say_notes(case: Any) -> None:
 def _say_names(names: tuple[str, ...]) -> None:
     from ..plots import lettering
 
-    note = lettering.renamed(names)
+    note = lettering.renaming_note(names)
     if note is not None:
         print(f"cojax: note: {note}", file=sys.stderr)
 
 
-def _scaled(command: Scale) -> int:
+def _run_scale(command: Scale) -> int:
     """Time steps at many sizes, in float32, and say and write down what they take."""
     from .results import scale
 
@@ -235,7 +235,7 @@ def _run(case: Any, out: Path, progress: Any, resume: bool = False) -> int:
     _say_notes(case)
     out = out.resolve()
     checkpoint = out / CHECKPOINT
-    notes = [f"cojax: note: {how}" for how in [begun(out, resume)] if how is not None]
+    notes = [f"cojax: note: {how}" for how in [beginning_note(out, resume)] if how is not None]
     warnings.filterwarnings("ignore", "The checkpoint", RuntimeWarning)  # said below
     try:
         with progress(total=case.plan.steps, unit="step", disable=None, leave=False, file=sys.stderr) as bar:

@@ -64,7 +64,7 @@ def nsfnet() -> Any:
 
     Source: Mukherjee, Banerjee, Ramamurthy, Mukherjee, IEEE/ACM Trans. Networking 4(5), 1996, doi 10.1109/90.541317.
     """
-    return _mapped(NSFNET_PLACES, NSFNET_LINKS)
+    return _map_names(NSFNET_PLACES, NSFNET_LINKS)
 
 
 def abilene() -> Any:
@@ -72,10 +72,10 @@ def abilene() -> Any:
 
     Source: Knight et al., The Internet Topology Zoo, IEEE JSAC 29(9), 2011, doi 10.1109/JSAC.2011.111002.
     """
-    return _mapped(ABILENE_PLACES, ABILENE_LINKS)
+    return _map_names(ABILENE_PLACES, ABILENE_LINKS)
 
 
-def _mapped(places: dict[str, tuple[float, float]], links: dict[str, tuple[str, ...]]) -> Any:
+def _map_names(places: dict[str, tuple[float, float]], links: dict[str, tuple[str, ...]]) -> Any:
     import networkx as nx
 
     graph = nx.Graph()

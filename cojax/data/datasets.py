@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from .._support.checks import CojaxInputError, check_number, fitting, real_array, whole_number
 from ..problems.costs import Samples
-from ..problems.sparse import SparseFeatures, padded
+from ..problems.sparse import SparseFeatures, pad_rows
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -73,8 +73,8 @@ def split(
 
     Raises `CojaxInputError` for fewer samples than nodes and shapes that do not fit.
     """
-    features, targets, sizes, shuffled = _shuffled(features, targets, num_nodes, proportions, seed)
-    return _dealt(features, targets, shuffled, sizes)
+    features, targets, sizes, shuffled = _shuffle(features, targets, num_nodes, proportions, seed)
+    return _distribute(features, targets, shuffled, sizes)
 
 
 def split_by_target(
@@ -90,8 +90,8 @@ def split_by_target(
     Args, returns and errors as for `split`; samples of equal targets come in random order. The nodes' own optima lie
     far apart, which is where methods differ.
     """
-    features, targets, sizes, shuffled = _shuffled(features, targets, num_nodes, proportions, seed)
-    return _dealt(features, targets, shuffled[np.argsort(targets[shuffled], kind="stable")], sizes)
+    features, targets, sizes, shuffled = _shuffle(features, targets, num_nodes, proportions, seed)
+    return _distribute(features, targets, shuffled[np.argsort(targets[shuffled], kind="stable")], sizes)
 
 
 def per_node_mean(samples: Samples) -> Samples:
@@ -105,18 +105,18 @@ def per_node_mean(samples: Samples) -> Samples:
     return samples._replace(weights=real.astype(samples.weights.dtype) / counts)
 
 
-def _shuffled(
+def _shuffle(
     features: Any, targets: np.ndarray, num_nodes: int, proportions: np.ndarray | None, seed: int
 ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
     """The samples checked, how many of them every node gets, and their rows in random order."""
     num_nodes = whole_number("split", "num_nodes", num_nodes, at_least=1)
     rng = np.random.default_rng(whole_number("split", "seed", seed, at_least=0))
-    features, targets = _checked(features, targets, num_nodes)
+    features, targets = _check_samples(features, targets, num_nodes)
     sizes = _sizes(len(targets), num_nodes, proportions, rng)
     return features, targets, sizes, rng.permutation(len(targets))
 
 
-def _checked(features: Any, targets: np.ndarray, num_nodes: int) -> tuple[Any, np.ndarray]:
+def _check_samples(features: Any, targets: np.ndarray, num_nodes: int) -> tuple[Any, np.ndarray]:
     targets = _as_floats("targets", targets)
     features = _by_rows(features) if _is_sparse(features) else _as_floats("features", features)
     if features.ndim != 2 or targets.shape != features.shape[:1]:
@@ -154,7 +154,7 @@ def _sizes(num_samples: int, num_nodes: int, proportions: np.ndarray | None, rng
     return sizes
 
 
-def _dealt(features: Any, targets: np.ndarray, order: np.ndarray, sizes: np.ndarray) -> Samples:
+def _distribute(features: Any, targets: np.ndarray, order: np.ndarray, sizes: np.ndarray) -> Samples:
     num_nodes, most = len(sizes), int(sizes.max())
     node = np.repeat(np.arange(num_nodes), sizes)
     place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -168,7 +168,7 @@ def _dealt(features: Any, targets: np.ndarray, order: np.ndarray, sizes: np.ndar
     weights = deal(np.full(len(order), num_nodes / len(order)), kind)
     if not _is_sparse(features):
         return Samples(deal(features, kind), deal(targets, kind), weights)
-    index, value = padded(features)
+    index, value = pad_rows(features)
     table = SparseFeatures(deal(index, np.int32), deal(value, kind), features.shape[1])
     return Samples(table, deal(targets, kind), weights)
 

@@ -48,7 +48,7 @@ def unpacked_name(path: Path) -> Path:
 
 
 @contextmanager
-def opened(path: Path, max_bytes: int) -> Iterator[IO[bytes]]:
+def open_unpacked(path: Path, max_bytes: int) -> Iterator[IO[bytes]]:
     """The bytes of a file, unpacked if it ends in .bz2 or .gz, and never more of them than allowed."""
     unpack = PACKED.get(path.suffix.lower())
     if unpack is None:
@@ -94,7 +94,7 @@ class _Unpacked(io.RawIOBase):
 
 def whole_text(path: Path, max_bytes: int, other: str | None = None) -> str:
     """The text of a file in UTF-8, or in the encoding `other` where it is not."""
-    with opened(path, max_bytes) as handle:
+    with open_unpacked(path, max_bytes) as handle:
         content = handle.read()
     try:
         return content.decode("utf-8-sig")
@@ -156,7 +156,7 @@ def csv_table(
 
 def _csv_rows(path: Path, max_bytes: int) -> Iterator[tuple[str, list[str]]]:
     # utf-8-sig drops the byte-order mark that spreadsheets write.
-    with opened(path, max_bytes) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as handle:
+    with open_unpacked(path, max_bytes) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as handle:
         reader = csv.reader(handle, strict=True)
         try:
             for cells in reader:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._support.checks import CojaxInputError
 from .files import NUMBER, checked_path, whole_text
-from .graphfiles import MAX_BYTES, Drawing, GraphFile, Link
+from .graphfiles import MAX_BYTES, Drawing, FileLink, GraphFile
 
 # Each text fits in one way, so that reading takes time in proportion to its length.
 TOKEN = re.compile(r'\s+|#[^\n]*|(?P<text>"[^"]*")|(?P<open>\[)|(?P<close>\])|(?P<word>[^\s"\[\]#]+)')
@@ -93,7 +93,7 @@ class _Reader:
             source, target = (
                 self.drawing.named(where, str(self.said.pop(end, "")), "edge's " + end) for end in ("source", "target")
             )
-            self.drawing.links.append(Link(source, target, self.directed, self.said))
+            self.drawing.links.append(FileLink(source, target, self.directed, self.said))
         self.inside.pop()
 
     def graph(self) -> GraphFile:

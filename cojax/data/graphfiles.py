@@ -20,7 +20,7 @@ class GraphFile(NamedTuple):
     notes: list[str]
 
 
-class Link(NamedTuple):
+class FileLink(NamedTuple):
     """One link of a file; its ends are ids of nodes."""
 
     source: str
@@ -35,7 +35,7 @@ class Drawing:
 
     path: Path
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    links: list[Link] = field(default_factory=list)
+    links: list[FileLink] = field(default_factory=list)
     frames: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from .._support.checks import CojaxInputError
 from .files import NUMBER, checked_path, tidy
-from .graphfiles import MAX_BYTES, Drawing, GraphFile, Link, some
+from .graphfiles import MAX_BYTES, Drawing, FileLink, GraphFile, some
 from .markup import read_xml
 
 OWNERS = ("node", "edge")
@@ -54,7 +54,7 @@ class _Reader:
         self.owners: list[dict[str, str]] = []  # the data of the elements around
         self.nodes: list[str] = []  # the nodes around
         self.edgedefaults: list[bool] = []  # whether links are directed in the graphs around
-        self.links: list[Link] = []
+        self.links: list[FileLink] = []
         self.key = ""
         self.num_graphs, self.ports = 0, False
         self.pictures = 0  # how many elements <data> are around
@@ -126,7 +126,7 @@ class _Reader:
             if not name or not name.isprintable():
                 raise CojaxInputError(f"{where} needs a printable {end} of every edge, got {name[:40]!r}.")
             ends.append(name)
-        self.links.append(Link(ends[0], ends[1], directed))
+        self.links.append(FileLink(ends[0], ends[1], directed))
 
     def graph(self) -> GraphFile:
         """The graph, once all keys are known."""

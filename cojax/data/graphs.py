@@ -11,7 +11,7 @@ import numpy as np
 from .._support.checks import CojaxInputError, check_number, whole_number
 from .backbones import abilene as abilene
 from .backbones import nsfnet as nsfnet
-from .files import checked_path, opened, unpacked_name
+from .files import checked_path, open_unpacked, unpacked_name
 from .gml import read_gml as read_gml
 from .graphfiles import MAX_BYTES
 from .graphfiles import GraphFile as GraphFile
@@ -48,7 +48,7 @@ def read_graph(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
             f"{path} needs the suffix {', '.join(READERS)} or {', '.join(LISTS)} (lists of links), got "
             f"{kind or 'none'}: save the graph in one of these formats."
         )
-    with opened(checked_path(path, max_bytes), max_bytes) as handle:
+    with open_unpacked(checked_path(path, max_bytes), max_bytes) as handle:
         begin = handle.read(2000)
     if kind == ".xml":
         return (read_graphml if b"<graphml" in begin else read_sndlib)(path, max_bytes=max_bytes)
@@ -190,7 +190,7 @@ def _erdos_renyi(num_nodes: int, seed: int, probability: int | float | None = No
 
     if probability is None:
         probability = min(1.0, 2 * math.log(max(num_nodes, 2)) / num_nodes)
-    return _connected(
+    return _draw_connected(
         "erdos_renyi",
         seed,
         "probability",
@@ -204,7 +204,7 @@ def _geometric(num_nodes: int, seed: int, radius: int | float | None = None) -> 
 
     if radius is None:
         radius = 1.5 * math.sqrt(math.log(max(num_nodes, 2)) / (math.pi * num_nodes))
-    return _connected(
+    return _draw_connected(
         "geometric", seed, "radius", radius, lambda draw: nx.random_geometric_graph(num_nodes, radius, seed=draw)
     )
 
@@ -217,7 +217,7 @@ def _scale_free(num_nodes: int, seed: int, links: int | float = 2) -> Any:
     return nx.barabasi_albert_graph(num_nodes, int(links), seed=seed)
 
 
-def _connected(name: str, seed: int, setting: str, value: int | float, draw: Callable[[int], Any]) -> Any:
+def _draw_connected(name: str, seed: int, setting: str, value: int | float, draw: Callable[[int], Any]) -> Any:
     import networkx as nx
 
     for number in np.random.default_rng(seed).integers(2**31, size=100):

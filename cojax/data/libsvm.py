@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .._support.checks import CojaxInputError
-from .files import MAX_BYTES, NUMBER, checked_path, most_bytes, number, opened
+from .files import MAX_BYTES, NUMBER, checked_path, most_bytes, number, open_unpacked
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -85,7 +85,7 @@ def begins_as_libsvm(path: Path, max_bytes: int) -> bool:
     """Whether the first line that says something is a target and `index:value`, as in a file without a suffix."""
     if not path.is_file():
         return False
-    with opened(path, max_bytes) as handle:
+    with open_unpacked(path, max_bytes) as handle:
         for _ in range(100):
             line = handle.readline(1000).partition(b"#")[0].split()
             if line:
@@ -135,7 +135,7 @@ def _column(index: str, where: str, first_index: int, most: int) -> int:
 def _lines(path: Path, max_bytes: int) -> Iterator[tuple[str, str]]:
     """Every line that says something, with its `path:line`; comments dropped, and never more bytes than allowed."""
     most, total, count = most_bytes(path, max_bytes), 0, 0
-    with opened(path, max_bytes) as handle:
+    with open_unpacked(path, max_bytes) as handle:
         while True:
             count += 1
             where = f"{path}:{count}"

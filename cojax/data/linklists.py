@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .._support.checks import CojaxInputError
-from .files import checked_path, csv_table, number, opened, tidy
-from .graphfiles import MAX_BYTES, Drawing, GraphFile, Link, note_links, note_parts
+from .files import checked_path, csv_table, number, open_unpacked, tidy
+from .graphfiles import MAX_BYTES, Drawing, FileLink, GraphFile, note_links, note_parts
 
 COLUMNS = ("source", "target", "weight")
 COMMENTS = ("#", "%", "//")
@@ -77,7 +77,7 @@ def read_edge_list(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile
     path = checked_path(path, max_bytes)
     drawing, claims, count, others, directed = Drawing(path), None, 0, 0, False
     matrix, konect = False, False
-    with opened(path, max_bytes) as handle, io.TextIOWrapper(handle, encoding="utf-8-sig") as text:
+    with open_unpacked(path, max_bytes) as handle, io.TextIOWrapper(handle, encoding="utf-8-sig") as text:
         for number_of_line, line in enumerate(_lines(text, path), 1):
             where, line = f"{path}:{number_of_line}", line.strip()
             if line.startswith(COMMENTS):
@@ -118,7 +118,7 @@ def _add(drawing: Drawing, cells: list[str], where: str) -> bool:
         attributes["weight"], rest = _weight(rest[0], where), rest[1:]
     for name in cells[:2]:
         drawing.nodes.setdefault(name, {})
-    drawing.links.append(Link(cells[0], cells[1], attributes=attributes))
+    drawing.links.append(FileLink(cells[0], cells[1], attributes=attributes))
     return any(cell not in ("{}", "") for cell in rest)
 
 

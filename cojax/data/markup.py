@@ -6,7 +6,7 @@ from typing import Any
 from xml.parsers import expat
 
 from .._support.checks import CojaxInputError
-from .files import opened
+from .files import open_unpacked
 
 Start = Callable[[str, list[str], dict[str, str]], Any]  # where, the tags from the root to this one, its attributes
 End = Callable[[str, list[str], str], Any]  # where, the same tags, the text before the first element inside
@@ -53,7 +53,7 @@ def read_xml(path: Path, max_bytes: int, start: Start, end: End) -> None:
     parser.EndElementHandler = closes
     parser.CharacterDataHandler = hears
     try:
-        with opened(path, max_bytes) as handle:
+        with open_unpacked(path, max_bytes) as handle:
             parser.ParseFile(handle)
     except expat.ExpatError as error:
         raise CojaxInputError(

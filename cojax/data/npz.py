@@ -42,7 +42,7 @@ def read_npz(
     objects, shapes that do not fit, numbers that are not finite, archives that declare too much, and truncated files.
     """
     path = checked_path(path, max_bytes)
-    with _opened(path) as archive:
+    with _open_archive(path) as archive:
         members = _members(path, archive, max_bytes)
         features, targets = (_array(path, archive, members[name]) for name in MEMBERS)
     if len(features) != len(targets) or features.size == 0:
@@ -58,14 +58,14 @@ def read_arrays(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str, np
     Raises `CojaxInputError` for objects, archives that declare too much, and truncated or damaged files.
     """
     path = checked_path(path, max_bytes)
-    with _opened(path) as archive:
+    with _open_archive(path) as archive:
         _check_sizes(path, archive.infolist(), max_bytes)
         found = {info.filename.removesuffix(".npy"): _raw(path, archive, info) for info in archive.infolist()}
     return found
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from .._support.checks import CojaxInputError
-from .files import checked_path, number, opened, tidy, whole_text
-from .graphfiles import MAX_BYTES, Drawing, GraphFile, Link
+from .files import checked_path, number, open_unpacked, tidy, whole_text
+from .graphfiles import MAX_BYTES, Drawing, FileLink, GraphFile
 from .markup import read_xml
 
 NATIVE = "?SNDlib native format"
@@ -27,7 +27,7 @@ def read_sndlib(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
     counted in the notes. Raises `CojaxInputError`, with file and line, for what is neither format.
     """
     path = checked_path(path, max_bytes)
-    with opened(path, max_bytes) as handle:
+    with open_unpacked(path, max_bytes) as handle:
         is_xml = handle.read(1000).lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n").startswith(b"<")
     reader = _Reader(path)
     if is_xml:
@@ -78,7 +78,7 @@ class _Reader:
         for end in (source, target):
             if end not in self.drawing.nodes:
                 raise CojaxInputError(f"{where} has a link to {end!r}, which is no node of the file.")
-        self.drawing.links.append(Link(source, target))
+        self.drawing.links.append(FileLink(source, target))
 
     def graph(self) -> GraphFile:
         geographical = self.geographical

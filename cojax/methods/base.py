@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array
 
 from .._support.checks import CojaxInputError, check_number
-from .._support.reprs import named
+from .._support.reprs import describe
 from .._support.trees import Tree
 from ..networks.laws import Along, Weigh
 
@@ -24,7 +24,7 @@ class Method(eqx.Module):
     kept: ClassVar[tuple[str, ...] | None] = None
 
     def __repr__(self) -> str:
-        return named(self)
+        return describe(self)
 
     def at(self, k: Any) -> "Method":
         """The method in force at step `k`: this one, unless its numbers change by step, as those of `Scheduled` do."""

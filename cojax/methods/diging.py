@@ -10,7 +10,7 @@ from .._support.checks import check_number, floating
 from .._support.trees import Tree
 from .base import Method, Tracked
 from .facts import half_of_room_squared, known
-from .optimizers import begun, check_transform, descent
+from .optimizers import check_transform, descent, first_state
 
 
 class DIGingState(NamedTuple):
@@ -53,7 +53,7 @@ class DIGing(Method):
 
     def init(self, x: Tree, grad: Tree) -> DIGingState:
         transforms = self.transform is not None and jax.tree.leaves(x)
-        return DIGingState(x, trees.zeros_like(x), begun("DIGing", self.transform, x) if transforms else None)
+        return DIGingState(x, trees.zeros_like(x), first_state("DIGing", self.transform, x) if transforms else None)
 
     def message(self, state: DIGingState, grad: Tree) -> Tracked:
         return Tracked(state.params, trees.add(state.slack, grad))

@@ -35,7 +35,7 @@ def check_transform(owner: str, transform: Any) -> None:
         )
 
 
-def begun(owner: str, transform: Any, params: Tree) -> Any:
+def first_state(owner: str, transform: Any, params: Tree) -> Any:
     """The state of `transform` at every node; random keys, which it makes alike, are folded with the node's number."""
     sign = _sign(owner, transform, params)
     inner = jax.vmap(transform.init)(params)
@@ -126,7 +126,7 @@ def _trial(transform: Any, treedef: Any, shapes: tuple) -> Callable[[], tuple[Ar
     def trial() -> tuple[Array, Array]:
         params = treedef.unflatten([jnp.ones(*shape) for shape in shapes])
         grad = treedef.unflatten([_uneven(*shape) for shape in shapes])
-        corners = [(_scaled(grad, a), _scaled(params, b)) for a, b in ((1, 1), (-1, 1), (1, -1), (-1, -1))]
+        corners = [(_scale(grad, a), _scale(params, b)) for a, b in ((1, 1), (-1, 1), (1, -1), (-1, -1))]
         first = transform.init(params)
         if any(map(_is_curved, jax.tree.leaves(first, is_leaf=_is_curved))):
             raise TypeError("L-BFGS reads curvature from moves and gradients of one function")
@@ -161,7 +161,7 @@ def _uneven(shape: tuple[int, ...], dtype: Any) -> Array:
     return (0.3 + jnp.cos(1 + jnp.arange(math.prod(shape), dtype=jnp.float32))).reshape(shape).astype(dtype)
 
 
-def _scaled(tree: Tree, factor: int) -> Tree:
+def _scale(tree: Tree, factor: int) -> Tree:
     return jax.tree.map(lambda leaf: leaf if factor == 1 else -leaf, tree)
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from .._support.checks import is_concrete
-from .._support.reprs import named
+from .._support.reprs import describe
 from .._support.trees import Tree
 from .laws import Along, add_arrivals, is_law
 
@@ -30,7 +30,7 @@ class Link(eqx.Module):
     """A channel between neighbours."""
 
     def __repr__(self) -> str:
-        return named(self)
+        return describe(self)
 
     @property
     def by_edge(self) -> bool:
@@ -65,7 +65,7 @@ class Network(eqx.Module):
     link: eqx.AbstractVar[Link]
 
     def __repr__(self) -> str:
-        return named(self)
+        return describe(self)
 
     @property
     @abc.abstractmethod
@@ -129,8 +129,8 @@ class Layout(Network):
         except Exception:  # half made, or with other leaves
             facts = []
         if not facts or self.weights.ndim > self.turns_ndim:  # a batch of networks
-            return named(self)
-        return named(self, *facts, f"link={self.link}", leave_out=tuple(set(self.__dict__)))
+            return describe(self)
+        return describe(self, *facts, f"link={self.link}", leave_out=tuple(set(self.__dict__)))
 
     def _size(self) -> list[str]:
         """How many edges the union of the graphs has, where its weights are numbers now, and how many take turns."""

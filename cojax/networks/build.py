@@ -67,7 +67,7 @@ def network(
         return _digraph(items, matrices, nodelist, link, layout)
     names = _names(items, matrices, nodelist)
     edges = [_edges(item, matrix, names) for item, matrix in zip(items, matrices, strict=True)]
-    chosen = [_weighed(weights, len(names), pairs) if given is None else given for pairs, given in edges]
+    chosen = [_apply_rule(weights, len(names), pairs) if given is None else given for pairs, given in edges]
     pairs, table = _union(len(names), [pairs for pairs, _ in edges], chosen)
     _check_weights(pairs, table)
     _check_connected(len(names), pairs[:, (table > 0).any(0)], names)
@@ -100,13 +100,19 @@ def build(num_nodes: int, pairs: np.ndarray, table: np.ndarray, *, link: Link, l
     return (_split if layout == "split" else _neighbors)(num_nodes, pairs, steps, link)
 
 
+# Numbers of nodes from which a product of a matrix is long enough to be fast, up to which the matrix is in the cache
+# (`benchmarks/which_layout.py`).
+LEAST_PRODUCT, MOST_CACHED = 100, 700
+
+
 def pick_layout(num_nodes: int, pairs: np.ndarray, *, by_edge: bool) -> str:
     """The layout with the fastest flow for one that is not circulant; thresholds from `benchmarks/which_layout.py`."""
     degree = np.bincount(pairs.ravel(), minlength=num_nodes)
     # In slots, what a step computes: every node's slots, padded; or its row of a matrix, where a number costs less: a
     # third, or a fifth where a product is long enough to be fast and its matrix still in the cache. Where a link
     # remembers edges, those of a matrix are all pairs.
-    per_slot = 1 if by_edge else 5 if 100 <= num_nodes <= 700 else 3
+    in_cache = LEAST_PRODUCT <= num_nodes <= MOST_CACHED
+    per_slot = 1 if by_edge else 5 if in_cache else 3
     prices = {
         "neighbors": num_nodes * degree.max(initial=0),
         "split": SPLIT_PRICE * split_cost(degree)[1] + SPLIT_SLOTS,
@@ -115,7 +121,7 @@ def pick_layout(num_nodes: int, pairs: np.ndarray, *, by_edge: bool) -> str:
     return min(prices, key=lambda name: prices[name])
 
 
-def _weighed(rule: Weights, num_nodes: int, pairs: np.ndarray) -> np.ndarray:
+def _apply_rule(rule: Weights, num_nodes: int, pairs: np.ndarray) -> np.ndarray:
     weights = real_array("network", "weights", rule(num_nodes, pairs))
     if weights.shape not in ((), pairs.shape[1:]):
         raise CojaxInputError(f"network needs weights of shape {pairs.shape[1:]}, one an edge, got {weights.shape}.")

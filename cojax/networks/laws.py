@@ -45,7 +45,7 @@ class Power(Odd):
     def __call__(self, difference: Float[Array, "..."]) -> Float[Array, "..."]:
         # The inner where keeps the roots away from 0, where their derivative is infinite.
         size = jnp.where(difference == 0, 1, jnp.abs(difference))
-        return jnp.where(difference == 0, 0, jnp.sign(difference) * _raised(size, self.exponent))
+        return jnp.where(difference == 0, 0, jnp.sign(difference) * _power(size, self.exponent))
 
 
 class Powers(Odd):
@@ -66,7 +66,7 @@ class Powers(Odd):
     def __call__(self, difference: Float[Array, "..."]) -> Float[Array, "..."]:
         size = jnp.where(difference == 0, 1, jnp.abs(difference))
         # One product of a sum, not a sum of two products: a compiler may fuse the second in two ways.
-        both = _raised(size, self.low) * (1 + _raised(size, self.high - self.low))
+        both = _power(size, self.low) * (1 + _power(size, self.high - self.low))
         return jnp.where(difference == 0, 0, jnp.sign(difference) * both)
 
 
@@ -109,14 +109,14 @@ class Weigh(Along):
     """w * (heard_j - heard_i): linear, so a network may compute it as a matrix product."""
 
     def __call__(self, weights: Float[Array, "..."], difference: Float[Array, "..."]) -> Float[Array, "..."]:
-        return trees.spread(weights, difference) * difference
+        return trees.spread_over(weights, difference) * difference
 
 
 class Pull(Along):
     """w_ij * (heard_j - heard_i): what agrees on a directed graph; node sums change unless the weights are balanced."""
 
     def __call__(self, weights: Float[Array, "..."], difference: Float[Array, "..."]) -> Float[Array, "..."]:
-        return trees.spread(weights, difference) * difference
+        return trees.spread_over(weights, difference) * difference
 
 
 class Push(Along):
@@ -126,7 +126,7 @@ class Push(Along):
     """
 
     def __call__(self, weights: Float[Array, "..."], difference: Float[Array, "..."]) -> Float[Array, "..."]:
-        return trees.spread(weights, difference) * difference
+        return trees.spread_over(weights, difference) * difference
 
 
 class Transfer(Along):
@@ -143,12 +143,12 @@ class Transfer(Along):
     def __call__(self, weights: Float[Array, "..."], difference: Float[Array, "..."]) -> Float[Array, "..."]:
         # The factors are multiplied in one fixed order: both ends of an edge must get the same bits.
         weights = weights.astype(difference.dtype)
-        factor = trees.spread(self.step_size, weights) * weights
-        return exact_grid.on_grid(trees.spread(factor, difference) * self.odd(difference), self.grid)
+        factor = trees.spread_over(self.step_size, weights) * weights
+        return exact_grid.on_grid(trees.spread_over(factor, difference) * self.odd(difference), self.grid)
 
     def minus(self, new: Float[Array, "..."], old: Float[Array, "..."]) -> Float[Array, "..."]:
         # A counter may circle for ever: it wraps, as sequence numbers do, and differences of two stay right.
-        return exact_grid.count_apart(new, old, self.grid)
+        return exact_grid.count_difference(new, old, self.grid)
 
 
 def add_arrivals(flow: Tree, along: Tree, arrivals: Float[Array, "n *r"] | None) -> Tree:
@@ -209,7 +209,7 @@ def _check_exponent(owner: str, name: str, value: Any) -> None:
         )
 
 
-def _raised(size: Float[Array, "..."], exponent: float) -> Float[Array, "..."]:
+def _power(size: Float[Array, "..."], exponent: float) -> Float[Array, "..."]:
     """size**exponent for size > 0, by square roots and products alone."""
     whole, sixteenths = divmod(round(16 * exponent), 16)
     factors, root = [size] * whole, size

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from .._support.checks import CojaxInputError
 from .._support.precision import in_full
-from .._support.reprs import shown
+from .._support.reprs import brief
 from .._support.trees import Tree
 from ..problems.problem import Decision, Problem
 from . import prices
@@ -20,7 +20,7 @@ from .margins import (
     Margins,
     Slopes,
     Table,
-    columns,
+    as_columns,
     ends_of_price,
     exact_margins,
     marginals,
@@ -51,7 +51,7 @@ class Allocation(NamedTuple):
     stationarity: Float[Array, ""]
 
     def __repr__(self) -> str:
-        return shown(self)
+        return brief(self)
 
 
 def allocate(problem: Problem, params: Tree = None) -> Allocation:
@@ -107,7 +107,7 @@ def _allocation(problem: Problem, params: Tree) -> Allocation:
 @jax.custom_jvp
 def _optimum(problem: Problem, params: Tree) -> Table:
     """The shares."""
-    lower, upper, budget = columns(problem)
+    lower, upper, budget = as_columns(problem)
     low, high = jax.vmap(prices.reachable, (1, 1, 0), 1)(lower, upper, budget)
     slopes = marginals(problem, params)
     start, _ = jax.vmap(prices.inside, (1, 1, 0), 1)(low, high, budget)
@@ -123,7 +123,7 @@ def _optimum(problem: Problem, params: Tree) -> Table:
             return jnp.where(unrest(shares) < unrest(cpu), shares, cpu)
 
         cpu = lax.cond(unrest(cpu) > 1, together, lambda cpu: cpu, cpu)
-    return jax.vmap(prices.settled, (1, 1, 1, 0), 1)(cpu, lower, upper, budget)
+    return jax.vmap(prices.settle, (1, 1, 1, 0), 1)(cpu, lower, upper, budget)
 
 
 @_optimum.defjvp
@@ -131,9 +131,9 @@ def _optimum(problem: Problem, params: Tree) -> Table:
 def _optimum_jvp(primals, tangents):
     problem, params = primals
     cpu = _optimum(*primals)
-    d_lower, d_upper, d_budget = columns(tangents[0])
+    d_lower, d_upper, d_budget = as_columns(tangents[0])
     found = exact_margins(problem, params, cpu)
-    near = prices.pulled_in(cpu, *columns(problem)[:2])
+    near = prices.pulled_in(cpu, *as_columns(problem)[:2])
 
     def felt(problem, params):
         """What the arrays of a problem move: marginal costs, and what tells where a corner is."""

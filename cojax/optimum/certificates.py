@@ -9,13 +9,13 @@ from jaxtyping import Array, Bool, Float
 
 from .._support import trees
 from .._support.precision import in_full
-from .._support.reprs import shown
+from .._support.reprs import brief
 from .._support.trees import Tree
 from ..problems.measures import disagreement
 from ..problems.problem import Decision, Problem
 from . import prices, sizes
 from .fits import check_decision
-from .margins import ROUNDINGS, Slopes, Table, columns, ends_of_price, marginals, margins, price_of, reach_of
+from .margins import ROUNDINGS, Slopes, Table, as_columns, ends_of_price, marginals, margins, price_of, reach_of
 from .sizes import Sizes
 
 # A node's best share at a price, its resources in turn; one turn is exact where the cost does not couple them.
@@ -47,7 +47,7 @@ class Certificate(NamedTuple):
     sizes: Sizes
 
     def __repr__(self) -> str:
-        return shown(self)
+        return brief(self)
 
 
 def certificate(problem: Problem, x: Decision) -> Certificate:
@@ -65,12 +65,12 @@ def certificate(problem: Problem, x: Decision) -> Certificate:
     Convex Optimization, 2004, ch. 5.
     Raises `CojaxInputError` for a decision of other shapes than the problem's, or that its cost cannot be computed of.
     """
-    return _judged(problem, check_decision("certificate", problem, x))
+    return _certify(problem, check_decision("certificate", problem, x))
 
 
 @jax.jit
 @in_full
-def _judged(problem: Problem, x: Decision) -> Certificate:
+def _certify(problem: Problem, x: Decision) -> Certificate:
     x = x._replace(params=trees.filled(x.params, problem.members))
     params = jax.tree.map(lambda mean, leaf: jnp.broadcast_to(mean, leaf.shape), trees.node_mean(x.params), x.params)
     costs = problem.costs(Decision(params, x.cpu))
@@ -118,7 +118,7 @@ def relative(certificate: Certificate) -> dict[str, Array]:
 
 def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, Array, Array, Array]:
     """Stationarity, gap and price of the shares, and the sizes of a price and of a cost."""
-    lower, upper, budget = columns(problem)
+    lower, upper, budget = as_columns(problem)
     shares = cpu.reshape(lower.shape)
     slopes = marginals(problem, params)
     # A share this close to a bound or a corner counts as on it: what it could still give up is below the tolerance of
@@ -169,7 +169,7 @@ def _gap(problem: Problem, params: Tree, shares: Table, price: Array, lower: Tab
         gap = jnp.maximum(excess + below, 0)
         return jnp.where(jnp.isnan(gap), jnp.inf, gap)
 
-    found = gaps(*_best_shares(slopes, shares, price, lower, upper, columns(problem)[2]))
+    found = gaps(*_best_shares(slopes, shares, price, lower, upper, as_columns(problem)[2]))
     if shares.shape[1] > 1:
         # Turns of several resources may end short of the minimum, of which the shares themselves may be one.
         found = jnp.minimum(found, gaps(shares, lower, upper))
@@ -188,7 +188,7 @@ def _around(slopes: Slopes, best: Table, price: Array, lower: Table, upper: Tabl
         eps = jnp.finfo(best.dtype).eps
         slope, rate = jax.jvp(slopes, (best,), (jnp.ones_like(best),))
         off = jnp.abs(slope - price[None]) + 4 * eps * jnp.abs(price)[None]
-        farther = far + 4 * prices.divided(off, jnp.abs(rate))
+        farther = far + 4 * prices.divide(off, jnp.abs(rate))
         far = jnp.minimum(farther, reach[None] / (ROUNDINGS * eps**0.5))
     left, right = (prices.pulled_in(best + side * far, lower, upper) for side in (-1, 1))
     low, high = jax.vmap(slopes)(jnp.stack([left, right]))
@@ -211,7 +211,7 @@ def _best_shares(
         best, low, high = state
 
         start = prices.pulled_in(shares[:, k], lower[:, k], upper[:, k])
-        slope = prices.guarded(lambda column: slopes(best.at[:, k].set(column))[:, k], start)
+        slope = prices.guard(lambda column: slopes(best.at[:, k].set(column))[:, k], start)
         band = prices.band_around(slope, start, width[:, k], lower[:, k], upper[:, k], price[k], price[k])
         found, _ = prices.shares_at(slope, band, price[k], band.low, band.high, start)
         # A side on which the cost falls for ever stays infinite, and so does the gap.

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._support.checks import CojaxInputError, check_leaves, device_array, said, whole
+from .._support.checks import CojaxInputError, check_leaves, device_array, one_line, whole
 from .._support.maxima import with_safe_maxima
 from .._support.trees import Tree
 from ..problems.checks import check_cost
@@ -44,7 +44,7 @@ def check_decision(owner: str, problem: Any, x: Any) -> Decision:
     x = Decision(check_nodes(owner, problem, x.params), cpu)
     check_leaves(owner, x=x)
     if x.cpu is not None and problem.budget is not None:
-        x = x._replace(cpu=_as_counted(owner, x.cpu, problem.budget))
+        x = x._replace(cpu=_as_shares(owner, x.cpu, problem.budget))
     if x.cpu is not None and problem.lower is not None and np.shape(x.cpu) != problem.lower.shape:
         raise CojaxInputError(
             f"{owner} needs cpu of shape {problem.lower.shape}, one share per node"
@@ -54,7 +54,7 @@ def check_decision(owner: str, problem: Any, x: Any) -> Decision:
     return x
 
 
-def _as_counted(owner: str, cpu: Any, budget: Array) -> Array:
+def _as_shares(owner: str, cpu: Any, budget: Array) -> Array:
     """Shares in the dtype of the budget, of which they can have fewer bits, not more: those would be rounded away."""
     cpu = device_array(owner, "cpu", cpu)
     if jnp.issubdtype(cpu.dtype, jnp.floating) and cpu.dtype.itemsize > budget.dtype.itemsize:
@@ -95,7 +95,7 @@ def check_curves(owner: str, problem: Problem, x: Decision) -> None:
         jax.eval_shape(_curves, problem, x)
     except Exception as error:
         raise CojaxInputError(
-            f"{owner} needs a cost with second derivatives, which JAX cannot take here ({said(error)}): write it "
+            f"{owner} needs a cost with second derivatives, which JAX cannot take here ({one_line(error)}): write it "
             "without lax.while_loop and callbacks, or give that part of it a rule by jax.custom_jvp."
         ) from error
 

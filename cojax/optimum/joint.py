@@ -20,7 +20,7 @@ SHRINKING = 0.1  # of the barrier from round to round
 TO_THE_WALL = 0.99  # of the way to the nearest bound
 
 
-class Point(NamedTuple):
+class JointPoint(NamedTuple):
     """Shares strictly inside of their bounds, with prices and rents that need not fit them yet."""
 
     cpu: Table
@@ -35,10 +35,10 @@ class Look(NamedTuple):
     residual: Float[Array, ""]  # of the optimality conditions, in units of the problem's own sizes
 
 
-class Search(NamedTuple):
-    here: Point
+class JointSearch(NamedTuple):
+    here: JointPoint
     look: Look
-    step: Point
+    step: JointPoint
     length: Float[Array, ""]
     barrier: Float[Array, ""]  # of which the residual is told
     halvings: Int[Array, ""]
@@ -82,23 +82,23 @@ def shared_out(slopes: Slopes, lower: Table, upper: Table, budget: Array, start:
     low, high = jnp.where(movable, lower, -jnp.inf), jnp.where(movable, upper, jnp.inf)
     walls = Walls(low, high, movable, budget, jnp.where(size > 0, size, 1), jnp.where(level > 0, level, 1))
     found = _interior(slopes, walls, start, slope)
-    return _polished(slopes, walls, found)
+    return _polish(slopes, walls, found)
 
 
-def _interior(slopes: Slopes, walls: Walls, start: Table, slope: Table) -> Point:
+def _interior(slopes: Slopes, walls: Walls, start: Table, slope: Table) -> JointPoint:
     below, above = walls.room(start)
     force = walls.worth / 10
     rents = jnp.where(jnp.isinf(below), 0, force / below), jnp.where(jnp.isinf(above), 0, force / above)
     price = (slope - rents[0] + rents[1]).mean(0)
-    begun = Point(start, price, *rents)
+    begun = JointPoint(start, price, *rents)
     eps = jnp.finfo(start.dtype).eps
 
-    def looked(point: Point, barrier: Array) -> Look:
+    def looked(point: JointPoint, barrier: Array) -> Look:
         slope, hessian = with_curvatures(slopes, point.cpu)
         return Look(slope, hessian, _residual(walls, point, slope, barrier))
 
-    def advance(search: Search) -> Search:
-        there = Point(*(old + search.length * move for old, move in zip(search.here, search.step, strict=True)))
+    def advance(search: JointSearch) -> JointSearch:
+        there = JointPoint(*(old + search.length * move for old, move in zip(search.here, search.step, strict=True)))
         look = looked(there, search.barrier)
         first = search.rounds == 0
         better = first | (look.residual <= (1 - 0.01 * search.length) * search.look.residual)
@@ -114,19 +114,19 @@ def _interior(slopes: Slopes, walls: Walls, start: Table, slope: Table) -> Point
         left = _residual(walls, here, look.slope, barrier)
         done = (better & (jnp.maximum(left, closeness) < 4 * eps)) | (halvings > MOST_HALVINGS)
         look = look._replace(residual=left)
-        return Search(here, look, step, length, barrier, halvings, search.rounds + 1, done)
+        return JointSearch(here, look, step, length, barrier, halvings, search.rounds + 1, done)
 
-    def going_on(search: Search):
+    def going_on(search: JointSearch):
         return ~search.done & (search.rounds < MOST_ROUNDS)
 
     nothing = Look(slope, jnp.zeros((*start.shape, start.shape[1]), start.dtype), jnp.zeros((), start.dtype))
     still = jax.tree.map(jnp.zeros_like, begun)
     zero, one = jnp.zeros((), jnp.int32), jnp.ones((), start.dtype)
-    search = Search(begun, nothing, still, one, _closeness(walls, begun), zero, zero, jnp.asarray(False))
+    search = JointSearch(begun, nothing, still, one, _closeness(walls, begun), zero, zero, jnp.asarray(False))
     return lax.while_loop(going_on, advance, search).here
 
 
-def _closeness(walls: Walls, point: Point) -> Float[Array, ""]:
+def _closeness(walls: Walls, point: JointPoint) -> Float[Array, ""]:
     """The mean product of rents and room, in units of the problem's sizes: 0 at the optimum."""
     below, above = walls.room(point.cpu)
     products = [
@@ -138,7 +138,7 @@ def _closeness(walls: Walls, point: Point) -> Float[Array, ""]:
     return total / jnp.maximum(count, 1).astype(total.dtype)
 
 
-def _residual(walls: Walls, point: Point, slope: Table, barrier: Array) -> Float[Array, ""]:
+def _residual(walls: Walls, point: JointPoint, slope: Table, barrier: Array) -> Float[Array, ""]:
     """The norm of what is left of the optimality conditions, each beside the size of what it is made of."""
     below, above = walls.room(point.cpu)
     dual = (slope - point.price[None] - point.floor_rent + point.capacity_rent) / walls.level[None]
@@ -152,7 +152,7 @@ def _residual(walls: Walls, point: Point, slope: Table, barrier: Array) -> Float
     return jnp.where(jnp.isnan(squares), jnp.inf, jnp.sqrt(squares))
 
 
-def _newton(walls: Walls, point: Point, look: Look, barrier: Array) -> Point:
+def _newton(walls: Walls, point: JointPoint, look: Look, barrier: Array) -> JointPoint:
     """The step to where the conditions would hold if they were linear."""
     below, above = walls.room(point.cpu)
     force = barrier * walls.worth
@@ -176,10 +176,10 @@ def _newton(walls: Walls, point: Point, look: Look, barrier: Array) -> Point:
     cpu = jnp.einsum("nij,nj->ni", inverse, price[None] - pushed, precision="highest")
     floor_rent = pull[0] - point.floor_rent - point.floor_rent / below * cpu
     capacity_rent = pull[1] - point.capacity_rent + point.capacity_rent / above * cpu
-    return Point(cpu, price, floor_rent, capacity_rent)
+    return JointPoint(cpu, price, floor_rent, capacity_rent)
 
 
-def _longest(walls: Walls, point: Point, step: Point) -> Float[Array, ""]:
+def _longest(walls: Walls, point: JointPoint, step: JointPoint) -> Float[Array, ""]:
     """The whole step, or most of the way to where a share meets a bound or a rent 0."""
     below, above = walls.room(point.cpu)
     pairs = [
@@ -192,7 +192,7 @@ def _longest(walls: Walls, point: Point, step: Point) -> Float[Array, ""]:
     return jnp.minimum(1, TO_THE_WALL * jnp.min(jnp.stack(ends)))
 
 
-def _polished(slopes: Slopes, walls: Walls, point: Point) -> Table:
+def _polish(slopes: Slopes, walls: Walls, point: JointPoint) -> Table:
     """Newton with every share on its bound whose rent is larger than its room, each beside its size."""
     below, above = walls.room(point.cpu)
     at_lower = point.floor_rent / walls.level[None] > below / walls.size[None]

@@ -84,7 +84,7 @@ def margins(slopes: Slopes, cpu: Table, lower: Table, upper: Table, reach: Float
 
 def exact_margins(problem: Problem, params: Tree, cpu: Table) -> Margins:
     """The margins of shares that `allocate` has found, which are at bounds and corners to a few roundings."""
-    lower, upper, _ = columns(problem)
+    lower, upper, _ = as_columns(problem)
     return margins(marginals(problem, params), cpu, lower, upper, reach_of(cpu, lower, upper))
 
 
@@ -133,7 +133,7 @@ def flatness(rate: Float[Array, " n"], free: Bool[Array, " n"]) -> Float[Array, 
     info = jnp.finfo(rate.dtype)
     rate = jnp.where(free, rate, 0)
     weights = jnp.where(free, 1 / jnp.maximum(rate, jnp.maximum(rate.max() * info.eps**2, info.tiny**0.5)), 0)
-    return prices.divided(weights, jnp.broadcast_to(weights.sum(), weights.shape))
+    return prices.divide(weights, jnp.broadcast_to(weights.sum(), weights.shape))
 
 
 def marginals(problem: Problem, params: Tree) -> Slopes:
@@ -152,7 +152,7 @@ def marginals(problem: Problem, params: Tree) -> Slopes:
     return slopes
 
 
-def columns(problem: Problem) -> tuple[Table, Table, Float[Array, " r"]]:
+def as_columns(problem: Problem) -> tuple[Table, Table, Float[Array, " r"]]:
     """Lower and upper bounds and the budget with an axis of resources, of length 1 where the budget is a scalar."""
     assert problem.budget is not None and problem.lower is not None and problem.upper is not None
     shape = (problem.lower.shape[0], -1)

@@ -15,8 +15,8 @@ from .._support.trees import Tree
 from ..problems.problem import Decision, Problem
 from .allocations import Allocation, allocate
 from .fits import check_params
-from .references import MOST_CG, MOST_DENSE, Point, look_at, newton_direction, widened
-from .soundness import stacked
+from .references import MOST_CG, MOST_DENSE, Point, look_at, newton_direction, widen
+from .soundness import stack_copies
 
 MOST_STEPS = 60
 MOST_HALVINGS = 30
@@ -38,22 +38,22 @@ def polish(problem: Problem, x: Any = Decision()) -> Decision:
 
     Raises `CojaxInputError` for an `x` of other shapes than the problem's, or that the cost cannot be computed of.
     """
-    params, allocation = polished("polish", problem, x)
+    params, allocation = solve_params("polish", problem, x)
     return Decision(params, None if allocation is None else allocation.cpu)
 
 
-def polished(owner: str, problem: Any, x: Any) -> tuple[Tree, Allocation | None]:
+def solve_params(owner: str, problem: Any, x: Any) -> tuple[Tree, Allocation | None]:
     """The optimal params, a copy per node, and the optimal allocation."""
-    return _polished(problem, check_params(owner, problem, x))
+    return _solve_params(problem, check_params(owner, problem, x))
 
 
 @jax.jit
 @in_full
-def _polished(problem: Problem, params: Tree) -> tuple[Tree, Allocation | None]:
+def _solve_params(problem: Problem, params: Tree) -> tuple[Tree, Allocation | None]:
     if jax.tree.leaves(params):
-        start = jax.tree.map(lambda leaf: lax.stop_gradient(leaf.mean(0)), widened(params))
+        start = jax.tree.map(lambda leaf: lax.stop_gradient(leaf.mean(0)), widen(params))
         best = ravel_pytree(start)[1](_best_params(problem, start))
-        params = stacked(problem, trees.cast_like(best, params))
+        params = stack_copies(problem, trees.cast_like(best, params))
     return params, None if problem.budget is None else allocate(problem, params)
 
 
@@ -75,7 +75,7 @@ def _best_params(problem: Problem, start: Tree) -> Float[Array, " d"]:
     def advance(search: _Search) -> _Search:
         # One look at one place in the program: the allocation in it is what takes long to compile.
         there = look_at(problem, start, search.here.params + search.length * search.direction)
-        return _judged(search, there, lambda here: newton_direction(problem, start, here))
+        return _accept_or_halve(search, there, lambda here: newton_direction(problem, start, here))
 
     nowhere = Point(flat, problem.lower, high, jnp.full_like(flat, high), jnp.zeros_like(flat, shape=()))
     search = _Search(nowhere, jnp.zeros_like(flat), jnp.ones_like(high), zero, zero, jnp.asarray(False))
@@ -83,7 +83,7 @@ def _best_params(problem: Problem, start: Tree) -> Float[Array, " d"]:
     return search.here.params
 
 
-def _judged(search: _Search, there: Point, newton: Callable[[Point], Array]) -> _Search:
+def _accept_or_halve(search: _Search, there: Point, newton: Callable[[Point], Array]) -> _Search:
     """Go on from `there` if enough of the promised descent came, or turn back half of the way."""
     here, eps = search.here, jnp.finfo(there.slope.dtype).eps
     steeper, size = jnp.linalg.norm(there.slope), jnp.linalg.norm(here.slope)

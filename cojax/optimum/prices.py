@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from .._support import exact_grid
-from .roots import Root, divided, newton
+from .roots import Root, divide, newton
 
 Shares = Float[Array, " n"]
 Price = Float[Array, ""]
@@ -34,7 +34,7 @@ class Band(NamedTuple):
     slope_high: Shares
 
 
-class Search(NamedTuple):
+class PriceSearch(NamedTuple):
     root: Root  # of the sum of shares minus the budget, in the price
     low_shares: Shares  # wanted at root.low
     high_shares: Shares
@@ -48,7 +48,7 @@ def split(slope: Slope, lower: Shares, upper: Shares, budget: Price) -> Shares:
     """The shares of least total cost that sum to the budget within their bounds."""
     start, width = inside(lower, upper, budget)
     start = pulled_in(start, lower, upper)
-    slope = guarded(slope, start)
+    slope = guard(slope, start)
     marginals, rate = value_and_rate(slope, start)
     movable = upper > lower
     # At any shares that sum to the budget, the price lies between the smallest and the largest marginal cost.
@@ -59,21 +59,21 @@ def split(slope: Slope, lower: Shares, upper: Shares, budget: Price) -> Shares:
     margin = 64 * eps * jnp.where((least == 0) & (most == 0), 1, jnp.maximum(jnp.abs(least), jnp.abs(most)))
     least, most = least - margin, most + margin
     band = band_around(slope, start, width, lower, upper, least, most)
-    yields = jnp.where(movable, divided(jnp.ones_like(rate), rate), 0)
-    guess = divided((yields * jnp.where(movable, marginals, 0)).sum(), yields.sum())
+    yields = jnp.where(movable, divide(jnp.ones_like(rate), rate), 0)
+    guess = divide((yields * jnp.where(movable, marginals, 0)).sum(), yields.sum())
     root = Root(least, most, jnp.clip(guess, least, most), most - least, ~jnp.any(movable))
-    search = Search(root, band.low, band.high, start, yields, guess, jnp.zeros((), jnp.int32))
+    search = PriceSearch(root, band.low, band.high, start, yields, guess, jnp.zeros((), jnp.int32))
     noise = eps * margin
     search = lax.while_loop(_going_on, lambda search: _try_price(slope, band, budget, noise, search), search)
     shares, gives_way = _between(search, start, budget, noise)
-    return _balanced(jnp.clip(shares, lower, upper), gives_way, lower, upper, budget)
+    return _balance(jnp.clip(shares, lower, upper), gives_way, lower, upper, budget)
 
 
-def _going_on(search: Search) -> Bool[Array, ""]:
+def _going_on(search: PriceSearch) -> Bool[Array, ""]:
     return ~search.root.done & (search.rounds < MOST_ROUNDS)
 
 
-def _try_price(slope: Slope, band: Band, budget: Price, noise: Price, search: Search) -> Search:
+def _try_price(slope: Slope, band: Band, budget: Price, noise: Price, search: PriceSearch) -> PriceSearch:
     """The first two rounds look at the ends of the bracket, all others at where Newton points."""
     root, rounds = search.root, search.rounds
     eps = jnp.finfo(budget.dtype).eps
@@ -87,10 +87,10 @@ def _try_price(slope: Slope, band: Band, budget: Price, noise: Price, search: Se
     rounding = 4 * eps * (jnp.abs(shares).sum() + jnp.abs(budget))
     found = newton(root, excess, yields.sum(), rounding, 4 * eps * jnp.abs(root.at) + noise)
     found = jax.tree.map(lambda new, old: jnp.where(rounds > 1, new, old), found, root)
-    return Search(found, low_shares, high_shares, shares, yields, price, rounds + 1)
+    return PriceSearch(found, low_shares, high_shares, shares, yields, price, rounds + 1)
 
 
-def _between(search: Search, start: Shares, budget: Price, noise: Price) -> tuple[Shares, Shares]:
+def _between(search: PriceSearch, start: Shares, budget: Price, noise: Price) -> tuple[Shares, Shares]:
     """The shares found, and how readily each one gives way to what rounding left over.
 
     Where marginal costs are constant, shares jump at the price, and some between what both sides want fit the budget:
@@ -102,18 +102,18 @@ def _between(search: Search, start: Shares, budget: Price, noise: Price) -> tupl
     near = jnp.clip(start, search.low_shares, search.high_shares)
     missing = budget - near.sum()
     room = jnp.where(missing > 0, search.high_shares, search.low_shares) - near
-    mixed = near + jnp.clip(divided(jnp.abs(missing), jnp.abs(room).sum()), 0, 1) * room
+    mixed = near + jnp.clip(divide(jnp.abs(missing), jnp.abs(room).sum()), 0, 1) * room
     return jnp.where(jumps, mixed, search.shares), jnp.where(jumps, jnp.abs(room), search.yields)
 
 
-def _balanced(shares: Shares, gives_way: Shares, lower: Shares, upper: Shares, budget: Price) -> Shares:
+def _balance(shares: Shares, gives_way: Shares, lower: Shares, upper: Shares, budget: Price) -> Shares:
     """`shares` with what rounding left over given to the nodes off their bounds, as readily as they give way."""
     weights = jnp.where((shares > lower) & (shares < upper), gives_way, 0)
-    weights = divided(weights, jnp.broadcast_to(weights.sum(), weights.shape))
+    weights = divide(weights, jnp.broadcast_to(weights.sum(), weights.shape))
     return jnp.clip(shares + weights * (budget - shares.sum()), lower, upper)
 
 
-def settled(shares: Shares, lower: Shares, upper: Shares, budget: Price) -> Shares:
+def settle(shares: Shares, lower: Shares, upper: Shares, budget: Price) -> Shares:
     """`shares` on a grid of two roundings of the largest, so that they sum to the budget without one.
 
     Bounds go to the next point of the grid inside of them. Where no share is off its bounds, and where a box holds no
@@ -165,7 +165,7 @@ def shares_at(
     state = (root, jnp.ones_like(guess), jnp.zeros_like(root.done), jnp.zeros((), jnp.int32))
     root, rate, stays, _ = lax.while_loop(going_on, advance, state)
     shares = jnp.where(at_lower, band.lower, jnp.where(at_upper, band.upper, root.at))
-    return shares, jnp.where(at_lower | at_upper | stays, 0, divided(jnp.ones_like(rate), rate))
+    return shares, jnp.where(at_lower | at_upper | stays, 0, divide(jnp.ones_like(rate), rate))
 
 
 def reachable(lower: Shares, upper: Shares, budget: Price) -> tuple[Shares, Shares]:
@@ -201,22 +201,24 @@ def inside(lower: Shares, upper: Shares, budget: Price) -> tuple[Shares, Shares]
     smallest = jnp.min(jnp.where(told, jnp.abs(bounds), jnp.inf))
     size = jnp.where(even == 0, jnp.where(jnp.any(told), smallest, 0), jnp.abs(even))
     far = jnp.abs(bounds - even) > FAR * size
-    near = _cut(jnp.where(far[0], -jnp.inf, lower), jnp.where(far[1], jnp.inf, upper), budget, size)
+    near = _finite(jnp.where(far[0], -jnp.inf, lower), jnp.where(far[1], jnp.inf, upper), budget, size)
     near = jnp.maximum(near[0], lower), jnp.minimum(near[1], upper)
     fits = (near[0].sum() <= budget) & (budget <= near[1].sum())
-    low, high = (jnp.where(fits, one, other) for one, other in zip(near, _cut(lower, upper, budget, size), strict=True))
-    fraction = jnp.clip(divided(budget - low.sum(), (high - low).sum()), 0, 1)
+    low, high = (
+        jnp.where(fits, one, other) for one, other in zip(near, _finite(lower, upper, budget, size), strict=True)
+    )
+    fraction = jnp.clip(divide(budget - low.sum(), (high - low).sum()), 0, 1)
     alike = jnp.all((lower < even) & (even < upper))
     return jnp.where(alike, even, low + fraction * (high - low)), high - low
 
 
-def _cut(lower: Shares, upper: Shares, budget: Price, size: Price) -> tuple[Shares, Shares]:
+def _finite(lower: Shares, upper: Shares, budget: Price, size: Price) -> tuple[Shares, Shares]:
     """Finite ends of all boxes, which hold the budget; infinite ones are `size` away from the others at least."""
     even = jnp.broadcast_to(budget / lower.shape[0], lower.shape)
     low_end = jnp.where(jnp.isfinite(lower), lower, jnp.where(jnp.isfinite(upper), upper, even))
     high_end = jnp.where(jnp.isfinite(upper), upper, jnp.where(jnp.isfinite(lower), lower, even))
-    missing = divided(jnp.maximum(budget - high_end.sum(), 0), jnp.isinf(upper).sum().astype(even.dtype))
-    surplus = divided(jnp.maximum(low_end.sum() - budget, 0), jnp.isinf(lower).sum().astype(even.dtype))
+    missing = divide(jnp.maximum(budget - high_end.sum(), 0), jnp.isinf(upper).sum().astype(even.dtype))
+    surplus = divide(jnp.maximum(low_end.sum() - budget, 0), jnp.isinf(lower).sum().astype(even.dtype))
     reach = 2 * jnp.maximum(jnp.maximum(missing, surplus), size)
     reach = jnp.where(reach > 0, reach, 1)
     return (
@@ -283,7 +285,7 @@ def value_and_rate(slope: Slope, shares: Shares) -> tuple[Shares, Shares]:
     return jax.jvp(slope, (shares,), (jnp.ones_like(shares),))
 
 
-def guarded(slope: Slope, start: Array) -> Slope:
+def guard(slope: Slope, start: Array) -> Slope:
     """`slope` with what is not a number, outside of a cost's domain, taken as infinite away from `start`."""
 
     def safe(shares: Array) -> Array:

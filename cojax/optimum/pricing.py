@@ -10,14 +10,14 @@ from jaxtyping import Array, Bool, Float
 
 from .._support.checks import CojaxInputError, device_array
 from .._support.precision import in_full
-from .._support.reprs import shown
+from .._support.reprs import brief
 from .._support.trees import Tree
 from ..problems.problem import Decision, Problem
 from . import prices
 from .allocations import Allocation
 from .fits import check_params
-from .margins import columns, ends_of_price, exact_margins
-from .polishing import polished
+from .margins import as_columns, ends_of_price, exact_margins
+from .polishing import solve_params
 
 
 class Worth(NamedTuple):
@@ -28,7 +28,7 @@ class Worth(NamedTuple):
     upper: Float[Array, "n *r"]  # of every node's upper bound: <= 0
 
     def __repr__(self) -> str:
-        return shown(self)
+        return brief(self)
 
 
 class Sensitivities(NamedTuple):
@@ -64,7 +64,7 @@ class Sensitivities(NamedTuple):
     is_interval: Bool[Array, "*r"] | None
 
     def __repr__(self) -> str:
-        return shown(self)
+        return brief(self)
 
 
 class Shift(NamedTuple):
@@ -78,7 +78,7 @@ class Shift(NamedTuple):
     price: Float[Array, "*r"] | None
 
     def __repr__(self) -> str:
-        return shown(self)
+        return brief(self)
 
 
 def sensitivities(problem: Problem, x: Any = Decision()) -> Sensitivities:
@@ -97,12 +97,12 @@ def sensitivities(problem: Problem, x: Any = Decision()) -> Sensitivities:
     Stability Analysis in Nonlinear Programming, 1983.
     Raises `CojaxInputError` for an `x` of other shapes than the problem's, or that the cost cannot be computed of.
     """
-    return _derived(problem, *polished("sensitivities", problem, x))
+    return _sensitivities(problem, *solve_params("sensitivities", problem, x))
 
 
 @jax.jit
 @in_full
-def _derived(problem: Problem, params: Tree, allocation: Allocation | None) -> Sensitivities:
+def _sensitivities(problem: Problem, params: Tree, allocation: Allocation | None) -> Sensitivities:
     best = Decision(params, None if allocation is None else allocation.cpu)
     near = best if allocation is None else best._replace(cpu=_pulled_in(problem, allocation.cpu))
 
@@ -147,12 +147,12 @@ def shift(
         raise CojaxInputError(f"shift got a change of {' and '.join(given)}, but the problem has no budget to share.")
     moves = tuple(_move(name, value, getattr(problem, name)) for name, value in bounds.items())
     params = check_params("shift", problem, x)
-    return _shifted(problem, Decision(params), moves, _data_move(problem.data, data))
+    return _shift(problem, Decision(params), moves, _data_move(problem.data, data))
 
 
 @jax.jit
 @in_full
-def _shifted(problem: Problem, x: Decision, moves: tuple, data_move: Tree) -> Shift:
+def _shift(problem: Problem, x: Decision, moves: tuple, data_move: Tree) -> Shift:
     floats, rest = eqx.partition(problem.data, eqx.is_inexact_array)
 
     def optimum(budget, lower, upper, floats):
@@ -162,7 +162,7 @@ def _shifted(problem: Problem, x: Decision, moves: tuple, data_move: Tree) -> Sh
             (budget, lower, upper, eqx.combine(floats, rest)),
             is_leaf=lambda leaf: leaf is None,
         )
-        params, allocation = polished("shift", whole, x)
+        params, allocation = solve_params("shift", whole, x)
         one = jax.tree.map(lambda leaf: leaf[0], params)
         return Shift(one, *((None, None) if allocation is None else (allocation.cpu, allocation.price)))
 
@@ -177,7 +177,7 @@ def _pulled_in(problem: Problem, cpu: Array) -> Array:
 
 def _worths(problem: Problem, params: Tree, allocation: Allocation) -> tuple[Worth, Worth, Array]:
     """The prices and rents at both ends of the interval of prices, and whether there is one."""
-    lower, _, _ = columns(problem)
+    lower, _, _ = as_columns(problem)
     cpu, price = allocation.cpu.reshape(lower.shape), allocation.price.reshape(-1)
     found = exact_margins(problem, params, cpu)
     least, most = ends_of_price(found)
@@ -199,7 +199,7 @@ def _worths(problem: Problem, params: Tree, allocation: Allocation) -> tuple[Wor
 
 def _open_ends(problem: Problem, params: Tree, allocation: Allocation) -> tuple[Array, Array]:
     """Where shares have no derivative, or none but in one direction; both to about half of the digits."""
-    lower, upper, _ = columns(problem)
+    lower, upper, _ = as_columns(problem)
     cpu, price = allocation.cpu.reshape(lower.shape), allocation.price.reshape(1, -1)
     found = exact_margins(problem, params, cpu)
     half = jnp.finfo(cpu.dtype).eps ** 0.5

@@ -14,16 +14,16 @@ from .._support import trees
 from .._support.checks import CojaxInputError, check_number, is_concrete
 from .._support.maxima import with_safe_maxima
 from .._support.precision import in_full
-from .._support.reprs import shown
+from .._support.reprs import brief
 from .._support.trees import Tree
 from ..problems.problem import Decision, Problem, as_params, check_gradient
 from . import prices
 from .allocations import Allocation, allocate
 from .certificates import Certificate, certificate, relative
 from .fits import check_problem
-from .margins import columns, exact_margins, marginals
+from .margins import as_columns, exact_margins, marginals
 from .responses import response
-from .soundness import check_finite, check_sound, stacked
+from .soundness import check_finite, check_sound, stack_copies
 
 # A Hessian of this many rows is built and factorised; larger ones are only multiplied, in conjugate gradients.
 MOST_DENSE = 1000
@@ -52,7 +52,7 @@ class Reference(NamedTuple):
     certificate: Certificate
 
     def __repr__(self) -> str:
-        return shown(self)
+        return brief(self)
 
 
 class Point(NamedTuple):
@@ -91,8 +91,8 @@ def reference(problem: Problem, start_params: Tree = None, *, tolerance: float |
     check_sound(problem, start_params)
     params = start_params
     if jax.tree.leaves(params):
-        params = trees.cast_like(_minimised(problem, widened(params), tolerance), params)
-    copies = stacked(problem, params)
+        params = trees.cast_like(_minimise(problem, widen(params), tolerance), params)
+    copies = stack_copies(problem, params)
     allocation = None if problem.budget is None else allocate(problem, copies)
     x = Decision(copies, None if allocation is None else allocation.cpu)
     costs = problem.costs(x)
@@ -128,7 +128,7 @@ def _check_found(judged: Certificate, allocation: Allocation) -> None:
         )
 
 
-def _minimised(problem: Problem, start: Tree, tolerance: float | None) -> Tree:
+def _minimise(problem: Problem, start: Tree, tolerance: float | None) -> Tree:
     """Damped Newton until the gradient is small, or so small that rounding hides any further descent."""
     flat, unravel = ravel_pytree(start)
     eps = float(jnp.finfo(flat.dtype).eps)
@@ -138,7 +138,7 @@ def _minimised(problem: Problem, start: Tree, tolerance: float | None) -> Tree:
     bare = float(total_and_slope(problem, start, jnp.zeros_like(flat), here.cpu)[2])
     first = max(float(here.spread), bare if np.isfinite(bare) else 0.0)
     if not np.isfinite(first):
-        check_gradient(problem.grad(Decision(stacked(problem, start), here.cpu)))
+        check_gradient(problem.grad(Decision(stack_copies(problem, start), here.cpu)))
     polished = False
     for _ in range(MOST_STEPS):
         size = max(first, float(here.spread))
@@ -146,7 +146,7 @@ def _minimised(problem: Problem, start: Tree, tolerance: float | None) -> Tree:
         if small and polished:
             return unravel(here.params)
         direction = newton_direction(problem, start, here)
-        there, promise = _searched(problem, start, here, direction)
+        there, promise = _line_search(problem, start, here, direction)
         hidden = promise <= 16 * eps * abs(float(here.value))
         better = jnp.linalg.norm(there.slope) < jnp.linalg.norm(here.slope)
         if (small or hidden) and not better:
@@ -162,7 +162,7 @@ def _minimised(problem: Problem, start: Tree, tolerance: float | None) -> Tree:
     )
 
 
-def _searched(problem: Problem, start: Tree, here: Point, direction: Array) -> tuple[Point, float]:
+def _line_search(problem: Problem, start: Tree, here: Point, direction: Array) -> tuple[Point, float]:
     """The first of 1, 1/2, 1/4, ... steps that keeps a part of the promised descent; and the promise."""
     promise = -float(jnp.vdot(here.slope, direction))
     noise = 8 * float(jnp.finfo(direction.dtype).eps) * abs(float(here.value))
@@ -177,7 +177,7 @@ def _searched(problem: Problem, start: Tree, here: Point, direction: Array) -> t
 
 
 def look_at(problem: Problem, start: Tree, flat: Array) -> Point:
-    copies = stacked(problem, ravel_pytree(start)[1](flat))
+    copies = stack_copies(problem, ravel_pytree(start)[1](flat))
     cpu = None if problem.budget is None else allocate(problem, copies).cpu
     return Point(flat, cpu, *total_and_slope(problem, start, flat, cpu))
 
@@ -190,7 +190,7 @@ def total_and_slope(problem: Problem, start: Tree, flat: Array, cpu: Array | Non
     def cost(params, cpu, data):
         return problem.cost(Decision(params, cpu), data)
 
-    copies = stacked(problem, ravel_pytree(start)[1](flat))
+    copies = stack_copies(problem, ravel_pytree(start)[1](flat))
     values, slopes = jax.vmap(jax.value_and_grad(with_safe_maxima(cost)))(copies, _inner(problem, cpu), problem.data)
     rows = jax.vmap(lambda tree: ravel_pytree(tree)[0])(slopes)
     return values.sum().astype(flat.dtype), rows.sum(0), jnp.max(jnp.linalg.norm(rows, axis=1))
@@ -199,7 +199,7 @@ def total_and_slope(problem: Problem, start: Tree, flat: Array, cpu: Array | Non
 def _inner(problem: Problem, cpu: Array | None) -> Array | None:
     if cpu is None:
         return None
-    lower, upper, _ = columns(problem)
+    lower, upper, _ = as_columns(problem)
     return prices.pulled_in(cpu.reshape(lower.shape), lower, upper).reshape(cpu.shape)
 
 
@@ -208,14 +208,14 @@ def _curve(problem: Problem, start: Tree, here: Point) -> Callable[[Array], Arra
     if here.cpu is None:
         return jax.linearize(lambda flat: total_and_slope(problem, start, flat, None)[1], here.params)[1]
     unravel = ravel_pytree(start)[1]
-    lower, upper, budget = columns(problem)
+    lower, upper, budget = as_columns(problem)
     cpu, shape = here.cpu.reshape(lower.shape), here.cpu.shape
     near = prices.pulled_in(cpu, lower, upper)
 
     def slopes(flat):
-        return marginals(problem, stacked(problem, unravel(flat)))
+        return marginals(problem, stack_copies(problem, unravel(flat)))
 
-    found = exact_margins(problem, stacked(problem, unravel(here.params)), cpu)
+    found = exact_margins(problem, stack_copies(problem, unravel(here.params)), cpu)
     felt = jax.linearize(lambda flat, cpu: total_and_slope(problem, start, flat, cpu)[1], here.params, here.cpu)[1]
     pushed = jax.linearize(lambda flat: slopes(flat)(near), here.params)[1]
 
@@ -266,7 +266,7 @@ def _conjugate_gradients(curve: Any, slope: Array) -> Array:
     return jnp.where(jnp.any(found != 0) | (count == 0), found, -slope)
 
 
-def widened(tree: Tree) -> Tree:
+def widen(tree: Tree) -> Tree:
     """`tree` in the widest of its dtypes, float32 at least: Newton wants one dtype, of more digits than 16 bits."""
     dtype = max((leaf.dtype for leaf in jax.tree.leaves(tree)), key=lambda dtype: dtype.itemsize, default=jnp.float32)
     dtype = dtype if jnp.finfo(dtype).bits > 32 else jnp.float32

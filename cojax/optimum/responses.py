@@ -33,7 +33,7 @@ def response(
     both = free[:, :, None] & free[:, None, :]
     some = jnp.any(free, 0)
     pinned = jnp.where(free, 0, d_pinned)
-    pushed = jnp.where(free, d_slope + _applied(hessian, pinned), 0)
+    pushed = jnp.where(free, d_slope + _apply(hessian, pinned), 0)
     hessian = jnp.where(both, hessian, 0)
     curves = _curves(lax.stop_gradient(hessian), free)
 
@@ -47,13 +47,13 @@ def response(
 
     def conditions(moves: Array) -> Array:
         d_cpu, d_price = parted(moves)
-        on_free = _applied(hessian, d_cpu) - d_price[None]
+        on_free = _apply(hessian, d_cpu) - d_price[None]
         sums = jnp.where(free, d_cpu, 0).sum(0)
         return joined(jnp.where(free, on_free, d_cpu), jnp.where(some, -sums, d_price))
 
     def solved(_, rest: Array) -> Array:
         of_shares, of_sums = parted(-rest)
-        return joined(*_solved(curves, free, of_shares, of_sums))
+        return joined(*_solve(curves, free, of_shares, of_sums))
 
     wanted = joined(-pushed, jnp.where(some, pinned.sum(0) - d_budget, 0))
     d_cpu, d_price = parted(lax.custom_linear_solve(conditions, wanted, solved, symmetric=True))
@@ -91,7 +91,7 @@ def _curves(hessian: Float[Array, "n r r"], free: Bool[Array, "n r"]) -> Curves:
     return Curves(bent, flat, flats, flats_inverse, curved)
 
 
-def _solved(curves: Curves, free: Bool[Array, "n r"], pushed: Table, missing: Prices) -> tuple[Table, Prices]:
+def _solve(curves: Curves, free: Bool[Array, "n r"], pushed: Table, missing: Prices) -> tuple[Table, Prices]:
     """Prices first: those that flat nodes set, then those at which the curved nodes take what is left."""
     some = jnp.any(free, 0)
     eye = jnp.eye(missing.size, dtype=missing.dtype)
@@ -99,18 +99,18 @@ def _solved(curves: Curves, free: Bool[Array, "n r"], pushed: Table, missing: Pr
     flattest = jnp.argmax(jnp.diagonal(curves.inverse, axis1=1, axis2=2), 0)
     level = jnp.where(some, jnp.take_along_axis(pushed, flattest[None], 0)[0], 0)
     left = jnp.where(free, pushed - level[None], 0)
-    set_by_flats = curves.flats_inverse @ _applied(curves.flat, left).sum(0)
+    set_by_flats = curves.flats_inverse @ _apply(curves.flat, left).sum(0)
     stiff = curves.inverse.sum(0)
     missing = jnp.where(some, missing, 0)
-    rest = missing + _applied(curves.inverse, left - set_by_flats[None]).sum(0)
+    rest = missing + _apply(curves.inverse, left - set_by_flats[None]).sum(0)
     within = curves.curved @ stiff @ curves.curved + (eye - curves.curved) + jnp.diag(1 - some.astype(stiff.dtype))
     across = curves.curved @ (rest / within[0] if missing.size == 1 else jnp.linalg.solve(within, curves.curved @ rest))
     price = set_by_flats + across
-    curved = _applied(curves.inverse, price[None] - left)
+    curved = _apply(curves.inverse, price[None] - left)
     over = curves.flats_inverse @ (missing - curved.sum(0))
-    d_cpu = jnp.where(free, curved + _applied(curves.flat, jnp.broadcast_to(over[None], curved.shape)), -pushed)
+    d_cpu = jnp.where(free, curved + _apply(curves.flat, jnp.broadcast_to(over[None], curved.shape)), -pushed)
     return d_cpu, jnp.where(some, price + level, -missing)
 
 
-def _applied(matrices: Float[Array, "n r r"], vectors: Table) -> Table:
+def _apply(matrices: Float[Array, "n r r"], vectors: Table) -> Table:
     return (matrices * vectors[:, None, :]).sum(-1)

@@ -25,7 +25,7 @@ def newton(root: Root, value: Array, rate: Array, value_noise: Array, noise: Arr
     """
     below = value < 0
     low, high = jnp.where(below, root.at, root.low), jnp.where(below, root.high, root.at)
-    target = root.at - divided(value, rate)
+    target = root.at - divide(value, rate)
     trusted = (rate > 0) & (target >= low) & (target <= high) & (jnp.abs(target - root.at) <= root.step / 2)
     stay = (value == 0) | (~trusted & (jnp.abs(value) <= value_noise))
     at = jnp.where(stay, root.at, jnp.where(trusted, target, low + (high - low) / 2))
@@ -35,6 +35,6 @@ def newton(root: Root, value: Array, rate: Array, value_noise: Array, noise: Arr
     return jax.tree.map(lambda new, old: jnp.where(root.done, old, new), found, root)
 
 
-def divided(value: Array, by: Array) -> Array:
+def divide(value: Array, by: Array) -> Array:
     """value / by, 0 where `by` is not positive."""
     return jnp.where(by > 0, value / jnp.where(by > 0, by, 1), 0)

@@ -12,13 +12,13 @@ from ..problems.checks import check_cost
 from ..problems.problem import Decision, Problem
 from . import prices
 from .fits import check_curves
-from .margins import columns, marginals
+from .margins import as_columns, marginals
 
 # Where in every box, from its lower end to its upper.
 FRACTIONS = (0.02, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.98)
 
 
-def stacked(problem: Problem, params: Tree) -> Tree:
+def stack_copies(problem: Problem, params: Tree) -> Tree:
     """n copies of one node's params."""
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (problem.num_nodes, *leaf.shape)), params)
 
@@ -27,10 +27,10 @@ def stacked(problem: Problem, params: Tree) -> Tree:
 @in_full
 def _samples(problem: Problem, params: Tree) -> tuple[Array, Array, Array]:
     """Shares spread over every box, all resources alike; the costs there, and the marginal costs or None."""
-    lower, upper, budget = columns(problem)
+    lower, upper, budget = as_columns(problem)
     start, width = jax.vmap(prices.inside, (1, 1, 0), 1)(lower, upper, budget)
     low = jnp.where(jnp.isfinite(lower), lower, jnp.where(jnp.isfinite(upper), upper - width, start - width / 2))
-    copies = stacked(problem, params)
+    copies = stack_copies(problem, params)
     assert problem.lower is not None
     shape = problem.lower.shape
 
@@ -44,7 +44,7 @@ def _samples(problem: Problem, params: Tree) -> tuple[Array, Array, Array]:
 
 def check_sound(problem: Problem, params: Tree) -> None:
     """Refuse a cost that is not finite at the start, or inside of the bounds, or not convex in a share."""
-    copies = stacked(problem, params)
+    copies = stack_copies(problem, params)
     check_cost("reference", problem.cost, Decision(copies, problem.lower), problem.data)
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if not np.isfinite(np.asarray(leaf)).all():
@@ -60,7 +60,7 @@ def check_sound(problem: Problem, params: Tree) -> None:
         sample, node = (int(index) for index in np.argwhere(bad)[0])
         raise CojaxInputError(
             f"reference needs costs that are finite inside of the bounds, got {costs[sample, node]} with slope "
-            f"{_shown(slopes[sample, node])} at node {node}, cpu = {_shown(cpu[sample, node])}; "
+            f"{_format(slopes[sample, node])} at node {node}, cpu = {_format(cpu[sample, node])}; "
             "give Problem bounds inside of the cost's domain."
         )
     _check_convex(cpu, slopes)
@@ -81,13 +81,13 @@ def _check_convex(cpu: np.ndarray, slopes: np.ndarray) -> None:
     falls = np.diff(along, axis=0) < -allowed
     if falls.any():
         sample, node = (int(index) for index in np.argwhere(falls)[0])
-        low, high = _shown(cpu[sample, node]), _shown(cpu[sample + 1, node])
+        low, high = _format(cpu[sample, node]), _format(cpu[sample + 1, node])
         raise CojaxInputError(
             f"reference needs a cost that is convex in cpu, got a marginal cost that falls from "
-            f"{_shown(slopes[sample, node])} to {_shown(slopes[sample + 1, node])} between cpu = {low} and {high} at "
+            f"{_format(slopes[sample, node])} to {_format(slopes[sample + 1, node])} between cpu = {low} and {high} at "
             f"node {node}: what looks optimal may be a maximum; change the cost, or the bounds."
         )
 
 
-def _shown(values: np.ndarray) -> str:
+def _format(values: np.ndarray) -> str:
     return ", ".join(f"{value:.6g}" for value in values)

@@ -97,7 +97,7 @@ def names_of(names: Sequence[str], size: int) -> list[str]:
     """One line each, short enough to stand beside a row, that can be drawn and told apart."""
     if len(names) != size:
         raise CojaxInputError(f"A picture needs {size} names, one per node, got {len(names)}.")
-    return lettering.shown(names)
+    return lettering.node_labels(names)
 
 
 def height(rows: int) -> float:

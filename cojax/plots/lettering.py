@@ -25,7 +25,7 @@ OTHERS = (
 LONGEST = 20
 
 
-def shown(names: Sequence[str]) -> list[str]:
+def node_labels(names: Sequence[str]) -> list[str]:
     """A short line for every node: its name, or `node 3` for the third where that cannot be drawn or told apart."""
     lines = [" ".join(str(name).split()) for name in names]
     cut = [line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…" for line in lines]
@@ -34,7 +34,7 @@ def shown(names: Sequence[str]) -> list[str]:
     return [f"node {row}" if alike[line] > 1 or not lost.isdisjoint(line) else line for row, line in enumerate(cut, 1)]
 
 
-def renamed(names: Sequence[str]) -> str | None:
+def renaming_note(names: Sequence[str]) -> str | None:
     """A sentence on the names that pictures do not show; None where they show all."""
     lost = _lost("".join(names))
     missing = [str(name) for name in names if not lost.isdisjoint(str(name))]

@@ -45,7 +45,7 @@ def network(
     if pairs.size and (pairs.min() < 0 or pairs.max() >= cpu.size):
         got = f"{pairs.min()} to {pairs.max()}"
         raise CojaxInputError(f"plots.network needs edges between rows 0 to {cpu.size - 1}, got {got}.")
-    points = places.drawn(pairs, cpu.size) if positions is None else np.asarray(positions, dtype=float)
+    points = places.place_nodes(pairs, cpu.size) if positions is None else np.asarray(positions, dtype=float)
     if points.shape != (cpu.size, 2) or not np.isfinite(points).all():
         raise CojaxInputError(f"plots.network needs finite positions of shape ({cpu.size}, 2), got {points.shape}.")
     with axes(ax, 2.5) as ax:

@@ -27,7 +27,7 @@ def _typeset(text: str) -> str:
     return text.replace(",", "\u202f").replace("-", MINUS)
 
 
-def aligned(values: np.ndarray) -> list[str]:
+def align_numbers(values: np.ndarray) -> list[str]:
     """One text per value, all with as many decimals as give the largest of them four digits, or fewer if all can."""
     largest = np.abs(values[np.isfinite(values)]).max(initial=0.0)
     if not 1e-3 <= largest < 1e6:

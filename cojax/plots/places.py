@@ -12,7 +12,7 @@ TURNS = np.radians([0, 180, 90, 270, 30, 150, 330, 210, 60, 120, 300, 240])
 REACHES = (0.0, 5.0, 12.0, 20.0)
 
 
-def drawn(pairs: Int[np.ndarray, "e 2"], size: int) -> Float[np.ndarray, "n 2"]:
+def place_nodes(pairs: Int[np.ndarray, "e 2"], size: int) -> Float[np.ndarray, "n 2"]:
     """Places where linked nodes are close to each other; on a circle above 500 nodes, where nothing else is quick."""
     import networkx as nx
 

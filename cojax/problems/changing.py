@@ -14,7 +14,7 @@ from .._support import exact_grid
 from .._support.checks import MOST_STEPS, CojaxInputError, is_concrete, real_array, whole_number
 from .._support.trees import Tree, alike, choose_rows, wide
 from .membership import Attended, Moves, moves_of, node_number, roll_of
-from .problem import Decision, Problem, Scenario, check_plain, remade, show
+from .problem import Decision, Problem, Scenario, check_plain, remake, show
 
 
 class Change(NamedTuple):
@@ -77,18 +77,18 @@ class Changing(Scenario):
 
     def __init__(self, problem: Problem, changes: Sequence[Change]):
         check_plain("Changing", problem)
-        changes = _listed(changes)
+        changes = _as_list(changes)
         self.steps = jnp.asarray(_checked_steps(changes), jnp.int32)
         self.stages = None
         if any(change.data is not None for change in changes):
-            self.stages = _stacked([problem.data, *(change.data for change in changes)])
+            self.stages = _stack([problem.data, *(change.data for change in changes)])
         roll = roll_of(changes, problem.num_nodes)
         self.moves = None if roll.all() else moves_of(changes, roll)
         self.problem = problem
         self.budgets = self.jumps = None
         if any(change.budget is not None for change in changes) or not (roll.all() or problem.budget is None):
-            self.budgets = _rounded(problem, changes, roll)
-            self.problem = remade(problem, budget=self.budgets[0])
+            self.budgets = _round_budgets(problem, changes, roll)
+            self.problem = remake(problem, budget=self.budgets[0])
             self.jumps = _jumps(self.budgets, changes, roll)
         self.harmless = None if self.moves is None or problem.budget is None else problem.start().cpu
 
@@ -96,7 +96,7 @@ class Changing(Scenario):
         stage = jnp.searchsorted(self.steps, jnp.asarray(k, jnp.int32), side="right")
         data = self.problem.data if self.stages is None else jax.tree.map(lambda leaf: leaf[stage], self.stages)
         budget = self.problem.budget if self.budgets is None else self.budgets[stage]
-        now = remade(self.problem, data=data, budget=budget)
+        now = remake(self.problem, data=data, budget=budget)
         return now if self.moves is None else Attended(now, self.moves.there(k), self.harmless)
 
     @property
@@ -164,7 +164,7 @@ def _among_members(settled: Array, given: Any, members: Bool[Array, " n"]) -> Ar
     return jnp.where(there, settled, 0).at[jnp.argmax(members)].add(away)
 
 
-def _listed(changes: Any) -> list[Change]:
+def _as_list(changes: Any) -> list[Change]:
     if isinstance(changes, Change) or not isinstance(changes, Iterable):
         raise CojaxInputError(f"Changing needs a list of cojax.Change(...), got one {type(changes).__name__}.")
     found: list[Any] = list(changes)
@@ -189,7 +189,7 @@ def _checked_steps(changes: list[Change]) -> list[int]:
     return steps
 
 
-def _stacked(given: list[Tree]) -> Tree:
+def _stack(given: list[Tree]) -> Tree:
     """Data of every stage, what is None taken from the stage before."""
     stages = [given[0]]
     for data in given[1:]:
@@ -223,7 +223,7 @@ def _check_data(leaf: Any, like: Array) -> None:
         )
 
 
-def _rounded(problem: Problem, changes: list[Change], roll: np.ndarray) -> Array:
+def _round_budgets(problem: Problem, changes: list[Change], roll: np.ndarray) -> Array:
     """The budget of every stage, on one grid, each within the summed bounds of those who are there."""
     if problem.budget is None:
         raise CojaxInputError("Changing got a new budget, but the problem has none; give the problem one.")

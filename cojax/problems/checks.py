@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._support.checks import CojaxInputError, said
+from .._support.checks import CojaxInputError, one_line
 
 BRANCHES = (jax.errors.TracerBoolConversionError, jax.errors.TracerIntegerConversionError)
 CONVERSIONS = (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError)
@@ -43,7 +43,7 @@ def _why(error: Exception, x: Any) -> str:
         )
     if isinstance(error, CONVERSIONS):
         return ": it makes NumPy or Python numbers of what JAX traces; write jnp in place of np, float and int."
-    reason = re.sub(r"'\w*Tracer'", "an array", said(error))
+    reason = re.sub(r"'\w*Tracer'", "an array", one_line(error))
     if x.params is None:
         return (
             f" without params ({reason}): where the cost uses x.params, pass them, one copy per node; to `reference` "

@@ -53,14 +53,14 @@ class LeastSquares(eqx.Module):
 
     def score(self, params: Any, features: Any) -> Float[Array, " m"]:
         """The predicted targets of (m, d) features."""
-        params, features = _matched("LeastSquares", params, features)
+        params, features = _match("LeastSquares", params, features)
         return features @ params
 
     def __call__(self, params: Any, samples: Any) -> Float[Array, ""]:
         _check_samples("LeastSquares", samples)
         scores = self.score(params, samples.features)
         errors = scores - samples.targets.astype(scores.dtype)
-        return _weighed(samples, errors**2 / 2) + _ridge(self.ridge, params, scores)
+        return _weigh(samples, errors**2 / 2) + _ridge(self.ridge, params, scores)
 
 
 @jax.custom_jvp
@@ -88,14 +88,14 @@ class Logistic(eqx.Module):
 
     def score(self, params: Any, features: Any) -> Float[Array, " m"]:
         """The log-odds of label 1 of (m, d) features; their sign is the predicted label."""
-        params, features = _matched("Logistic", params, features)
+        params, features = _match("Logistic", params, features)
         return features @ params
 
     def __call__(self, params: Any, samples: Any) -> Float[Array, ""]:
         _check_samples("Logistic", samples)
         scores = self.score(params, samples.features)
         margins = samples.targets.astype(scores.dtype) * scores
-        return _weighed(samples, _softplus(-margins)) + _ridge(self.ridge, params, scores)
+        return _weigh(samples, _softplus(-margins)) + _ridge(self.ridge, params, scores)
 
 
 class Softmax(eqx.Module):
@@ -112,7 +112,7 @@ class Softmax(eqx.Module):
 
     def score(self, params: Any, features: Any) -> Float[Array, "m c"]:
         """One number per class for (m, d) features; the largest is the predicted class."""
-        params, features = _matched("Softmax", params, features, ndim=2)
+        params, features = _match("Softmax", params, features, ndim=2)
         return features @ params
 
     def __call__(self, params: Any, samples: Any) -> Float[Array, ""]:
@@ -121,7 +121,7 @@ class Softmax(eqx.Module):
         # One-hot, because the derivative of picking by index is a scatter, slow under vmap.
         own = jax.nn.one_hot(samples.targets.astype(jnp.int32), scores.shape[1], dtype=scores.dtype)
         losses = jax.nn.logsumexp(scores, axis=1) - jnp.sum(own * scores, axis=1)
-        return _weighed(samples, losses) + _ridge(self.ridge, params, scores)
+        return _weigh(samples, losses) + _ridge(self.ridge, params, scores)
 
 
 class SmoothHinge(eqx.Module):
@@ -151,7 +151,7 @@ class SmoothHinge(eqx.Module):
 
     def score(self, params: Any, features: Any) -> Float[Array, " m"]:
         """features . omega - nu of (m, d) features; its sign is the predicted label."""
-        params, features = _matched("SmoothHinge", params, features, offset=1)
+        params, features = _match("SmoothHinge", params, features, offset=1)
         return features @ params[:-1] - params[-1]
 
     def __call__(self, params: Any, samples: Any) -> Float[Array, ""]:
@@ -160,7 +160,7 @@ class SmoothHinge(eqx.Module):
         sharpness, weight = (jnp.asarray(value, scores.dtype) for value in (self.sharpness, self.weight))
         missing = 1 - samples.targets.astype(scores.dtype) * scores
         losses = _softplus(sharpness * missing) / sharpness
-        return weight * _weighed(samples, losses) + _ridge(self.ridge, params[:-1], scores)
+        return weight * _weigh(samples, losses) + _ridge(self.ridge, params[:-1], scores)
 
 
 class Deviation(eqx.Module):
@@ -207,7 +207,7 @@ class Sum(eqx.Module):
 
     def __call__(self, x: Any, data: Any) -> Float[Array, ""]:
         _check_tuple("Sum", data, len(self.parts))
-        return _added([part(x, own) for part, own in zip(self.parts, data, strict=True)])
+        return _add([part(x, own) for part, own in zip(self.parts, data, strict=True)])
 
 
 class Separable(eqx.Module):
@@ -229,7 +229,7 @@ class Separable(eqx.Module):
     def __call__(self, x: Any, data: Any) -> Float[Array, ""]:
         _check_tuple("Separable", data, 2)
         halves = ((self.learn, x.params, data[0]), (self.allocate, x.cpu, data[1]))
-        return _added([cost(own, its_data) for cost, own, its_data in halves if cost is not None])
+        return _add([cost(own, its_data) for cost, own, its_data in halves if cost is not None])
 
 
 def check_labels(targets: Any) -> None:
@@ -264,7 +264,7 @@ def _check_samples(owner: str, samples: Any) -> None:
             raise CojaxInputError(f"{owner} needs {name} of shape {wanted}, one per row of features, got {got}.")
 
 
-def _matched(owner: str, params: Any, features: Any, offset: int = 0, ndim: int = 1) -> tuple[Array, Any]:
+def _match(owner: str, params: Any, features: Any, offset: int = 0, ndim: int = 1) -> tuple[Array, Any]:
     """`params` and `features` in the dtype to compute in, their shapes checked."""
     if np.ndim(features) != 2:
         raise CojaxInputError(f"{owner} needs features of shape (m, d) at a node, got {np.shape(features)}.")
@@ -300,7 +300,7 @@ def _check_tuple(owner: str, data: Any, length: int) -> None:
         raise CojaxInputError(f"{owner} needs data that is a tuple of {length}, got {got}.")
 
 
-def _weighed(samples: Samples, losses: Array) -> Array:
+def _weigh(samples: Samples, losses: Array) -> Array:
     return jnp.sum(samples.weights.astype(losses.dtype) * losses)
 
 
@@ -308,7 +308,7 @@ def _ridge(ridge: Any, params: Any, scores: Array) -> Array:
     return jnp.asarray(ridge, scores.dtype) / 2 * jnp.sum(jnp.asarray(params, scores.dtype) ** 2)
 
 
-def _added(values: list) -> Array:
+def _add(values: list) -> Array:
     arrays = [jnp.asarray(value) for value in values]
     dtype = _widest(*(array.dtype for array in arrays))
     return sum((array.astype(dtype) for array in arrays[1:]), arrays[0].astype(dtype))

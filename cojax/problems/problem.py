@@ -19,13 +19,13 @@ from .._support.checks import (
     floating,
     is_concrete,
     is_small_float,
+    one_line,
     real_array,
-    said,
 )
 from .._support.maxima import with_safe_maxima
 from .._support.modules import arrays_only
 from .._support.precision import in_full
-from .._support.reprs import named, shapes, shown
+from .._support.reprs import brief, describe, shapes
 from .._support.trees import Tree
 from .checks import check_cost
 
@@ -57,7 +57,7 @@ class Decision(NamedTuple):
     cpu: Any = None
 
     def __repr__(self) -> str:
-        return shown(self)
+        return brief(self)
 
 
 class Scenario(eqx.Module):
@@ -158,12 +158,12 @@ class Problem(Scenario):
 
     def __repr__(self) -> str:
         try:
-            facts = [f"{self.num_nodes} nodes", f"cost={shown(self.cost)}", f"data={shapes(self.data)}"]
+            facts = [f"{self.num_nodes} nodes", f"cost={brief(self.cost)}", f"data={shapes(self.data)}"]
             ends = {"lower": self.lower, "upper": self.upper}
             free = [name for name, end in ends.items() if is_concrete(end) and np.isinf(np.asarray(end, float)).all()]
         except Exception:  # half made, or a tree of a problem's shape with other leaves
-            return named(self)
-        return named(self, *facts, leave_out=("cost", "data", "stages", "draws", "batch", *free))
+            return describe(self)
+        return describe(self, *facts, leave_out=("cost", "data", "stages", "draws", "batch", *free))
 
     @property
     def num_nodes(self) -> int:
@@ -234,7 +234,7 @@ class Problem(Scenario):
             raise CojaxInputError(f"Problem.start needs cpu of shape {self.lower.shape}, got {cpu.shape}.")
         if is_concrete(cpu, self.budget):
             _check_sum(np.asarray(cpu), np.asarray(self.budget))
-        settled, off = _settled(cpu, self.budget)
+        settled, off = _settle(cpu, self.budget)
         if is_concrete(off) and float(off) > 0:
             raise CojaxInputError(
                 f"Problem.start needs shares of the size of the budget {show(self.budget)}, got one of "
@@ -278,12 +278,15 @@ def _as_param(owner: str, path: tuple, leaf: Any, finite: bool) -> Array:
     return leaf
 
 
-def remade(problem: Problem, **parts: Any) -> Problem:
+def remake(problem: Problem, **parts: Any) -> Problem:
     """A plain problem with the fields of `problem`, some replaced; nothing is checked or rounded anew."""
-    plain = object.__new__(Problem)
-    for name in FIELDS:
-        object.__setattr__(plain, name, parts.get(name, getattr(problem, name)))
-    return plain
+    return eqx.tree_at(
+        lambda problem: [getattr(problem, name) for name in parts], problem, list(parts.values()), is_leaf=_is_none
+    )
+
+
+def _is_none(node: Any) -> bool:
+    return node is None
 
 
 def check_plain(owner: str, problem: Any) -> None:
@@ -331,7 +334,7 @@ def slopes(cost: Callable, x: Decision, data: Tree) -> Decision:
     except Exception as error:  # whatever JAX raises of a function that it cannot differentiate
         check_cost("Problem.grad", cost, x, data)
         raise CojaxInputError(
-            f"The cost of a node cannot be differentiated ({said(error)}); write it without lax.while_loop and "
+            f"The cost of a node cannot be differentiated ({one_line(error)}); write it without lax.while_loop and "
             "callbacks, or give that part of it a rule by jax.custom_jvp."
         ) from error
 
@@ -470,7 +473,7 @@ def _even_start(budget: Array, lower: Array, upper: Array) -> Array:
 
 
 @jax.jit
-def _settled(cpu: Array, budget: Array) -> tuple[Array, Array]:
+def _settle(cpu: Array, budget: Array) -> tuple[Array, Array]:
     settled = exact_grid.settle(cpu, budget)
     return settled, exact_grid.imbalance(settled, budget)
 

@@ -74,7 +74,7 @@ class SparseFeatures(eqx.Module):
         return jnp.sum(value * picked, axis=1)
 
 
-def padded(matrix: "sparse.csr_array") -> tuple[np.ndarray, np.ndarray]:
+def pad_rows(matrix: "sparse.csr_array") -> tuple[np.ndarray, np.ndarray]:
     """Columns (N, z) and values (N, z) of a SciPy matrix (N, d) by rows, padded with value 0."""
     lengths = np.diff(matrix.indptr)
     row = np.repeat(np.arange(len(lengths)), lengths)

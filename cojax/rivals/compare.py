@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from .._support import exact_grid
 from .._support.checks import CojaxInputError, check_leaves, check_number, whole_number
-from .._support.reprs import shown
+from .._support.reprs import brief
 from ..methods import Method
 from ..networks.base import Network
 from ..optimum import Reference
@@ -56,7 +56,7 @@ class Course(NamedTuple):
     seconds_per_step: float
 
     def __repr__(self) -> str:
-        return shown(self)
+        return brief(self)
 
 
 def compare(
@@ -204,7 +204,7 @@ def _course(rows: _Rows, seconds_per_step: float, bits: float | None, size: floa
     )
 
 
-def reached(gap: Float[np.ndarray, " c"], target: float) -> int | None:
+def first_row_at(gap: Float[np.ndarray, " c"], target: float) -> int | None:
     """The first row from which a gap stays at or below `target`; None where it does not."""
     above = np.flatnonzero(~(gap <= target))
     row = 0 if above.size == 0 else int(above[-1]) + 1
@@ -230,7 +230,7 @@ def table(courses: Mapping[str, Course], half: str, budget: float) -> list[list[
     ]
     for name, course in courses.items():
         gap = getattr(course, f"{half}_gap")
-        at = [reached(gap, target) for target in GAPS]
+        at = [first_row_at(gap, target) for target in GAPS]
         off = float(course.imbalance.max())
         rows.append(
             [name]
@@ -243,7 +243,7 @@ def table(courses: Mapping[str, Course], half: str, budget: float) -> list[list[
     return rows
 
 
-def aligned(rows: list[list[str]]) -> str:
+def text_table(rows: list[list[str]]) -> str:
     """Rows of text as a table, the first column left-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [

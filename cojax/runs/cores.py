@@ -24,7 +24,7 @@ def on_all_cores(program: Any, many: Tree, same: Tree, num_runs: int, *static: A
     last run is computed again where there are too few.
     """
     num_pieces = min(_num_cores(), num_runs // LEAST_RUNS)
-    if num_pieces < 2 or not _apart(many, same):
+    if num_pieces < 2 or not _can_split(many, same):
         return program(many, same, num_runs, *static)
     size = -(-num_runs // num_pieces)
     num_pieces = -(-num_runs // size)  # of repeated runs alone there is none
@@ -36,16 +36,16 @@ def on_all_cores(program: Any, many: Tree, same: Tree, num_runs: int, *static: A
     with ThreadPoolExecutor(num_pieces) as pool:
         # JAX computes one after the other what one thread asks for, and at the same time what several do.
         parts = list(pool.map(lambda piece: compute(piece, same), pieces))
-    return _joined(parts, num_runs)
+    return _join(parts, num_runs)
 
 
 # One program for all arrays, because one for each would take longer to compile.
 @functools.partial(jax.jit, static_argnums=1)
-def _joined(parts: list[Tree], num_runs: int) -> Tree:
+def _join(parts: list[Tree], num_runs: int) -> Tree:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:num_runs], *parts)
 
 
-def _apart(many: Tree, same: Tree) -> bool:
+def _can_split(many: Tree, same: Tree) -> bool:
     """Whether the runs may be computed in pieces: known values on one CPU, and no debugging option set."""
     leaves, settings = jax.tree.leaves((many, same)), jax.config
     watched = settings.jax_debug_nans or settings.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]

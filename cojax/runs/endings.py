@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from .._support.checks import is_concrete
-from .._support.reprs import shown
+from .._support.reprs import brief
 from ..problems.problem import NO_GRADIENT
 from .records import Trace
 from .status import Status
@@ -30,7 +30,7 @@ MORE = {Status.CONVERGED_REDUCED, Status.OUT_OF_STEPS, Status.INTERRUPTED}
 JUDGE = "cojax.certificate(problem, solution.x)"
 
 
-def ended(solution: Any) -> str:
+def describe_ending(solution: Any) -> str:
     """A `Solution` in a few lines: how it ended, what it kept, how good it is, what to do next."""
     try:
         known = is_concrete(solution.status, solution.state) and all(
@@ -40,7 +40,7 @@ def ended(solution: Any) -> str:
             return _one(solution) if np.ndim(solution.status) == 0 else _many(solution)
     except Exception:  # a tree of the shape of a solution with other leaves; an error here would hide another
         pass
-    return f"Solution(x={shown(solution.x)}, status={shown(solution.status)})"
+    return f"Solution(x={brief(solution.x)}, status={brief(solution.status)})"
 
 
 def tally(status: Any) -> str:
@@ -55,10 +55,10 @@ def _one(solution: Any) -> str:
     told = "kept its tolerance" if judged is not None and status == Status.CONVERGED else ENDS[status.name]
     told = _unfit(state.progress.unfit) or told
     lines = [f"Solution after {int(state.step)} steps: {status.name}. The run {told}."]
-    kept = _kept(solution)
+    kept = _describe_totals(solution)
     lines += [f"  {kept}"] if kept else []
     if judged is not None:
-        lines.append(f"  gap to the optimum at most {shown(judged.gap)}, for convex costs: .certificate has the rest")
+        lines.append(f"  gap to the optimum at most {brief(judged.gap)}, for convex costs: .certificate has the rest")
     elif status not in (Status.NOT_FINITE, Status.DIVERGED):
         lines.append(f"  gap to the optimum: {JUDGE}.gap")
     if isinstance(solution.trace, Trace) and np.size(solution.trace.step) and float(solution.trace.overload[-1]) > 0:
@@ -76,7 +76,7 @@ def _unfit(nodes: Any) -> str:
     return f"had nothing to go by: the gradient of {' and of '.join(found)} {NO_GRADIENT}"
 
 
-def _kept(solution: Any) -> str:
+def _describe_totals(solution: Any) -> str:
     """The cost, the total and the agreement of a run, as far as it has them."""
     trace, said = solution.trace, []
     watched = isinstance(trace, Trace) and np.size(trace.step) > 0
@@ -85,18 +85,18 @@ def _kept(solution: Any) -> str:
     if solution.x.cpu is not None:
         off = float(solution.state.imbalance)
         said.append(
-            "total exact at every step" if off == 0 else f"total off by up to {shown(off)} (largest of all steps)"
+            "total exact at every step" if off == 0 else f"total off by up to {brief(off)} (largest of all steps)"
         )
     if watched and jax.tree.leaves(solution.x.params):
-        said.append(f"models {shown(trace.disagreement[-1])} apart")
+        said.append(f"models {brief(trace.disagreement[-1])} apart")
     if watched and float(trace.overload[-1]) > 0:
-        said.append(f"a share {shown(trace.overload[-1])} beyond its bounds")
+        said.append(f"a share {brief(trace.overload[-1])} beyond its bounds")
     return ", ".join(said)
 
 
 def _many(solution: Any) -> str:
     size, off = np.shape(solution.status), float(np.max(solution.state.imbalance))
-    total = "total exact at every step of all" if off == 0 else f"total off by up to {shown(off)}"
+    total = "total exact at every step of all" if off == 0 else f"total off by up to {brief(off)}"
     runs = f"Solution of {' x '.join(map(str, size))} runs: {tally(solution.status)}"
     unfit = int((solution.state.progress.unfit >= 0).any(-1).sum())
     runs += f", {unfit} of them without a finite gradient at the start" if unfit else ""

@@ -23,7 +23,7 @@ def fingerprint(**parts: Any) -> dict[str, str]:
     Global variables that a function reads are not seen. The versions of Python and of the packages come with it, for
     other versions may round differently.
     """
-    found = {path: said for name, part in parts.items() for path, said in _told(name, part, ())}
+    found = {path: said for name, part in parts.items() for path, said in _facts(name, part, ())}
     found["python"] = ".".join(platform.python_version_tuple()[:2])
     found["precision"] = str(jnp.result_type(float))
     for name in PACKAGES:
@@ -37,18 +37,18 @@ def fingerprint(**parts: Any) -> dict[str, str]:
 def differences(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
     """One phrase for every path that is not the same in both."""
     return [
-        f"{_shown(path)} ({_shown(there.get(path, 'nothing'))} there, {_shown(here.get(path, 'nothing'))} here)"
+        f"{_shorten(path)} ({_shorten(there.get(path, 'nothing'))} there, {_shorten(here.get(path, 'nothing'))} here)"
         for path in dict.fromkeys([*there, *here])
         if there.get(path) != here.get(path)
     ]
 
 
-def _shown(text: str) -> str:
+def _shorten(text: str) -> str:
     # What is there was read from a file.
     return "".join(letter if letter.isprintable() else "?" for letter in text[:80])
 
 
-def _told(path: str, value: Any, above: tuple[int, ...]) -> Iterator[tuple[str, str]]:
+def _facts(path: str, value: Any, above: tuple[int, ...]) -> Iterator[tuple[str, str]]:
     if id(value) in above:  # a function that closes over itself
         return
     above = (*above, id(value))
@@ -62,7 +62,7 @@ def _told(path: str, value: Any, above: tuple[int, ...]) -> Iterator[tuple[str, 
     else:
         yield path, _kind(value)
         for name, part in _parts(value):
-            yield from _told(f"{path}{name}", part, above)
+            yield from _facts(f"{path}{name}", part, above)
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:

@@ -19,8 +19,8 @@ from ..networks.laws import read_alike
 from ..problems.checks import check_cost
 from ..problems.problem import Decision, Problem, Scenario
 from .checks import check_kept, check_members, check_sizes, check_step_size
-from .endings import ended
-from .progress import LEAST_LOOKS, Progress, begun, looked
+from .endings import describe_ending
+from .progress import LEAST_LOOKS, Progress, first_progress, take_look
 from .records import standard
 from .rows import update_rows
 from .status import moves_on, status_of
@@ -76,7 +76,7 @@ class Solution(NamedTuple):
     certificate: Any = None
 
     def __repr__(self) -> str:
-        return ended(self)
+        return describe_ending(self)
 
 
 def init(problem: Scenario, network: Network, method: Method, start: Decision) -> State:
@@ -95,7 +95,7 @@ def init(problem: Scenario, network: Network, method: Method, start: Decision) -
     off = total_off(first, start, wire, along)
     if start.cpu is not None and first.budget is not None:  # far off, a step would see it modulo what integers count
         off = jnp.maximum(off, exact_grid.imbalance(start.cpu, first.budget))
-    return State(jnp.zeros((), jnp.int32), off, inner, grad, wire, begun(first, network, start, grad))
+    return State(jnp.zeros((), jnp.int32), off, inner, grad, wire, first_progress(first, network, start, grad))
 
 
 def step(problem: Scenario, network: Network, method: Method, state: State) -> State:
@@ -170,14 +170,14 @@ def solve(
         (method, Method, "Method"),
     ):
         if not isinstance(value, kind):
-            raise CojaxInputError(f"solve needs a cojax {name} for {name.lower()}, got {_shown(value)}.")
+            raise CojaxInputError(f"solve needs a cojax {name} for {name.lower()}, got {_describe(value)}.")
     if not isinstance(start, Decision | State):
         got = type(start).__name__
         raise CojaxInputError(f"solve needs a start from problem.start(...) or a solution's state, got {got}.")
     check_arrays("solve", start)
     if not isinstance(record, Hashable) or not callable(record):
         raise CojaxInputError(
-            f"solve needs a function record(problem, x, state) that Python can hash, got {_shown(record)}."
+            f"solve needs a function record(problem, x, state) that Python can hash, got {_describe(record)}."
         )
     check_members(problem, network)  # here it knows their numbers, under jit it does not
     if num_steps > MOST_STEPS:
@@ -216,7 +216,7 @@ def _solve(problem, network, method, start, num_chunks, every, record) -> Soluti
 def observe(problem: Scenario, method: Method, state: State, record: Callable) -> tuple[Progress, Any]:
     """What a look at a state sees: how far the run has come, and the record."""
     now, x = problem.at(state.step), method.at(state.step).query(state.method)
-    progress = looked(now, x, state)
+    progress = take_look(now, x, state)
     return progress, record(now, x, state._replace(progress=progress))
 
 
@@ -269,7 +269,7 @@ def total_off(problem: Problem, x: Decision, wire: Wire, along: Tree) -> Float[A
     return exact_grid.drift(jnp.concatenate([x.cpu, *on_the_way(wire.books, along)]), problem.budget)
 
 
-def _shown(value: Any) -> str:
+def _describe(value: Any) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
 
 

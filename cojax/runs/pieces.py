@@ -95,7 +95,7 @@ def in_pieces(
         solution = run(state, num_steps=0)
         traces.append(solution.trace)
     status = jnp.asarray(Status.INTERRUPTED, jnp.int32) if noted and not is_done else solution.status
-    whole = solution._replace(trace=_joined(traces), status=status)
+    whole = solution._replace(trace=_join(traces), status=status)
     return Ran(whole, noted[0] if noted else None, keeper.kept)
 
 
@@ -125,7 +125,7 @@ class _Keeper:
         began = time.monotonic()
         if self.path is None or (began < self.due and not now) or self.step == int(state.step):
             return
-        traces[:] = [_joined(traces)]
+        traces[:] = [_join(traces)]
         try:
             save(self.path, Saved(state, traces[0]), self.prints)
             self.step = int(state.step)
@@ -142,5 +142,5 @@ class _Keeper:
         self.due = ended + (ended - began) / SHARE_OF_TIME
 
 
-def _joined(traces: list[Any]) -> Any:
+def _join(traces: list[Any]) -> Any:
     return traces[0] if len(traces) == 1 else jax.tree.map(lambda *parts: jnp.concatenate(parts), *traces)

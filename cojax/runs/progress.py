@@ -41,7 +41,7 @@ class Progress(NamedTuple):
     unfit: Int[Array, "2"]  # the first node whose gradient in params, in cpu was not finite at the start; -1: none
 
 
-def begun(problem: Problem, network: Network, x: Decision, grad: Decision) -> Progress:
+def first_progress(problem: Problem, network: Network, x: Decision, grad: Decision) -> Progress:
     """Before the first look."""
     first = jnp.stack([_first_unfit(network, half) for half in lax.stop_gradient(grad)])
     x, grad = trees.filled(lax.stop_gradient((x, grad)), problem.members)
@@ -54,7 +54,7 @@ def begun(problem: Problem, network: Network, x: Decision, grad: Decision) -> Pr
     )
 
 
-def looked(problem: Problem, x: Decision, state: Any) -> Progress:
+def take_look(problem: Problem, x: Decision, state: Any) -> Progress:
     """The progress after one more look; nothing of it has a derivative."""
     old, x, grad = lax.stop_gradient((state.progress, x, state.grad))
     outside = overload(problem, x)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from .._support import trees
 from .._support.checks import CojaxInputError
-from .._support.reprs import shown
+from .._support.reprs import brief
 from ..problems.measures import disagreement, overload
 from ..problems.problem import Decision, Problem
 
@@ -38,7 +38,7 @@ class Trace(NamedTuple):
     saturated: Int[Array, "*c"]
 
     def __repr__(self) -> str:
-        return shown(self)
+        return brief(self)
 
 
 def standard(problem: Problem, x: Decision, state: Any) -> Trace:

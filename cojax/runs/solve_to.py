@@ -20,7 +20,7 @@ from .loop import Solution, State
 from .pieces import in_pieces
 from .progress import precision, stalled
 from .records import standard
-from .status import Status, is_lost, reduced
+from .status import Status, is_lost, second_tier
 
 HOPELESS = (Status.NOT_FINITE, Status.DIVERGED, Status.INFEASIBLE)
 
@@ -78,7 +78,7 @@ def solve_to(
             return False
         if is_lost(solution):
             return True
-        return bool(_judged(problem, decided(solution), solution.state.step, tolerance)[1])
+        return bool(_certify(problem, decided(solution), solution.state.step, tolerance)[1])
 
     ran = in_pieces(
         problem,
@@ -93,7 +93,7 @@ def solve_to(
         checkpoint=checkpoint,
     )
     solution = ran.solution
-    judged, kept, nearly = _judged(problem, decided(solution), solution.state.step, tolerance)
+    judged, kept, nearly = _certify(problem, decided(solution), solution.state.step, tolerance)
     first = int(start.step) if isinstance(start, State) else 0
     status = _status(network, solution, bool(kept), bool(nearly), first)
     return solution._replace(status=jnp.asarray(status, jnp.int32), certificate=judged)
@@ -124,10 +124,10 @@ def short_of(solution: Solution, nearly: bool) -> Status:
 
 
 @jax.jit
-def _judged(problem: Scenario, x: Decision, k: Any, tolerance: Any) -> tuple[Certificate, Any, Any]:
+def _certify(problem: Scenario, x: Decision, k: Any, tolerance: Any) -> tuple[Certificate, Any, Any]:
     """The certificate of the problem that the run solves, as it is after `k` steps, and whether it keeps both tiers."""
     judged = certificate(_as_run(problem.at(k)), x)
-    return judged, is_certified(judged, tolerance), is_certified(judged, reduced(tolerance))
+    return judged, is_certified(judged, tolerance), is_certified(judged, second_tier(tolerance))
 
 
 def _as_run(problem: Problem) -> Problem:

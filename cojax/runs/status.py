@@ -35,7 +35,7 @@ class Status(enum.IntEnum):
     INTERRUPTED = 9  # from `solve_to`: a signal came; the state is whole and can be continued
 
 
-def reduced(tolerance: Any) -> Any:
+def second_tier(tolerance: Any) -> Any:
     """The second tier of a tolerance: two thirds of its digits, 1e-6 gives 1e-4."""
     return tolerance ** (2 / 3)
 
@@ -46,7 +46,7 @@ def status_of(problem: Problem, x: Decision, state: Any, moves: Bool[Array, ""])
     # Half of the digits of a 16-bit float are one: such a run is held to those of float32, or not called converged.
     tolerance, left = min(precision(x), float(jnp.finfo(jnp.float32).eps)) ** 0.5, state.progress.residual
     circles = wavers(state.progress) & moves
-    status = jnp.where(left <= reduced(tolerance), Status.CONVERGED_REDUCED, Status.OUT_OF_STEPS)
+    status = jnp.where(left <= second_tier(tolerance), Status.CONVERGED_REDUCED, Status.OUT_OF_STEPS)
     status = jnp.where(stalled(state.progress), jnp.where(circles, Status.LIMIT_CYCLE, Status.STALLED), status)
     status = jnp.where(grew(state.progress), Status.DIVERGED, status)
     status = jnp.where(left <= tolerance, Status.CONVERGED, status)

@@ -94,8 +94,8 @@ class Sweep(NamedTuple):
         if isinstance(trace, Trace):
             trace = {name: rows for name, rows in trace._asdict().items() if name != "step"}
         kept: dict[str, tuple[tuple[str, ...], Array]] = {"status": ((), self.solution.status)}
-        kept |= {name: (("node",), leaf) for name, leaf in _named(self.solution.x._asdict())}
-        for name, leaf in _named(trace):
+        kept |= {name: (("node",), leaf) for name, leaf in _by_path(self.solution.x._asdict())}
+        for name, leaf in _by_path(trace):
             taken = name in kept or name in self.axes or name in ("step", "node")
             kept[f"trace_{name}" if taken else name] = ("step",), leaf
         found = {}
@@ -108,7 +108,7 @@ class Sweep(NamedTuple):
         return found
 
 
-def _named(tree: Tree) -> list[tuple[str, Array]]:
+def _by_path(tree: Tree) -> list[tuple[str, Array]]:
     """Every array with its path in the tree, "record" where the tree is that array."""
     return [
         (jax.tree_util.keystr(path, simple=True, separator=".") or "record", leaf)
@@ -156,7 +156,7 @@ def sweep(
     if not values or {"step", "node"} & set(values):
         raise CojaxInputError("sweep needs at least one axis, such as step_size=[0.01, 0.1], none named step or node.")
     points = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
-    runs = [_checked(build(**point), point) for point in points]
+    runs = [_check_run(build(**point), point) for point in points]
     jax.eval_shape(lambda run: solve(*run, num_steps=num_steps, every=every, record=record), runs[0])
     if runs[0][1].is_cut:
         raise CojaxInputError("sweep needs networks of one device, got one of cojax.shard; solve its runs in turn.")
@@ -278,7 +278,7 @@ def _as_typed(value: Any) -> Any:
     return float(str(number)) if jnp.issubdtype(number.dtype, jnp.floating) else number.item()
 
 
-def _checked(run: Any, point: dict) -> tuple:
+def _check_run(run: Any, point: dict) -> tuple:
     if not isinstance(run, tuple) or len(run) != len(Run._fields):
         raise CojaxInputError(
             f"sweep needs a function that returns ({', '.join(Run._fields)}), got {run!r} at {point}."

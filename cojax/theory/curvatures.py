@@ -67,7 +67,7 @@ def learn_curvature(problem: Problem, x: Decision) -> LearnCurvature:
     found = [ends(problem, x)]
     point = x._replace(params=jax.tree.map(lambda leaf: jnp.broadcast_to(leaf.mean(0), leaf.shape), x.params))
     for _ in range(NUM_POINTS):
-        if (moved := _descended(problem, point, found[-1][0])) is None:
+        if (moved := _descend(problem, point, found[-1][0])) is None:
             break
         point = moved
         found.append(ends(problem, point))
@@ -80,7 +80,7 @@ def learn_curvature(problem: Problem, x: Decision) -> LearnCurvature:
     return LearnCurvature(float(max(high for high, _ in found)), float(min(low for _, low in found)))
 
 
-def _descended(problem: Problem, x: Decision, steepness: float) -> Decision | None:
+def _descend(problem: Problem, x: Decision, steepness: float) -> Decision | None:
     """One step of gradient descent for all copies together, halved until the cost falls; None where it cannot."""
     if not steepness > 0:
         return None
@@ -88,7 +88,7 @@ def _descended(problem: Problem, x: Decision, steepness: float) -> Decision | No
     step, here = 1.0 / steepness, float(_mean_cost(problem, x))
     direction, square = _mean_direction(problem, x)
     for _ in range(40):
-        moved = _moved(x, direction, step)
+        moved = _move(x, direction, step)
         if float(_mean_cost(problem, moved)) < here - 0.25 * step * float(square):
             return moved
         step /= 2
@@ -108,7 +108,7 @@ def _mean_direction(problem: Problem, x: Decision) -> tuple[Tree, Array]:
 
 
 @jax.jit
-def _moved(x: Decision, direction: Tree, step: Any) -> Decision:
+def _move(x: Decision, direction: Tree, step: Any) -> Decision:
     return x._replace(
         params=jax.tree.map(lambda leaf, slope: leaf - jnp.asarray(step, leaf.dtype) * slope[None], x.params, direction)
     )

@@ -200,7 +200,7 @@ def allocation_limit(network: Network, curvature: Any, rho: float = 0.0) -> Limi
     the optimum of one graph is unstable. rho is that of a log quantizer of differences, 0 for exact links.
     """
     check_number("allocation_limit", "rho", rho, at_least=0.0, shaped=())
-    most = largest_scaled(network, curvature)
+    most = largest_scaled_eigenvalue(network, curvature)
     fixed = is_fixed(network) and rho == 0
     assumptions = "convex costs with second derivatives <= D, any sequence of graphs, any loss of links"
     value = 2.0 * math.exp(-rho / 2.0) / most if most > 0 else math.inf
@@ -209,14 +209,14 @@ def allocation_limit(network: Network, curvature: Any, rho: float = 0.0) -> Limi
     return _for_undirected(network, Limit(value, assumptions, "sufficient", DESCENT))
 
 
-def largest_scaled(network: Network, curvature: Any) -> float:
+def largest_scaled_eigenvalue(network: Network, curvature: Any) -> float:
     """max_k lambda_max(D^1/2 L_k D^1/2), D the curvatures: how strongly one round of exchange turns back the prices."""
-    most = max(largest_eigenvalue(scaled(matrix, curvature)) for matrix in laplacians(network))
+    most = max(largest_eigenvalue(scale_laplacian(matrix, curvature)) for matrix in laplacians(network))
     # A single node has no link to move CPU over, and stands for one with a weight of 1.
     return most or float(np.max(np.asarray(curvature, np.float64)))
 
 
-def scaled(matrix: Any, curvature: Any) -> "sparse.csr_array":
+def scale_laplacian(matrix: Any, curvature: Any) -> "sparse.csr_array":
     """D^1/2 L D^1/2."""
     from scipy import sparse  # here, because it takes longer to load than all of cojax
 

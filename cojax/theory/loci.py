@@ -44,7 +44,7 @@ def root_locus(laplacian: Any, hessians: Any, alphas: Any = None) -> RootLocus:
     for values in found[1:]:
         # Where a branch will be next, if it goes on as it came; meeting branches pass through each other.
         guess = branches[-1] if len(branches) == 1 else 2 * branches[-1] - branches[-2]
-        branches.append(_matched(guess, branches[-1], values))
+        branches.append(_match(guess, branches[-1], values))
     return RootLocus(rates, np.stack(branches))
 
 
@@ -56,7 +56,7 @@ def _default_rates(laplacian: Any, hessians: Any) -> Float[np.ndarray, " k"]:
     return np.concatenate([[0.0], middle * np.logspace(-3, 3, NUM_RATES - 1)])
 
 
-def _matched(guess: np.ndarray, last: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _match(guess: np.ndarray, last: np.ndarray, values: np.ndarray) -> np.ndarray:
     from scipy.optimize import linear_sum_assignment  # here, because it takes longer to load than all of cojax
 
     cost = np.abs(guess[:, None] - values[None]) + np.abs(last[:, None] - values[None])

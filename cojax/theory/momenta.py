@@ -8,7 +8,7 @@ from .._support.checks import CojaxInputError, check_number
 from ..methods import HeavyBall, Nesterov
 from ..methods.facts import KNOWN
 from ..networks.base import Network
-from .limits import ROOTS, UNPROVED, Limit, largest_scaled, scaled
+from .limits import ROOTS, UNPROVED, Limit, largest_scaled_eigenvalue, scale_laplacian
 from .spectra import is_fixed, laplacians, second_eigenvalue
 
 
@@ -60,7 +60,7 @@ def _limit(kind: Any, network: Network, curvature: Any, momentum: float) -> Limi
     bound: Any = KNOWN[kind].bound
     fixed = is_fixed(network)
     factor = float(bound(SimpleNamespace(momentum=momentum), None, fixed))
-    most = largest_scaled(network, curvature)
+    most = largest_scaled_eigenvalue(network, curvature)
     level, proof = ("tight", ROOTS) if fixed else ("heuristic", UNPROVED)
     return Limit(factor / most if most > 0 else math.inf, "quadratic costs, fixed graph, exact links", level, proof)
 
@@ -73,8 +73,8 @@ def _ends(owner: str, network: Network, low: Any, high: Any) -> tuple[float, flo
             "graph can build up from one to the next; use Laplacian, or less momentum by hand."
         )
     matrix = laplacians(network)[0]
-    most = largest_scaled(network, high)
+    most = largest_scaled_eigenvalue(network, high)
     if not most > 0:
         raise CojaxInputError(f"theory.{owner} needs costs that curve, got second derivatives of 0: no step is best.")
-    least = second_eigenvalue(scaled(matrix, low)) if matrix.nnz else most
+    least = second_eigenvalue(scale_laplacian(matrix, low)) if matrix.nnz else most
     return math.sqrt(min(least, most)), math.sqrt(most)

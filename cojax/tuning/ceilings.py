@@ -28,7 +28,7 @@ def ceiling(method: Any, network: Network, curvatures: Curvatures) -> Float[Arra
     layout = _layout(network)
     if layout is None:
         return None
-    matrices = laplacians(layout)
+    matrices = dense_laplacians(layout)
     facts: Any = KNOWN.get(type(method))
     if facts is None or facts.bound is None:
         return None
@@ -42,7 +42,7 @@ def ceiling(method: Any, network: Network, curvatures: Curvatures) -> Float[Arra
     return None
 
 
-def laplacians(layout: Layout) -> Float[Array, "T n n"]:
+def dense_laplacians(layout: Layout) -> Float[Array, "T n n"]:
     """The weighted Laplacian of every graph that takes its turn."""
     size = layout.num_nodes
     one = layout.at(0)

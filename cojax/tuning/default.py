@@ -10,7 +10,7 @@ from ..networks.links.links import Innovation
 from ..problems.problem import Decision, Problem
 from .checks import check_run
 from .default_allocator import default_allocator
-from .default_learner import default_learner, relinked
+from .default_learner import default_learner, with_link
 from .tuned import tuned
 
 
@@ -49,7 +49,7 @@ def default(problem: Problem, network: Network, start: Decision) -> tuple[Networ
         return linked, CoOpt(learn, tuned(Laplacian, problem, linked, start))
     weighed, allocate = default_allocator(problem, network, start)
     linked, learn = default_learner(problem, weighed, start)
-    return relinked(weighed, _side_by_side(linked.link, weighed.link)), CoOpt(learn, allocate)
+    return with_link(weighed, _side_by_side(linked.link, weighed.link)), CoOpt(learn, allocate)
 
 
 def _side_by_side(learner: Link, allocator: Link) -> Innovation:

@@ -16,11 +16,11 @@ from ..networks.faults.faulty import loss_rate
 from ..networks.links.links import Innovation
 from ..networks.links.quantizers import AdaptiveQuantizer, OneBitQuantizer
 from ..problems.problem import Decision, Problem
-from ..theory.limits import SHARE, largest_scaled, scaled
+from ..theory.limits import SHARE, largest_scaled_eigenvalue, scale_laplacian
 from ..theory.spectra import is_fixed, is_undirected, laplacians, second_eigenvalue
 from ..theory.trials import settles
 from .checks import check_run
-from .default_learner import relinked
+from .default_learner import with_link
 from .tuned import CAUTIOUS_MOMENTUM, curvature_of_shares, is_steady, num_ends, price_spread
 
 # Shrink and grow of a memory per edge, which hears of its neighbour now and then.
@@ -75,36 +75,36 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     first = FIRST * price_spread(problem, start)
     fixed = is_fixed(network)
     memory, factors = ("node", ()) if fixed else ("edge", CALM)
-    weighed: Any = reweighed(network, high, Innovation(OneBitQuantizer(*factors, first=first), memory))
+    weighed: Any = reweigh(network, high, Innovation(OneBitQuantizer(*factors, first=first), memory))
     # What is held of a neighbour that is rarely heard is old: the step is shorter by the root of how often it is.
-    step_size = SHARE * np.sqrt(presence(weighed)) / largest_scaled(weighed, high)
+    step_size = SHARE * np.sqrt(presence(weighed)) / largest_scaled_eigenvalue(weighed, high)
     momentum = _momentum(weighed, curvature.low, high, step_size)
     steady = is_steady(curvature)
     if fixed and steady:
         quantizer = dataclasses.replace(TWO_BITS, first=first) if momentum > ONE_BIT else weighed.link.quantizer
-        return relinked(weighed, Innovation(quantizer, memory)), Nesterov(step_size, momentum)
+        return with_link(weighed, Innovation(quantizer, memory)), Nesterov(step_size, momentum)
     # While nobody talks every message moves on: from 0.65 on one bit may fail there, after a trial has settled too.
     silent = any(matrix.nnz == 0 for matrix in laplacians(weighed))
     momentum = min(momentum, CAUTIOUS_MOMENTUM if silent or not (steady or fixed) else ONE_BIT if steady else JUMPING)
     if not fixed and network.num_nodes <= MOST_MULTIPLIED:
-        momentum = _settled(weighed, high, float(step_size), momentum, first)
+        momentum = _settle_momentum(weighed, high, float(step_size), momentum, first)
     return weighed, Nesterov(step_size, momentum)
 
 
-def reweighed(network: Any, curvature: Float[np.ndarray, " n"], link: Link) -> Network:
+def reweigh(network: Any, curvature: Float[np.ndarray, " n"], link: Link) -> Network:
     """The graphs of `network`, lossy or intermittent as it is, with weights that fit `curvature`, and another link."""
 
     def weighed(inner: Any) -> Network:
         matrices = laplacians(inner)
         rule = weights.fastest if len(matrices) == 1 else weights.steepest
-        rows = [_weighed(matrix, curvature, rule) for matrix in matrices]
+        rows = [_weigh(matrix, curvature, rule) for matrix in matrices]
         most = max(float(matrix.sum(axis=1).max()) for matrix in rows)
         return network_of([matrix / most if most > 0 else matrix for matrix in rows], link=link)
 
     return network.over(weighed(network.bare()))
 
 
-def _weighed(laplacian: Any, curvature: Float[np.ndarray, " n"], rule: Callable[..., np.ndarray]) -> Any:
+def _weigh(laplacian: Any, curvature: Float[np.ndarray, " n"], rule: Callable[..., np.ndarray]) -> Any:
     """The symmetric weights by `rule`, a SciPy matrix, of the graph that a Laplacian has entries for."""
     from scipy import sparse  # here, because it takes longer to load than all of cojax
 
@@ -130,8 +130,8 @@ def _momentum(network: Network, low: np.ndarray, high: np.ndarray, step_size: fl
     if not low.min() > 0:
         return CAUTIOUS_MOMENTUM
     matrices = [(1.0 - loss_rate(network)) * matrix for matrix in laplacians(network)]
-    most = largest_scaled(network, high)
-    least = second_eigenvalue(scaled(sum(matrices[1:], matrices[0]) / len(matrices), low)) or most
+    most = largest_scaled_eigenvalue(network, high)
+    least = second_eigenvalue(scale_laplacian(sum(matrices[1:], matrices[0]) / len(matrices), low)) or most
     top, bottom = np.sqrt(most), np.sqrt(min(least, most))
     best = float((top - bottom) / (top + bottom))
     if len(matrices) == 1:
@@ -142,7 +142,7 @@ def _momentum(network: Network, low: np.ndarray, high: np.ndarray, step_size: fl
     return min((part * best for part in PARTS), key=lambda momentum: turn_rate(dense, high, step_size, momentum))
 
 
-def _settled(network: Network, high: np.ndarray, step_size: float, momentum: float, first: float) -> float:
+def _settle_momentum(network: Network, high: np.ndarray, step_size: float, momentum: float, first: float) -> float:
     """The largest part of `momentum` with which a trial settles, for links that are silent at times."""
     matrices, loss = laplacians(network), loss_rate(network)
     tried = (part * momentum for part in reversed(PARTS))

@@ -40,7 +40,7 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
     memory = "node" if theory.is_fixed(network) else "edge"
     waits = loss_rate(network) > 0 and len(theory.laplacians(network)) > 1
     quantizer = FINER if waits else COARSE
-    linked = relinked(network, Innovation(quantizer, memory=memory))
+    linked = with_link(network, Innovation(quantizer, memory=memory))
     method: Any = tuned(APAPC, problem, linked, start)
     grad = problem.grad(start)
     check_gradient(grad)
@@ -48,9 +48,9 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
     # The outer of the two levels reaches the largest number of the first message, which all nodes have to know.
     first = max(float(np.abs(np.asarray(leaf)).max(initial=0.0)) for leaf in told) / 2 or 1.0
     quantizer = dataclasses.replace(quantizer, first=first)
-    return relinked(network, Innovation(quantizer, memory=memory)), method
+    return with_link(network, Innovation(quantizer, memory=memory)), method
 
 
-def relinked(network: Network, link: Link) -> Network:
+def with_link(network: Network, link: Link) -> Network:
     """`network` with another link."""
     return network.over(dataclasses.replace(network.bare(), link=link))

@@ -43,8 +43,8 @@ class EdgeWeights(Knob):
         # The graph is no unknown: what is said of it is computed while tracing, not in every run.
         with jax.ensure_compile_time_eval():
             plan = _plan(given)
-        weights = capped(theta, plan.table > 0, plan.pairs, plan.cap, setting.num_nodes)
-        return pair[0], with_layout(pair[1], reweighted(plan, layout_of(pair[1]), weights))
+        weights = cap_weights(theta, plan.table > 0, plan.pairs, plan.cap, setting.num_nodes)
+        return pair[0], with_layout(pair[1], with_edge_weights(plan, layout_of(pair[1]), weights))
 
 
 class _Plan(NamedTuple):
@@ -73,7 +73,7 @@ def _plan(pair: Pair) -> _Plan:
     return _Plan(pairs, table, max(1.0, 1.001 * float(most)), layout, place[first, second])
 
 
-def reweighted(plan: _Plan, layout: Layout, weights: Float[Array, "T e"]) -> Layout:
+def with_edge_weights(plan: _Plan, layout: Layout, weights: Float[Array, "T e"]) -> Layout:
     """The layout of the plan with these weights on its edges and the link of `layout`."""
     padded = jnp.concatenate([weights, jnp.zeros_like(weights[:, :1])], axis=1)
     laid = padded[:, plan.slots].astype(plan.layout.weights.dtype)
@@ -98,7 +98,7 @@ def edges_of(layout: Layout) -> tuple[Int[np.ndarray, "2 e"], Float[np.ndarray, 
     return pairs, matrices[:, pairs[0], pairs[1]]
 
 
-def capped(
+def cap_weights(
     theta: Float[Array, "T e"], there: Any, pairs: Int[np.ndarray, "2 e"], cap: float, num_nodes: int
 ) -> Float[Array, "T e"]:
     """The weights that theta stands for, zero where an edge is not there; every node's sum is at most `cap`."""

@@ -18,7 +18,7 @@ from ..networks.faults.faulty import faults_of
 from ..optimum import reference
 from ..problems.problem import Decision, Problem, check_start
 from ..runs.loop import State, init, solve
-from .objectives import Course
+from .objectives import Trajectory
 
 Gap = Callable[[Problem, Decision, Decision], tuple]
 
@@ -32,7 +32,7 @@ class Instance(NamedTuple):
     draw: Array
 
 
-class Plan(NamedTuple):
+class RunPlan(NamedTuple):
     """How an instance is run and looked at."""
 
     num_steps: int
@@ -49,7 +49,7 @@ def distances(problem: Problem, x: Decision, best: Decision) -> tuple:
     )
 
 
-def stacked(
+def stack_instances(
     problems: Problem | Sequence[Problem],
     starts: Decision | Sequence[Decision],
     optima: Sequence[Decision] | None,
@@ -90,7 +90,7 @@ def _optimum(problem: Problem, start: Decision) -> Decision:
     return reference(problem.softened(), one).x
 
 
-def drawn(network: Network, draw: Array) -> Network:
+def with_own_draws(network: Network, draw: Array) -> Network:
     """`network` with random links of its own: a lossy one loses others in every instance."""
 
     def rekeyed(part: Any) -> Any:
@@ -101,7 +101,7 @@ def drawn(network: Network, draw: Array) -> Network:
     return dataclasses.replace(network, graphs=bare, faults=tuple(faults)) if faults else bare
 
 
-def course_of(plan: Plan, network: Network, method: Method, instance: Instance) -> Course:
+def course_of(plan: RunPlan, network: Network, method: Method, instance: Instance) -> Trajectory:
     """One run of one instance."""
     problem, start, best, draw = instance
     moved = [place for place, half in enumerate(("learn", "allocate")) if _moves(method, half, start)]
@@ -116,11 +116,11 @@ def course_of(plan: Plan, network: Network, method: Method, instance: Instance) 
     def look(problem: Problem, x: Decision, state: State) -> tuple:
         return gaps(x) / scale, state.step, state.wire.bits
 
-    trace = _run(plan, problem, drawn(network, draw), method, start, look)
-    return Course(*(jnp.asarray(part, float) for part in trace))
+    trace = _run(plan, problem, with_own_draws(network, draw), method, start, look)
+    return Trajectory(*(jnp.asarray(part, float) for part in trace))
 
 
-def _run(plan: Plan, problem: Problem, network: Network, method: Method, start: Decision, look: Any) -> Tree:
+def _run(plan: RunPlan, problem: Problem, network: Network, method: Method, start: Decision, look: Any) -> Tree:
     if plan.window is None:
         run = solve(problem, network, method, start, num_steps=plan.num_steps, every=plan.every, record=look)
         return run.trace

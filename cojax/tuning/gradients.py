@@ -85,7 +85,7 @@ def gradient_check(
     values, slopes = _around(bench.frame, bench.varying, bench.first, points, moves, instances)
     values = np.asarray(values).reshape(num_points, 2, len(directions))
     differences = (values[:, 0] - values[:, 1]) / (2 * width)
-    return _judged(np.asarray(slopes) @ directions.T, differences)
+    return _judge(np.asarray(slopes) @ directions.T, differences)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -107,7 +107,7 @@ def _around(
     return jax.lax.map(mean_loss, shifted, batch_size=8), jax.lax.map(jax.grad(mean_loss), points)
 
 
-def _judged(slopes: Float[np.ndarray, "p k"], differences: Float[np.ndarray, "p k"]) -> GradientCheck:
+def _judge(slopes: Float[np.ndarray, "p k"], differences: Float[np.ndarray, "p k"]) -> GradientCheck:
     derivative, difference = slopes.mean(0), differences.mean(0)
     agree = _cosine(derivative, difference)
     halves = _cosine(differences[::2].mean(0), differences[1::2].mean(0))

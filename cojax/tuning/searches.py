@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from .._support.checks import CojaxInputError, check_number, whole_number
-from .._support.reprs import shown
+from .._support.reprs import brief
 from ..methods import Method
 from ..networks.base import Network
 from ..networks.links.links import Quantized
@@ -39,7 +39,7 @@ class History(NamedTuple):
     rejected: Bool[np.ndarray, " u"]
 
     def __repr__(self) -> str:
-        return shown(self)
+        return brief(self)
 
 
 class Tuning(NamedTuple):
@@ -68,7 +68,7 @@ class Tuning(NamedTuple):
     history: History
 
     def __repr__(self) -> str:
-        return shown(self)
+        return brief(self)
 
 
 def tune(
@@ -138,7 +138,7 @@ def tune(
         optima=optima, margin=margin, inflation=inflation, window=window, gap=gap,
     )  # fmt: skip
     training, held_out = split(instances, num_held_out)
-    search = Search(bench, training, held_out, clip, optax.adam(0.05) if optimizer is None else optimizer)
+    search = TuningSearch(bench, training, held_out, clip, optax.adam(0.05) if optimizer is None else optimizer)
     waited = 0
     for count in range(num_updates):
         if search.halvings > MOST_HALVINGS or waited >= patience:
@@ -166,7 +166,7 @@ def split(instances: Instance, num_held_out: int | None) -> tuple[Instance, Inst
     return taken(instances, slice(0, count - last)), taken(instances, slice(count - last, count))
 
 
-class Search:
+class TuningSearch:
     """Gradient descent in the free coordinates, with all that keeps it from harm."""
 
     def __init__(

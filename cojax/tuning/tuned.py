@@ -162,7 +162,7 @@ def _by(bound: Callable[..., Limit], **fixed: Any) -> Callable[..., Chosen]:
     return rule
 
 
-def _compressed(bound: Callable[..., Limit]) -> Callable[..., Chosen]:
+def _compressed_rule(bound: Callable[..., Limit]) -> Callable[..., Chosen]:
     """Half of `bound`, with the gain that a quantized link needs."""
 
     def rule(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
@@ -247,7 +247,7 @@ def _with_step(law: Laplacian, step_size: float) -> Laplacian:
     return eqx.tree_at(lambda method: method.step_size, law, step_size)
 
 
-def _accelerated(best: Callable[..., theory.Momentum], bound: Callable[..., Limit]) -> Callable[..., Chosen]:
+def _accelerated_rule(best: Callable[..., theory.Momentum], bound: Callable[..., Limit]) -> Callable[..., Chosen]:
     """The constants that are best on a fixed graph for costs that curve everywhere; cautious ones elsewhere.
 
     Over a link of few bits too: with the best ones, rounding comes back larger than it left. And heavy ball, whose best
@@ -292,7 +292,7 @@ def _switching(problem: Problem, network: Network, start: Decision) -> tuple[Lim
     return theory.switching_limit(network, curvature.high, curvature.mean_low, mixing), mixing
 
 
-def _directed(bound: Callable[..., Limit], undirected: Callable[..., Limit]) -> Callable[..., Chosen]:
+def _directed_rule(bound: Callable[..., Limit], undirected: Callable[..., Limit]) -> Callable[..., Chosen]:
     """Half of `bound` over networks whose weights are not balanced, of `undirected` elsewhere."""
 
     def rule(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
@@ -304,14 +304,14 @@ def _directed(bound: Callable[..., Limit], undirected: Callable[..., Limit]) -> 
 # Rules of their own; every other method takes half of the limit that its record names.
 SPECIAL: dict[Any, Callable[..., Chosen]] = {
     DIGing: _tracking,
-    PushPull: _directed(theory.push_pull_limit, theory.tracking_limit),
-    PushDIGing: _directed(theory.push_diging_limit, theory.atc_limit),
-    Choco: _compressed(theory.diffusion_limit),
-    LEAD: _compressed(theory.nids_limit),
+    PushPull: _directed_rule(theory.push_pull_limit, theory.tracking_limit),
+    PushDIGing: _directed_rule(theory.push_diging_limit, theory.atc_limit),
+    Choco: _compressed_rule(theory.diffusion_limit),
+    LEAD: _compressed_rule(theory.nids_limit),
     APAPC: _primal_dual,
-    HeavyBall: _accelerated(theory.heavy_ball, theory.heavy_ball_limit),
-    MomentumFlow: _accelerated(theory.heavy_ball, theory.heavy_ball_limit),
-    Nesterov: _accelerated(theory.nesterov, theory.nesterov_limit),
+    HeavyBall: _accelerated_rule(theory.heavy_ball, theory.heavy_ball_limit),
+    MomentumFlow: _accelerated_rule(theory.heavy_ball, theory.heavy_ball_limit),
+    Nesterov: _accelerated_rule(theory.nesterov, theory.nesterov_limit),
 }
 
 

@@ -16,7 +16,7 @@ from ..networks.base import Network
 from ..problems.problem import Decision, Problem, check_gradient
 from .ceilings import Curvatures
 from .edge_weights import EdgeWeights
-from .ensembles import Gap, Instance, Plan, course_of, stacked, taken
+from .ensembles import Gap, Instance, RunPlan, course_of, stack_instances, taken
 from .knobs import Knob, Number, Setting, fold
 from .known import Known
 from .objectives import Objective
@@ -32,7 +32,7 @@ class Frame(NamedTuple):
     network: Network
     knobs: list[Knob]
     setting: Setting  # without curvatures
-    plan: Plan
+    plan: RunPlan
     objective: Objective
 
 
@@ -49,7 +49,7 @@ class Workbench:
     Fields: first, the coordinates of what was given, one array a knob; training and held_out, stacked instances.
     """
 
-    def __init__(self, pair: Pair, knobs: list[Knob], setting: Setting, plan: Plan, objective: Objective):
+    def __init__(self, pair: Pair, knobs: list[Knob], setting: Setting, plan: RunPlan, objective: Objective):
         self.given, self.knobs = pair, knobs
         self.inflated, self.setting = setting, setting._replace(inflation=1.0)
         self.first = [jnp.asarray(knob.first(pair, setting), float) for knob in knobs]
@@ -144,9 +144,9 @@ def workbench(
         )
     knobs = as_knobs(what)
     check_leaves("tune", network=network, method=method)
-    instances = stacked(problem, start, optima)
+    instances = stack_instances(problem, start, optima)
     setting = _setting(instances, network, method, float(margin), float(inflation))
-    plan = Plan(num_steps, every, window, gap)
+    plan = RunPlan(num_steps, every, window, gap)
     return Workbench((method, network), knobs, setting, plan, objective), instances
 
 

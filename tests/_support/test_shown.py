@@ -65,9 +65,9 @@ def test_a_problem_tells_its_nodes_budget_and_the_bounds_that_it_has():
 
 
 def test_a_long_array_is_told_by_its_shape_and_range():
-    assert reprs.shown(np.linspace(-1, 2, 30)) == "f64[30] from -1 to 2"
-    assert reprs.shown(np.asarray([1.0, np.nan] * 9)) == "f64[18] with NaN"
-    assert reprs.shown(jnp.asarray([0.5, 1.25], jnp.bfloat16)) == "[0.5, 1.25]"
+    assert reprs.brief(np.linspace(-1, 2, 30)) == "f64[30] from -1 to 2"
+    assert reprs.brief(np.asarray([1.0, np.nan] * 9)) == "f64[18] with NaN"
+    assert reprs.brief(jnp.asarray([0.5, 1.25], jnp.bfloat16)) == "[0.5, 1.25]"
 
 
 def test_all_can_be_told_while_they_are_traced(start, solution):

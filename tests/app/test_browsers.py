@@ -11,7 +11,7 @@ import pytest
 from test_report import outcome
 
 from cojax.app.reports.report import write_report
-from cojax.app.results.worth import Worth
+from cojax.app.results.worth import ShareWorth
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
@@ -56,7 +56,7 @@ def many(size):
     """A plan of many nodes with long names, which no phone has room for."""
     ones, names = np.ones(size), tuple(f"Llanfairpwllgwyngyll-{row}-datacentre-with-a-long-name" for row in range(size))
     shares = {name: ones for name in ("cpu", "marginal", "exact_cpu", "exact_marginal")}
-    worth = Worth(1.0, 1.0, ones, 0 * ones, ones, {"demand": ones * 1e-7}, ones > 0)
+    worth = ShareWorth(1.0, 1.0, ones, 0 * ones, ones, {"demand": ones * 1e-7}, ones > 0)
     ring = tuple((row, row + 1) for row in range(size - 1))
     bounds = {"lower": 0 * ones, "upper": 12_345.678 * ones}
     told = {"status": "STALLED", "certified": False, "title": "Unbroken" * 16}

@@ -179,7 +179,7 @@ def test_what_one_more_unit_is_worth_is_the_difference_of_two_exact_plans(shown)
 def test_the_reference_is_the_svm_that_scipy_finds_on_the_pooled_samples(shown):
     from scipy.optimize import minimize
 
-    case = cases.ready(demo.demo_plan(steps=100, seed=0))
+    case = cases.build_case(demo.demo_plan(steps=100, seed=0))
     features, targets = case.dataset.features, case.dataset.targets
 
     def pooled(params):

@@ -100,7 +100,7 @@ def test_a_name_that_looks_like_a_formula_is_text_in_every_table(ran):
     ("cell", "kept"), [("=1+1", "'=1+1"), (" @SUM", "' @SUM"), ("-x", "'-x"), ("Köln", "Köln"), (-1.5, -1.5)]
 )
 def test_only_names_are_defused(cell, kept):
-    assert sheets.defused(cell) == kept
+    assert sheets.defuse(cell) == kept
 
 
 @pytest.mark.parametrize(

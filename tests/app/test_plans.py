@@ -27,7 +27,7 @@ def written(folder, text, name="plan.toml"):
 
 def refusal(path):
     with pytest.raises(CojaxInputError) as caught:
-        cases.ready(plans.read_plan(path))
+        cases.build_case(plans.read_plan(path))
     message = str(caught.value)
     assert "\n" not in message and message.endswith(".")
     return message
@@ -87,9 +87,9 @@ def test_a_written_plan_reads_back_the_same_from_another_folder(folder, monkeypa
 
 
 def test_a_ready_plan_says_every_number_it_left_out_and_gives_the_same_case_again(tmp_path):
-    case = cases.ready(demo.demo_plan(steps=100, seed=3))
+    case = cases.build_case(demo.demo_plan(steps=100, seed=3))
     plans.write_plan(tmp_path / "plan.toml", case.plan)
-    again = cases.ready(plans.read_plan(tmp_path / "plan.toml"))
+    again = cases.build_case(plans.read_plan(tmp_path / "plan.toml"))
     assert case.plan.method.allocate.step_size is not None and case.plan.method.learn.step_size is not None
     assert again.plan == case.plan
     np.testing.assert_array_equal(again.problem.data[0].features, case.problem.data[0].features)
@@ -198,7 +198,7 @@ def test_names_in_two_unicode_forms_meet_wherever_names_meet(folder):
         assert found.names == ("Oslo", "Bergen", one) and found.prices.tolist() == [[1, 2, 3]]
         typed = plan.replace('file = "nodes.csv"', f'names = ["Oslo", "Bergen", "{table}"]\nprice = [1.0, 1.0, 1.0]\n')
         typed = typed.replace("[cpu]", "curvature = [1.0, 1.0, 1.0]\n[cpu]")
-        assert cases.ready(plans.read_plan(written(folder, typed))).names == found.names
+        assert cases.build_case(plans.read_plan(written(folder, typed))).names == found.names
 
 
 def test_links_of_any_direction_are_taken_both_ways_and_arrows_are_said(folder):
@@ -209,7 +209,7 @@ def test_links_of_any_direction_are_taken_both_ways_and_arrows_are_said(folder):
     def noted(links, more=""):
         body = "".join(f'<edge source="{a}" target="{b}" {more}/>' for a, b in links)
         written(folder, f"{head}{nodes}{body}</graph></graphml>", "g.graphml")
-        case = cases.ready(plans.read_plan(written(folder, NODES.replace("links.csv", "g.graphml"))))
+        case = cases.build_case(plans.read_plan(written(folder, NODES.replace("links.csv", "g.graphml"))))
         assert sorted(map(sorted, case.wiring.pairs)) == [[0, 1], [0, 2]]
         return case.wiring.notes
 
@@ -230,7 +230,7 @@ def test_every_format_of_graphs_makes_the_same_plan(folder):
     )
     written(folder, f"{sndlib}\nLINKS ( A ( Bergen Oslo ) 0 0 0 0 ( ) B ( Oslo Tromso ) 0 0 0 0 ( ) )\n", "s.txt")
     for name in ("links.csv", "g.graphml", "g.gml", "g.txt", "s.txt"):
-        case = cases.ready(plans.read_plan(written(folder, NODES.replace("links.csv", name))))
+        case = cases.build_case(plans.read_plan(written(folder, NODES.replace("links.csv", name))))
         assert sorted(map(sorted, case.wiring.pairs)) == [[0, 1], [0, 2]] and case.wiring.notes == []
 
 
@@ -238,7 +238,7 @@ def test_a_budget_that_no_shares_can_meet_says_what_is_missing(folder):
     for budget, missing in (("80.0", "5 more than all upper bounds"), ("-2.0", "2 less than all lower bounds")):
         written(folder, NODES.replace("45.0", budget))
         with pytest.raises(InfeasibleError, match=missing):
-            cases.ready(plans.read_plan(folder / "plan.toml"))
+            cases.build_case(plans.read_plan(folder / "plan.toml"))
 
 
 def test_lower_above_upper_names_the_node(folder):
@@ -247,7 +247,7 @@ def test_lower_above_upper_names_the_node(folder):
 
 
 def test_rows_follow_the_table_whatever_the_order_in_the_graph_file(folder):
-    case = cases.ready(plans.read_plan(folder / "plan.toml"))
+    case = cases.build_case(plans.read_plan(folder / "plan.toml"))
     assert case.names == ("Oslo", "Bergen", "Tromso")
     assert sorted(map(sorted, case.wiring.pairs)) == [[0, 1], [0, 2]]
     np.testing.assert_array_equal(case.centres.upper, [40, 25, 10])
@@ -259,7 +259,7 @@ def test_a_real_network_gives_typed_columns_its_names_and_a_table_its_places(fol
     shuffled = msgspec.structs.replace(
         plan.nodes, names=list(reversed(names)), capacity=plan.nodes.capacity[::-1], demand=plan.nodes.demand[::-1]
     )
-    case = cases.ready(msgspec.structs.replace(plan, nodes=shuffled))
+    case = cases.build_case(msgspec.structs.replace(plan, nodes=shuffled))
     assert case.names == names[::-1]
     assert case.wiring.positions is not None and set(case.wiring.positions) == set(names)
     place = case.names.index("Seattle")
@@ -267,7 +267,7 @@ def test_a_real_network_gives_typed_columns_its_names_and_a_table_its_places(fol
 
 
 def test_the_computed_step_is_half_of_the_exact_limit_of_the_allocation(folder):
-    case = cases.ready(plans.read_plan(folder / "plan.toml"))
+    case = cases.build_case(plans.read_plan(folder / "plan.toml"))
     # Independent: the dense Hessian form of the Laplacian-gradient method, with Metropolis weights typed in.
     laplacian = np.array([[2 / 3, -1 / 3, -1 / 3], [-1 / 3, 1 / 3, 0], [-1 / 3, 0, 1 / 3]])
     curvature = 1 / np.array([40.0, 25.0, 10.0]) + 2 * case.plan.penalty.weight
@@ -277,7 +277,7 @@ def test_the_computed_step_is_half_of_the_exact_limit_of_the_allocation(folder):
 
 
 def test_the_computed_step_of_the_learner_keeps_half_of_the_limit_of_gradient_tracking():
-    case = cases.ready(demo.demo_plan(steps=100, seed=0))
+    case = cases.build_case(demo.demo_plan(steps=100, seed=0))
     samples = case.problem.data[0]
     rows = np.concatenate([samples.features, -np.ones((*samples.targets.shape, 1))], axis=2)
     hessians = 10 / 4 * np.einsum("im,imd,ime->ide", samples.weights, rows, rows) + 0.1 * np.eye(31)
@@ -289,7 +289,7 @@ def test_the_computed_step_of_the_learner_keeps_half_of_the_limit_of_gradient_tr
 
 
 def test_the_parts_that_take_turns_make_up_the_whole_network():
-    case = cases.ready(demo.demo_plan(steps=100, seed=0))
+    case = cases.build_case(demo.demo_plan(steps=100, seed=0))
     union = nx.Graph()
     for matrix in theory.laplacians(case.wiring.network):
         union.add_edges_from(zip(*np.nonzero(np.triu(matrix.toarray(), 1)), strict=True))
@@ -313,7 +313,7 @@ def with_samples(folder, targets, data=DATA):
 
 
 def test_labels_become_what_the_model_wants_and_all_is_scaled_by_the_training_part(folder):
-    case = cases.ready(plans.read_plan(with_samples(folder, [0, 1] * 20)))
+    case = cases.build_case(plans.read_plan(with_samples(folder, [0, 1] * 20)))
     assert case.dataset is not None
     assert set(case.dataset.targets) == {-1.0, 1.0} and len(case.dataset.test_targets) == 20
     # Two standardised columns and the ones of the offset; means are zero to rounding.
@@ -341,7 +341,7 @@ def test_a_narrower_libsvm_file_is_filled_up_with_the_zeros_it_is_silent_about(f
     written(folder, "1 1:2 3:4\n-1 2:1\n1 1:1\n", "train.libsvm")
     written(folder, "1 1:1\n-1 2:5\n", "test.libsvm")
     text = '[data]\nfile = "train.libsvm"\ntest_file = "test.libsvm"\nstandardize = false\n[model]\nname = "svm"\n'
-    case = cases.ready(plans.read_plan(written(folder, NODES + text)))
+    case = cases.build_case(plans.read_plan(written(folder, NODES + text)))
     assert case.dataset is not None
     np.testing.assert_array_equal(case.dataset.test_features, [[1, 0, 0], [0, 5, 0]])
 
@@ -360,7 +360,7 @@ def test_samples_are_read_from_zero_or_one_packed_or_without_a_suffix(folder):
         prepared = []
         for name in files:
             plan = NODES + f'[data]\nfile = "{name}"\nstandardize = false\n[model]\nname = "{model}"\n'
-            prepared.append(samples.prepared(plans.read_plan(written(folder, plan))))
+            prepared.append(samples.prepare_dataset(plans.read_plan(written(folder, plan))))
         for other in prepared[1:]:
             np.testing.assert_array_equal(other.features, prepared[0].features)
             np.testing.assert_array_equal(other.targets, prepared[0].targets)
@@ -373,7 +373,7 @@ def test_a_test_file_counts_features_as_the_training_file_does(folder):
     plan = (
         NODES + '[data]\nfile = "train.libsvm"\ntest_file = "test.libsvm"\nstandardize = false\n[model]\nname = "svm"\n'
     )
-    found = samples.prepared(plans.read_plan(written(folder, plan)))
+    found = samples.prepare_dataset(plans.read_plan(written(folder, plan)))
     np.testing.assert_array_equal(found.features, [[1, 0, 1], [0, 1, 0]])
     np.testing.assert_array_equal(found.test_features, [[0, 5, 0], [0, 0, 7]])
 
@@ -400,7 +400,7 @@ def test_places_in_the_table_come_before_those_of_the_graph(folder):
         "node,capacity,demand,latitude,longitude\nOslo,40,30,59.9,10.8\nBergen,25,10,60.4,5.3\nTromso,10,8,69.6,19\n"
     )
     written(folder, lines, "nodes.csv")
-    case = cases.ready(plans.read_plan(folder / "plan.toml"))
+    case = cases.build_case(plans.read_plan(folder / "plan.toml"))
     assert case.centres.positions == {"Oslo": (10.8, 59.9), "Bergen": (5.3, 60.4), "Tromso": (19, 69.6)}
 
 
@@ -412,12 +412,12 @@ def test_a_run_is_cut_into_equal_calls_and_never_too_many(num_chunks):
 
 def test_a_price_is_multiplied_by_the_pue_of_its_building(folder):
     written(folder, "node,price,curvature,pue\nOslo,2,1,1.5\nBergen,1,1,1\nTromso,-1,1,2\n", "nodes.csv")
-    case = cases.ready(plans.read_plan(folder / "plan.toml"))
+    case = cases.build_case(plans.read_plan(folder / "plan.toml"))
     np.testing.assert_array_equal(case.centres.columns["price"], [3, 1, -2])
 
 
 def test_a_case_says_which_proof_its_computed_steps_rest_on(folder):
-    case = cases.ready(plans.read_plan(folder / "plan.toml"))
+    case = cases.build_case(plans.read_plan(folder / "plan.toml"))
     limit = case.limits["allocate"]
     assert case.plan.method.allocate.step_size == limit.value / 2
     assert "tight by the descent lemma" in str(limit)
@@ -426,18 +426,18 @@ def test_a_case_says_which_proof_its_computed_steps_rest_on(folder):
 
 @pytest.mark.parametrize("name", rosters.ALLOCATORS)
 def test_every_allocator_can_be_named_and_its_numbers_are_filled_in(folder, name):
-    case = cases.ready(plans.read_plan(written(folder, NODES + f'[method.allocate]\nname = "{name}"\n')))
+    case = cases.build_case(plans.read_plan(written(folder, NODES + f'[method.allocate]\nname = "{name}"\n')))
     chosen, built = case.plan.method.allocate, case.method.allocate
     assert chosen.step_size == float(built.step_size) > 0
     plans.write_plan(folder / "again.toml", case.plan)
-    again = cases.ready(plans.read_plan(folder / "again.toml"))
+    again = cases.build_case(plans.read_plan(folder / "again.toml"))
     assert again.plan == case.plan and str(again.method) == str(case.method)
 
 
 @pytest.mark.parametrize("name", rosters.LEARNERS)
 def test_every_learner_can_be_named_and_its_numbers_are_filled_in(folder, name):
     data = DATA + f'[method.learn]\nname = "{name}"\n'
-    case = cases.ready(plans.read_plan(with_samples(folder, [0, 1] * 9, data)))
+    case = cases.build_case(plans.read_plan(with_samples(folder, [0, 1] * 9, data)))
     assert type(case.method.learn) is rosters.LEARNERS[name]
     assert case.plan.method.learn.step_size == float(case.method.learn.step_size) > 0
 
@@ -446,5 +446,5 @@ def test_a_number_goes_with_its_methods_only(folder):
     text = NODES + '[method.allocate]\nname = "nesterov"\nlevel = 1.0\n'
     assert "$.method.allocate.level goes with saturated only" in refusal(written(folder, text))
     text = NODES + '[method.allocate]\nname = "nesterov"\nmomentum = 0.25\n'
-    case = cases.ready(plans.read_plan(written(folder, text)))
+    case = cases.build_case(plans.read_plan(written(folder, text)))
     assert case.method.allocate.momentum == 0.25

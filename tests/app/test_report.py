@@ -12,7 +12,7 @@ from cojax._support.checks import CojaxInputError
 from cojax.app.reports import meanings, report, words
 from cojax.app.reports.report import write_report
 from cojax.app.results.outcome import Learned, Outcome
-from cojax.app.results.worth import Worth
+from cojax.app.results.worth import ShareWorth
 from cojax.plots import lettering, numerals
 from cojax.runs.records import Trace
 from cojax.runs.status import Status
@@ -42,7 +42,7 @@ def outcome(**changes):
         "exact_cpu": exact,
         "exact_marginal": exact - demand,
         "price": -0.5,
-        "worth": Worth(
+        "worth": ShareWorth(
             -0.5,
             -0.5,
             np.array([0.0, 0.25, 0.25, 0.5]),
@@ -201,7 +201,7 @@ def test_the_map_shows_the_shares_to_use(monkeypatch):
 def test_a_node_that_pictures_number_has_its_number_in_the_tables(monkeypatch):
     monkeypatch.setattr(lettering, "OTHERS", ())
     lettering._families.cache_clear()
-    assert report._named(("Oslo", "東京", "node 3")) == ["Oslo", "東京 (node 2)", "node 3"]
+    assert report._label_names(("Oslo", "東京", "node 3")) == ["Oslo", "東京 (node 2)", "node 3"]
     lettering._families.cache_clear()
 
 
@@ -243,7 +243,7 @@ def test_a_large_table_is_cut_and_says_where_the_rest_is(tmp_path):
         **{name: ones for name in ("cpu", "marginal", "exact_cpu", "exact_marginal")},
         lower=0 * ones,
         upper=np.inf * ones,
-        worth=Worth(1.0, 1.0, ones, 0 * ones, 0 * ones, {}, ones > 0),
+        worth=ShareWorth(1.0, 1.0, ones, 0 * ones, 0 * ones, {}, ones > 0),
     )
     page = Page(write_report(tmp_path, many).read_text(encoding="utf-8"))
     assert "node 199" in page.text and "node 200" not in page.text
@@ -338,9 +338,9 @@ def test_special_numbers_are_written_as_people_do(value, text):
 
 
 def test_a_column_has_as_many_decimals_as_it_needs():
-    assert numerals.aligned(np.array([0.25, 12.0, np.nan])) == ["0.25", "12.00", "\u2013"]
-    assert numerals.aligned(np.array([3, 1200])) == ["3", "1\u202f200"]
-    assert numerals.aligned(np.array([1 / 3, 2.0])) == ["0.333", "2.000"]
+    assert numerals.align_numbers(np.array([0.25, 12.0, np.nan])) == ["0.25", "12.00", "\u2013"]
+    assert numerals.align_numbers(np.array([3, 1200])) == ["3", "1\u202f200"]
+    assert numerals.align_numbers(np.array([1 / 3, 2.0])) == ["0.333", "2.000"]
 
 
 def test_a_missing_jinja2_is_named_with_its_remedy(monkeypatch, tmp_path):

@@ -207,7 +207,7 @@ def test_shares_are_moved_and_counted_without_a_product_a_division_or_a_power():
     def shares(cpu, price):
         grid = exact_grid.grid_of(cpu)
         flow = net.hear(Transfer(jnp.float32(0.1), grid), price)
-        wrapped = exact_grid.count_apart(cpu, flow, grid)
+        wrapped = exact_grid.count_difference(cpu, flow, grid)
         return exact_grid.settle(wrapped, problem.budget), exact_grid.shortfall(wrapped, problem.budget)
 
     start = laws.start_of(problem).cpu

@@ -208,10 +208,10 @@ def test_a_counter_that_wraps_still_tells_what_came_since(dtype, bits):
         return jnp.asarray([number / 32 for number in whole], dtype)
 
     before = held(counts)
-    after = exact_grid.count_apart(before, -held(steps), grid)
+    after = exact_grid.count_difference(before, -held(steps), grid)
     for start, step, end in zip(counts, steps, np.asarray(after, np.float64), strict=True):
         assert abs(end) * 32 <= most and (int(end * 32) - start - step) % (2 * most) == 0
-    since = np.asarray(exact_grid.count_apart(after, before, grid), np.float64) * 32
+    since = np.asarray(exact_grid.count_difference(after, before, grid), np.float64) * 32
     for found, step in zip(since, steps, strict=True):
         # Half a turn is one ahead and back.
         assert int(found) == step or abs(step) == most == abs(int(found))

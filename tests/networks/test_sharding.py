@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support import laws
 
 import cojax
-from cojax.networks.devices.halos import arranged, cut, node_order, num_received
+from cojax.networks.devices.halos import arrange_nodes, cut, node_order, num_received
 
 TESTS = Path(__file__).parents[1]
 
@@ -119,19 +119,19 @@ def test_the_rows_counted_are_the_rows_that_are_sent(seed, num_devices):
 def test_a_scrambled_lattice_is_put_in_order_and_a_random_graph_gathered():
     scrambled = np.random.default_rng(0).permutation(1000)
     lattice = scrambled[both_ways(nx.convert_node_labels_to_integers(nx.grid_2d_graph(10, 100)))]
-    order, gathers = arranged(lattice, 1000, 8)
+    order, gathers = arrange_nodes(lattice, 1000, 8)
     assert not gathers
     # A cut across the lattice has 10 nodes on either side; a band of reverse Cuthill-McKee at most twice as many.
     assert num_received(np.argsort(order)[lattice], 8, 1000) <= 2 * 2 * 10
     assert num_received(lattice, 8, 1000) > 5 * 40
-    order, gathers = arranged(both_ways(nx.random_regular_graph(10, 1000, seed=0)), 1000, 8)
+    order, gathers = arrange_nodes(both_ways(nx.random_regular_graph(10, 1000, seed=0)), 1000, 8)
     assert gathers
     np.testing.assert_array_equal(order, np.arange(1000))
 
 
 def test_a_ring_stays_in_the_order_that_it_has():
     pairs = both_ways(nx.cycle_graph(64))
-    order, _ = arranged(pairs, 64, 8)
+    order, _ = arrange_nodes(pairs, 64, 8)
     np.testing.assert_array_equal(order, np.arange(64))
     assert sorted(node_order(pairs, 64)) == list(range(64))
 

@@ -322,9 +322,9 @@ def test_names_that_no_font_has_are_numbered_without_a_warning(monkeypatch):
     names = drawn_names(bars)
     assert len(set(names)) == 8 and names[:2] == ["node 1", "node 2"] and names[5:] == ["Oslo", "Zürich", "Москва"]
     assert "node 2 1" in {text.get_text() for text in nodes.texts}
-    assert "numbers" not in str(lettering.renamed(["Oslo"])) and lettering.renamed(["Oslo"]) is None
-    assert "all letters of 2 names" in lettering.renamed(["Oslo", *SCRIPTS[:2]])
-    assert "node 2 is 東京" in lettering.renamed(["Oslo", *SCRIPTS[:2]])
+    assert "numbers" not in str(lettering.renaming_note(["Oslo"])) and lettering.renaming_note(["Oslo"]) is None
+    assert "all letters of 2 names" in lettering.renaming_note(["Oslo", *SCRIPTS[:2]])
+    assert "node 2 is 東京" in lettering.renaming_note(["Oslo", *SCRIPTS[:2]])
     lettering._families.cache_clear()
 
 

@@ -13,7 +13,7 @@ from support import laws
 
 import cojax
 from cojax.networks.base import Wire
-from cojax.networks.devices.halos import arranged
+from cojax.networks.devices.halos import arrange_nodes
 from cojax.networks.laws import Transfer, Weigh
 from cojax.runs.loop import _solve
 from cojax.runs.records import decision, standard
@@ -146,7 +146,7 @@ def test_only_border_rows_travel_over_a_grid(problem, start, link):
 def rows_that_must_travel(graph, num_devices, *, by_edge):
     """The most that any device needs of the one so many places before it, by distance: a plain count."""
     pairs = np.array(graph.edges).T
-    order, gathers = arranged(np.hstack([pairs, pairs[::-1]]), len(graph), num_devices)
+    order, gathers = arrange_nodes(np.hstack([pairs, pairs[::-1]]), len(graph), num_devices)
     assert not gathers
     device = {int(node): place * num_devices // len(graph) for place, node in enumerate(order)}
     needed = {}

@@ -54,9 +54,9 @@ def test_bits_and_feasibility_are_those_of_the_run(courses):
 
 def test_a_gap_is_reached_only_when_it_is_kept():
     gap = np.asarray([1.0, 1e-3, 0.5, 1e-3, 1e-4])
-    assert comparisons.reached(gap, 1e-2) == 3
-    assert comparisons.reached(gap, 1e-5) is None
-    assert comparisons.reached(np.asarray([1.0, np.nan]), 1e-2) is None
+    assert comparisons.first_row_at(gap, 1e-2) == 3
+    assert comparisons.first_row_at(gap, 1e-5) is None
+    assert comparisons.first_row_at(np.asarray([1.0, np.nan]), 1e-2) is None
 
 
 def test_the_table_has_a_row_per_method_and_says_what_was_kept(courses):
@@ -64,9 +64,9 @@ def test_the_table_has_a_row_per_method_and_says_what_was_kept(courses):
     assert [exact[0], biased[0]] == ["exact", "biased"]
     assert exact[header.index("total off")] == "0.0e+00"
     assert exact[header.index("all-time feasible (total)")] == "yes"
-    row = comparisons.reached(courses["exact"].share_gap, 1e-6)
+    row = comparisons.first_row_at(courses["exact"].share_gap, 1e-6)
     assert exact[header.index("steps to 1e-6")] == str(courses["exact"].step[row])
-    assert len(set(map(len, comparisons.aligned([header, exact, biased]).splitlines()))) == 1
+    assert len(set(map(len, comparisons.text_table([header, exact, biased]).splitlines()))) == 1
 
 
 def test_a_budget_of_messages_ends_every_course_at_the_last_look_within_it():
@@ -95,7 +95,7 @@ def test_a_rival_is_judged_as_a_method_is():
     assert courses["mirror_extra"].imbalance.max() == pytest.approx(off.max(), rel=1e-12)
     header, _, mirrored = comparisons.table(courses, "share", 16.0)
     assert mirrored[header.index("all-time feasible (total)")] == "no"
-    row = comparisons.reached(courses["mirror_extra"].share_gap, 1e-2)
+    row = comparisons.first_row_at(courses["mirror_extra"].share_gap, 1e-2)
     seconds = courses["mirror_extra"].step[row] * courses["mirror_extra"].seconds_per_step
     assert float(mirrored[header.index("s to 1e-2")]) == pytest.approx(seconds, rel=0.06)
 

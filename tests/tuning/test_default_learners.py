@@ -9,7 +9,7 @@ from support import laws
 
 import cojax
 from cojax import theory
-from cojax.tuning.default_learner import relinked
+from cojax.tuning.default_learner import with_link
 
 
 def steep(num_nodes=8, dim=3):
@@ -68,11 +68,11 @@ def test_its_first_level_follows_the_unit_of_the_params():
 def test_another_link_leaves_graphs_turns_and_losses_as_they_are():
     network = cojax.Lossy(cojax.network(laws.switching_graphs(), layout="dense"), 0.3, key=2)
     link = cojax.Innovation(cojax.LogQuantizer(0.5), memory="edge")
-    other = relinked(network, link)
+    other = with_link(network, link)
     assert other.link is link
     for k in (0, 1, 5):
         np.testing.assert_array_equal(other.at(k).weights, network.at(k).weights)
-    assert relinked(cojax.Intermittent(network, 3), link).faults[-1].every == 3
+    assert with_link(cojax.Intermittent(network, 3), link).faults[-1].every == 3
 
 
 def garr_like():

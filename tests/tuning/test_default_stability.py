@@ -12,7 +12,7 @@ from support import laws
 import cojax
 from cojax.theory.spectra import laplacians
 from cojax.theory.trials import settles
-from cojax.tuning.default_learner import relinked
+from cojax.tuning.default_learner import with_link
 
 NUM_NODES = 12
 GRAPHS = {
@@ -173,7 +173,7 @@ def test_momentum_that_is_tuned_is_cautious_over_a_link_that_rounds():
     coarse = cojax.network(GRAPHS["path"], link=cojax.Innovation(cojax.OneBitQuantizer()))
     for kind in (cojax.Nesterov, cojax.HeavyBall):
         assert float(cojax.tuned(kind, problem, coarse, start).momentum) == 0.5
-        assert float(cojax.tuned(kind, problem, relinked(coarse, cojax.Ideal()), start).momentum) > 0.9
+        assert float(cojax.tuned(kind, problem, with_link(coarse, cojax.Ideal()), start).momentum) > 0.9
 
 
 def test_weights_of_many_nodes_of_unlike_costs_are_found_although_rounding_ends_the_search():

@@ -16,11 +16,11 @@ import cojax
 from cojax import theory
 from cojax.tuning import EdgeWeights, PerNode, PerStep, Resolution
 from cojax.tuning.ceilings import Curvatures, ceiling
-from cojax.tuning.edge_weights import capped
+from cojax.tuning.edge_weights import cap_weights
 from cojax.tuning.knobs import Setting
 from cojax.tuning.known import Known
 from cojax.tuning.resolutions import rho_of, whole_bits
-from cojax.tuning.searches import Search, clipped_mean, split
+from cojax.tuning.searches import TuningSearch, clipped_mean, split
 from cojax.tuning.workbenches import workbench
 
 GRAPH = laws.ring_with_chords()
@@ -170,7 +170,7 @@ def test_tuned_weights_are_symmetric_not_negative_and_bounded_at_every_node(name
 @given(st.lists(st.floats(-1e3, 1e3), min_size=11, max_size=11))
 def test_node_sums_stay_below_the_cap_for_any_coordinates(theta):
     pairs = np.asarray(list(GRAPH.edges)).T
-    weights = np.asarray(capped(jnp.asarray([theta]), True, pairs, 1.0, 8))[0]
+    weights = np.asarray(cap_weights(jnp.asarray([theta]), True, pairs, 1.0, 8))[0]
     sums = np.bincount(pairs.ravel(), np.tile(weights, 2), 8)
     assert (weights >= 0).all() and (sums < 1.0).all()
 
@@ -301,7 +301,7 @@ def bench():
 
 def search_of(bench, optimizer):
     workbench, instances = bench
-    return Search(workbench, *split(instances, 2), 1.0, optimizer)
+    return TuningSearch(workbench, *split(instances, 2), 1.0, optimizer)
 
 
 def test_a_bad_optimizer_makes_nothing_worse(bench):

@@ -241,7 +241,7 @@ quantizer = {name = "log", rho = 1.5}
 def notes_of(folder, text):
     path = folder / "plan.toml"
     path.write_text(text)
-    return cases.ready(plans.read_plan(path)).wiring.notes
+    return cases.build_case(plans.read_plan(path)).wiring.notes
 
 
 def test_33_a_bound_of_a_thousand_times_the_others_is_noted(tmp_path):
@@ -300,7 +300,7 @@ def test_67_the_command_says_that_memory_ran_out(tmp_path, capsys, monkeypatch, 
     def run_out(plan):
         raise error
 
-    monkeypatch.setattr(cases, "ready", run_out)
+    monkeypatch.setattr(cases, "build_case", run_out)
     (tmp_path / "plan.toml").write_text(PLAN)
     assert main(["plan", str(tmp_path / "plan.toml")]) == 2
     told = capsys.readouterr().err

@@ -278,7 +278,7 @@ def fuzz_plans(folder, num_examples):
                 part = part.setdefault(key, {})
             part[name] = value
         path.write_text(tomli_w.dumps(plan))
-        is_read_or_refused(lambda: cases.ready(plans.read_plan(path)), "")
+        is_read_or_refused(lambda: cases.build_case(plans.read_plan(path)), "")
 
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         attack()

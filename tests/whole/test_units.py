@@ -260,7 +260,7 @@ def planned(folder, *, unit=1.0, steps=20_000, every=50, tolerance=1e-4):
     price, curvature = ([value * unit for value in row] for row in ([0.05, 0.2, 0.9, 0.4], [0.02, 0.03, 0.01, 0.05]))
     plan = folder / "plan.toml"
     plan.write_text(PLAN.format(steps=steps, every=every, tolerance=tolerance, price=price, curvature=curvature))
-    return runs.run(cases.ready(read_plan(plan)), checkpoint=folder / "checkpoint.npz")
+    return runs.run(cases.build_case(read_plan(plan)), checkpoint=folder / "checkpoint.npz")
 
 
 def test_a_plan_in_a_small_unit_of_money_is_certified_no_sooner(tmp_path):

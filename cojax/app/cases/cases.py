@@ -17,9 +17,9 @@ from ...runs.solve_to import check_reachable
 from ..plans import plans
 from ..plans.plans import Plan
 from . import samples
-from .centres import Centres, arranged, check_curved, check_size, num_rows, read_table, unit_notes
-from .pairs import numbered, paired
-from .wiring import Wiring, wired
+from .centres import Centres, arrange_columns, check_curved, check_size, num_rows, read_table, unit_notes
+from .pairs import build_pair, fill_in_numbers
+from .wiring import Wiring, build_wiring
 
 COSTS = {"deviation": costs.Deviation, "price": costs.Price, "delay": costs.Delay}
 
@@ -38,27 +38,27 @@ class Case(NamedTuple):
     limits: dict[str, theory.Limit]  # by half, "learn" and "allocate": what the computed step is half of
 
 
-def ready(plan: Plan) -> Case:
+def build_case(plan: Plan) -> Case:
     """Read, match and build all that a plan names.
 
     Raises `InfeasibleError` where the budget does not fit the bounds, and `CojaxInputError` for everything else that
     does not fit together.
     """
     table = read_table(plan.nodes)
-    wiring = wired(plan, table.names, num_rows(table))
+    wiring = build_wiring(plan, table.names, num_rows(table))
     names = wiring.names
-    plan, centres = arranged(plan, table, names)
+    plan, centres = arrange_columns(plan, table, names)
     check_curved(plan, names, centres)
     wiring = wiring._replace(notes=[*wiring.notes, *unit_notes(names, centres)])
     curvature = _curvature(plan, centres)
     plan = _with_penalty(plan, curvature, centres)
-    dataset = None if plan.data is None else samples.prepared(plan)
-    dealt = None if dataset is None else samples.dealt(plan, dataset, len(names))
+    dataset = None if plan.data is None else samples.prepare_dataset(plan)
+    dealt = None if dataset is None else samples.split_over_nodes(plan, dataset, len(names))
     problem = _problem(plan, centres, dealt)
     start = _start(plan, problem, centres, _zeros(plan, dataset, len(names)))
     check_reachable("$.tolerance", start, plan.tolerance)
-    plan, limits = numbered(plan, wiring, problem, start, curvature, dealt)
-    return Case(plan, names, centres, wiring, dataset, problem, paired(plan), start, limits)
+    plan, limits = fill_in_numbers(plan, wiring, problem, start, curvature, dealt)
+    return Case(plan, names, centres, wiring, dataset, problem, build_pair(plan), start, limits)
 
 
 def _curvature(plan: Plan, centres: Centres) -> Float[np.ndarray, " n"] | None:

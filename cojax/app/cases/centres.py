@@ -56,7 +56,7 @@ def num_rows(table: Nodes) -> int:
     return max((len(column) for column in table.columns.values()), default=len(table.names))
 
 
-def arranged(plan: Plan, table: Nodes, names: tuple[str, ...]) -> tuple[Plan, Centres]:
+def arrange_columns(plan: Plan, table: Nodes, names: tuple[str, ...]) -> tuple[Plan, Centres]:
     """The columns that count, for nodes `names` in the order of the table; the plan with the cost that they fit.
 
     Raises `InfeasibleError` where the budget does not fit the bounds, and `CojaxInputError` for missing columns, costs

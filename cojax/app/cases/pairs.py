@@ -22,7 +22,7 @@ from .wiring import Wiring
 BOUNDED = ("diging", "dgd", "extra", "laplacian", "heavy_ball")
 
 
-def numbered(
+def fill_in_numbers(
     plan: Plan, wiring: Wiring, problem: Problem, start: Decision, curvature: Float[np.ndarray, " n"] | None, dealt: Any
 ) -> tuple[Plan, dict[str, theory.Limit]]:
     """The plan with the numbers of its methods computed where it gives none, and the limits that they come from.
@@ -35,7 +35,7 @@ def numbered(
     if dealt is not None and learn.name in BOUNDED:
         learn, limits["learn"] = _with_step(plan, wiring, dealt)
     elif dealt is not None:
-        learn, limits["learn"] = _found(learn, problem, wiring, start)
+        learn, limits["learn"] = _tune_half(learn, problem, wiring, start)
     if not _is_complete(allocate):
         if allocate.name in BOUNDED:
             extra = _penalty_curvature(plan)
@@ -46,13 +46,13 @@ def numbered(
                 )
             allocate, limits["allocate"] = _with_momentum(allocate, wiring, curvature, extra)
         else:
-            allocate, limits["allocate"] = _found(allocate, problem, wiring, start)
+            allocate, limits["allocate"] = _tune_half(allocate, problem, wiring, start)
     method = msgspec.structs.replace(plan.method, learn=learn, allocate=allocate)
     found = {name: over_link(one, wiring.network) for name, one in limits.items() if one is not None}
     return msgspec.structs.replace(plan, method=method), found
 
 
-def paired(plan: Plan) -> CoOpt:
+def build_pair(plan: Plan) -> CoOpt:
     """The methods of a plan that has all their numbers."""
     learn = Hold() if plan.model is None else _built(plan.method.learn)
     return CoOpt(learn, _built(plan.method.allocate))
@@ -71,7 +71,7 @@ def _is_complete(half: plans.Learner | plans.Allocator) -> bool:
     return all(getattr(half, name) is not None for name in ("step_size", *_numbers(half)))
 
 
-def _found(half: Any, problem: Problem, wiring: Wiring, start: Decision) -> tuple[Any, theory.Limit | None]:
+def _tune_half(half: Any, problem: Problem, wiring: Wiring, start: Decision) -> tuple[Any, theory.Limit | None]:
     """`half` with the numbers of `cojax.tuned` where it has none, and the limit of its step where that is computed."""
     if _is_complete(half):
         return half, None
@@ -135,7 +135,7 @@ def _smoothness(plan: Plan, dealt: Any) -> float:
     """A bound of the curvature of every node's loss."""
     model = plan.model
     assert model is not None
-    spread = samples.spread(dealt, offset=isinstance(model, plans.Svm))
+    spread = samples.largest_spread(dealt, offset=isinstance(model, plans.Svm))
     match model:
         case plans.Svm():
             factor = model.weight * model.sharpness / 4

@@ -14,7 +14,7 @@ from ..plans.plans import Data, LeastSquares, Plan, Softmax, Svm
 MOST_CLASSES = 1000
 
 
-def prepared(plan: Plan) -> datasets.Dataset:
+def prepare_dataset(plan: Plan) -> datasets.Dataset:
     """The training and test samples of a plan, as its model wants them.
 
     Labels become -1 and 1, or 0 ... c-1 for a softmax, in the order of the numbers in the file. Every model but the
@@ -22,15 +22,15 @@ def prepared(plan: Plan) -> datasets.Dataset:
     Raises `CojaxInputError` for unreadable files, and for targets or widths that do not fit.
     """
     assert plan.data is not None
-    dataset = _named(plan) if plan.data.name else _read(plan.data, plan.seed)
+    dataset = _load_named(plan) if plan.data.name else _read(plan.data, plan.seed)
     if not isinstance(plan.model, LeastSquares):
-        dataset = _labelled(dataset, softmax=isinstance(plan.model, Softmax))
+        dataset = _with_labels(dataset, softmax=isinstance(plan.model, Softmax))
     if isinstance(plan.model, Svm):
         return dataset
     return dataset._replace(features=_with_ones(dataset.features), test_features=_with_ones(dataset.test_features))
 
 
-def dealt(plan: Plan, dataset: datasets.Dataset, num_nodes: int) -> Samples:
+def split_over_nodes(plan: Plan, dataset: datasets.Dataset, num_nodes: int) -> Samples:
     """The training samples, split over the nodes and weighted as the plan says."""
     assert plan.data is not None
     split: Callable[..., Samples] = datasets.split if plan.data.split == "random" else datasets.split_by_target
@@ -41,7 +41,7 @@ def dealt(plan: Plan, dataset: datasets.Dataset, num_nodes: int) -> Samples:
     return datasets.per_node_mean(samples) if plan.data.weighting == "node_mean" else samples
 
 
-def spread(samples: Samples, *, offset: bool) -> float:
+def largest_spread(samples: Samples, *, offset: bool) -> float:
     """The largest eigenvalue, over nodes, of sum_j weights_j a_j a_j^T; a_j the features, if `offset` with a -1."""
     features, weights = np.asarray(samples.features, np.float64), np.asarray(samples.weights, np.float64)
     if offset:
@@ -53,7 +53,7 @@ def spread(samples: Samples, *, offset: bool) -> float:
     return float(np.linalg.eigvalsh(gram)[:, -1].max())
 
 
-def _named(plan: Plan) -> datasets.Dataset:
+def _load_named(plan: Plan) -> datasets.Dataset:
     assert plan.data is not None
     if plan.data.test_fraction == 0:
         raise CojaxInputError("$.data.test_fraction needs to be > 0 for breast_cancer, got 0.")
@@ -109,7 +109,7 @@ def _same_width(data: Data, features: np.ndarray, test_features: np.ndarray) -> 
     return first, second
 
 
-def _labelled(dataset: datasets.Dataset, *, softmax: bool) -> datasets.Dataset:
+def _with_labels(dataset: datasets.Dataset, *, softmax: bool) -> datasets.Dataset:
     labels = np.unique(dataset.targets)
     most = MOST_CLASSES if softmax else 2
     if not 2 <= len(labels) <= most:

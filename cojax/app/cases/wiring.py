@@ -32,13 +32,13 @@ class Wiring(NamedTuple):
     notes: list[str]
 
 
-def wired(plan: Plan, names: tuple[str, ...], num_nodes: int) -> Wiring:
+def build_wiring(plan: Plan, names: tuple[str, ...], num_nodes: int) -> Wiring:
     """The network of a plan over the nodes `names`, or over as many as the table has rows where it names none.
 
     Raises `CojaxInputError` for graphs that do not have exactly the nodes of the table, and for what `network` refuses.
     """
     graph, notes = _graph(plan.graph, plan.seed, num_nodes)
-    graph = _matched(graph, plan.graph, names, num_nodes)
+    graph = _match_names(graph, plan.graph, names, num_nodes)
     order = names or tuple(graph.nodes)
     fixed = plan.graph.switching == 1 and plan.graph.loss == 0
     graphs.check_switching("A plan", "$.graph.switching", graph, plan.graph.switching)
@@ -101,7 +101,7 @@ def _both_ways(graph: Any, notes: list[str]) -> Any:
     return both
 
 
-def _matched(graph: Any, given: Graph, names: tuple[str, ...], num_nodes: int) -> Any:
+def _match_names(graph: Any, given: Graph, names: tuple[str, ...], num_nodes: int) -> Any:
     """The graph over the names of the table; a generated one takes the names over in order."""
     import networkx as nx
 

@@ -59,4 +59,4 @@ def demo_plan(*, steps: int, seed: int) -> plans.Plan:
         # A sign, 0, and levels e^0.5 apart between these ends fit into 8 bits.
         link=plans.Link(name="innovation", quantizer=plans.Log(rho=0.5, smallest=1e-12, largest=1e3), memory="edge"),
     )
-    return plans.checked(plan, "cojax demo")
+    return plans.check_plan(plan, "cojax demo")

@@ -90,22 +90,22 @@ def read_plan(path: str | Path) -> Plan:
     for where, value in floats:
         if not math.isfinite(value):
             raise CojaxInputError(f"{path} needs finite numbers, got {value} at {where}: leave the key out for none.")
-    return _moved(_converted(content, str(path)), lambda name: os.path.normpath(path.parent / name))
+    return _rebase_paths(_convert(content, str(path)), lambda name: os.path.normpath(path.parent / name))
 
 
-def checked(plan: Plan, source: str) -> Plan:
+def check_plan(plan: Plan, source: str) -> Plan:
     """`plan`, made in Python, after the checks that a file goes through; `source` begins the error's sentence."""
-    return _converted(msgspec.to_builtins(plan), source)
+    return _convert(msgspec.to_builtins(plan), source)
 
 
 def write_plan(path: str | Path, plan: Plan) -> None:
     """`plan` as TOML, its file names made relative to the new file, so that the folder can be read from anywhere."""
     path = Path(path)
-    there = _moved(plan, lambda name: Path(os.path.relpath(name, path.parent)).as_posix())
+    there = _rebase_paths(plan, lambda name: Path(os.path.relpath(name, path.parent)).as_posix())
     replace_text(path, tomli_w.dumps(_without_none(msgspec.to_builtins(there))))
 
 
-def _converted(content: Any, source: str) -> Plan:
+def _convert(content: Any, source: str) -> Plan:
     try:
         plan = msgspec.convert(content, Plan)
     except msgspec.ValidationError as error:
@@ -114,7 +114,7 @@ def _converted(content: Any, source: str) -> Plan:
     return plan
 
 
-def _moved(plan: Plan, move: Callable[[str], str]) -> Plan:
+def _rebase_paths(plan: Plan, move: Callable[[str], str]) -> Plan:
     def moved(part: Any, *names: str) -> Any:
         return msgspec.structs.replace(
             part, **{name: move(getattr(part, name)) for name in names if getattr(part, name)}

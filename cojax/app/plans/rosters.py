@@ -25,23 +25,23 @@ NUMBERS: dict[str, tuple[str, ...]] = {
 DIRECTED = {"PushDIGing": "ATCTracking", "PushPull": "DIGing"}
 
 
-def shown(name: str) -> str:
+def title(name: str) -> str:
     """The name of a method as the library writes it; a rival's name is its own."""
     kind = LEARNERS.get(name) or ALLOCATORS.get(name)
     return kind.__name__ if kind is not None else name
 
 
-def known() -> list[str]:
+def known_names() -> list[str]:
     """Every name that a contest knows, learners first."""
     return [*LEARNERS, *rivals.LEARNERS, *ALLOCATORS, *rivals.ALLOCATORS]
 
 
-def found(names: Iterable[str]) -> list[str]:
+def match_names(names: Iterable[str]) -> list[str]:
     """The known names that `names` mean, in any case, with or without underscores, in the order of `known`.
 
     Raises `CojaxInputError` for one that means none, and for one that is made for directed graphs.
     """
-    meant = {_plain(name): name for name in known()}
+    meant = {_plain(name): name for name in known_names()}
     wanted = []
     for name in names:
         for directed, same in DIRECTED.items():
@@ -51,10 +51,10 @@ def found(names: Iterable[str]) -> list[str]:
                     f"name {same}."
                 )
         if _plain(name) not in meant:
-            every = ", ".join(map(shown, known()))
+            every = ", ".join(map(title, known_names()))
             raise CojaxInputError(f"--methods knows {every}, not {name}.")
         wanted.append(meant[_plain(name)])
-    return [name for name in known() if name in wanted]
+    return [name for name in known_names() if name in wanted]
 
 
 def _plain(name: str) -> str:

@@ -148,7 +148,7 @@ def _median(values: np.ndarray, weights: np.ndarray) -> float:
     return float(np.quantile(values, 0.5, weights=weights, method="inverted_cdf"))
 
 
-def _said(value: Any) -> str:
+def _describe(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
@@ -165,7 +165,7 @@ def _table(hourly: Hourly) -> list[str]:
         "price_plus_1_costs": "price + 1 costs",
     }
     order = np.argsort(-np.array(columns["upper_plus_1_saves"]), kind="stable")[:MOST_ROWS]
-    rows = [[_said(columns[key][row]) for key in heads] for row in order]
+    rows = [[_describe(columns[key][row]) for key in heads] for row in order]
     rows = [list(heads.values()), *rows]
     widths = [max(len(row[place]) for row in rows) for place in range(len(heads))]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]

@@ -84,7 +84,7 @@ def write_report(folder: str | Path, outcome: Outcome) -> Path:
 def _pictures(outcome: Outcome) -> list[Picture]:
     """All figures; rows go from the largest share to the smallest."""
     order = np.argsort(-outcome.exact_cpu)
-    shown = lettering.shown(outcome.names)
+    shown = lettering.node_labels(outcome.names)
     names = [shown[row] for row in order]
     at_lower, at_upper = words.at_bounds(outcome)
     known = outcome.positions or {}
@@ -133,12 +133,12 @@ def _columns(outcome: Outcome) -> list[Column]:
     numbers |= {"Lower bound": outcome.lower, "Upper bound": outcome.upper}
     numbers |= {"Marginal cost": outcome.exact_marginal, "Run's marginal": outcome.marginal}
     numbers |= {name.capitalize(): values for name, values in outcome.columns.items() if name not in ("lower", "upper")}
-    columns = [Column("Node", _named(outcome.names))]
-    columns += [Column(head, numerals.aligned(np.asarray(values))) for head, values in numbers.items()]
+    columns = [Column("Node", _label_names(outcome.names))]
+    columns += [Column(head, numerals.align_numbers(np.asarray(values))) for head, values in numbers.items()]
     at = np.where(at_upper, "upper", np.where(at_lower, "lower", numerals.DASH))
     columns.insert(5, Column("At bound", [str(side) for side in at]))
     if outcome.learned is not None:
-        columns.append(Column("Samples", numerals.aligned(outcome.learned.num_samples)))
+        columns.append(Column("Samples", numerals.align_numbers(outcome.learned.num_samples)))
         own = [words.score(outcome.learned, float(value)) for value in outcome.learned.local_scores]
         columns.append(Column(f"Own {outcome.learned.score}", own))
     return [Column(head, cells[:MOST_ROWS]) for head, cells in columns]
@@ -150,16 +150,16 @@ def _worth_columns(outcome: Outcome) -> list[Column]:
     numbers = {"Part of the next unit": found.next_unit}
     numbers |= {"Upper bound + 1 saves": found.upper, f"Lower bound {numerals.MINUS} 1 saves": found.lower}
     numbers |= {f"{name.capitalize()} + 1 costs": slopes for name, slopes in found.columns.items()}
-    columns = [Column("Node", _named(outcome.names))]
+    columns = [Column("Node", _label_names(outcome.names))]
     columns += [Column(head, _without_zeros(np.asarray(values))) for head, values in numbers.items()]
     if found.one_sided.any():
         columns.append(Column("One way only", ["yes" if flag else numerals.DASH for flag in found.one_sided]))
     return [Column(head, cells[:MOST_ROWS]) for head, cells in columns]
 
 
-def _named(names: tuple[str, ...]) -> list[str]:
+def _label_names(names: tuple[str, ...]) -> list[str]:
     """Every name, with the number that pictures give a node whose name they cannot show."""
-    shown = lettering.shown(names)
+    shown = lettering.node_labels(names)
     return [
         f"{name} ({label})" if label == f"node {row}" != name else name
         for row, (name, label) in enumerate(zip(names, shown, strict=True), 1)
@@ -168,7 +168,7 @@ def _named(names: tuple[str, ...]) -> list[str]:
 
 def _without_zeros(values: np.ndarray) -> list[str]:
     """Aligned numbers; a plain 0 where nothing would change, so that the eye finds where something would."""
-    return ["0" if value == 0 else text for value, text in zip(values, numerals.aligned(values), strict=True)]
+    return ["0" if value == 0 else text for value, text in zip(values, numerals.align_numbers(values), strict=True)]
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

@@ -148,11 +148,11 @@ def _totals(outcome: Outcome, steps: int) -> list[tuple[str, str]]:
         ("price", _price(outcome)),
         ("budget", f"largest |sum of shares - {outcome.budget:g}| at any of {steps} steps: {outcome.imbalance:.3g}"),
         ("bounds", over),
-        ("told", _told(outcome, steps)),
+        ("told", _describe(outcome, steps)),
     ]
     lines[5:5] = _softness(outcome)
     lines[3:3] = _worth(outcome)
-    lines += _learned(outcome)
+    lines += _model_rows(outcome)
     lines += [
         (key.partition(":")[0] + " step", f"computed; stable below {value.partition(';')[0]})")
         for key, value in outcome.settings.items()
@@ -205,14 +205,14 @@ def _worth(outcome: Outcome) -> list[tuple[str, str]]:
     return [("worth", f"{outcome.names[best]} with its {side} would save {room[best]:.5g}, the most of all nodes")]
 
 
-def _told(outcome: Outcome, steps: int) -> str:
+def _describe(outcome: Outcome, steps: int) -> str:
     bits, saturated = float(outcome.trace.bits[-1]), int(outcome.trace.saturated[-1])
     all_told = of_bytes(bits).replace("\u00a0", " ")
     said = f"{bits / steps:.4g} bits a step by a node to each neighbour, {all_told} in the run"
     return said if saturated == 0 else f"{said}; {saturated} numbers were cut, being too large for the quantizer"
 
 
-def _learned(outcome: Outcome) -> list[tuple[str, str]]:
+def _model_rows(outcome: Outcome) -> list[tuple[str, str]]:
     learned = outcome.learned
     if learned is None:
         return []

@@ -46,10 +46,10 @@ def at_bounds(outcome: Outcome) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray
 def answers(outcome: Outcome) -> list[tuple[str, str]]:
     """What anybody asks first: what was decided, what it costs, and whether that is proved."""
     proved = "Is it proved? Yes" if outcome.certified else "Is it proved? No"
-    return [("What was decided", _decided(outcome)), ("What it costs", _costs(outcome)), (proved, _proof(outcome))]
+    return [("What was decided", _decision(outcome)), ("What it costs", _costs(outcome)), (proved, _proof(outcome))]
 
 
-def _decided(outcome: Outcome) -> str:
+def _decision(outcome: Outcome) -> str:
     names, share = outcome.names, outcome.exact_cpu
     most, least = int(np.argmax(share)), int(np.argmin(share))
     lower, upper = (int(at.sum()) for at in at_bounds(outcome))
@@ -87,11 +87,11 @@ def lead(outcome: Outcome) -> list[str]:
     """The answer in a few sentences."""
     if not (np.isfinite(outcome.cpu).all() and np.isfinite(outcome.cost)):
         return ["The run diverged: none of its own numbers can be used. Try smaller step sizes."]
-    learned = [] if outcome.learned is None else [_learned(outcome, outcome.learned)]
-    return [*learned, _total(outcome), _cost(outcome), *_saturated(outcome)]
+    learned = [] if outcome.learned is None else [_model_words(outcome, outcome.learned)]
+    return [*learned, _total(outcome), _cost(outcome), *_saturation_words(outcome)]
 
 
-def _learned(outcome: Outcome, learned: Learned) -> str:
+def _model_words(outcome: Outcome, learned: Learned) -> str:
     model = MODELS.get(learned.model, learned.model)
     start = (
         f"{len(outcome.names)} nodes trained {model} together on {number(learned.num_samples.sum(), 9)} samples "
@@ -213,7 +213,7 @@ def worth(outcome: Outcome) -> str:
     )
 
 
-def _saturated(outcome: Outcome) -> list[str]:
+def _saturation_words(outcome: Outcome) -> list[str]:
     count = int(np.max(outcome.trace.saturated, initial=0))
     if count == 0:
         return []

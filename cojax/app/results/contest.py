@@ -17,7 +17,7 @@ from ...rivals.compare import Course
 from ...runs.files import replace_text
 from ...tuning.tuned import CAUTIOUS_MOMENTUM, tuned
 from ..cases.cases import Case
-from ..plans.rosters import ALLOCATORS, LEARNERS, found, known, shown
+from ..plans.rosters import ALLOCATORS, LEARNERS, known_names, match_names, title
 from .runs import as_run
 from .sheets import write_picture
 
@@ -42,21 +42,21 @@ def contest(case: Case, names: Sequence[str], kilobits: float | None) -> Contest
         check_number("cojax compare", "--kilobits", kilobits, at_least=0.0)
     fields: dict[str, Field] = {"learn": {}, "share": {}}
     reasons: dict[str, list[str]] = {}
-    for name in found(names) if names else known():
+    for name in match_names(names) if names else known_names():
         half = "learn" if name in LEARNERS or name in rivals.LEARNERS else "share"
         if half == "learn" and case.dataset is None:
             if names:
                 raise CojaxInputError(
-                    f"{shown(name)} learns a model, and the plan has none to learn: add $.data and $.model, or name "
+                    f"{title(name)} learns a model, and the plan has none to learn: add $.data and $.model, or name "
                     "allocators only."
                 )
             continue
         try:
-            fields[half][shown(name)] = _ready(case, name)
+            fields[half][title(name)] = _build_contender(case, name)
         except CojaxInputError as error:
             if names:
                 raise
-            reasons.setdefault(str(error).removeprefix(f"{name} "), []).append(shown(name))
+            reasons.setdefault(str(error).removeprefix(f"{name} "), []).append(title(name))
     best = reference(as_run(case), None if case.dataset is None else jnp.asarray(case.start.params)[0])
     bits = None if kilobits is None else 1000.0 * kilobits
     settings = {"optimum": best, "num_steps": case.plan.steps, "every": case.plan.every, "bits": bits}
@@ -85,7 +85,7 @@ def _cautions(field: Field) -> list[str]:
     ]
 
 
-def _ready(case: Case, name: str) -> Method | rivals.Rival:
+def _build_contender(case: Case, name: str) -> Method | rivals.Rival:
     problem, network, start = case.problem, case.wiring.network, case.start
     if name in LEARNERS:
         return CoOpt(learn=tuned(LEARNERS[name], problem, network, start))
@@ -104,7 +104,7 @@ def text(found: Contest, budget: float) -> str:
         kept = [row[:1] + row[fast:] for row in rows]
         looks = next(iter(courses.values())).step
         title = titles[half] if looks.size < 2 else f"{titles[half]}, looked at every {looks[1] - looks[0]:g} steps"
-        parts += [f"{title}\n{comparisons.aligned([row[:fast] for row in rows])}", comparisons.aligned(kept)]
+        parts += [f"{title}\n{comparisons.text_table([row[:fast] for row in rows])}", comparisons.text_table(kept)]
         parts.append("\n".join(["Ran with, computed from the theory:", *_numbers(found.fields[half])]))
     return "\n\n".join(parts)
 

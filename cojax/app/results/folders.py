@@ -20,7 +20,7 @@ def writable(folder: Path) -> Path:
     return folder
 
 
-def begun(folder: Path, resume: bool) -> str | None:
+def beginning_note(folder: Path, resume: bool) -> str | None:
     """How a run in `folder` begins, in words; where it begins anew, a checkpoint that is there gets another name."""
     checkpoint = folder / CHECKPOINT
     if resume:

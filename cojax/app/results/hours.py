@@ -17,7 +17,7 @@ from ...optimum.certificates import certificate, is_certified
 from ...optimum.pricing import Worth, sensitivities
 from ...problems import costs
 from ...problems.problem import Decision, Problem
-from ..cases.centres import Centres, arranged, check_size, read_table
+from ..cases.centres import Centres, arrange_columns, check_size, read_table
 from ..plans.plans import Plan
 from .lengths import Lengths, lengths
 
@@ -61,12 +61,12 @@ def hourly(plan: Plan) -> Hourly:
     column of them.
     """
     began = time.perf_counter()
-    plan, series, names, centres, held = _prepared(plan)
+    plan, series, names, centres, held = _prepare(plan)
     problem = _problem(plan, centres)
     prices = jnp.asarray(series.values)
     read = time.perf_counter() - began
     marks = [time.perf_counter()]
-    program = _solved.lower(problem, prices).compile()
+    program = _solve_hours.lower(problem, prices).compile()
     marks.append(time.perf_counter())
     solved = jax.block_until_ready(program(problem, prices))
     marks.append(time.perf_counter())
@@ -76,7 +76,7 @@ def hourly(plan: Plan) -> Hourly:
     return Hourly(plan, names, series.labels, held.hours, series.values, *bounds, solved, seconds, held.notes)
 
 
-def _prepared(plan: Plan) -> tuple[Plan, Series, tuple[str, ...], Centres, Lengths]:
+def _prepare(plan: Plan) -> tuple[Plan, Series, tuple[str, ...], Centres, Lengths]:
     """The series in the order of the node table, times the pue where there is one, and how long its lines hold."""
     if plan.hours is None:
         raise CojaxInputError('--hours needs prices by the hour: add [hours] with file = "prices.csv" to the plan.')
@@ -101,7 +101,7 @@ def _prepared(plan: Plan) -> tuple[Plan, Series, tuple[str, ...], Centres, Lengt
     # Where the table has no curvature prices are those of any amount.
     flat, mean = np.zeros(len(table.names)), np.average(values, axis=0, weights=held.hours)
     table = table._replace(columns={"curvature": flat} | table.columns | {"price": mean})
-    plan, centres = arranged(plan, table, table.names)
+    plan, centres = arrange_columns(plan, table, table.names)
     values = values * table.columns.get("pue", np.ones(len(table.names)))
     return plan, Series(series.labels, table.names, values), table.names, centres, held
 
@@ -114,7 +114,7 @@ def _problem(plan: Plan, centres: Centres) -> Problem:
 
 
 @jax.jit
-def _solved(problem: Problem, prices: Float[Array, "h n"]) -> Solved:
+def _solve_hours(problem: Problem, prices: Float[Array, "h n"]) -> Solved:
     fixed = Decision(None, allocate(problem).cpu)
 
     def one(price: Float[Array, " n"]) -> Solved:

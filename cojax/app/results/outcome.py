@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ...runs.records import Trace
-from .worth import Worth
+from .worth import ShareWorth
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Outcome:
     exact_cpu: Float[np.ndarray, " n"]
     exact_marginal: Float[np.ndarray, " n"]
     price: float  # of the optimum; between what one less saves and one more costs where these differ
-    worth: Worth  # of one more unit of budget, of bounds and of every column
+    worth: ShareWorth  # of one more unit of budget, of bounds and of every column
     learned: Learned | None  # None of a plan without data
     positions: dict[str, tuple[float, float]] | None  # by node: degrees east, degrees north
     edges: tuple[tuple[int, int], ...]  # of the union of all graphs, by row

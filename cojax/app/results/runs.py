@@ -23,7 +23,7 @@ from ...problems.problem import Decision, Problem, Softened
 from ...runs.loop import Solution
 from ...runs.pieces import Ran, in_pieces
 from ...runs.solve_to import short_of
-from ...runs.status import Status, is_lost, reduced
+from ...runs.status import Status, is_lost, second_tier
 from ..cases.cases import Case, model_cost
 from ..plans import plans
 from . import worth
@@ -55,22 +55,22 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpo
     optimum of the plan does not exist, and `InterruptedRun` after a signal.
     """
     began = time.perf_counter()
-    ran, seconds = _stepped(case, progress, checkpoint)
+    ran, seconds = _time_steps(case, progress, checkpoint)
     if ran.signal is not None:
         raise InterruptedRun(ran)
     x, trace = ran.solution.x, jax.tree.map(np.asarray, ran.solution.trace)
     status, tolerance = Status(int(ran.solution.status)), case.plan.tolerance
     central = _central_model(case)
     shares = shares_only(case)
-    priced = worth.found(shares)
+    priced = worth.find_worth(shares)
     allocation = priced.allocation
     exact = Decision(x.params, allocation.cpu)
-    judged, judged_exact = certificate(_as_asked(case), x), certificate(_as_asked(case), exact)
+    judged, judged_exact = certificate(_as_stated(case), x), certificate(_as_stated(case), exact)
     judged_run = certificate(as_run(case), x)
     kept = status != Status.NOT_FINITE and bool(is_certified(judged_run, tolerance))
     certified = kept and bool(is_certified(judged_exact, tolerance))
     if status == Status.CONVERGED and not kept:
-        status = short_of(ran.solution, bool(is_certified(judged_run, reduced(tolerance))))
+        status = short_of(ran.solution, bool(is_certified(judged_run, second_tier(tolerance))))
     plan = case.plan
     return Outcome(
         title=plan.title,
@@ -105,7 +105,7 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpo
     )
 
 
-def _stepped(case: Case, progress: Callable[[int], Any], checkpoint: Path | None) -> tuple[Ran, dict[str, float]]:
+def _time_steps(case: Case, progress: Callable[[int], Any], checkpoint: Path | None) -> tuple[Ran, dict[str, float]]:
     plan, marks = case.plan, [time.perf_counter()]
     if checkpoint is not None:
         with contextlib.suppress(OSError):  # the run need not be saved to be right
@@ -142,7 +142,7 @@ def _chunks_at_once(num_chunks: int) -> int:
     return num_chunks // next(calls for calls in range(MOST_CALLS, 0, -1) if num_chunks % calls == 0)
 
 
-def _as_asked(case: Case) -> Problem:
+def _as_stated(case: Case) -> Problem:
     """The problem itself, in the form of `as_run`, so that one compilation judges both."""
     problem = case.problem
     cost = Softened(problem.cost, problem.penalty)

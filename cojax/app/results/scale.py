@@ -21,7 +21,7 @@ from ...networks.build import LAYOUTS, build
 from ...networks.links.links import Ideal, Quantized
 from ...networks.links.quantizers import FloatQuantizer, LogQuantizer
 from ...problems.problem import Decision, Problem
-from ...rivals.compare import aligned
+from ...rivals.compare import text_table
 from ...runs.files import replace_text
 from ...runs.loop import solve
 from .sheets import write_csv, write_picture
@@ -36,7 +36,7 @@ LINKS: dict[str, Callable[[], Link]] = {
 }
 
 
-class Samples(NamedTuple):
+class ScaleSamples(NamedTuple):
     """What every node has."""
 
     features: jax.Array  # (n, 20, d)
@@ -95,7 +95,7 @@ def study(
                 left_out.append((nodes, layout, link))
                 continue
             say(f"{nodes} nodes, {layout}, {link}")
-            rows.append(_measured(nodes, pairs, layout, link, features))
+            rows.append(_measure(nodes, pairs, layout, link, features))
     return Study(rows, left_out)
 
 
@@ -123,7 +123,7 @@ def _check(sizes: Sequence[int], layouts: Sequence[str], links: Sequence[str], d
         whole_number("cojax scale", "every number of --sizes", nodes, at_least=degree + 1)
 
 
-def _measured(nodes: int, pairs: np.ndarray, layout: str, link: str, features: int) -> Row:
+def _measure(nodes: int, pairs: np.ndarray, layout: str, link: str, features: int) -> Row:
     weights = np.full((1, pairs.shape[1]), 1 / (1 + np.bincount(pairs.ravel()).max()))
     network = build(nodes, pairs, weights, link=LINKS[link](), layout=layout)
     job = (*_job(nodes, features, network), CoOpt(DIGing(0.02), Laplacian(0.1)))
@@ -143,12 +143,12 @@ def _measured(nodes: int, pairs: np.ndarray, layout: str, link: str, features: i
 def _job(nodes: int, features: int, network: Network) -> tuple[Problem, Decision]:
     random = np.random.default_rng(0)
     table = random.standard_normal((nodes, SAMPLES, features), np.float32)
-    data = Samples(*map(jnp.asarray, (table, table.sum(-1), np.linspace(0.5, 2.0, nodes, dtype=np.float32))))
+    data = ScaleSamples(*map(jnp.asarray, (table, table.sum(-1), np.linspace(0.5, 2.0, nodes, dtype=np.float32))))
     problem = Problem(_cost, data, budget=np.float32(nodes))
     return problem, problem.start(params=np.zeros((nodes, features), np.float32))
 
 
-def _cost(x: Decision, data: Samples) -> jax.Array:
+def _cost(x: Decision, data: ScaleSamples) -> jax.Array:
     return jnp.mean((data.features @ x.params - data.targets) ** 2) + data.price * x.cpu**2
 
 
@@ -176,7 +176,7 @@ def text(found: Study) -> str:
         ]
         for row in found.rows
     ]
-    lines = [aligned(table), ""]
+    lines = [text_table(table), ""]
     for name, rows in curves(found).items():
         exponent = growth(rows)
         if exponent is not None:

@@ -17,8 +17,8 @@ def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable]) -> No
     def write(handle: IO[bytes]) -> None:
         text = io.TextIOWrapper(handle, encoding="utf-8", newline="")
         writer = csv.writer(text)
-        writer.writerow(map(defused, header))
-        writer.writerows(map(defused, row) for row in rows)
+        writer.writerow(map(defuse, header))
+        writer.writerows(map(defuse, row) for row in rows)
         text.detach()
 
     replace_file(path, write)
@@ -29,6 +29,6 @@ def write_picture(path: Path, ax: Any, *, dpi: int = 300) -> None:
     replace_file(path, lambda handle: ax.figure.savefig(handle, format="png", dpi=dpi))
 
 
-def defused(cell: Any) -> Any:
+def defuse(cell: Any) -> Any:
     """A name that a spreadsheet would run as a formula gets an apostrophe before it; numbers stay as they are."""
     return f"'{cell}" if isinstance(cell, str) and cell.lstrip(" ").startswith(FORMULA) else cell

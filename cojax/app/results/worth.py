@@ -15,7 +15,7 @@ from ...problems.problem import Problem
 
 
 @dataclass(frozen=True)
-class Worth:
+class ShareWorth:
     """Changes of the least cost for one more, or one less, unit, to first order; one row per node.
 
     All but `next_unit` are cost per unit. Infinite where no shares would fit any more.
@@ -39,20 +39,20 @@ class Found(NamedTuple):
 
 
 @jax.jit
-def found(shares: Problem) -> Found:
+def find_worth(shares: Problem) -> Found:
     """The exact allocation of a plan's shares, with all that `worth` needs."""
     priced = sensitivities(shares)
     assert priced.allocation is not None
     return Found(priced.allocation, priced, exact_margins(shares, None, priced.allocation.cpu[:, None]))
 
 
-def worth(names: Iterable[str], found: Found) -> Worth:
+def worth(names: Iterable[str], found: Found) -> ShareWorth:
     """The `Worth` of a plan whose cost of a share uses the columns `names`, in the order of the problem's data."""
     priced = found.sensitivities
     assert priced.more is not None and priced.less is not None
     assert priced.touching is not None and priced.tied is not None
     data = priced.data[1] if isinstance(priced.data[1], tuple) else (priced.data[1],)
-    return Worth(
+    return ShareWorth(
         budget_more=float(priced.more.budget),
         budget_less=float(priced.less.budget),
         next_unit=_next_unit(found),

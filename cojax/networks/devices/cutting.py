@@ -13,7 +13,7 @@ from ..._support.checks import CojaxInputError, is_concrete
 from ..._support.trees import Tree
 from ..layouts.edges import Edges
 from ..layouts.neighbors import Neighbors
-from .halos import AXIS, Cut, Halo, arranged, cut
+from .halos import AXIS, Cut, Halo, arrange_nodes, cut
 from .layouts import COLUMNS, ROWS, WHOLE, ShardedEdges, ShardedNeighbors
 
 
@@ -22,7 +22,7 @@ def cut_table(network: Neighbors, mesh: Mesh) -> tuple[ShardedNeighbors, np.ndar
     index, twin = _on_host(network.index), _on_host(network.twin)
     num_slots, num_nodes = index.shape
     slot, node = np.nonzero(index != np.arange(num_nodes))
-    order, gathers = arranged(np.stack([node, index[slot, node]]), num_nodes, mesh.size)
+    order, gathers = arrange_nodes(np.stack([node, index[slot, node]]), num_nodes, mesh.size)
     place, others = np.argsort(order), index[:, order]
     nodes = None if gathers else cut(place[others], mesh.size, num_nodes)
     edges = cut(place[others] * num_slots + twin[:, order], mesh.size, num_nodes * num_slots)
@@ -45,7 +45,7 @@ def cut_edges(network: Edges, mesh: Mesh) -> tuple[ShardedEdges, np.ndarray | No
     """The list of edges over the mesh, and the caller's numbers of its nodes; None where they are in their place."""
     pairs, num_nodes = _on_host(network.pairs), network.size
     ends = np.hstack([pairs, pairs[::-1]])
-    order, gathers = arranged(ends, num_nodes, mesh.size)
+    order, gathers = arrange_nodes(ends, num_nodes, mesh.size)
     place, block = np.argsort(order), num_nodes // mesh.size
     spot, size = _spots(place[ends[0]] // block, mesh.size)
     first_node = np.repeat(np.arange(mesh.size) * block, size // mesh.size)

@@ -70,11 +70,11 @@ def cut(wanted: np.ndarray, num_devices: int, num_rows: int) -> Cut:
         sends.append(send)
         moves.append(tuple((int(to - distance) % num_devices, int(to)) for to in np.flatnonzero(counts)))
         place += int(counts.max())
-    table = [_renumbered(*part, block) for part in zip(range(num_devices), columns, needed, places, strict=True)]
+    table = [_renumber(*part, block) for part in zip(range(num_devices), columns, needed, places, strict=True)]
     return Cut(np.concatenate(table, axis=1), tuple(sends), tuple(moves))
 
 
-def _renumbered(device: int, column: np.ndarray, needed: np.ndarray, places: np.ndarray, block: int) -> np.ndarray:
+def _renumber(device: int, column: np.ndarray, needed: np.ndarray, places: np.ndarray, block: int) -> np.ndarray:
     """Rows of the whole as one device counts them: its own first, then those that it gets."""
     own = column // block == device
     if needed.size == 0:
@@ -83,7 +83,7 @@ def _renumbered(device: int, column: np.ndarray, needed: np.ndarray, places: np.
     return np.where(own, column - device * block, places[at])
 
 
-def arranged(pairs: np.ndarray, num_nodes: int, num_devices: int) -> tuple[np.ndarray, bool]:
+def arrange_nodes(pairs: np.ndarray, num_nodes: int, num_devices: int) -> tuple[np.ndarray, bool]:
     """The order in which nodes are cut into equal blocks, and whether all rows are then gathered everywhere.
 
     Compares how many rows each device would receive in the given order and in reverse Cuthill-McKee order, and takes

@@ -28,7 +28,7 @@ def _on_devices(mesh: Mesh, local: Callable, given: tuple[PartitionSpec, ...]) -
     return jax.shard_map(local, mesh=mesh, in_specs=given, out_specs=ROWS)
 
 
-def reordered(tree: Tree, length: int, order: Array, mesh: Mesh, cut: PartitionSpec) -> Tree:
+def reorder(tree: Tree, length: int, order: Array, mesh: Mesh, cut: PartitionSpec) -> Tree:
     """The rows `order` of every leaf that has `length` of them."""
 
     def leaf_in_order(leaf: Any) -> Any:
@@ -71,10 +71,10 @@ class ShardedNeighbors(Layout):
         return True
 
     def to_rows(self, tree):
-        return tree if self.place is None else reordered(tree, self.num_nodes, self.names, self.mesh, ROWS)
+        return tree if self.place is None else reorder(tree, self.num_nodes, self.names, self.mesh, ROWS)
 
     def to_nodes(self, tree):
-        return tree if self.place is None else reordered(tree, self.num_nodes, self.place, self.mesh, ROWS)
+        return tree if self.place is None else reorder(tree, self.num_nodes, self.place, self.mesh, ROWS)
 
     def hear(self, law, heard):
         return flow(self, law, heard)
@@ -145,10 +145,10 @@ class ShardedEdges(Layout):
         return True
 
     def to_rows(self, tree):
-        return tree if self.place is None else reordered(tree, self.num_nodes, self.names, self.mesh, ROWS)
+        return tree if self.place is None else reorder(tree, self.num_nodes, self.names, self.mesh, ROWS)
 
     def to_nodes(self, tree):
-        return tree if self.place is None else reordered(tree, self.num_nodes, self.place, self.mesh, ROWS)
+        return tree if self.place is None else reorder(tree, self.num_nodes, self.place, self.mesh, ROWS)
 
     def hear(self, law, heard):
         return flow(self, law, heard)

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool
 
 from ..._support.checks import is_concrete
-from ..._support.reprs import named
+from ..._support.reprs import describe
 from ..._support.trees import Tree
 from ..base import Layout, Link, Network
 from ..layouts.circulant import Circulant
@@ -20,7 +20,7 @@ from ..layouts.edges import Edges
 from ..layouts.neighbors import Neighbors
 from ..layouts.split import Split, as_edges
 from ..links.links import EventTriggered
-from .layouts import ROWS, WHOLE, reordered
+from .layouts import ROWS, WHOLE, reorder
 
 
 class PaddedNetwork(Network):
@@ -37,7 +37,7 @@ class PaddedNetwork(Network):
     mesh: Mesh = eqx.field(static=True)
 
     def __repr__(self) -> str:
-        return named(self, leave_out=("there", "mesh"))
+        return describe(self, leave_out=("there", "mesh"))
 
     @property
     def link(self) -> Link:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -66,13 +66,13 @@ class PaddedNetwork(Network):
         """Rows that hold no node get copies of the first node's."""
         order = self._order()
         names = jnp.arange(self.rows) if order is None else order.names
-        return reordered(tree, self.size, jnp.where(names < self.size, names, 0), self.mesh, ROWS)
+        return reorder(tree, self.size, jnp.where(names < self.size, names, 0), self.mesh, ROWS)
 
     def to_nodes(self, tree):
         """As many nodes as the devices cannot share: every one gets all of them."""
         order = self._order()
         places = jnp.arange(self.size) if order is None else order.place[: self.size]
-        return reordered(tree, self.rows, places, self.mesh, WHOLE)
+        return reorder(tree, self.rows, places, self.mesh, WHOLE)
 
     def _order(self) -> Any:
         """The layout that has its nodes in an order of its own; None where that is the caller's."""
@@ -107,15 +107,15 @@ def num_rows(size: int, num_devices: int) -> int:
 
 def with_copies(tree: Tree, rows: int) -> Tree:
     """Every leaf (n, ...) with its first row again and again, up to `rows`; as it is where it has as many."""
-    return _lengthened(tree, rows, lambda first: first)
+    return _lengthen(tree, rows, lambda first: first)
 
 
 def with_zeros(tree: Tree, rows: int) -> Tree:
     """Every leaf (n, ...) with zeros up to `rows`; as it is where it has as many."""
-    return _lengthened(tree, rows, jnp.zeros_like)
+    return _lengthen(tree, rows, jnp.zeros_like)
 
 
-def _lengthened(tree: Tree, rows: int, last: Any) -> Tree:
+def _lengthen(tree: Tree, rows: int, last: Any) -> Tree:
     def longer(leaf: Any) -> Any:
         if leaf.shape[0] == rows:
             return leaf

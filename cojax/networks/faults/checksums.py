@@ -13,7 +13,7 @@ _WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}
 
 def spoil(message: Tree, how: UInt32[Array, "*edges"]) -> Tree:
     """`message`, (*edges, ...) in every leaf, damaged where `how` is not 0: a flipped bit, NaN, or 1e300."""
-    return jax.tree.map(lambda leaf: _spoiled(leaf, how), message)
+    return jax.tree.map(lambda leaf: _spoil(leaf, how), message)
 
 
 def intact(sent: Tree, arrived: Tree, axes: int) -> Bool[Array, "*edges"]:
@@ -40,7 +40,7 @@ def _words(leaf: Array, axes: int) -> Array:
     return words.reshape(*leaf.shape[:axes], -1)
 
 
-def _spoiled(leaf: Array, how: Array) -> Array:
+def _spoil(leaf: Array, how: Array) -> Array:
     flat = leaf.reshape(*how.shape, -1)
     if flat.shape[-1] == 0:
         return leaf

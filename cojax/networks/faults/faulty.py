@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from ..._support.checks import CojaxInputError
-from ..._support.reprs import named, shown
+from ..._support.reprs import brief, describe
 from ...problems.membership import Moves
 from ..base import Layout, Network
 from .fault import Fault, check_ledger_can_carry
@@ -35,8 +35,8 @@ class FaultyNetwork(Network):
 
     def __repr__(self) -> str:
         if not hasattr(self, "graphs"):  # half made
-            return named(self)
-        return named(self, *map(shown, (self.graphs, *self.faults)), leave_out=("graphs", "faults"))
+            return describe(self)
+        return describe(self, *map(brief, (self.graphs, *self.faults)), leave_out=("graphs", "faults"))
 
     @property
     def link(self):  # pyright: ignore[reportIncompatibleVariableOverride]

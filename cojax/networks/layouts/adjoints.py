@@ -13,7 +13,7 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
 from ..._support.straight_through import straight_through
-from ..._support.trees import spread
+from ..._support.trees import spread_over
 from ..laws import Along, Pull, Push, Same, Transfer, Weigh
 
 
@@ -35,7 +35,7 @@ def flow(layout: Any, law: Along, heard: Array) -> Array:
     if not isinstance(law, Transfer):
         return moved
     layout, law_now, heard_now = lax.stop_gradient((layout, law, heard))
-    return straight_through(layout.sums(law_now, heard_now), spread(law.step_size, heard) * moved)
+    return straight_through(layout.sums(law_now, heard_now), spread_over(law.step_size, heard) * moved)
 
 
 # heard (*runs, n, ...), weights and excess (n,), the same of the transpose, the rest of a layout to
@@ -45,7 +45,7 @@ def flow(layout: Any, law: Along, heard: Array) -> Array:
 _flow = Primitive("cojax_flow")
 
 
-def _lowered(
+def _lower(
     heard: Array,
     weights: Array,
     excess: Array,
@@ -76,7 +76,7 @@ def _lowered(
 def _exceeding(layout: Any, excess: Array, rows: Array) -> tuple[Array, Array]:
     # The second result is for nobody: XLA on CPU gives an only one to several threads, and cannot compile that inside
     # of a loop that it makes one kernel of, as `docs/faster.md` advises.
-    return layout.sums(Weigh(), rows) + spread(excess, rows) * rows, -excess
+    return layout.sums(Weigh(), rows) + spread_over(excess, rows) * rows, -excess
 
 
 def _runs_last(rows: Array, runs: int) -> Array:
@@ -121,14 +121,14 @@ def _batch(args: tuple, axes: tuple, *, tree: Any, runs: int, apart: bool) -> tu
     if axes[0] is not None and all(axis is None for axis in axes[1:]):
         heard = jnp.moveaxis(args[0], axes[0], 0)
         return _flow.bind(heard, *args[1:], tree=tree, runs=runs + 1, apart=apart), 0
-    return jax.vmap(functools.partial(_lowered, tree=tree, runs=runs, apart=apart), axes)(*args), 0
+    return jax.vmap(functools.partial(_lower, tree=tree, runs=runs, apart=apart), axes)(*args), 0
 
 
-_flow.def_impl(jax.jit(_lowered, static_argnames=("tree", "runs", "apart")))
+_flow.def_impl(jax.jit(_lower, static_argnames=("tree", "runs", "apart")))
 ad.primitive_jvps[_flow] = _jvp
 ad.primitive_transposes[_flow] = _transpose
 batching.primitive_batchers[_flow] = _batch
-mlir.register_lowering(_flow, mlir.lower_fun(_lowered, multiple_results=False))
+mlir.register_lowering(_flow, mlir.lower_fun(_lower, multiple_results=False))
 mlir.register_lowering(
-    _flow, mlir.lower_fun(functools.partial(_lowered, on_cpu=True), multiple_results=False), platform="cpu"
+    _flow, mlir.lower_fun(functools.partial(_lower, on_cpu=True), multiple_results=False), platform="cpu"
 )

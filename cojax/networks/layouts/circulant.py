@@ -41,7 +41,7 @@ class Circulant(Layout):
 
     def hear(self, law, heard):
         total = jnp.zeros_like(heard)
-        for weights, other in zip(self.edge_weights(), _shifted(heard, self.offsets), strict=True):
+        for weights, other in zip(self.edge_weights(), _shift(heard, self.offsets), strict=True):
             total = total + law(weights, other - heard)
         return total
 
@@ -64,7 +64,7 @@ class Circulant(Layout):
         return nodes[None, :], (nodes[None, :] + jnp.asarray(self.offsets)[:, None]) % self.size
 
 
-def _shifted(heard: Array, offsets: tuple[int, ...]) -> list[Array]:
+def _shift(heard: Array, offsets: tuple[int, ...]) -> list[Array]:
     """heard[(i + offset) % n] for every offset: slices of one copy with its ends wrapped around, or gathers.
 
     XLA on CPU runs a `jnp.roll` an offset several times slower than either. Slices are up to 6 times as fast as gathers

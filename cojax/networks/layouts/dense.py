@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ..._support.checks import is_concrete
 from ..._support.straight_through import straight_through
-from ..._support.trees import spread
+from ..._support.trees import spread_over
 from ..base import Layout, Link
 from ..laws import Along, Same, Transfer, Weigh
 from ..links.links import Ideal
@@ -19,6 +19,8 @@ from .slots import SLOTS_AT_ONCE
 
 # Fewer numbers are heard faster as one block.
 LEAST_HEARD = 64
+# Up to so many nodes, and so many products in all, columns are added one by one (`benchmarks/which_layout.py`).
+MOST_COLUMNS, MOST_PRODUCTS = 32, 420_000
 
 
 class Dense(Layout):
@@ -47,7 +49,7 @@ class Dense(Layout):
         if not (isinstance(law, Transfer) and isinstance(law.odd, Same)):
             return _law_flow(law, self.weights, heard)
         rounded = _law_flow(*lax.stop_gradient((law, self.weights, heard)))
-        exact = spread(law.step_size, heard) * _matrix_flow(self.weights.T, self.weights.sum(0), heard)
+        exact = spread_over(law.step_size, heard) * _matrix_flow(self.weights.T, self.weights.sum(0), heard)
         return straight_through(rounded, exact)
 
     def edge_weights(self):
@@ -99,15 +101,15 @@ def _matrix_flow(weights: Array, given: Array, heard: Array) -> Array:
     # Centring makes equal messages cancel exactly; otherwise rounding leaks what should be conserved.
     centred = heard - heard[:1]
     weights, given = weights.astype(heard.dtype), given.astype(heard.dtype)
-    return _product(weights, centred) - spread(given, heard) * centred
+    return _product(weights, centred) - spread_over(given, heard) * centred
 
 
 def _product(weights: Array, rows: Array) -> Array:
     """weights @ rows; of few short rows column by column, because calling a product takes 0.3 us on a CPU."""
     num_nodes, width = weights.shape[0], rows.size // rows.shape[0]
     whole = jnp.tensordot(weights, rows, axes=1, precision=lax.Precision.HIGHEST)
-    if width == 1 or num_nodes > 32 or num_nodes**3 * width > 420_000:
+    if width == 1 or num_nodes > MOST_COLUMNS or num_nodes**3 * width > MOST_PRODUCTS:
         return whole
     columns, heard = lax.stop_gradient((weights.T, rows))
-    parts = (spread(column, heard) * row[None] for column, row in zip(columns, heard, strict=True))
+    parts = (spread_over(column, heard) * row[None] for column, row in zip(columns, heard, strict=True))
     return straight_through(functools.reduce(jnp.add, parts), whole)

@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ..._support.checks import CojaxInputError, is_concrete
-from ..._support.trees import spread
+from ..._support.trees import spread_over
 from ..base import Layout, Link
 from ..laws import Pull, Push, Weigh, check_linear
 from ..links.links import Ideal
@@ -100,7 +100,7 @@ class Directed(_Arcs):
             # Not centred: where weights are not balanced, equal messages flow too.
             weights = self.weights.astype(heard.dtype)
             received = jnp.tensordot(weights, heard, axes=1, precision=lax.Precision.HIGHEST)
-            return received - spread(weights.sum(0), heard) * heard
+            return received - spread_over(weights.sum(0), heard) * heard
         raise CojaxInputError(
             f"A Directed network needs a method that pushes or pulls, got the law {type(law).__name__}, which needs "
             "balanced weights; use PushDIGing or PushPull, or a Digraph of cojax.network, which balances them."

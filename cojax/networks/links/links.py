@@ -22,7 +22,7 @@ class Ideal(Link):
     """The value itself travels, in full precision."""
 
     def open(self, message, net):
-        return self.tell(message, _unused(message), net)
+        return self.tell(message, _fresh_wire(message), net)
 
     def tell(self, message, wire, net):
         sizes = [leaf.size // net.num_nodes * leaf.dtype.itemsize * 8 for leaf in jax.tree.leaves(message)]
@@ -44,11 +44,11 @@ class Quantized(Link):
     quantizer: Any  # one, or a prefix tree of the message: one for each part of it
 
     def open(self, message, net):
-        return self.tell(message, _unused(message), net)
+        return self.tell(message, _fresh_wire(message), net)
 
     def tell(self, message, wire, net):
         heard = _map_parts(lambda quantizer, leaf: quantizer(leaf), self.quantizer, message)
-        return _counted(self.quantizer, message, message, None, wire._replace(heard=heard), net)
+        return _count_bits(self.quantizer, message, message, None, wire._replace(heard=heard), net)
 
     def check(self, *, fixed, symmetric):
         pass
@@ -86,17 +86,17 @@ class Innovation(Link):
     def open(self, message, net):
         held = trees.zeros_like(message if self.memory == "node" else jax.tree.map(net.gather, message))
         scale = _map_parts(lambda quantizer, leaf: quantizer.first_scale(leaf), self.quantizer, held)
-        wire = _unused(held, None, scale) if self.memory == "node" else _unused(None, held, scale)
+        wire = _fresh_wire(held, None, scale) if self.memory == "node" else _fresh_wire(None, held, scale)
         return self.tell(message, wire, net)
 
     def tell(self, message, wire, net):
         if self.memory == "node":
             told = trees.subtract(message, wire.heard)
-            rounded, scale = _adapted(self.quantizer, told, wire.scale, wire.heard)
+            rounded, scale = _adapt(self.quantizer, told, wire.scale, wire.heard)
             after = wire._replace(heard=trees.add(wire.heard, rounded), scale=scale)
-            return _counted(self.quantizer, message, told, wire.scale, after, net)
+            return _count_bits(self.quantizer, message, told, wire.scale, after, net)
         told = trees.subtract(jax.tree.map(net.gather, message), wire.near)
-        rounded, scale = _adapted(self.quantizer, told, wire.scale, wire.near)
+        rounded, scale = _adapt(self.quantizer, told, wire.scale, wire.near)
         there = net.edge_weights() > 0
 
         def where_there(new: Array, old: Array) -> Array:
@@ -106,7 +106,7 @@ class Innovation(Link):
         after = wire._replace(near=near, scale=jax.tree.map(where_there, scale, wire.scale))
         # What is not sent cannot saturate.
         told = jax.tree.map(lambda leaf: where_there(leaf, jnp.zeros_like(leaf)), told)
-        return _counted(self.quantizer, message, told, wire.scale, after, net)
+        return _count_bits(self.quantizer, message, told, wire.scale, after, net)
 
     def check(self, *, fixed, symmetric):
         if self.memory == "node" and not fixed:
@@ -175,7 +175,7 @@ def _warn_if_coarse(rho: Any) -> None:
         )
 
 
-def _unused(heard: Tree, near: Tree = None, scale: Tree = None) -> Wire:
+def _fresh_wire(heard: Tree, near: Tree = None, scale: Tree = None) -> Wire:
     """A wire on which nothing was told yet."""
     return Wire(heard, near, scale, bits=jnp.zeros(()), saturated=jnp.zeros((), jnp.int32))
 
@@ -205,17 +205,17 @@ def _map_parts(function: Any, quantizer: Any, message: Tree) -> Tree:
     return treedef.unflatten([function(one, leaf) for one, leaf in pairs])
 
 
-def _adapted(quantizer: Any, told: Tree, scale: Tree, held: Tree) -> tuple[Tree, Tree]:
+def _adapt(quantizer: Any, told: Tree, scale: Tree, held: Tree) -> tuple[Tree, Tree]:
     """What arrives of `told`, and the quantizer's next state."""
     leaves, treedef = jax.tree.flatten(told)
     ones, memories = quantizers_of(quantizer, told), treedef.flatten_up_to(held)
     scales = treedef.flatten_up_to(scale)
     pairs = [one.adapt(leaf, size) for one, leaf, size in zip(ones, leaves, scales, strict=True)]
-    sizes = [_felt(size, memory) for (_, size), memory in zip(pairs, memories, strict=True)]
+    sizes = [_floor_scale(size, memory) for (_, size), memory in zip(pairs, memories, strict=True)]
     return treedef.unflatten([rounded for rounded, _ in pairs]), treedef.unflatten(sizes)
 
 
-def _felt(scale: Array | None, held: Array) -> Array | None:
+def _floor_scale(scale: Array | None, held: Array) -> Array | None:
     """`scale`, kept above the rounding error of `held`.
 
     While a run is at rest, the scale shrinks at every step. Without a floor it would then need as many steps to grow
@@ -228,7 +228,7 @@ def _felt(scale: Array | None, held: Array) -> Array | None:
     return jnp.copysign(jnp.maximum(jnp.abs(scale), least), scale)
 
 
-def _counted(quantizer: Any, message: Tree, told: Tree, scale: Tree, wire: Wire, net: Layout) -> Wire:
+def _count_bits(quantizer: Any, message: Tree, told: Tree, scale: Tree, wire: Wire, net: Layout) -> Wire:
     """`wire` with the bits of `message` added, and the numbers of `told` that saturated at `scale`."""
     bits, saturated = wire.bits, wire.saturated
     ones = quantizers_of(quantizer, message)

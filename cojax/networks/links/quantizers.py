@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from ..._support.checks import CojaxInputError, check_number, floating, is_concrete, whole_number
-from ..._support.reprs import named
+from ..._support.reprs import describe
 from ..._support.straight_through import straight_through
 
 
@@ -18,7 +18,7 @@ class Quantizer(eqx.Module):
     """A map of every number of a message to a coarser one."""
 
     def __repr__(self) -> str:
-        return named(self)
+        return describe(self)
 
     @abc.abstractmethod
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -71,7 +71,7 @@ class LogQuantizer(Quantizer):
         self.smallest, self.largest = _checked_ends("LogQuantizer", smallest, largest)
 
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
-        dtype, value = value.dtype, _widened(value)
+        dtype, value = value.dtype, _widen(value)
         rho = jnp.asarray(self.rho, value.dtype)
         rounded = _log_round(value, rho)
         if self.smallest is not None:
@@ -105,7 +105,7 @@ def _checked_ends(owner: str, smallest: Any, largest: Any) -> tuple[Any, Any]:
     return floating(smallest), floating(largest)
 
 
-def _widened(value: Float[Array, "..."]) -> Float[Array, "..."]:
+def _widen(value: Float[Array, "..."]) -> Float[Array, "..."]:
     """16-bit floats as float32: theirs are too few bits to count levels, and their logarithm is off by several."""
     return value if jnp.finfo(value.dtype).bits >= 32 else value.astype(jnp.float32)
 
@@ -147,7 +147,7 @@ class UniformQuantizer(Quantizer):
         self.largest = _checked_ends("UniformQuantizer", None, largest)[1]
 
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
-        dtype, value = value.dtype, _widened(value)
+        dtype, value = value.dtype, _widen(value)
         delta = jnp.asarray(self.delta, value.dtype)
         rounded = _uniform_round(value, delta)
         if self.largest is not None:
