@@ -18,7 +18,7 @@ from ..networks.faults.faulty import faults_of
 from ..optimum import reference
 from ..problems.problem import Decision, Problem, check_start
 from ..runs.loop import State, init, solve
-from .objectives import Trajectory
+from .objectives import Course
 
 Gap = Callable[[Problem, Decision, Decision], tuple]
 
@@ -101,7 +101,7 @@ def with_own_draws(network: Network, draw: Array) -> Network:
     return dataclasses.replace(network, graphs=bare, faults=tuple(faults)) if faults else bare
 
 
-def course_of(plan: RunPlan, network: Network, method: Method, instance: Instance) -> Trajectory:
+def course_of(plan: RunPlan, network: Network, method: Method, instance: Instance) -> Course:
     """One run of one instance."""
     problem, start, best, draw = instance
     moved = [place for place, half in enumerate(("learn", "allocate")) if _moves(method, half, start)]
@@ -117,7 +117,7 @@ def course_of(plan: RunPlan, network: Network, method: Method, instance: Instanc
         return gaps(x) / scale, state.step, state.wire.bits
 
     trace = _run(plan, problem, with_own_draws(network, draw), method, start, look)
-    return Trajectory(*(jnp.asarray(part, float) for part in trace))
+    return Course(*(jnp.asarray(part, float) for part in trace))
 
 
 def _run(plan: RunPlan, problem: Problem, network: Network, method: Method, start: Decision, look: Any) -> Tree:

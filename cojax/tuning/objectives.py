@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from .._support.checks import check_number, floating
 
 
-class Trajectory(NamedTuple):
+class Course(NamedTuple):
     """The looks at one run."""
 
     gap: Float[Array, "c h"]  # of every half that moves, relative to the start
@@ -25,11 +25,11 @@ class Objective(eqx.Module):
     target: eqx.AbstractVar[Any]
 
     @abc.abstractmethod
-    def loss(self, course: Trajectory) -> Float[Array, ""]:
+    def loss(self, course: Course) -> Float[Array, ""]:
         """What is differentiated."""
 
     @abc.abstractmethod
-    def score(self, course: Trajectory) -> Float[Array, ""]:
+    def score(self, course: Course) -> Float[Array, ""]:
         """What is selected by and reported."""
 
 
@@ -102,7 +102,7 @@ class Bits(Objective):
         return _until(course, self.target, course.bits)
 
 
-def rounds(course: Trajectory, target: Any) -> Float[Array, ""]:
+def rounds(course: Course, target: Any) -> Float[Array, ""]:
     """Steps to the target; where it is missed, the whole run times 1 + the decades that are missing, at most 10."""
     return _until(course, target, course.step)
 
@@ -113,13 +113,13 @@ def _decades(gap: Array, target: Any) -> Array:
     return jnp.minimum(jnp.log10(safe + 0.01 * target), 3.0)
 
 
-def _smooth_count(course: Trajectory, target: Any, count: Array) -> Array:
+def _smooth_count(course: Course, target: Any, count: Array) -> Array:
     missing = _decades(course.gap, target) - jnp.log10(target)
     spent = jnp.diff(count, prepend=jnp.zeros_like(count[:1]))
     return (jax.nn.sigmoid(3.0 * missing.max(1)) * spent).sum() / count[-1]
 
 
-def _until(course: Trajectory, target: Any, count: Array) -> Array:
+def _until(course: Course, target: Any, count: Array) -> Array:
     worst = jnp.max(jnp.where(jnp.isfinite(course.gap), course.gap, jnp.inf), axis=1)
     looks = jnp.arange(worst.size)
     last_above = jnp.max(jnp.where(worst > target, looks, -1))
