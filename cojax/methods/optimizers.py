@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -28,7 +27,11 @@ class Traced(NamedTuple):
 
 def check_transform(owner: str, transform: Any) -> None:
     """Refuse what is no optax transformation."""
-    if transform is not None and not isinstance(transform, optax.GradientTransformation):
+    if transform is None:
+        return
+    import optax  # here, because most runs need none
+
+    if not isinstance(transform, optax.GradientTransformation):
         raise CojaxInputError(
             f"{owner} needs an optax optimizer or transformation for transform, such as optax.adam(0.05), got "
             f"{getattr(transform, '__name__', type(transform).__name__)}."
@@ -153,6 +156,8 @@ def _trial(transform: Any, treedef: Any, shapes: tuple) -> Callable[[], tuple[Ar
 
 
 def _is_curved(node: Any) -> bool:
+    import optax
+
     return isinstance(node, optax.ScaleByLBFGSState)
 
 

@@ -2,12 +2,11 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Bool, Float
 
 from .._support.checks import CojaxInputError, check_number, whole_number
@@ -20,6 +19,9 @@ from .ensembles import Gap, Instance, distances, taken
 from .objectives import Area, Objective
 from .resolutions import Resolution
 from .workbenches import Workbench, as_knobs, workbench
+
+if TYPE_CHECKING:
+    import optax
 
 MOST_HALVINGS = 8
 RISE = 0.3  # of the mean loss above its least: some runs have begun to diverge, where their gradients say nothing
@@ -81,7 +83,7 @@ def tune(
     num_steps: int,
     every: int = 10,
     objective: Objective | None = None,
-    optimizer: optax.GradientTransformation | None = None,
+    optimizer: "optax.GradientTransformation | None" = None,
     num_updates: int = 100,
     num_held_out: int | None = None,
     look_every: int = 5,
@@ -138,7 +140,11 @@ def tune(
         optima=optima, margin=margin, inflation=inflation, window=window, gap=gap,
     )  # fmt: skip
     training, held_out = split(instances, num_held_out)
-    search = TuningSearch(bench, training, held_out, clip, optax.adam(0.05) if optimizer is None else optimizer)
+    if optimizer is None:
+        import optax  # here, because only a search needs it
+
+        optimizer = optax.adam(0.05)
+    search = TuningSearch(bench, training, held_out, clip, optimizer)
     waited = 0
     for count in range(num_updates):
         if search.halvings > MOST_HALVINGS or waited >= patience:
@@ -175,7 +181,7 @@ class TuningSearch:
         training: Instance,
         held_out: Instance,
         clip: float,
-        optimizer: optax.GradientTransformation,
+        optimizer: "optax.GradientTransformation",
     ):
         self.bench, self.training, self.held_out = bench, training, held_out
         self.clip, self.optimizer = clip, optimizer
