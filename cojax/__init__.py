@@ -1,5 +1,7 @@
 """Decentralized optimization and compute planning over networks, on JAX."""
 
+import sys as _sys
+
 from . import plots as plots
 from . import rivals as rivals
 from . import theory as theory
@@ -86,3 +88,7 @@ from .tuning.default import default as default
 from .tuning.default_allocator import default_allocator as default_allocator
 from .tuning.default_learner import default_learner as default_learner
 from .tuning.tuned import tuned as tuned
+
+# `from cojax.costs import Price` means what `cojax.costs.Price` does, although costs live with the problems.
+for _room in (costs, datasets, graphs, penalties, records, tables, weights):
+    _sys.modules[f"{__name__}.{_room.__name__.rpartition('.')[2]}"] = _room

@@ -1,5 +1,6 @@
 """The site names everything that is public, and every source that the code cites."""
 
+import importlib
 import re
 import runpy
 from pathlib import Path
@@ -99,3 +100,9 @@ def test_every_source_in_the_code_is_in_the_bibliography():
     for path in sorted((ROOT / "cojax").rglob("*.py")):
         unknown = set(cited.findall(path.read_text())) - listed
         assert not unknown, path
+
+
+def test_namespaces_of_the_library_are_imported_under_their_public_names():
+    """As users write it; `cojax.costs` lives in `cojax.problems` and is the same module under both names."""
+    for name in ("costs", "datasets", "graphs", "penalties", "records", "tables", "weights"):
+        assert importlib.import_module(f"cojax.{name}") is getattr(cojax, name)
