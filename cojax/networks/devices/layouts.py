@@ -39,7 +39,29 @@ def reorder(tree: Tree, length: int, order: Array, mesh: Mesh, cut: PartitionSpe
     return jax.tree.map(leaf_in_order, tree)
 
 
-class ShardedNeighbors(Layout):
+class CutLayout(Layout):
+    """A layout whose rows lie in blocks on the devices of a mesh."""
+
+    @property
+    def is_cut(self) -> bool:
+        return True
+
+
+class OrderedLayout(CutLayout):
+    """One whose nodes may be in an order of their own: `names`, the caller's number of every row, and `place`."""
+
+    names: eqx.AbstractVar[Array]
+    place: eqx.AbstractVar[Array | None]
+    mesh: eqx.AbstractVar[Mesh]
+
+    def to_rows(self, tree):
+        return tree if self.place is None else reorder(tree, self.num_nodes, self.names, self.mesh, ROWS)
+
+    def to_nodes(self, tree):
+        return tree if self.place is None else reorder(tree, self.num_nodes, self.place, self.mesh, ROWS)
+
+
+class ShardedNeighbors(OrderedLayout):
     """`Neighbors` over a mesh; `cojax.shard` makes it.
 
     Nodes are in the order of the devices, which need not be the caller's. Fields: weights (k, n), or (T, k, n) for T
@@ -65,16 +87,6 @@ class ShardedNeighbors(Layout):
     @property
     def num_nodes(self) -> int:
         return self.index.shape[-1]
-
-    @property
-    def is_cut(self) -> bool:
-        return True
-
-    def to_rows(self, tree):
-        return tree if self.place is None else reorder(tree, self.num_nodes, self.names, self.mesh, ROWS)
-
-    def to_nodes(self, tree):
-        return tree if self.place is None else reorder(tree, self.num_nodes, self.place, self.mesh, ROWS)
 
     def hear(self, law, heard):
         return flow(self, law, heard)
@@ -113,7 +125,7 @@ class ShardedNeighbors(Layout):
         return self.names[None, :], self.others
 
 
-class ShardedEdges(Layout):
+class ShardedEdges(OrderedLayout):
     """`Edges` over a mesh, every edge at both of its ends; `cojax.shard` makes it.
 
     Every device has a list of edge ends, one for every neighbour of every node of its, padded to the longest list
@@ -139,16 +151,6 @@ class ShardedEdges(Layout):
     @property
     def num_nodes(self) -> int:
         return self.names.shape[0]
-
-    @property
-    def is_cut(self) -> bool:
-        return True
-
-    def to_rows(self, tree):
-        return tree if self.place is None else reorder(tree, self.num_nodes, self.names, self.mesh, ROWS)
-
-    def to_nodes(self, tree):
-        return tree if self.place is None else reorder(tree, self.num_nodes, self.place, self.mesh, ROWS)
 
     def hear(self, law, heard):
         return flow(self, law, heard)
@@ -191,7 +193,7 @@ class ShardedEdges(Layout):
         return self.pairs[0], self.pairs[1]
 
 
-class ShardedCirculant(Layout):
+class ShardedCirculant(CutLayout):
     """`Circulant` over a mesh, in the caller's order of nodes; `cojax.shard` makes it.
 
     Fields: weights (s, 1), or (s, n) where links are lost, or with a leading T for T graphs in turn, differentiable;
@@ -209,10 +211,6 @@ class ShardedCirculant(Layout):
     @property
     def num_nodes(self) -> int:
         return self.size
-
-    @property
-    def is_cut(self) -> bool:
-        return True
 
     def hear(self, law, heard):
         def local(law: Any, weights: Array, heard: Array) -> Array:
