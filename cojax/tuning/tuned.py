@@ -102,17 +102,18 @@ def tuned(kind: Callable[..., Method], problem: Problem, network: Network, start
     Raises `CojaxInputError` for a kind without formulas, a half that the problem does not have, a network that
     `theory.laplacians` refuses, and weights with which no step is stable.
     """
-    method, limit = _chosen(kind, problem, network, start)
+    method, limit = tuned_with_limit(kind, problem, network, start)
     LOGGER.info("tuned(%s): step_size %.6g, stable below %s", kind.__name__, np.max(method.step_size), limit)
     return method
 
 
 def limit(kind: Callable[..., Method], problem: Problem, network: Network, start: Decision) -> Limit:
     """The largest step size of `kind` that is known to be stable, with its assumptions; arguments as for `tuned`."""
-    return _chosen(kind, problem, network, start)[1]
+    return tuned_with_limit(kind, problem, network, start)[1]
 
 
-def _chosen(kind: Callable[..., Method], problem: Problem, network: Network, start: Decision) -> Chosen:
+def tuned_with_limit(kind: Callable[..., Method], problem: Problem, network: Network, start: Decision) -> Chosen:
+    """What `tuned` and `limit` give, by one look at curvatures and spectra; arguments as for `tuned`."""
     name = getattr(kind, "__name__", type(kind).__name__)
     rule = LEARNERS.get(kind) or ALLOCATORS.get(kind)
     if rule is None:

@@ -11,7 +11,7 @@ from ..._support.checks import CojaxInputError
 from ...methods import CoOpt, Hold, Method
 from ...problems.problem import Decision, Problem
 from ...theory.limits import SHARE
-from ...tuning.tuned import MIXING, limit, over_link, tuned
+from ...tuning.tuned import MIXING, over_link, tuned_with_limit
 from ..plans import plans
 from ..plans.plans import Plan
 from ..plans.rosters import ALLOCATORS, LEARNERS, NUMBERS
@@ -76,13 +76,12 @@ def _tune_half(half: Any, problem: Problem, wiring: Wiring, start: Decision) -> 
     if _is_complete(half):
         return half, None
     kind = LEARNERS.get(half.name) or ALLOCATORS[half.name]
-    method: Any = tuned(kind, problem, wiring.network, start)
-    bound = limit(kind, problem, wiring.network, start) if half.step_size is None else None
+    method, bound = tuned_with_limit(kind, problem, wiring.network, start)
     numbers = {"step_size": method.step_size}
     numbers |= {name: method.odd.level if name == "level" else getattr(method, name) for name in _numbers(half)}
     given = {name: getattr(half, name) for name in numbers}
     filled = {name: float(value) if given[name] is None else given[name] for name, value in numbers.items()}
-    return msgspec.structs.replace(half, **filled), bound
+    return msgspec.structs.replace(half, **filled), bound if half.step_size is None else None
 
 
 def _with_step(plan: Plan, wiring: Wiring, dealt: Any) -> tuple[plans.Learner, theory.Limit | None]:
