@@ -236,9 +236,12 @@ def _run(case: Any, out: Path, progress: Any, resume: bool = False) -> int:
     out = out.resolve()
     checkpoint = out / CHECKPOINT
     notes = [f"cojax: note: {how}" for how in [beginning_note(out, resume)] if how is not None]
-    warnings.filterwarnings("ignore", "The checkpoint", RuntimeWarning)  # said below
     try:
-        with progress(total=case.plan.steps, unit="step", disable=None, leave=False, file=sys.stderr) as bar:
+        with (
+            warnings.catch_warnings(),
+            progress(total=case.plan.steps, unit="step", disable=None, leave=False, file=sys.stderr) as bar,
+        ):
+            warnings.filterwarnings("ignore", "The checkpoint", RuntimeWarning)  # said below
 
             def update(steps: int) -> None:
                 while notes:  # not before the run has begun: a checkpoint of another one is refused

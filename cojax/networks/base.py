@@ -24,6 +24,21 @@ class Wire(NamedTuple):
     bits: Any = 0.0  # told so far by one node to one neighbour
     saturated: Any = 0  # numbers so far, of all nodes, that lay beyond the outermost level
     books: Any = None  # what the ends of every edge have written down, where messages may be lost one way or late
+    excess: Any = 0.0  # by how much rounding has made bits too large
+
+    def without_bits(self) -> "Wire":
+        """This wire, with bits counted from 0 again: a few bits more would be lost in a float that is large."""
+        return self._replace(bits=jnp.zeros_like(self.bits))
+
+    def with_bits_of(self, before: "Wire") -> "Wire":
+        """This wire, whose bits are those of one message, with all bits up to `before` added.
+
+        The sum is compensated: in float32 it would stand still at 2**24 over a link of one bit.
+        Source: Kahan 1965, doi 10.1145/363707.363723.
+        """
+        added = self.bits - before.excess
+        bits = before.bits + added
+        return self._replace(bits=bits, excess=(bits - before.bits) - added)
 
 
 class Link(eqx.Module):

@@ -19,20 +19,33 @@ def check_cost(owner: str, cost: Callable, x: Any, data: Any) -> None:
 
     Shapes only: nothing is computed. `owner` is who asks, for the sentence.
     """
+    returned = []
+
+    def watched(x: Any, data: Any) -> Any:
+        value = cost(x, data)
+        returned.append(type(value).__name__)
+        return value
+
     try:
-        costs = jax.eval_shape(jax.vmap(cost), x, data)
+        costs = jax.eval_shape(jax.vmap(watched), x, data)
     except CojaxInputError:
         raise
     except Exception as error:  # whatever a caller's function raises when it is traced
+        if returned:  # what JAX cannot map, such as text
+            raise CojaxInputError(_wanted(owner, f"a {returned[-1]}")) from error
         raise CojaxInputError(f"{owner} cannot compute the cost of a node{_why(error, x)}") from error
     num_nodes = np.shape(jax.tree.leaves(data)[0])[0]
     shape, dtype = getattr(costs, "shape", None), getattr(costs, "dtype", bool)
     if shape != (num_nodes,) or not jnp.issubdtype(dtype, jnp.floating):
         got = f"a {type(costs).__name__}" if shape is None else f"shape {shape[1:]} and dtype {dtype}"
-        raise CojaxInputError(
-            f"{owner} needs a cost of one node that is one real number, of shape () and a float dtype, got {got}; "
-            "return one jax.numpy scalar."
-        )
+        raise CojaxInputError(_wanted(owner, got))
+
+
+def _wanted(owner: str, got: str) -> str:
+    return (
+        f"{owner} needs a cost of one node that is one real number, of shape () and a float dtype, got {got}; return "
+        "one jax.numpy scalar."
+    )
 
 
 def _why(error: Exception, x: Any) -> str:

@@ -130,7 +130,8 @@ def transmit(problem: Scenario, network: Network, method: Method, state: State, 
     now, then, there = problem.at(state.step + 1), network.at(state.step + 1), method.at(state.step + 1)
     # By the numbers of the next step, whose update completes what is told here.
     along = there.along(inner)
-    wire = _read_alike(then.tell(there.message(inner, grad), state.wire), along)
+    told = then.tell(there.message(inner, grad), state.wire.without_bits()).with_bits_of(state.wire)
+    wire = _read_alike(told, along)
     off = total_off(now, there.query(inner), wire, along)
     return State(state.step + 1, jnp.maximum(state.imbalance, off), inner, grad, wire, state.progress)
 

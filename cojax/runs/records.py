@@ -23,8 +23,7 @@ class Trace(NamedTuple):
         overload: the largest distance of a share from its bounds, in the unit of cpu.
         disagreement: the largest distance of a params entry from its mean over nodes.
         gradient: the largest entry of the mean over nodes of the params gradient.
-        bits: told so far by one node to one neighbour. A float: in float32 exact up to 2**24, beyond that every step
-            adds its bits rounded to the 24 digits of the sum.
+        bits: told so far by one node to one neighbour; a float, right to its last digit however long the run.
         saturated: numbers so far, of all nodes, beyond the outermost level of their quantizer.
     """
 

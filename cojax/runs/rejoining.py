@@ -60,6 +60,7 @@ def rejoined(problem: Scenario, network: Network, method: Method, state: State, 
     at_now = problem.at(state.step)
     x = method.query(inner)
     grad = at_now.grad(x)
-    wire = net.tell(method.message(inner, grad), state.wire._replace(books=books))
+    before = state.wire._replace(books=books)
+    wire = net.tell(method.message(inner, grad), before.without_bits()).with_bits_of(before)
     off = jnp.maximum(state.imbalance, total_off(at_now, x, wire, along))
     return state._replace(imbalance=off, method=inner, grad=grad, wire=wire)

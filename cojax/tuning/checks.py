@@ -1,15 +1,18 @@
 """Whether what is to be tuned is a run."""
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 
 from .._support.checks import CojaxInputError, check_leaves, is_concrete
 from ..networks.base import Network
+from ..problems.checks import check_cost
 from ..problems.problem import Decision, Problem, check_start
 
 
-def check_run(owner: str, problem: Problem, network: Network, start: Decision) -> None:
-    """Refuse what is no run, or one that is traced, where numbers are chosen by looking at it."""
+def check_run(owner: str, problem: Problem, network: Network, start: Decision, halves: Sequence[str]) -> None:
+    """Refuse what is no run of one of `halves`, or one that is traced, where numbers are chosen by looking at it."""
     for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("start", start, Decision)):
         if not isinstance(value, kind):
             raise CojaxInputError(f"{owner} needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
@@ -23,3 +26,7 @@ def check_run(owner: str, problem: Problem, network: Network, start: Decision) -
         )
     if not is_concrete(problem, network, start):
         raise CojaxInputError(f"{owner} computes on the host, got traced values; call it outside of jit.")
+    if not any(jax.tree.leaves(getattr(start, half)) for half in halves):
+        wanted = " or ".join(halves)
+        raise CojaxInputError(f"{owner} needs a start with {wanted}, got one without: it decides on nothing else.")
+    check_cost(owner, problem.cost, start, problem.data)

@@ -1,9 +1,11 @@
 """Both halves at once where nothing is known: one network, and a learner and an allocator that are tuned to it."""
 
+import dataclasses
+
 import jax
+import numpy as np
 
 from .. import theory
-from .._support.checks import CojaxInputError
 from ..methods import CoOpt, Laplacian
 from ..networks.base import Link, Network
 from ..networks.links.links import Innovation
@@ -22,9 +24,9 @@ def default(problem: Problem, network: Network, start: Decision) -> tuple[Networ
 
     The learner is that of `default_learner`. Where one graph stands, with or without lost links, the allocator and the
     weights are those of `default_allocator`, the learner is tuned to these weights, and in the link every half has the
-    quantizer of its own. Where graphs take turns the network keeps its weights, the link is the learner's, and the
-    allocator is `Laplacian`, tuned: weights that fit the costs of shares would slow the models down there. A half that
-    the start lacks is left out.
+    quantizer of its own. Where graphs take turns the network keeps its weights, the link is the learner's, with a first
+    level of its own for every half, and the allocator is `Laplacian`, tuned: weights that fit the costs of shares would
+    slow the models down there. A half that the start lacks is left out.
 
     For one half alone take its own default: it tells less, and has the weights and the link that suit it.
 
@@ -35,9 +37,7 @@ def default(problem: Problem, network: Network, start: Decision) -> tuple[Networ
     Computes on the host, not under jit. Raises `CojaxInputError` for a start without either half, and where
     `default_learner` and `default_allocator` do.
     """
-    check_run("default", problem, network, start)
-    if not jax.tree.leaves(start):
-        raise CojaxInputError("default needs a start with params or cpu, got one with neither: nothing is decided.")
+    check_run("default", problem, network, start, ("params", "cpu"))
     if start.cpu is None:
         linked, learn = default_learner(problem, network, start)
         return linked, CoOpt(learn=learn)
@@ -46,6 +46,8 @@ def default(problem: Problem, network: Network, start: Decision) -> tuple[Networ
         return weighed, CoOpt(allocate=allocate)
     if len(theory.laplacians(network)) > 1:
         linked, learn = default_learner(problem, network, start)
+        told = float(np.abs(np.asarray(problem.grad(start).cpu)).max()) / 2 or 1.0  # what `Laplacian` tells first
+        linked = with_link(linked, _two_firsts(linked.link, told))
         return linked, CoOpt(learn, tuned(Laplacian, problem, linked, start))
     weighed, allocate = default_allocator(problem, network, start)
     linked, learn = default_learner(problem, weighed, start)
@@ -56,3 +58,9 @@ def _side_by_side(learner: Link, allocator: Link) -> Innovation:
     """The link of both messages of a `CoOpt`, each rounded by the quantizer of its own half."""
     assert isinstance(learner, Innovation) and isinstance(allocator, Innovation)
     return Innovation((learner.quantizer, allocator.quantizer), memory=learner.memory)
+
+
+def _two_firsts(link: Link, first: float) -> Innovation:
+    """The link of a learner with its quantizer for both messages, whose levels begin in the unit of each."""
+    assert isinstance(link, Innovation)
+    return Innovation((link.quantizer, dataclasses.replace(link.quantizer, first=first)), memory=link.memory)

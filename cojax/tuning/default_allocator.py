@@ -64,7 +64,7 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     Args as for `tuned`. Computes on the host, not under jit. Raises `CojaxInputError` where `tuned(Nesterov, ...)`
     does, and for a directed network: weights that fit costs have one value for both ends of a link.
     """
-    check_run("default_allocator", problem, network, start)
+    check_run("default_allocator", problem, network, start, ("cpu",))
     if not is_undirected(network):
         raise CojaxInputError(
             "default_allocator needs an undirected network, got a directed one, whose weights cannot be chosen link by "

@@ -36,7 +36,7 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
     their links fail too. Memory is one per node on a fixed network, else one per directed edge. Computes on the host,
     not under jit; raises as `cojax.tuned`.
     """
-    check_run("default_learner", problem, network, start)
+    check_run("default_learner", problem, network, start, ("params",))
     memory = "node" if theory.is_fixed(network) else "edge"
     waits = loss_rate(network) > 0 and len(theory.laplacians(network)) > 1
     quantizer = FINER if waits else COARSE

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -40,41 +39,18 @@ from ..theory.limits import SHARE, stable
 from .checks import check_run
 
 MIXING = 0.5  # of DIGing: its limit grows as mixing shrinks, agreement slows down
-
-
 CAUTIOUS_MOMENTUM = 0.5  # of an allocator where no best one is known: changing graphs, costs that do not curve
-
-
 STEADY = 2.0  # the curvature of a cost of shares in one place over that in another, for momentum made for quadratics
-
-
 GAIN = 0.5  # of Choco and LEAD over a quantized link
-
-
 LEAST_GAIN = 1e-4  # of APAPC, below which it is not lowered for graphs that take turns
-
-
 COARSE_GAIN = 0.7  # of APAPC over a quantized link, of 1 / lambda_n
-
-
 CROWDED = 0.8  # of lambda_n: where a node has more of its own rounding back, as on a star, the gain is CROWDED_GAIN
-
-
 CROWDED_GAIN = 0.5  # of two bits on complete graphs two runs of three diverge at 0.7, none of 36 at 0.55
-
-
 FAST_SHARE = 0.8  # of its limit, where the step is fastest: measured, benchmarks/which_learner.py
-
-
 MOST_CONDITION = 1e4  # of costs that hardly curve: more momentum than for this one is not taken
-
-
 # A law that is not linear ends in a cycle whose differences of marginal costs are about this part of the first ones.
 FLOOR = 0.01
-
-
 LOGGER = logging.getLogger("cojax")  # of a step, which proof it rests on
-
 
 Chosen = tuple[Any, Limit]
 
@@ -119,17 +95,19 @@ def tuned_with_limit(kind: Callable[..., Method], problem: Problem, network: Net
     if rule is None:
         known = ", ".join(sorted(each.__name__ for each in (*LEARNERS, *ALLOCATORS)))
         raise CojaxInputError(f"tuned has no formulas for {name}: give it its numbers by hand, or use one of {known}.")
-    check_run(f"tuned({name})", problem, network, start)
-    half = "params" if kind in LEARNERS else "cpu"
-    if not jax.tree.leaves(getattr(start, half)):
-        raise CojaxInputError(f"tuned({name}) needs a start with {half}, got None: {name} decides on nothing else.")
+    check_run(f"tuned({name})", problem, network, start, ("params" if kind in LEARNERS else "cpu",))
     method, limit = rule(kind, problem, network, start)
-    if not limit.value > 0:
-        raise CojaxInputError(
-            f"tuned({name}) finds no stable step for the weights of this network, whose lambda_n is 2 or more; use "
-            "smaller weights such as cojax.weights.metropolis, or DIGing, which can mix less."
-        )
     return method, over_link(limit, network)
+
+
+def _step_below(limit: Limit, kind: Any, share: float = SHARE) -> float:
+    """`share` of the limit of a method's steps."""
+    if limit.value > 0:
+        return share * limit.value
+    raise CojaxInputError(
+        f"tuned({kind.__name__}) finds no stable step for the weights of this network, whose lambda_n is 2 or more; "
+        "use smaller weights such as cojax.weights.metropolis, or DIGing, which can mix less."
+    )
 
 
 def over_link(limit: Limit, network: Network) -> Limit:
@@ -158,7 +136,7 @@ def _by(bound: Callable[..., Limit], **fixed: Any) -> Callable[..., Chosen]:
 
     def rule(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
         limit = bound(network, _smoothness(kind, problem, start), **fixed)
-        return kind(SHARE * limit.value or 1.0, **fixed), limit
+        return kind(_step_below(limit, kind), **fixed), limit
 
     return rule
 
@@ -169,7 +147,7 @@ def _compressed_rule(bound: Callable[..., Limit]) -> Callable[..., Chosen]:
     def rule(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
         limit = bound(network, _smoothness(kind, problem, start))
         gain = 1.0 if isinstance(network.link, Ideal) else GAIN
-        return kind(SHARE * limit.value or 1.0, gain=gain), limit
+        return kind(_step_below(limit, kind), gain=gain), limit
 
     return rule
 
@@ -188,7 +166,7 @@ def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision)
     crowded = max(float(graph.diagonal().max()) for graph in graphs) > CROWDED * most
     coarse = (CROWDED_GAIN if crowded else COARSE_GAIN) * math.sqrt(_turns(network))
     gain = 1.0 if isinstance(network.link, Ideal) else coarse
-    step_size, gain = FAST_SHARE * limit.value, gain / most
+    step_size, gain = _step_below(limit, kind, FAST_SHARE), gain / most
     if len(graphs) > 1 and network.num_nodes <= theory.MOST_DENSE:
         while gain > LEAST_GAIN and _grows(network, smoothness / kappa, smoothness, (step_size, blend, gain)):
             gain /= 2
@@ -227,7 +205,7 @@ def _flow(kind: Any, problem: Problem, network: Network, start: Decision) -> Cho
     if kind in (FiniteTime, FixedTime, SingleBit):
         assumptions = f"{limit.assumptions}; until differences are {FLOOR:.0%} of those at the start"
         limit = limit._replace(assumptions=assumptions, kind="sufficient")
-    return _with_step(law, SHARE * limit.value), limit
+    return _with_step(law, _step_below(limit, kind)), limit
 
 
 def is_steady(curvature: theory.ShareCurvature) -> bool:
@@ -279,7 +257,7 @@ def _tracking(kind: Any, problem: Problem, network: Network, start: Decision) ->
     if proved is None:
         return _by(theory.tracking_limit, mixing=MIXING)(kind, problem, network, start)
     limit, mixing = proved
-    return kind(SHARE * limit.value, mixing=mixing), limit
+    return kind(_step_below(limit, kind), mixing=mixing), limit
 
 
 def _switching(problem: Problem, network: Network, start: Decision) -> tuple[Limit, float] | None:

@@ -240,3 +240,25 @@ def test_ranges_of_the_clock_are_read_by_their_first_times_and_zones_are_no_rang
     assert (lengths.lengths([f"2024-01-01 0{k}:00-0{k + 1}:00" for k in range(4)]).hours == 1).all()
     zones = [f"2024-01-01 {k:02}:00-05:00" for k in (0, 2, 4)]
     assert (lengths.lengths(zones).hours == 2).all()
+
+
+@pytest.mark.parametrize("until", ["-", " - ", "\u2013", " \u2014 ", "/", " to "])
+@pytest.mark.parametrize("dot", [":", "."])
+@pytest.mark.parametrize("day", ["", "2024-01-01 "])
+def test_ranges_are_read_however_they_are_written_and_past_midnight(until, dot, day):
+    def clock(quarter):
+        return f"{quarter // 4 % 24:02}{dot}{quarter % 4 * 15:02}"
+
+    labels = [f"{day}{clock(k)}{until}{clock(k + 1)}" for k in range(*((84, 96) if day else (92, 100)))]
+    assert (lengths.lengths(labels).hours == 0.25).all()
+
+
+@pytest.mark.parametrize("labels", [["0000-0015", "0015-0030"], ["9.00", "9.15"], ["1:00 pm", "2:00 pm"]])
+def test_labels_that_look_like_times_and_are_not_read_are_said(labels):
+    found = lengths.lengths(labels)
+    assert found.hours.tolist() == [1, 1] and "no times that can be read" in found.notes[0]
+
+
+def test_labels_in_which_nothing_looks_like_a_time_need_no_note():
+    for labels in (["h0", "h1"], ["0", "1"], ["summer-1", "summer-2"], ["A", "B"]):
+        assert lengths.lengths(labels).notes == []

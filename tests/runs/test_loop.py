@@ -322,6 +322,7 @@ def _branch(x, data):
         (lambda x, data: 1, "got shape () and dtype int"),
         (lambda x, data: (x.cpu, x.cpu), "got a tuple; return one jax.numpy scalar."),
         (lambda x, data: None, "got a NoneType; return one jax.numpy scalar."),
+        (lambda x, data: "dear", "got a str; return one jax.numpy scalar."),
     ],
 )
 def test_a_cost_that_has_no_derivative_is_refused_in_one_sentence(cost, message):
@@ -334,6 +335,9 @@ def test_a_cost_that_has_no_derivative_is_refused_in_one_sentence(cost, message)
         "allocate": lambda: cojax.allocate(problem),
         "certificate": lambda: cojax.certificate(problem, start),
         "reference": lambda: cojax.reference(problem),
+        "default": lambda: cojax.default(problem, NETWORK, start),
+        "default_allocator": lambda: cojax.default_allocator(problem, NETWORK, start),
+        "tuned": lambda: cojax.tuned(cojax.Laplacian, problem, NETWORK, start),
     }
     for name, verb in verbs.items():
         with pytest.raises(cojax.CojaxInputError) as error:
@@ -375,3 +379,33 @@ def test_a_start_without_a_finite_gradient_is_said_as_such_with_the_node(half):
     fine = cojax.Problem(lambda x, a: jnp.sum((x.params - a) ** 4) + x.cpu**2, np.ones((4, 2)), budget=4.0)
     run = cojax.solve(fine, network, method, fine.start(jnp.zeros((4, 2))), num_steps=20)
     assert run.status == cojax.Status.NOT_FINITE and "take smaller step sizes" in str(run)
+
+
+@pytest.mark.parametrize("link", ["one bit", "ledger"])
+def test_bits_in_float32_are_counted_on_after_a_float_of_32_bits_would_stand_still(link):
+    """Over a link of one bit a plain sum ends at 2**24; what a step adds must not depend on what was told before."""
+    with jax.enable_x64(False):
+        start = cojax.Decision(cpu=jnp.ones(8, jnp.float32))
+        problem = cojax.Problem(lambda x, want: (x.cpu - want) ** 2, np.arange(8, dtype=np.float32), budget=8.0)
+        one_bit = cojax.Innovation(cojax.OneBitQuantizer(), memory="node")
+        network = cojax.network(laws.ring_with_chords(), link=one_bit)
+        if link == "ledger":
+            network = cojax.Ledger(cojax.network(laws.ring_with_chords()))
+        method = cojax.CoOpt(allocate=cojax.Laplacian(0.05))
+        run = cojax.solve(problem, network, method, start, num_steps=1, every=1)
+        step = float(run.trace.bits[-1]) / 2  # of the first message, and of one step
+        wire = run.state.wire._replace(bits=jnp.float32(2.0**28))
+        on = cojax.solve(problem, network, method, run.state._replace(wire=wire), num_steps=3000, every=1000)
+        np.testing.assert_allclose(on.trace.bits, 2.0**28 + step * 1000 * np.arange(1, 4), rtol=6e-8)
+        assert on.trace.bits[-1] > 2.0**28 + 2900 * step
+
+
+def test_a_sum_of_bits_in_float32_is_the_sum_of_integers():
+    def count(wire, number):
+        message = cojax.networks.base.Wire(None, bits=number)
+        return message.with_bits_of(wire), None
+
+    numbers = np.random.default_rng(0).integers(1, 100, 3_000_000)
+    first = cojax.networks.base.Wire(None, bits=jnp.zeros((), jnp.float32), excess=jnp.zeros((), jnp.float32))
+    last = jax.lax.scan(count, first, jnp.asarray(numbers, jnp.float32))[0]
+    assert float(last.bits) == np.float32(numbers.sum()) > 2**27

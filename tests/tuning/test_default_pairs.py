@@ -144,5 +144,19 @@ def test_what_does_not_fit_or_is_traced_is_refused_in_one_sentence(problem, star
 
 
 def test_a_start_that_decides_nothing_is_refused(problem):
-    with pytest.raises(cojax.CojaxInputError, match="params or cpu, got one with neither"):
+    with pytest.raises(cojax.CojaxInputError, match="default needs a start with params or cpu, got one without"):
         cojax.default(problem, NETWORKS["fixed"](), cojax.Decision())
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("exponent", [-20, 20])
+def test_the_unit_of_the_costs_changes_no_step(problem, start, name, exponent):
+    """A cost in other units of money is another number at every step, and nothing else."""
+    unit = 2.0**exponent
+    other = cojax.Problem(lambda x, data: unit * cost(x, data), problem.data, budget=30.0)
+    runs = []
+    for each in (problem, other):
+        network, method = cojax.default(each, NETWORKS[name](), start)
+        runs.append(cojax.solve(each, network, method, start, num_steps=200, every=20))
+    np.testing.assert_allclose(np.asarray(runs[1].trace.cost) / unit, runs[0].trace.cost, rtol=1e-9)
+    np.testing.assert_allclose(runs[1].x.cpu, runs[0].x.cpu, rtol=1e-6, atol=1e-9)

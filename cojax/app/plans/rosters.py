@@ -19,7 +19,7 @@ LEARNERS, ALLOCATORS = _of_half("learn"), _of_half("allocate")
 # Besides a step size, with the methods that take it; what each is, the method says.
 NUMBERS: dict[str, tuple[str, ...]] = {
     number: tuple(facts.in_plans for facts in KNOWN.values() if facts.in_plans and number in facts.numbers)
-    for number in ("mixing", "gain", "blend", "momentum", "level")
+    for number in sorted({number for facts in KNOWN.values() if facts.in_plans for number in facts.numbers})
 }
 # On the undirected graphs of a plan they are methods that it has.
 DIRECTED = {"PushDIGing": "ATCTracking", "PushPull": "DIGing"}

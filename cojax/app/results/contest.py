@@ -74,7 +74,8 @@ def _left_out(reasons: dict[str, list[str]]) -> list[str]:
 
 def _cautions(field: Field) -> list[str]:
     """Why methods with momentum are no faster than the one without, where they are not."""
-    momenta = {name: getattr(getattr(method, "allocate", None), "momentum", None) for name, method in field.items()}
+    allocators = {name: method.halves[1] for name, method in field.items() if isinstance(method, Method)}
+    momenta = {name: vars(allocator).get("momentum") for name, allocator in allocators.items()}
     slowed = [name for name, momentum in momenta.items() if momentum == CAUTIOUS_MOMENTUM]
     if not slowed:
         return []

@@ -11,7 +11,10 @@ from jaxtyping import Float
 
 DAYS = ("%Y-%m-%d ", "%Y/%m/%d ", "%d.%m.%Y ", "%d/%m/%Y ", "%m/%d/%Y ", "")
 FORMATS = (None, *(day + clock for day in DAYS for clock in ("%H:%M", "%H:%M:%S")))  # the first is ISO 8601
-RANGE = re.compile(r"(.*\d{1,2}:\d\d(?::\d\d)?)\s*[-\u2013]\s*(\d{1,2}:\d\d(?::\d\d)?)")
+CLOCK = r"\d{1,2}[:.]\d\d(?:[:.]\d\d)?"
+UNTIL = r"\s*(?:[-\u2013\u2014/]|\bto\b)\s*"
+RANGE = re.compile(rf"(?P<day>|.*[\sT])(?P<first>{CLOCK}){UNTIL}(?P<last>{CLOCK})")
+LIKE_TIMES = re.compile(rf"\d[:.]\d\d|\d{UNTIL}\d")
 EPOCH = (10**8, 10**10)  # labels between these are seconds since 1970
 
 
@@ -31,7 +34,7 @@ def lengths(labels: Sequence[str]) -> Lengths:
     ones = np.ones(len(labels))
     begins = _begins(labels)
     if begins is None:
-        looks = any(":" in label for label in labels) and len(labels) > 1
+        looks = any(LIKE_TIMES.search(label) for label in labels) and len(labels) > 1
         note = "The labels are no times that can be read, or not in order: every line is counted as one hour."
         return Lengths(ones, [note] if looks else [])
     gaps = np.diff(begins)
@@ -59,29 +62,37 @@ def lengths(labels: Sequence[str]) -> Lengths:
 
 def _begins(labels: Sequence[str]) -> Float[np.ndarray, " h"] | None:
     """When each line begins, in hours from the first; of `from - to` and `from/to` it is the first time."""
-    labels = _firsts(labels)
+    ranges = _ranges(labels)
+    if ranges is not None:
+        labels = [day + first for day, first, _ in ranges]
     for form in FORMATS:
         try:
             times = [_time(label, form) for label in labels]
             begins = np.array([(time - times[0]).total_seconds() for time in times]) / 3600
         except (ValueError, TypeError, OverflowError):  # no time, or some with a zone and some without
             continue
+        if ranges is not None and not any(day for day, _, _ in ranges):
+            begins = np.unwrap(begins, period=24)  # after the range that ends at midnight comes the next day
         if (np.diff(begins) > 0).all():
             return begins
     return None
 
 
-def _firsts(labels: Sequence[str]) -> Sequence[str]:
-    """Of labels such as `00:00-00:15` the first time, where each range ends when the next begins; else as they are.
+def _ranges(labels: Sequence[str]) -> list[tuple[str, str, str]] | None:
+    """Day, first and last time of labels such as `00:00-00:15`, where each range ends as the next begins; else None.
 
     `2024-01-01 00:00-05:00` may be a time with its zone: zones do not follow the clock.
     """
-    ranges = [RANGE.fullmatch(label.strip()) for label in labels]
-    if len(labels) < 2 or None in ranges:
-        return labels
-    found = [match.groups() for match in ranges if match is not None]
-    follows = sum(later[0].endswith(earlier[1]) for earlier, later in itertools.pairwise(found))
-    return [first for first, _ in found] if 2 * follows >= len(found) - 1 else labels
+    found = [RANGE.fullmatch(label.strip()) for label in labels]
+    if len(labels) < 2 or None in found:
+        return None
+    ranges = [
+        (match["day"], match["first"].replace(".", ":"), match["last"].replace(".", ":"))
+        for match in found
+        if match is not None
+    ]
+    follows = sum(later[1] == earlier[2] for earlier, later in itertools.pairwise(ranges))
+    return ranges if 2 * follows >= len(ranges) - 1 else None
 
 
 def _time(label: str, form: str | None) -> datetime:

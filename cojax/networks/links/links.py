@@ -177,7 +177,7 @@ def _warn_if_coarse(rho: Any) -> None:
 
 def _fresh_wire(heard: Tree, near: Tree = None, scale: Tree = None) -> Wire:
     """A wire on which nothing was told yet."""
-    return Wire(heard, near, scale, bits=jnp.zeros(()), saturated=jnp.zeros((), jnp.int32))
+    return Wire(heard, near, scale, bits=jnp.zeros(()), saturated=jnp.zeros((), jnp.int32), excess=jnp.zeros(()))
 
 
 def quantizers_of(quantizer: Any, message: Tree) -> list[Quantizer]:
