@@ -1,5 +1,7 @@
 """How strongly the costs of a problem curve, measured from their second derivatives."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,8 +14,12 @@ from .._support.checks import CojaxInputError, is_concrete
 from .._support.trees import Tree
 from ..problems.problem import Decision, Problem, check_gradient, check_start
 
-# Up to this many entries in the Hessians of all nodes they are built; above they are only multiplied, by Lanczos.
-MOST_ENTRIES = 2_000_000
+# Up to this many columns, and entries of all nodes together, Hessians are built; above they are only multiplied.
+MOST_COLUMNS, MOST_ENTRIES = 64, 20_000_000
+# Entries of columns that are found at once.
+ENTRIES_AT_ONCE = 2_000_000
+# Products for the largest eigenvalue of every node, and for the smallest of their mean, which matters less.
+STEPS_OF_NODES, STEPS_OF_MEAN = 40, 120
 # Points of the descent along which the curvature of a model is looked at, besides the decision itself.
 NUM_POINTS = 12
 # Where between its bounds, and a little outside of them, the curvature of a share's cost is looked at.
@@ -59,62 +65,65 @@ def learn_curvature(problem: Problem, x: Decision) -> LearnCurvature:
     """The curvature in params, at `x` and at 12 points of a centralised gradient descent from the mean of its copies.
 
     The descent shows what a start cannot: a smoothed hinge is nearly flat at zero and curved near its optimum. Exact
-    eigenvalues where the Hessians of all nodes have up to 2e6 entries, Lanczos on Hessian-vector products above.
+    eigenvalues up to 64 parameters and 2e7 entries of the Hessians of all nodes. Above, by Lanczos from Hessian-vector
+    products: of the largest a bound from above, 40 products at a point; of the smallest what 120 products find.
     """
     _check_concrete("theory.learn_curvature", problem, x)
     size = sum(leaf[0].size for leaf in jax.tree.leaves(x.params))
-    ends = _exact_ends if problem.num_nodes * size**2 <= MOST_ENTRIES else _lanczos_ends
-    found = [ends(problem, x)]
-    point = x._replace(params=jax.tree.map(lambda leaf: jnp.broadcast_to(leaf.mean(0), leaf.shape), x.params))
-    for _ in range(NUM_POINTS):
-        if (moved := _descend(problem, point, found[-1][0])) is None:
-            break
-        point = moved
-        found.append(ends(problem, point))
-    if not np.isfinite(found).all():
+    built = size <= MOST_COLUMNS and problem.num_nodes * size**2 <= MOST_ENTRIES
+    highs, means = (np.asarray(part, np.float64) for part in _along_descent(problem, x, built))
+    if not (np.isfinite(highs).all() and np.isfinite(means).all()):
         check_gradient(problem.grad(x))
         raise CojaxInputError(
             "theory.learn_curvature needs costs with finite second derivatives in params, got NaN or infinity; start "
             "elsewhere, or give the method its numbers by hand."
         )
-    return LearnCurvature(float(max(high for high, _ in found)), float(min(low for _, low in found)))
+    return LearnCurvature(float(highs.max()), float(np.linalg.eigvalsh(means)[:, 0].min()))
 
 
-def _descend(problem: Problem, x: Decision, steepness: float) -> Decision | None:
-    """One step of gradient descent for all copies together, halved until the cost falls; None where it cannot."""
-    if not steepness > 0:
-        return None
-    # Of the first step that every node finds safe on its own; costs that curve more further on make it shorter.
-    step, here = 1.0 / steepness, float(_mean_cost(problem, x))
-    direction, square = _mean_direction(problem, x)
-    for _ in range(40):
-        moved = _move(x, direction, step)
-        if float(_mean_cost(problem, moved)) < here - 0.25 * step * float(square):
-            return moved
-        step /= 2
-    return None
+@functools.partial(jax.jit, static_argnums=2)
+def _along_descent(problem: Problem, x: Decision, built: bool) -> tuple[Float[Array, " p"], Float[Array, "p k k"]]:
+    """At `x` and at points of the descent: the largest curvature of a node, and a matrix with the ends of the mean."""
+    look = _built if built else _multiplied
+
+    def visit(points: tuple[Decision, Decision], _: None) -> tuple[tuple[Decision, Decision], Any]:
+        here, below = points
+        high, mean = look(problem, here)
+        moved, fell = _descend(problem, below, high)
+        ahead = jax.tree.map(lambda new, old: jnp.where(fell, new, old), (moved, moved), points)
+        return ahead, (high, mean)
+
+    together = x._replace(params=jax.tree.map(lambda leaf: jnp.broadcast_to(leaf.mean(0), leaf.shape), x.params))
+    return jax.lax.scan(visit, (x, together), length=NUM_POINTS + 1)[1]
 
 
-@jax.jit
-def _mean_cost(problem: Problem, x: Decision) -> Array:
-    return problem.costs(x).mean()
-
-
-@jax.jit
-def _mean_direction(problem: Problem, x: Decision) -> tuple[Tree, Array]:
-    """The mean gradient in params, for every copy, and its squared norm."""
+def _descend(problem: Problem, x: Decision, steepness: Array) -> tuple[Decision, Array]:
+    """One step of gradient descent for all copies together, halved until the cost falls, and whether it did."""
     mean = jax.tree.map(lambda leaf: leaf.mean(0), problem.grad(x).params)
-    return mean, sum((leaf.astype(jnp.result_type(float)) ** 2).sum() for leaf in jax.tree.leaves(mean))  # pyright: ignore[reportReturnType]
+    square = sum((leaf.astype(jnp.result_type(float)) ** 2).sum() for leaf in jax.tree.leaves(mean))
 
+    def move(step: Array) -> Decision:
+        def along(leaf: Array, slope: Array) -> Array:
+            return leaf - step.astype(leaf.dtype) * slope[None]
 
-@jax.jit
-def _move(x: Decision, direction: Tree, step: Any) -> Decision:
-    return x._replace(
-        params=jax.tree.map(lambda leaf, slope: leaf - jnp.asarray(step, leaf.dtype) * slope[None], x.params, direction)
+        return x._replace(params=jax.tree.map(along, x.params, mean))
+
+    def cost_after(step: Array) -> Array:
+        return problem.costs(move(step)).mean()
+
+    def falls(step: Array) -> Array:
+        return cost_after(step) < here - 0.25 * step * square
+
+    # Of the first step that every node finds safe on its own; costs that curve more further on make it shorter.
+    here, first = cost_after(jnp.zeros(())), 1.0 / steepness.astype(jnp.result_type(float))
+    step, fell = jax.lax.while_loop(
+        lambda tried: ~tried[1] & (tried[0] > 2.0**-40 * first),
+        lambda tried: (tried[0] / 2, falls(tried[0] / 2)),
+        (2 * first, jnp.asarray(False)),
     )
+    return move(step), fell & (steepness > 0)
 
 
-@jax.jit
 def _products(problem: Problem, x: Decision, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """The Hessian of every node in params times its row."""
     _, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], x.params))
@@ -126,49 +135,62 @@ def _products(problem: Problem, x: Decision, rows: Float[Array, "n d"]) -> Float
     return jax.vmap(lambda tree: ravel_pytree(tree)[0])(products)
 
 
-@jax.jit
-def _hessians(problem: Problem, x: Decision) -> Float[Array, "n d d"]:
+def _built(problem: Problem, x: Decision) -> tuple[Array, Float[Array, "d d"]]:
+    """The largest absolute eigenvalue over nodes, and the mean Hessian."""
     flat, _ = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], x.params))
 
     def column(direction: Array) -> Array:
         return _products(problem, x, jnp.broadcast_to(direction, (problem.num_nodes, flat.size)))
 
-    return jax.vmap(column, out_axes=-1)(jnp.eye(flat.size, dtype=flat.dtype))
-
-
-def _exact_ends(problem: Problem, x: Decision) -> tuple[float, float]:
-    """The largest absolute eigenvalue over nodes, and the smallest of the mean Hessian."""
-    hessians = np.asarray(_hessians(problem, x), np.float64)
-    if not np.isfinite(hessians).all():
-        return np.nan, np.nan
+    at_once = max(1, ENTRIES_AT_ONCE // (problem.num_nodes * flat.size))
+    columns = jax.lax.map(column, jnp.eye(flat.size, dtype=flat.dtype), batch_size=min(at_once, flat.size))
+    hessians = jnp.moveaxis(columns, 0, -1)
     hessians = (hessians + hessians.swapaxes(1, 2)) / 2
-    return float(np.abs(np.linalg.eigvalsh(hessians)).max()), float(np.linalg.eigvalsh(hessians.mean(0))[0])
+    return jnp.abs(jnp.linalg.eigvalsh(hessians)).max(), hessians.mean(0)
 
 
-def _lanczos_ends(problem: Problem, x: Decision) -> tuple[float, float]:
-    """As `_exact_ends`, to a relative 1e-6 of the largest, from products alone."""
-    from scipy.sparse import linalg  # here, because it takes longer to load than all of cojax
-
-    lanczos: Any = linalg  # whose stubs do not know a LinearOperator's keywords
-
+def _multiplied(problem: Problem, x: Decision) -> tuple[Array, Float[Array, "k k"]]:
+    """A bound from above of the largest absolute eigenvalue over nodes, and a matrix whose ends are near the mean's."""
     flat, _ = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], x.params))
-    nodes, size = problem.num_nodes, flat.size
+    key, shape = jax.random.key(0), (problem.num_nodes, flat.size)
 
-    def all_nodes(vector: np.ndarray) -> np.ndarray:
-        rows = jnp.asarray(vector.reshape(nodes, size), flat.dtype)
-        return np.asarray(_products(problem, x, rows), np.float64).ravel()
+    def of_mean(row: Float[Array, "1 d"]) -> Float[Array, "1 d"]:
+        return _products(problem, x, jnp.broadcast_to(row, shape)).mean(0, keepdims=True)
 
-    def largest(product: Any, size: int, which: str) -> float:
-        start = np.random.default_rng(0).standard_normal(size)
-        operator = lanczos.LinearOperator((size, size), matvec=product, dtype=np.float64)
-        return float(lanczos.eigsh(operator, k=1, which=which, v0=start, tol=1e-6, return_eigenvectors=False)[0])
+    start = jax.random.normal(key, shape, flat.dtype)
+    matrices, away = _tridiagonal(lambda rows: _products(problem, x, rows), start, min(STEPS_OF_NODES, flat.size))
+    values, vectors = jnp.linalg.eigh(matrices)
+    # What is left of an equation bounds how far its eigenvalue is from one of the matrix.
+    high = (jnp.abs(values) + away[:, None] * jnp.abs(vectors[:, -1])).max()
+    mean, _ = _tridiagonal(of_mean, start[:1], min(STEPS_OF_MEAN, flat.size))
+    return high, mean[0]
 
-    high = abs(largest(all_nodes, nodes * size, "LM"))
 
-    def below_high(vector: np.ndarray) -> np.ndarray:
-        return high * vector - all_nodes(np.tile(vector, nodes)).reshape(nodes, size).mean(0)
+def _tridiagonal(
+    product: Callable[[Float[Array, "n d"]], Float[Array, "n d"]], start: Float[Array, "n d"], num_steps: int
+) -> tuple[Float[Array, "n k k"], Float[Array, " n"]]:
+    """Lanczos for every row at once: matrices whose ends are near those of each, and how far the last step reached."""
 
-    return high, high - largest(below_high, size, "LA")
+    def step(carried: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], Any]:
+        before, here, away = carried
+        ahead = product(here) - away[:, None] * before
+        along = (here * ahead).sum(1)
+        ahead = ahead - along[:, None] * here
+        length = jnp.linalg.norm(ahead, axis=1)
+        # Where nothing is left all that the start reaches is found; from there on there are zeros.
+        ended = length <= 8 * jnp.finfo(length.dtype).eps * jnp.abs(along)
+        length = jnp.where(ended, 0, length)
+        unit = jnp.where(ended[:, None], 0, ahead / jnp.where(ended, 1, length)[:, None])
+        return (here, unit, length), (along, length)
+
+    begun = start / jnp.linalg.norm(start, axis=1, keepdims=True)
+    state = jnp.zeros_like(begun), begun, jnp.zeros_like(begun[:, 0])
+    (_, _, away), (along, lengths) = jax.lax.scan(step, state, length=num_steps)
+    # In place of those what moves neither end.
+    goes_on = jnp.cumprod(jnp.concatenate([jnp.ones_like(lengths[:1]), jnp.sign(lengths[:-1])]), axis=0)
+    along = jnp.where(goes_on > 0, along, along[:1])
+    beside = jax.vmap(lambda each: jnp.diag(each, 1) + jnp.diag(each, -1))(lengths[:-1].T)
+    return jax.vmap(jnp.diag)(along.T) + beside, away
 
 
 def share_curvature(problem: Problem, x: Decision) -> ShareCurvature:

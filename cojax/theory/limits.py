@@ -11,10 +11,10 @@ from ..methods import DGD, EXTRA, NIDS, ATCTracking, Choco, DIGing, TrackingMome
 from ..methods.facts import KNOWN
 from ..networks.base import Network
 from ..networks.faults.faulty import loss_rate, members_of
-from .spectra import connectivity, is_fixed, is_undirected, laplacians, largest_eigenvalue
+from .spectra import is_fixed, is_undirected, laplacians, largest_eigenvalue, scale_laplacian, second_eigenvalue
 
 if TYPE_CHECKING:
-    from scipy import sparse
+    pass
 
 # The share of its limit that a step takes: the curvature found is one from below where costs are not quadratic.
 SHARE = 0.5
@@ -155,7 +155,7 @@ def switching_limit(
     _check("switching_limit", smoothness, convexity, mixing)
     check_number("switching_limit", "rho", rho, at_least=0.0, shaped=())
     assumptions = "smooth costs with a strongly convex mean; any switching among the graphs, all of them connected"
-    low = math.exp(-rho / 2) * min(map(connectivity, laplacians(network)))
+    low = math.exp(-rho / 2) * min(map(second_eigenvalue, laplacians(network)))
     high = math.exp(rho / 2) * _lambda_n(network)
     if low <= 0 or loss_rate(network) > 0 or members_of(network) is not None:
         return Limit(0.0, assumptions, "sufficient", COMPARISON)
@@ -179,7 +179,7 @@ def paper_limit(network: Network, smoothness: float, rho: float = 0.0) -> Limit:
     """
     _check("paper_limit", smoothness)
     check_number("paper_limit", "rho", rho, at_least=0.0, shaped=())
-    value = min(map(connectivity, laplacians(network))) / (smoothness * (1.0 + rho / 2.0))
+    value = min(map(second_eigenvalue, laplacians(network))) / (smoothness * (1.0 + rho / 2.0))
     return _for_fixed(
         network, Limit(value, "continuous time, convex quadratic costs, fixed graph", "sufficient", "arXiv 2510.25176")
     )
@@ -214,15 +214,6 @@ def largest_scaled_eigenvalue(network: Network, curvature: Any) -> float:
     most = max(largest_eigenvalue(scale_laplacian(matrix, curvature)) for matrix in laplacians(network))
     # A single node has no link to move CPU over, and stands for one with a weight of 1.
     return most or float(np.max(np.asarray(curvature, np.float64)))
-
-
-def scale_laplacian(matrix: Any, curvature: Any) -> "sparse.csr_array":
-    """D^1/2 L D^1/2."""
-    from scipy import sparse  # here, because it takes longer to load than all of cojax
-
-    check_number("theory", "curvature", curvature, at_least=0.0)
-    root = sparse.diags_array(np.broadcast_to(np.sqrt(np.asarray(curvature, np.float64)), matrix.shape[:1]))
-    return (root @ matrix @ root).tocsr()
 
 
 def stable(kind: Any, network: Network, **numbers: float) -> float:

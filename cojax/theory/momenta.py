@@ -8,7 +8,7 @@ from .._support.checks import CojaxInputError, check_number
 from ..methods import HeavyBall, Nesterov
 from ..methods.facts import KNOWN
 from ..networks.base import Network
-from .limits import ROOTS, UNPROVED, Limit, largest_scaled_eigenvalue, scale_laplacian
+from .limits import ROOTS, UNPROVED, Limit, largest_scaled_eigenvalue
 from .spectra import is_fixed, laplacians, second_eigenvalue
 
 
@@ -76,5 +76,5 @@ def _ends(owner: str, network: Network, low: Any, high: Any) -> tuple[float, flo
     most = largest_scaled_eigenvalue(network, high)
     if not most > 0:
         raise CojaxInputError(f"theory.{owner} needs costs that curve, got second derivatives of 0: no step is best.")
-    least = second_eigenvalue(scale_laplacian(matrix, low)) if matrix.nnz else most
+    least = second_eigenvalue(matrix, low) if matrix.nnz else most
     return math.sqrt(min(least, most)), math.sqrt(most)

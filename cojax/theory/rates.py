@@ -4,7 +4,7 @@ from typing import Any
 
 from .._support.checks import CojaxInputError, check_number
 from ..networks.base import Network
-from .limits import Limit, largest_scaled_eigenvalue, scale_laplacian
+from .limits import Limit, largest_scaled_eigenvalue
 from .spectra import is_fixed, laplacians, second_eigenvalue
 
 
@@ -36,7 +36,7 @@ def allocation_rate(network: Network, low: Any, high: Any, step_size: float) -> 
             f"theory.allocation_rate needs a step_size below {2.0 / most:.4g}, got {step_size:g}, where the cost may "
             "rise; see allocation_limit."
         )
-    least = second_eigenvalue(scale_laplacian(matrix, low)) if matrix.nnz else 0.0
+    least = second_eigenvalue(matrix, low) if matrix.nnz else 0.0
     value = 1.0 - 2.0 * step_size * least * (1.0 - step_size * most / 2.0)
     said = "second derivatives between low and high, one graph without loss, exact links"
     return Limit(max(value, 0.0), said, "sufficient", "the descent lemma and strong convexity")

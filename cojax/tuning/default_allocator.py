@@ -16,7 +16,7 @@ from ..networks.faults.faulty import loss_rate
 from ..networks.links.links import Innovation
 from ..networks.links.quantizers import AdaptiveQuantizer, OneBitQuantizer
 from ..problems.problem import Decision, Problem
-from ..theory.limits import SHARE, largest_scaled_eigenvalue, scale_laplacian
+from ..theory.limits import SHARE, largest_scaled_eigenvalue
 from ..theory.spectra import is_fixed, is_undirected, laplacians, second_eigenvalue
 from ..theory.trials import settles
 from .checks import check_run
@@ -131,7 +131,7 @@ def _momentum(network: Network, low: np.ndarray, high: np.ndarray, step_size: fl
         return CAUTIOUS_MOMENTUM
     matrices = [(1.0 - loss_rate(network)) * matrix for matrix in laplacians(network)]
     most = largest_scaled_eigenvalue(network, high)
-    least = second_eigenvalue(scale_laplacian(sum(matrices[1:], matrices[0]) / len(matrices), low)) or most
+    least = second_eigenvalue(sum(matrices[1:], matrices[0]) / len(matrices), low) or most
     top, bottom = np.sqrt(most), np.sqrt(min(least, most))
     best = float((top - bottom) / (top + bottom))
     if len(matrices) == 1:

@@ -117,10 +117,10 @@ def over_link(limit: Limit, network: Network) -> Limit:
     return limit._replace(assumptions=f"{limit.assumptions}; the link taken for an exact one", kind="heuristic")
 
 
-def _smoothness(kind: Any, problem: Problem, start: Decision) -> float:
-    high = theory.learn_curvature(problem, start).high
-    if high > 0:
-        return high
+def _curvature_of_model(kind: Any, problem: Problem, start: Decision) -> theory.LearnCurvature:
+    curvature = theory.learn_curvature(problem, start)
+    if curvature.high > 0:
+        return curvature
     raise CojaxInputError(f"tuned({kind.__name__}) needs costs that curve in params, got linear ones: no step is best.")
 
 
@@ -135,7 +135,7 @@ def _by(bound: Callable[..., Limit], **fixed: Any) -> Callable[..., Chosen]:
     """Half of `bound`, for a method whose other numbers are `fixed`, which the bound depends on."""
 
     def rule(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
-        limit = bound(network, _smoothness(kind, problem, start), **fixed)
+        limit = bound(network, _curvature_of_model(kind, problem, start).high, **fixed)
         return kind(_step_below(limit, kind), **fixed), limit
 
     return rule
@@ -145,7 +145,7 @@ def _compressed_rule(bound: Callable[..., Limit]) -> Callable[..., Chosen]:
     """Half of `bound`, with the gain that a quantized link needs."""
 
     def rule(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
-        limit = bound(network, _smoothness(kind, problem, start))
+        limit = bound(network, _curvature_of_model(kind, problem, start).high)
         gain = 1.0 if isinstance(network.link, Ideal) else GAIN
         return kind(_step_below(limit, kind), gain=gain), limit
 
@@ -154,8 +154,8 @@ def _compressed_rule(bound: Callable[..., Limit]) -> Callable[..., Chosen]:
 
 def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
     """The momentum that makes costs as well conditioned as the graph: blend = sqrt(chi / kappa)."""
-    curvature = theory.learn_curvature(problem, start)
-    smoothness = _smoothness(kind, problem, start)
+    curvature = _curvature_of_model(kind, problem, start)
+    smoothness = curvature.high
     spectrum = theory.spectrum(network)
     most = spectrum.lambda_n or 1.0  # a node alone has no links
     chi = most / max((1.0 - loss_rate(network)) * spectrum.mean_lambda_2, 1e-12)

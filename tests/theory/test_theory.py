@@ -12,6 +12,7 @@ from support import laws
 
 import cojax
 from cojax import theory
+from cojax.theory import spectra
 
 RING = laws.ring_with_chords()
 DENSE = cojax.network(RING, layout="dense")
@@ -92,10 +93,64 @@ def test_no_window_is_enough_where_the_union_is_not_connected():
 
 
 def test_the_spectrum_of_a_large_ring_is_the_cosines():
-    found = theory.spectrum(cojax.network(nx.cycle_graph(500)))
-    # Weights are 1/3; the smallest eigenvalue is found to a part of the largest.
-    np.testing.assert_allclose(found.lambda_2, (2 - 2 * np.cos(2 * np.pi / 500)) / 3, rtol=1e-8)
-    np.testing.assert_allclose(found.lambda_n, 4 / 3, rtol=1e-12)
+    found = theory.spectrum(cojax.network(nx.cycle_graph(50_000)))
+    least = (2 - 2 * np.cos(2 * np.pi / 50_000)) / 3  # weights are 1/3
+    assert 0.99 * least <= found.lambda_2 <= least * (1 + 1e-6)
+    assert 4 / 3 <= found.lambda_n <= 1.005 * 4 / 3
+    assert found.mixing_rate == 1 - found.lambda_2 and found.window == 1
+
+
+LARGE = {
+    "ring": nx.cycle_graph(600),
+    "path": nx.path_graph(600),
+    "star": nx.star_graph(599),
+    "tree": nx.random_labeled_tree(600, seed=0),
+    "ladder": nx.convert_node_labels_to_integers(nx.grid_2d_graph(2, 300)),
+    "torus": nx.convert_node_labels_to_integers(nx.grid_2d_graph(24, 25, periodic=True)),
+    "expander": nx.random_regular_graph(4, 600, seed=0),
+    "geometric": nx.random_geometric_graph(600, 0.12, seed=0),
+    "scale free": nx.barabasi_albert_graph(600, 2, seed=0),
+    "small world": nx.connected_watts_strogatz_graph(600, 6, 0.1, seed=0),
+    "barbell": nx.barbell_graph(250, 100),
+    "complete": nx.complete_graph(401),
+}
+
+
+@pytest.mark.parametrize("family", LARGE)
+@pytest.mark.parametrize("spread", [1.0, 100.0])
+def test_eigenvalues_of_large_graphs_are_near_those_of_lapack_on_the_safe_side(family, spread):
+    matrix = theory.laplacians(cojax.network(LARGE[family], layout="edges"))[0]
+    curvature = spread ** np.random.default_rng(0).random(matrix.shape[0])
+    scaled = spectra.scale_laplacian(matrix, curvature)
+    exact = np.linalg.eigvalsh(scaled.toarray())
+    assert 0.99 * exact[1] <= spectra.second_eigenvalue(matrix, curvature) <= exact[1] * (1 + 1e-9)
+    assert exact[-1] * (1 - 1e-9) <= spectra.largest_eigenvalue(scaled) <= 1.005 * exact[-1]
+
+
+def test_small_eigenvalues_are_found_by_factors_where_lanczos_takes_too_long(monkeypatch):
+    monkeypatch.setattr(theory.lanczos, "PATIENCE", 0.1)
+    matrix = theory.laplacians(cojax.network(LARGE["torus"]))[0]
+    exact = np.linalg.eigvalsh(matrix.toarray())[1]
+    assert 0.99 * exact <= spectra.second_eigenvalue(matrix) <= exact * (1 + 1e-9)
+
+
+def test_a_flat_cost_has_an_eigenvalue_of_its_own_and_two_of_them_share_zero():
+    matrix, curvature = theory.laplacians(cojax.network(LARGE["torus"]))[0], np.ones(600)
+    curvature[7] = 0.0
+    exact = np.linalg.eigvalsh(spectra.scale_laplacian(matrix, curvature).toarray())[1]
+    assert 0.99 * exact <= spectra.second_eigenvalue(matrix, curvature) <= exact * (1 + 1e-9)
+    curvature[9] = 0.0
+    assert spectra.second_eigenvalue(matrix, curvature) == 0.0
+
+
+def test_graphs_that_take_turns_mix_as_the_product_of_their_steps_says():
+    graphs = cojax.graphs.switching(LARGE["expander"], 2, seed=0, share=0.8)
+    network = cojax.network(graphs)
+    product = np.eye(600) - 1 / 600
+    for matrix in theory.laplacians(network):
+        product -= matrix @ product
+    exact = np.abs(np.linalg.eigvals(product)).max() ** 0.5
+    np.testing.assert_allclose(theory.spectrum(network).mixing_rate, exact, rtol=0.005)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +189,36 @@ def test_curvature_from_products_alone_is_that_of_the_hessians(monkeypatch):
     problem = cojax.Problem(cost, problem.data, budget=16.0)
     exact = theory.learn_curvature(problem, start)
     monkeypatch.setattr(theory.curvatures, "MOST_ENTRIES", 0)
-    # Lanczos stops at a relative 1e-6 of the largest eigenvalue.
+    # Of four parameters Lanczos finds all.
     np.testing.assert_allclose(theory.learn_curvature(problem, start), exact, atol=1e-5 * exact.high)
+
+
+def test_curvature_of_many_parameters_is_found_from_products():
+    """More parameters than steps of Lanczos, eigenvalues typed in; rows of one curvature end early."""
+    random = np.random.default_rng(0)
+    turns = np.linalg.qr(random.normal(size=(4, 200, 200)))[0]
+    values = np.geomspace(0.01, [[5.0], [7.0], [3.0], [4.0]], 200, axis=-1)[:, 0]
+    hessians = np.einsum("nij,nj,nkj->nik", turns, values, turns)
+    for matrices in (hessians, np.broadcast_to(2.0 * np.eye(200), (4, 200, 200))):
+        problem = cojax.Problem(lambda x, matrix: x.params @ matrix @ x.params / 2, matrices)
+        found = theory.learn_curvature(problem, problem.start(params=np.ones((4, 200))))
+        ends = np.linalg.eigvalsh(matrices.mean(0))
+        high = np.linalg.eigvalsh(matrices).max()
+        assert high * (1 - 1e-12) <= found.high <= 1.02 * high
+        np.testing.assert_allclose(found.mean_low, ends[0], rtol=0.02)
+
+
+@pytest.mark.parametrize("most", [64, 0])
+def test_curvature_in_float32_is_that_in_float64(monkeypatch, most):
+    monkeypatch.setattr(theory.curvatures, "MOST_COLUMNS", most)
+    random = np.random.default_rng(0)
+    roots = random.normal(size=(5, 8, 4)).astype(np.float32)
+    with jax.enable_x64(False):
+        problem = cojax.Problem(lambda x, root: jnp.sum((root @ x.params) ** 2) / 2, roots)
+        found = theory.learn_curvature(problem, problem.start(params=np.ones((5, 4), np.float32)))
+    hessians = np.einsum("nij,nik->njk", roots, roots, dtype=np.float64)
+    np.testing.assert_allclose(found.high, np.linalg.eigvalsh(hessians).max(), rtol=1e-5)
+    np.testing.assert_allclose(found.mean_low, np.linalg.eigvalsh(hessians.mean(0))[0], rtol=1e-4)
 
 
 def test_a_hinge_that_is_flat_at_the_start_is_seen_where_it_curves():
