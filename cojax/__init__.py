@@ -7,6 +7,7 @@ from . import rivals as rivals
 from . import theory as theory
 from . import tuning as tuning
 from ._support.checks import CojaxInputError as CojaxInputError
+from ._support.compiling import keep_programs as keep_programs
 from .data import datasets as datasets
 from .data import graphs as graphs
 from .data import tables as tables

@@ -1,5 +1,6 @@
 """The command `cojax`: every bad input ends in one sentence and an exit code, never in a traceback."""
 
+import contextlib
 import io
 import os
 import sys
@@ -141,12 +142,20 @@ def _carried_out(command: Demo | Plan | Compare) -> int:
     """Run a plan or a contest, say what it came to, and write it down."""
     import jax
 
-    before = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
-    jax.config.update("jax_enable_x64", True)  # the command is a program of its own; the library never does this
+    from .._support.compiling import keep_programs
+
+    names = ("jax_enable_x64", "jax_compilation_cache_dir")
+    before = {name: getattr(jax.config, name) for name in names}
+    # The command is a program of its own; the library never does this.
+    jax.config.update("jax_enable_x64", True)
     try:
+        with contextlib.suppress(CojaxInputError):  # of a home that cannot be written: then all is compiled every time
+            if before["jax_compilation_cache_dir"] is None:
+                keep_programs()
         return _carried_out_in_double(command)
     finally:
-        jax.config.update("jax_enable_x64", before)
+        for name, value in before.items():
+            jax.config.update(name, value)
 
 
 def _carried_out_in_double(command: Demo | Plan | Compare) -> int:

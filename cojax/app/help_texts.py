@@ -14,6 +14,8 @@ Examples:
 
 Exit codes: 0 certified, 2 bad input, 3 not certified within the steps, 4 no plan is possible, 5 certified but no
 checkpoint could be written, 130 after Ctrl-C, 143 after SIGTERM.
+Compiled programs are kept in the user's folder for caches, and the next run starts sooner;
+JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=false keeps none.
 """
 
 DEMO = """A support vector machine and 400 kilo-cores over the 14 nodes of NSFNET.
@@ -105,7 +107,8 @@ Keys:
              of links as SNAP or KONECT publish it (.txt, .tsv, .edges, out.*), any of them packed (.bz2, .gz); links of
              one direction are taken both ways; or name:
              nsfnet, abilene, ring, path, complete, star, grid, torus, exponential,
-             erdos_renyi (probability), geometric (radius), scale_free (links)
+             erdos_renyi (probability), geometric (radius), scale_free (links),
+             regular (links), small_world (links, probability)
              weights = "metropolis", "max_degree", "best_constant" or "fastest"
              switching = 1, how many random parts of the links take turns; share = 0.5, of links in each
              loss = 0.0, probability that a link is down in a step

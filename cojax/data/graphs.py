@@ -1,4 +1,4 @@
-"""Graphs come by name, from a file, or typed in here as facts; all are networkx graphs."""
+"""Graphs come by name, from a file, or typed in here as facts: networkx graphs, or arrays where they are large."""
 
 import inspect
 import math
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from .._support.checks import CojaxInputError, check_number, whole_number
+from .._support.edge_lists import EdgeList as EdgeList
+from . import large_graphs
 from .backbones import abilene as abilene
 from .backbones import nsfnet as nsfnet
 from .files import checked_path, open_unpacked, unpacked_name
@@ -24,6 +26,8 @@ from .sndlib import read_sndlib as read_sndlib
 READERS = {".graphml": read_graphml, ".gml": read_gml, ".csv": read_edges, ".xml": read_sndlib}
 # Of graphs that take turns; a node or link of each takes about 500 bytes and 20 us while they are made.
 MANY, MOST_PARTS = 1000, 400_000
+# Nodes of a graph that networkx makes in a second or two.
+MOST_NETWORKX = 20_000
 LISTS = (".txt", ".tsv", ".edges", ".edgelist", ".el", ".mtx")
 
 
@@ -57,15 +61,20 @@ def read_graph(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
 
 
 def named(name: str, num_nodes: int | None = None, *, seed: int = 0, **settings: Any) -> Any:
-    """The networkx graph of a name, over nodes 0 ... n-1 or, for real networks, over cities.
+    """The graph of a name, over nodes 0 ... n-1 or, for real networks, over cities.
 
     Args:
-        name: ring, path, complete, star, grid, torus, exponential (i linked to i + 2^k), erdos_renyi, geometric,
-            scale_free, nsfnet or abilene.
+        name: ring, path, complete, star, grid, torus, exponential (i linked to i + 2^k), regular, erdos_renyi,
+            geometric, scale_free, small_world, nsfnet or abilene.
         num_nodes: n; real networks have their own.
         seed: of the random graphs; the same seed gives the same graph.
-        settings: `probability` of a link for erdos_renyi, `radius` on the unit square for geometric, `links` of every
-            new node for scale_free. By default the first two are twice, and 1.5 times, what a connected graph needs.
+        settings: `links` of every node for regular (10), of every new node for scale_free (2), and of every node of the
+            ring for small_world (10, of which a part of `probability` 0.1 is moved); `probability` of a link for
+            erdos_renyi, `radius` on the unit square for geometric, by default twice, and 1.5 times, what a connected
+            graph needs.
+
+    Up to 20 000 nodes a networkx graph, as networkx draws it. Above, an `EdgeList`, drawn by another program, so that a
+    seed gives another graph than networkx would: 10^6 nodes take seconds. `cojax.network` takes both.
 
     Random graphs are drawn until one is connected. Raises `CojaxInputError` for other names and settings, sizes that
     the graph does not come in, and random graphs of which 100 draws are not connected.
@@ -94,7 +103,7 @@ def named(name: str, num_nodes: int | None = None, *, seed: int = 0, **settings:
 
 
 def switching(graph: Any, num_graphs: int, *, seed: int, share: int | float = 0.5) -> list[Any]:
-    """`num_graphs` graphs over the nodes of `graph`; the links of each are a random subset, and together they are all.
+    """`num_graphs` graphs over the nodes of `graph`, and of its kind, whose links are random subsets, together all.
 
     Every link is up in one graph drawn at random, and in each other one with probability `share`. A single graph may
     well be unconnected: nodes then agree over several steps, as in Nedić, Olshevsky, Shi, SIAM J. Optim. 27(4), 2017,
@@ -105,16 +114,25 @@ def switching(graph: Any, num_graphs: int, *, seed: int, share: int | float = 0.
     seed = whole_number("graphs.switching", "seed", seed, at_least=0)
     check_number("graphs.switching", "share", share, at_least=0.0, at_most=1.0, shaped=())
     rng = np.random.default_rng(seed)
+    if isinstance(graph, EdgeList):
+        up = _ups(rng, num_graphs, graph.pairs.shape[1], share)
+        return [EdgeList(graph.num_nodes, graph.pairs[:, row]) for row in up]
     links = list(graph.edges)
     check_switching("graphs.switching", "num_graphs", graph, num_graphs)
-    up = rng.random((num_graphs, len(links))) < share
-    up[rng.integers(num_graphs, size=len(links)), np.arange(len(links))] = True
+    up = _ups(rng, num_graphs, len(links), share)
     parts = []
     for row in up:
         part = graph.copy()
         part.remove_edges_from([link for link, keep in zip(links, row, strict=True) if not keep])
         parts.append(part)
     return parts
+
+
+def _ups(rng: np.random.Generator, num_graphs: int, num_links: int, share: int | float) -> np.ndarray:
+    """Which links are up in which graph (T, e)."""
+    up = rng.random((num_graphs, num_links)) < share
+    up[rng.integers(num_graphs, size=num_links), np.arange(num_links)] = True
+    return up
 
 
 def check_switching(owner: str, name: str, graph: Any, num_graphs: int) -> None:
@@ -139,6 +157,8 @@ def _exponential(num_nodes: int, seed: int) -> Any:
 
 
 def _circulant(num_nodes: int, offsets: list[int]) -> Any:
+    if num_nodes > MOST_NETWORKX:
+        return EdgeList(num_nodes, large_graphs.circulant(num_nodes, offsets))
     import networkx as nx
 
     graph = nx.empty_graph(num_nodes)
@@ -148,21 +168,24 @@ def _circulant(num_nodes: int, offsets: list[int]) -> Any:
 
 
 def _path(num_nodes: int, seed: int) -> Any:
-    import networkx as nx
-
-    return nx.path_graph(num_nodes)
+    return _fixed("path_graph", large_graphs.path, num_nodes)
 
 
 def _complete(num_nodes: int, seed: int) -> Any:
-    import networkx as nx
-
-    return nx.complete_graph(num_nodes)
+    return _fixed("complete_graph", large_graphs.complete, num_nodes)
 
 
 def _star(num_nodes: int, seed: int) -> Any:
+    return _fixed("star_graph", large_graphs.star, num_nodes, num_nodes - 1)
+
+
+def _fixed(name: str, pairs: Callable[[int], np.ndarray], num_nodes: int, size: int | None = None) -> Any:
+    """What a function of networkx makes of `size`, or the same by its pairs where that is large."""
+    if num_nodes > MOST_NETWORKX:
+        return EdgeList(num_nodes, pairs(num_nodes))
     import networkx as nx
 
-    return nx.star_graph(num_nodes - 1)
+    return getattr(nx, name)(num_nodes if size is None else size)
 
 
 def _grid(num_nodes: int, seed: int) -> Any:
@@ -175,53 +198,77 @@ def _torus(num_nodes: int, seed: int) -> Any:
 
 def _rectangle(name: str, num_nodes: int, *, least: int, periodic: bool) -> Any:
     """The rectangle closest to a square, its nodes numbered row by row."""
-    import networkx as nx
-
     rows = next(rows for rows in range(math.isqrt(num_nodes), 0, -1) if num_nodes % rows == 0)
     if rows < least:
         raise CojaxInputError(
             f"graphs.named({name!r}) needs num_nodes = rows * columns with at least {least} of both, got {num_nodes}."
         )
+    if num_nodes > MOST_NETWORKX:
+        return EdgeList(num_nodes, large_graphs.rectangle(rows, num_nodes // rows, periodic))
+    import networkx as nx
+
     return nx.convert_node_labels_to_integers(nx.grid_2d_graph(rows, num_nodes // rows, periodic=periodic))
 
 
-def _erdos_renyi(num_nodes: int, seed: int, probability: int | float | None = None) -> Any:
-    import networkx as nx
+def _regular(num_nodes: int, seed: int, links: int | float = 10) -> Any:
+    links = _whole_links("regular", num_nodes, links)
+    if num_nodes * links % 2:
+        raise CojaxInputError(
+            f"graphs.named('regular') needs an even num_nodes * links, got {num_nodes} * {links}: a link has two ends."
+        )
+    return _draw_connected("regular", num_nodes, seed, "links", links, "random_regular_graph", (links, num_nodes))
 
+
+def _erdos_renyi(num_nodes: int, seed: int, probability: int | float | None = None) -> Any:
     if probability is None:
         probability = min(1.0, 2 * math.log(max(num_nodes, 2)) / num_nodes)
-    return _draw_connected(
-        "erdos_renyi",
-        seed,
-        "probability",
-        probability,
-        lambda draw: nx.gnp_random_graph(num_nodes, probability, seed=draw),
-    )
+    given = num_nodes, probability
+    return _draw_connected("erdos_renyi", num_nodes, seed, "probability", probability, "gnp_random_graph", given)
 
 
 def _geometric(num_nodes: int, seed: int, radius: int | float | None = None) -> Any:
-    import networkx as nx
-
     if radius is None:
         radius = 1.5 * math.sqrt(math.log(max(num_nodes, 2)) / (math.pi * num_nodes))
     return _draw_connected(
-        "geometric", seed, "radius", radius, lambda draw: nx.random_geometric_graph(num_nodes, radius, seed=draw)
+        "geometric", num_nodes, seed, "radius", radius, "random_geometric_graph", (num_nodes, radius)
     )
 
 
 def _scale_free(num_nodes: int, seed: int, links: int | float = 2) -> Any:
+    links = _whole_links("scale_free", num_nodes, links)
+    if num_nodes > MOST_NETWORKX:
+        return EdgeList(num_nodes, large_graphs.scale_free(num_nodes, links, np.random.default_rng(seed)))
     import networkx as nx
 
+    return nx.barabasi_albert_graph(num_nodes, links, seed=seed)
+
+
+def _small_world(num_nodes: int, seed: int, links: int | float = 10, probability: int | float = 0.1) -> Any:
+    links = _whole_links("small_world", num_nodes, links)
+    given = num_nodes, links, probability
+    return _draw_connected("small_world", num_nodes, seed, "links", links, "watts_strogatz_graph", given)
+
+
+def _whole_links(name: str, num_nodes: int, links: int | float) -> int:
     if links != int(links) or links >= num_nodes:
-        raise CojaxInputError(f"graphs.named('scale_free') needs whole links < num_nodes={num_nodes}, got {links}.")
-    return nx.barabasi_albert_graph(num_nodes, int(links), seed=seed)
+        raise CojaxInputError(f"graphs.named({name!r}) needs whole links < num_nodes={num_nodes}, got {links}.")
+    return int(links)
 
 
-def _draw_connected(name: str, seed: int, setting: str, value: int | float, draw: Callable[[int], Any]) -> Any:
-    import networkx as nx
-
+def _draw_connected(
+    name: str, num_nodes: int, seed: int, setting: str, value: int | float, maker: str, given: tuple
+) -> Any:
+    """The first connected one of what `maker` of networkx draws, or where that is large, the program of `name`."""
+    is_large = num_nodes > MOST_NETWORKX
     for number in np.random.default_rng(seed).integers(2**31, size=100):
-        graph = draw(int(number))
+        if is_large:
+            pairs = getattr(large_graphs, name)(*given, random=np.random.default_rng(number))
+            if large_graphs.is_connected(num_nodes, pairs):
+                return EdgeList(num_nodes, pairs)
+            continue
+        import networkx as nx
+
+        graph = getattr(nx, maker)(*given, seed=int(number))
         if nx.is_connected(graph):
             return graph
     raise CojaxInputError(f"graphs.named({name!r}) drew 100 graphs and none is connected: raise {setting}={value:g}.")
@@ -235,9 +282,11 @@ GRAPHS: dict[str, Callable[..., Any]] = {
     "grid": _grid,
     "torus": _torus,
     "exponential": _exponential,
+    "regular": _regular,
     "erdos_renyi": _erdos_renyi,
     "geometric": _geometric,
     "scale_free": _scale_free,
+    "small_world": _small_world,
     "nsfnet": nsfnet,
     "abilene": abilene,
 }

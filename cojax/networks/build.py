@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 
-from .._support.checks import CojaxInputError, fitting, real_array
+from .._support.checks import CojaxInputError, fitting, real_array, whole_number
+from .._support.edge_lists import EdgeList, distinct, sorted_once
 from .base import Layout, Link
 from .layouts.circulant import Circulant
 from .layouts.columns import Columns, columns, split_cost
@@ -42,10 +43,11 @@ def network(
     """The network of one graph, or of a sequence of graphs that take turns, one per step.
 
     Args:
-        graphs: a networkx graph, a SciPy sparse or NumPy (n, n) weight matrix, or a sequence of these over the same
-            nodes; an array (T, n, n) is a sequence of T. Undirected graphs get `weights`; matrices are taken as they
-            are. A directed networkx graph gets weights that balance it; a matrix that is balanced but not symmetric
-            is a directed graph too.
+        graphs: a networkx graph, a `graphs.EdgeList`, a rustworkx graph, a SciPy sparse or NumPy (n, n) weight
+            matrix, or a sequence of these over the same nodes; an array (T, n, n) is a sequence of T. Undirected graphs
+            get `weights`; matrices are taken as they are. A directed networkx graph gets weights that balance it; a
+            matrix that is balanced but not symmetric is a directed graph too. From 10^5 nodes on a networkx graph takes
+            far longer than all others. Nodes of others than networkx are 0 ... n - 1.
         nodelist: the nodes in the order of the rows of the problem's data; by default the order of the first graph.
         weights: a rule from `cojax.weights`, (num_nodes, pairs (2, e)) -> (e,).
         link: the channel, `Ideal()` by default.
@@ -61,7 +63,7 @@ def network(
         raise CojaxInputError(f"network needs a link such as Ideal() or Quantized(LogQuantizer(0.1)), got {link!r}.")
     if not callable(weights):
         raise CojaxInputError(f"network needs a rule for weights such as cojax.weights.metropolis, got {weights!r}.")
-    items = _as_list(graphs)
+    items = [_plain(item) for item in _as_list(graphs)]
     matrices = [_as_matrix(item) for item in items]
     if any(_is_directed(item, matrix) for item, matrix in zip(items, matrices, strict=True)):
         return _digraph(items, matrices, nodelist, link, layout)
@@ -128,7 +130,54 @@ def _apply_rule(rule: Weights, num_nodes: int, pairs: np.ndarray) -> np.ndarray:
     return weights
 
 
+def _plain(item: Any) -> Any:
+    """An `EdgeList` that was checked, of one or of a rustworkx graph; others as they are."""
+    if not isinstance(item, EdgeList) and hasattr(item, "edge_list") and hasattr(item, "node_indexes"):
+        item = _of_rustworkx(item)
+    if not isinstance(item, EdgeList):
+        return item
+    num_nodes = whole_number("network", "num_nodes", item.num_nodes, at_least=1)
+    pairs = real_array("network", "pairs", item.pairs)
+    if pairs.ndim != 2 or pairs.shape[0] != 2 or not (np.issubdtype(pairs.dtype, np.integer) or pairs.size == 0):
+        raise CojaxInputError(
+            f"network needs an EdgeList with pairs of shape (2, e) of integers, got {pairs.shape} of {pairs.dtype}."
+        )
+    if pairs.size and not (pairs.min() >= 0 and pairs.max() < num_nodes):
+        raise CojaxInputError(
+            f"network needs an EdgeList with ends from 0 to {num_nodes - 1}, got {pairs.min()} to {pairs.max()}."
+        )
+    loops = np.flatnonzero(pairs[0] == pairs[1])
+    if loops.size:
+        raise CojaxInputError(
+            f"network needs a graph without self-loops, got one at node {pairs[0, loops[0]]}; remove it."
+        )
+    once = sorted_once(num_nodes, pairs.astype(np.int64))
+    if once.shape != pairs.shape:
+        raise CojaxInputError(
+            f"network needs an EdgeList with every edge once, got {pairs.shape[1]} pairs for {once.shape[1]} edges: a "
+            "pair and its reverse are one edge."
+        )
+    return EdgeList(num_nodes, once)
+
+
+def _of_rustworkx(graph: Any) -> EdgeList:
+    if type(graph).__name__ == "PyDiGraph":
+        raise CojaxInputError(
+            "network needs an undirected rustworkx graph, a PyGraph, got a PyDiGraph; hand in its weight matrix, or a "
+            "networkx graph."
+        )
+    indexes = np.asarray(graph.node_indexes(), np.int64)
+    if indexes.size and int(indexes[-1]) != indexes.size - 1:
+        raise CojaxInputError(
+            f"network needs a rustworkx graph whose nodes are numbered 0 ... {indexes.size - 1}, got one from which "
+            "nodes were removed; build it anew."
+        )
+    return EdgeList(indexes.size, np.asarray(graph.edge_list(), np.int64).reshape(-1, 2).T)
+
+
 def _as_list(graphs: Any) -> list:
+    if isinstance(graphs, EdgeList):
+        return [graphs]
     if isinstance(graphs, list | tuple):
         items = list(graphs)
     elif (isinstance(graphs, np.ndarray) and graphs.ndim == 3) or getattr(graphs, "ndim", 0) == 3:
@@ -148,7 +197,7 @@ def _as_matrix(item: Any) -> "sparse.coo_array | None":
     """A weight matrix as (i, j, w) triples, or None of a networkx graph."""
     from scipy import sparse  # here, because it takes longer to load than all of cojax
 
-    if _is_networkx(item):
+    if _is_networkx(item) or isinstance(item, EdgeList):
         return None
     if sparse.issparse(item):
         matrix = sparse.coo_array(item)
@@ -171,18 +220,28 @@ def _as_matrix(item: Any) -> "sparse.coo_array | None":
 
 def _is_directed(item: Any, matrix: "sparse.coo_array | None") -> bool:
     if matrix is None:
-        return item.is_directed()
+        return not isinstance(item, EdgeList) and item.is_directed()
     # A matrix that was computed may be symmetric up to rounding.
     return (
         bool(abs(matrix - matrix.T).max() > 16 * np.finfo(np.float32).eps * abs(matrix).max()) if matrix.nnz else False
     )
 
 
-def _names(items: list, matrices: list, nodelist: Sequence[Hashable] | None) -> list[Hashable]:
+def _num_numbered(item: Any, matrix: Any) -> int | None:
+    """How many nodes a graph has whose nodes are numbers in order; None of a networkx graph, whose nodes are names."""
+    if matrix is not None:
+        return matrix.shape[0]
+    return item.num_nodes if isinstance(item, EdgeList) else None
+
+
+def _names(items: list, matrices: list, nodelist: Sequence[Hashable] | None) -> Sequence[Hashable]:
     """The nodes in order; every graph must have exactly these."""
-    first: list[Hashable] = list(items[0].nodes) if matrices[0] is None else list(range(matrices[0].shape[0]))
+    sizes = [_num_numbered(item, matrix) for item, matrix in zip(items, matrices, strict=True)]
+    if nodelist is None and sizes[0] and len(set(sizes)) == 1:
+        return range(sizes[0])
+    first = range(sizes[0]) if sizes[0] is not None else items[0].nodes
     try:
-        names = first if nodelist is None else list(nodelist)
+        names = list(first if nodelist is None else nodelist)
         repeated = len(set(names)) != len(names)
     except TypeError as error:
         raise CojaxInputError(f"network needs nodelist to be a sequence of nodes, got {nodelist!r}.") from error
@@ -191,7 +250,8 @@ def _names(items: list, matrices: list, nodelist: Sequence[Hashable] | None) -> 
     if repeated:
         raise CojaxInputError("network needs every node once in nodelist, got a repeated one.")
     for item, matrix in zip(items, matrices, strict=True):
-        here = set(range(matrix.shape[0])) if matrix is not None else set(item.nodes)
+        size = _num_numbered(item, matrix)
+        here = set(item.nodes if size is None else range(size))
         if here != set(names):
             missing, extra = set(names) - here, here - set(names)
             raise CojaxInputError(
@@ -201,18 +261,23 @@ def _names(items: list, matrices: list, nodelist: Sequence[Hashable] | None) -> 
     return names
 
 
-def _edges(item: Any, matrix: "sparse.coo_array | None", names: list) -> tuple[np.ndarray, np.ndarray | None]:
-    """Every undirected edge once, lower end first, sorted; and its given weight, or None."""
-    place = {name: row for row, name in enumerate(names)}
-    if matrix is not None:
-        rows = np.asarray([place[node] for node in range(len(names))])
-        ends = np.stack([rows[matrix.row], rows[matrix.col]])
-        keep = (ends[0] < ends[1]) & (matrix.data != 0)
-        return ends[:, keep], matrix.data[keep]
-    return np.sort(_ends(item, names, place), axis=0), None
+def _edges(
+    item: Any, matrix: "sparse.coo_array | None", names: Sequence[Hashable]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Every undirected edge once, lower end first; and its given weight, or None."""
+    if matrix is None and not isinstance(item, EdgeList):
+        return np.sort(_ends(item, names, {name: row for row, name in enumerate(names)}), axis=0), None
+    ends = item.pairs if matrix is None else np.stack([matrix.row, matrix.col]).astype(np.int64)
+    if not isinstance(names, range):  # the caller's order is another
+        place = {name: row for row, name in enumerate(names)}
+        ends = np.asarray([place[node] for node in range(len(names))])[ends]
+    if matrix is None:
+        return np.sort(ends, axis=0), None
+    keep = (ends[0] < ends[1]) & (matrix.data != 0)
+    return ends[:, keep], matrix.data[keep]
 
 
-def _ends(graph: Any, names: list, place: dict) -> np.ndarray:
+def _ends(graph: Any, names: Sequence[Hashable], place: dict) -> np.ndarray:
     """The two ends (2, e) of every edge of a networkx graph, as rows."""
     if graph.is_multigraph():
         raise CojaxInputError(
@@ -229,7 +294,7 @@ def _ends(graph: Any, names: list, place: dict) -> np.ndarray:
 def _union(num_nodes: int, pairs: list[np.ndarray], weights: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The edges of all steps, once, and the weight of each at every step (0 where it is down)."""
     codes = [ends[0] * num_nodes + ends[1] for ends in pairs]
-    union = np.unique(np.concatenate(codes)) if codes else np.zeros(0, np.int64)
+    union = distinct(np.concatenate(codes))
     table = np.zeros((len(pairs), union.size))
     for row, code, weight in zip(table, codes, weights, strict=True):
         row[np.searchsorted(union, code)] = weight
@@ -244,7 +309,7 @@ def _check_weights(pairs: np.ndarray, table: np.ndarray) -> None:
             raise CojaxInputError(f"network needs weights {kind}, got {table[step, edge]:g} on edge ({i}, {j}).")
 
 
-def _check_connected(num_nodes: int, pairs: np.ndarray, names: list, *, directed: bool = False) -> None:
+def _check_connected(num_nodes: int, pairs: np.ndarray, names: Sequence[Hashable], *, directed: bool = False) -> None:
     from scipy import sparse
     from scipy.sparse.csgraph import connected_components
 
@@ -323,7 +388,7 @@ def _circulant_offsets(num_nodes: int, pairs: np.ndarray, table: np.ndarray) -> 
     ahead = (pairs[1] - pairs[0]) % num_nodes
     offset = np.minimum(ahead, num_nodes - ahead)
     found = {}
-    for value in np.unique(offset):
+    for value in distinct(offset):
         here = offset == value
         whole = num_nodes // 2 if 2 * value == num_nodes else num_nodes
         if here.sum() != whole or (table[:, here] != table[:, here][:, :1]).any():

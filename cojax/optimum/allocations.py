@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .._support.checks import CojaxInputError
+from .._support.compiling import compiled
 from .._support.precision import in_full
 from .._support.reprs import brief
 from .._support.trees import Tree
@@ -84,7 +85,7 @@ def allocate(problem: Problem, params: Tree = None) -> Allocation:
     return _allocation(problem, _checked(problem, params))
 
 
-@jax.jit
+@functools.partial(compiled, runs_briefly=True)
 @in_full
 def _allocation(problem: Problem, params: Tree) -> Allocation:
     assert problem.lower is not None

@@ -1,5 +1,6 @@
 """What a decision is worth, computed from the problem alone: no iteration, state or solver needs to be trusted."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from .._support import trees
+from .._support.compiling import compiled
 from .._support.precision import in_full
 from .._support.reprs import brief
 from .._support.trees import Tree
@@ -68,7 +70,7 @@ def certificate(problem: Problem, x: Decision) -> Certificate:
     return _certify(problem, check_decision("certificate", problem, x))
 
 
-@jax.jit
+@functools.partial(compiled, runs_briefly=True)
 @in_full
 def _certify(problem: Problem, x: Decision) -> Certificate:
     x = x._replace(params=trees.filled(x.params, problem.members))
@@ -132,11 +134,11 @@ def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, A
         off = sizes.furthest(jnp.maximum(dearest - cheapest, 0) / 2, levels)
         return price_of(found), *off, worth, (found.steep * reach[None]).sum()
 
-    price, stationarity, level, worth, moved = jax.vmap(looked)(jnp.stack([reach, reach_of(shares, lower, upper)]))
+    price, stationarity, level, worth, moved = lax.map(looked, jnp.stack([reach, reach_of(shares, lower, upper)]))
     # The bounds of the others bound a share too, and a box that is smaller bounds what a tangent can fall.
     low, high = jax.vmap(prices.reachable, (1, 1, 0), 1)(lower, upper, budget)
     near = prices.pulled_in(shares, low, high)
-    gaps = jax.vmap(lambda price: _gap(problem, params, near, price, low, high))(price)
+    gaps = lax.map(lambda price: _gap(problem, params, near, price, low, high), price)
     # What moving every share by a rounding explains is none.
     gaps = jnp.where(gaps <= moved[1], 0, gaps)
     best = jnp.argmin(gaps)

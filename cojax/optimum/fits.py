@@ -1,5 +1,6 @@
 """A decision fits a problem when it has the problem's shapes and the cost of one node can be computed from it."""
 
+import functools
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .._support.checks import CojaxInputError, check_leaves, device_array, one_line, whole
+from .._support.compiling import compiled
 from .._support.maxima import with_safe_maxima
 from .._support.trees import Tree
 from ..problems.checks import check_cost
@@ -101,7 +103,7 @@ def check_curves(owner: str, problem: Problem, x: Decision) -> None:
 
 
 # Jitted, because JAX then remembers what it has traced.
-@jax.jit
+@functools.partial(compiled, runs_briefly=True)
 def _curves(problem: Problem, x: Decision) -> Any:
     slopes = jax.vmap(jax.grad(with_safe_maxima(problem.cost)))
     return jax.jvp(lambda x: slopes(x, problem.data), (x,), (x,))

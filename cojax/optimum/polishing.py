@@ -1,5 +1,6 @@
 """What a run comes to is polished to the exact optimum, which is differentiable in all that defines the problem."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from .._support import trees
+from .._support.compiling import compiled
 from .._support.precision import in_full
 from .._support.trees import Tree
 from ..problems.problem import Decision, Problem
@@ -47,7 +49,7 @@ def solve_params(owner: str, problem: Any, x: Any) -> tuple[Tree, Allocation | N
     return _solve_params(problem, check_params(owner, problem, x))
 
 
-@jax.jit
+@functools.partial(compiled, runs_briefly=True)
 @in_full
 def _solve_params(problem: Problem, params: Tree) -> tuple[Tree, Allocation | None]:
     if jax.tree.leaves(params):

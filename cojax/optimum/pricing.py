@@ -1,5 +1,6 @@
 """What one more unit of anything would be worth, and how the optimum answers a change."""
 
+import functools
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._support.checks import CojaxInputError, device_array
+from .._support.compiling import compiled
 from .._support.precision import in_full
 from .._support.reprs import brief
 from .._support.trees import Tree
@@ -100,7 +102,7 @@ def sensitivities(problem: Problem, x: Any = Decision()) -> Sensitivities:
     return _sensitivities(problem, *solve_params("sensitivities", problem, x))
 
 
-@jax.jit
+@functools.partial(compiled, runs_briefly=True)
 @in_full
 def _sensitivities(problem: Problem, params: Tree, allocation: Allocation | None) -> Sensitivities:
     best = Decision(params, None if allocation is None else allocation.cpu)
@@ -150,7 +152,7 @@ def shift(
     return _shift(problem, Decision(params), moves, _data_move(problem.data, data))
 
 
-@jax.jit
+@functools.partial(compiled, runs_briefly=True)
 @in_full
 def _shift(problem: Problem, x: Decision, moves: tuple, data_move: Tree) -> Shift:
     floats, rest = eqx.partition(problem.data, eqx.is_inexact_array)

@@ -1,5 +1,6 @@
 """The centralised optimum of both halves, against which every decentralised run is measured."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float
 
 from .._support import trees
 from .._support.checks import CojaxInputError, check_number, is_concrete
+from .._support.compiling import compiled
 from .._support.maxima import with_safe_maxima
 from .._support.precision import in_full
 from .._support.reprs import brief
@@ -182,7 +184,7 @@ def look_at(problem: Problem, start: Tree, flat: Array) -> Point:
     return Point(flat, cpu, *total_and_slope(problem, start, flat, cpu))
 
 
-@jax.jit
+@functools.partial(compiled, runs_briefly=True)
 @in_full
 def total_and_slope(problem: Problem, start: Tree, flat: Array, cpu: Array | None) -> tuple[Array, Array, Array]:
     """The total cost, its gradient in the params, and the largest norm of one node's gradient."""
@@ -226,7 +228,7 @@ def _curve(problem: Problem, start: Tree, here: Point) -> Callable[[Array], Arra
     return curve
 
 
-@jax.jit
+@functools.partial(compiled, runs_briefly=True)
 @in_full
 def newton_direction(problem: Problem, start: Tree, here: Point) -> Array:
     """The Newton direction, with the Hessian's eigenvalues made positive."""

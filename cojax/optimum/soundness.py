@@ -1,11 +1,14 @@
 """A cost is sampled inside of its bounds before an optimum of it is believed."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from .._support.checks import CojaxInputError
+from .._support.compiling import compiled
 from .._support.precision import in_full
 from .._support.trees import Tree
 from ..problems.checks import check_cost
@@ -23,7 +26,7 @@ def stack_copies(problem: Problem, params: Tree) -> Tree:
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (problem.num_nodes, *leaf.shape)), params)
 
 
-@jax.jit
+@functools.partial(compiled, runs_briefly=True)
 @in_full
 def _samples(problem: Problem, params: Tree) -> tuple[Array, Array, Array]:
     """Shares spread over every box, all resources alike; the costs there, and the marginal costs or None."""

@@ -1,6 +1,7 @@
 """The cost of one node, mapped over all nodes."""
 
 import abc
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from .._support.checks import (
     one_line,
     real_array,
 )
+from .._support.compiling import compiled, is_traced
 from .._support.maxima import with_safe_maxima
 from .._support.modules import arrays_only
 from .._support.precision import in_full
@@ -182,7 +184,8 @@ class Problem(Scenario):
     def costs(self, x: Decision) -> Float[Array, " n"]:
         """The cost of every node at its own decision, without the penalty."""
         try:
-            costs = jax.vmap(self.cost)(x, self.data)
+            # One program, where by itself JAX would compile one for every operation.
+            costs = _costs(self, x) if is_traced() else _compiled_costs(self, x)
         except Exception:
             check_cost("Problem.costs", self.cost, x, self.data)
             raise
@@ -193,7 +196,7 @@ class Problem(Scenario):
 
     def grad(self, x: Decision) -> Decision:
         """The gradient of every node's cost plus penalty at its own decision, shaped and typed as `x`."""
-        return self.grad_on(x, self.data)
+        return self.grad_on(x, self.data) if is_traced() else _compiled_grad(self, x)
 
     @in_full
     def grad_on(self, x: Decision, data: Tree) -> Decision:
@@ -466,16 +469,30 @@ def show(value: Any) -> str:
     return ", ".join(f"{number:.10g}" for number in np.ravel(value))
 
 
+def _costs(problem: Problem, x: Decision) -> Array:
+    return jax.vmap(problem.cost)(x, problem.data)
+
+
 # Each is one program, because a program for every operation would take longer to compile.
-@jax.jit
+@functools.partial(compiled, runs_briefly=True)
 def _even_start(budget: Array, lower: Array, upper: Array) -> Array:
     return exact_grid.settle(_even_split(budget, lower, upper), budget)
 
 
-@jax.jit
+@functools.partial(compiled, runs_briefly=True)
 def _settle(cpu: Array, budget: Array) -> tuple[Array, Array]:
     settled = exact_grid.settle(cpu, budget)
     return settled, exact_grid.imbalance(settled, budget)
+
+
+@functools.partial(compiled, runs_briefly=True)
+def _compiled_costs(problem: Problem, x: Decision) -> Array:
+    return _costs(problem, x)
+
+
+@functools.partial(compiled, runs_briefly=True)
+def _compiled_grad(problem: Problem, x: Decision) -> Decision:
+    return problem.grad_on(x, problem.data)
 
 
 def _even_split(budget: Array, lower: Array, upper: Array) -> Array:

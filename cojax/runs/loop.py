@@ -1,6 +1,5 @@
 """The loop of a run: one pure step, scanned, with a look at the run after every so many steps."""
 
-import functools
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from .._support import exact_grid
 from .._support.checks import MOST_STEPS, CojaxInputError, check_arrays, check_leaves, whole_number
+from .._support.compiling import MOST_NUMBERS, compiled, count_numbers, is_traced
 from .._support.trees import Tree, alike
 from ..methods import Method
 from ..networks.base import Network, Wire
@@ -188,16 +188,13 @@ def solve(
     if num_steps % every:
         raise CojaxInputError(f"solve needs num_steps to be a multiple of every, got {num_steps} and {every}.")
     check_trace(problem, network, method, start, num_steps // every, record)
-    return _solve(problem, network, method, start, num_steps // every, every, record)
+    given = problem, network, method, start
+    in_parts = not is_traced() and not network.is_cut and count_numbers(given) <= MOST_NUMBERS
+    return (_solve_in_parts if in_parts else _solve)(*given, num_steps // every, every, record)
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6))
-def _solve(problem, network, method, start, num_chunks, every, record) -> Solution:
-    check_step_size(network, method)
-    if isinstance(start, State):
-        check_leaves("solve", problem=problem, network=network, method=method, start=start)
-        _check_state(problem, network, method, start)
-    state = start if isinstance(start, State) else init(problem, network, method, start)
+def go(problem, network, method, state, num_chunks, every, record) -> tuple[State, Any]:
+    """All steps of a run, and the records of its looks."""
     method = network.to_rows(method)
 
     def one_step(state: State) -> State:
@@ -206,12 +203,41 @@ def _solve(problem, network, method, start, num_chunks, every, record) -> Soluti
     def look(state: State) -> tuple[Progress, Any]:
         return observe(problem, method, state, record)
 
-    state, trace = scan(one_step, look, state, num_chunks, every)
+    return scan(one_step, look, state, num_chunks, every)
+
+
+def end(problem, network, method, state, few: bool) -> Solution:
+    """What a run came to, told by its last state; its trace is not in there."""
+    method = network.to_rows(method)
     x = method.at(state.step).query(state.method)
-    # A circle is told from a stall, which so few looks never show: what the next step would do need not be compiled.
-    few = not isinstance(start, State) and num_chunks < LEAST_LOOKS
     moves = jnp.asarray(False) if few else moves_on(network, method, x, state)
-    return Solution(network.to_nodes(x), trace, state, status_of(problem.at(state.step), x, state, moves))
+    return Solution(network.to_nodes(x), None, state, status_of(problem.at(state.step), x, state, moves))
+
+
+def _made_of(begin: Callable[..., State], go: Callable[..., Any], end: Callable[..., Solution]) -> Callable:
+    """A whole run, of what makes its first state, its steps, and what it came to."""
+
+    def run(problem, network, method, start, num_chunks, every, record) -> Solution:
+        check_step_size(network, method)
+        if isinstance(start, State):
+            check_leaves("solve", problem=problem, network=network, method=method, start=start)
+            _check_state(problem, network, method, start)
+        state = start if isinstance(start, State) else begin(problem, network, method, start)
+        state, trace = go(problem, network, method, state, num_chunks, every, record)
+        # A circle is told from a stall, which so few looks never show: what a step more would do need not be compiled.
+        few = not isinstance(start, State) and num_chunks < LEAST_LOOKS
+        return end(problem, network, method, state, few)._replace(trace=trace)
+
+    return run
+
+
+_solve = compiled(_made_of(init, go, end), static_argnums=(4, 5, 6))
+# Three programs, of which the first and the last run once, so that they need not be optimised.
+_solve_in_parts = _made_of(
+    compiled(init, runs_briefly=True),
+    compiled(go, static_argnums=(4, 5, 6)),
+    compiled(end, static_argnums=4, runs_briefly=True),
+)
 
 
 def observe(problem: Scenario, method: Method, state: State, record: Callable) -> tuple[Progress, Any]:

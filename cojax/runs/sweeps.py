@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from .._support.checks import CojaxInputError, is_concrete
+from .._support.compiling import compiled
 from .._support.trees import Tree
 from ..methods import Method
 from ..networks.base import Network
@@ -173,7 +174,7 @@ def sweep(
     return Sweep({name: _label(axis) for name, axis in values.items()}, solution, steps)
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
+@functools.partial(compiled, static_argnums=(2, 3, 4, 5))
 def _solve_stacked(many: Tree, same: Tree, num_runs: int, num_chunks: int, every: int, record: Callable) -> Solution:
     """Runs on the first axis: for graphs that differ, whose flows share nothing."""
 
@@ -183,7 +184,7 @@ def _solve_stacked(many: Tree, same: Tree, num_runs: int, num_chunks: int, every
     return jax.vmap(one, axis_size=num_runs)(many)
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
+@functools.partial(compiled, static_argnums=(2, 3, 4, 5))
 def _solve_side_by_side(many: Tree, same: Tree, num_runs: int, num_chunks: int, every: int, record: Callable):
     """Runs on the last axis: the flow over their one graph is computed as of one message with longer rows.
 

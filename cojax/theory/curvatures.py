@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from .._support.checks import CojaxInputError, is_concrete
+from .._support.compiling import compiled
 from .._support.trees import Tree
 from ..problems.problem import Decision, Problem, check_gradient, check_start
 
@@ -81,7 +82,7 @@ def learn_curvature(problem: Problem, x: Decision) -> LearnCurvature:
     return LearnCurvature(float(highs.max()), float(np.linalg.eigvalsh(means)[:, 0].min()))
 
 
-@functools.partial(jax.jit, static_argnums=2)
+@functools.partial(compiled, static_argnums=2, runs_briefly=True)
 def _along_descent(problem: Problem, x: Decision, built: bool) -> tuple[Float[Array, " p"], Float[Array, "p k k"]]:
     """At `x` and at points of the descent: the largest curvature of a node, and a matrix with the ends of the mean."""
     look = _built if built else _multiplied
@@ -221,7 +222,7 @@ def share_curvature(problem: Problem, x: Decision) -> ShareCurvature:
     return ShareCurvature(values[0, :, -1], most, np.maximum(np.where(np.isfinite(least), least, 0.0), 0.0))
 
 
-@jax.jit
+@functools.partial(compiled, runs_briefly=True)
 def _share_hessians(problem: Problem, x: Decision, points: Float[Array, "m n *r"]) -> Float[Array, "m n r r"]:
     def slopes(cpu: Array) -> Array:
         return problem.grad(x._replace(cpu=cpu)).cpu

@@ -10,7 +10,7 @@ from cojax import CojaxInputError, graphs, network
 
 TOPOLOGIES = Path(__file__).parents[3] / "shared" / "data" / "topologies"
 needs_topologies = pytest.mark.skipif(not TOPOLOGIES.is_dir(), reason="the real topologies are not here")
-RANDOM = ("erdos_renyi", "geometric", "scale_free")
+RANDOM = ["erdos_renyi", "geometric", "scale_free", "regular", "small_world"]
 
 
 def graphml(nodes, edges, *, directed=False, head=""):
@@ -141,6 +141,8 @@ def test_the_smallest_graphs_exist(name, num_nodes):
         (("ring",), {}, "a whole number num_nodes >= 1, got None"),
         (("grid", 7), {}, "at least 2 of both, got 7"),
         (("torus", 8), {}, "at least 3 of both, got 8"),
+        (("regular", 5), {"links": 3}, r"an even num_nodes \* links, got 5 \* 3"),
+        (("small_world", 4), {}, "whole links < num_nodes=4, got 10"),
         (("nsfnet", 15), {}, "has 14 nodes, got num_nodes=15"),
     ],
 )
@@ -313,3 +315,105 @@ def test_loops_and_parts_of_an_edge_list_are_reported(saved):
 )
 def test_edge_lists_that_cannot_be_meant_are_refused(saved, text, message):
     refused(graphs.read_edges, saved(text, "links.csv"), message)
+
+
+@pytest.mark.parametrize("name", [name for name in graphs.GRAPHS if name not in ("nsfnet", "abilene", "complete")])
+def test_a_large_graph_is_the_small_one_as_an_array(name, monkeypatch):
+    """Of names that leave nothing to chance the same edges; of random graphs as many, to their standard deviation."""
+    small = graphs.named(name, 900)
+    monkeypatch.setattr(graphs, "MOST_NETWORKX", 100)
+    large = graphs.named(name, 900)
+    assert isinstance(large, graphs.EdgeList) and large.num_nodes == 900
+    again, other = graphs.named(name, 900), graphs.named(name, 900, seed=1)
+    np.testing.assert_array_equal(large.pairs, again.pairs)
+    graph = large.to_networkx()
+    assert nx.is_connected(graph) and graph.number_of_edges() == large.pairs.shape[1]
+    if name in RANDOM:
+        assert not np.array_equal(large.pairs, other.pairs)
+        assert abs(graph.number_of_edges() / small.number_of_edges() - 1) < 0.06
+    else:
+        assert {frozenset(edge) for edge in graph.edges} == {frozenset(edge) for edge in small.edges}
+    built = network(large)
+    np.testing.assert_array_equal(built.weights, network(graph).weights)
+    assert built.num_nodes == 900
+
+
+def test_large_random_graphs_have_the_degrees_of_their_kind(monkeypatch):
+    monkeypatch.setattr(graphs, "MOST_NETWORKX", 100)
+    size = 5000
+
+    def degrees(name, **settings):
+        return np.bincount(graphs.named(name, size, **settings).pairs.ravel(), minlength=size)
+
+    assert (degrees("regular", links=7 + 1) == 8).all()
+    binomial = degrees("erdos_renyi", probability=0.01)
+    assert abs(binomial.mean() - 0.01 * (size - 1)) < 0.5 and abs(binomial.var() / binomial.mean() - 0.99) < 0.1
+    free = degrees("scale_free", links=3)
+    assert free.min() >= 1 and free.max() > 50 and np.median(free) <= 4  # few have many
+    # Of preferential attachment the share of degrees >= k falls as k^-2: at 30 a fourth of that at 15.
+    assert 2.5 < (free >= 15).sum() / (free >= 30).sum() < 6.5
+    # 0.9^10 of the nodes keep all their links, 0.1 of 25 000 links are moved.
+    ring = graphs.named("small_world", size).pairs
+    ahead = np.minimum((ring[1] - ring[0]) % size, (ring[0] - ring[1]) % size)
+    assert abs((ahead > 5).mean() - 0.1) < 0.01
+    dense = graphs.named("erdos_renyi", 150, probability=0.9).pairs.shape[1]
+    assert abs(dense - 0.9 * 150 * 149 / 2) < 150
+
+
+def test_graphs_as_arrays_take_turns_too(monkeypatch):
+    monkeypatch.setattr(graphs, "MOST_NETWORKX", 10)
+    whole = graphs.named("torus", 36)
+    turns = graphs.switching(whole, 3, seed=2)
+    together = network(turns)
+    assert together.num_graphs == 3
+    same = network(graphs.switching(whole.to_networkx(), 3, seed=2))
+    assert together.num_graphs == same.num_graphs
+    codes = {tuple(pair) for turn in turns for pair in turn.pairs.T.tolist()}
+    assert codes == {tuple(pair) for pair in whole.pairs.T.tolist()}
+    order = list(reversed(range(36)))
+    np.testing.assert_array_equal(
+        np.asarray(network(whole, layout="dense").weights)[::-1, ::-1],
+        network(whole, nodelist=order, layout="dense").weights,
+    )
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (np.array([[0, 1], [1, 0]]), "every edge once, got 2 pairs for 1 edges"),
+        (np.array([[0, 1], [1, 4]]), "ends from 0 to 3, got 0 to 4"),
+        (np.array([[0, -1], [1, 2]]), "ends from 0 to 3, got -1 to 2"),
+        (np.array([[0, 1], [1, 1]]), "without self-loops, got one at node 1"),
+        (np.array([[0.0, 1.0], [1.0, 2.0]]), "of integers, got \\(2, 2\\) of float64"),
+        (np.array([0, 1, 2]), "pairs of shape \\(2, e\\)"),
+        (np.array([[0, 2], [1, 3]]), "not connected"),
+    ],
+)
+def test_arrays_that_are_no_graph_are_refused(pairs, message):
+    with pytest.raises(CojaxInputError, match=message):
+        network(graphs.EdgeList(4, pairs))
+
+
+class Rustworkx:
+    """What cojax reads of a rustworkx graph, as its documentation describes it; the real one is tried where it is."""
+
+    def __init__(self, nodes, edges):
+        self.nodes, self.edges = nodes, edges
+
+    def node_indexes(self):
+        return self.nodes
+
+    def edge_list(self):
+        return self.edges
+
+
+def test_rustworkx_graphs_are_read_without_python_objects():
+    read = network(Rustworkx([0, 1, 2, 3], [(1, 0), (1, 2), (3, 2), (0, 3)]))
+    np.testing.assert_array_equal(read.weights, network(nx.cycle_graph(4)).weights)
+    with pytest.raises(CojaxInputError, match=r"numbered 0 ... 2, got one from which nodes were removed"):
+        network(Rustworkx([0, 1, 3], [(0, 1), (1, 3)]))
+    rustworkx = pytest.importorskip("rustworkx")
+    graph = rustworkx.generators.cycle_graph(5)
+    np.testing.assert_array_equal(network(graph).weights, network(nx.cycle_graph(5)).weights)
+    with pytest.raises(CojaxInputError, match="an undirected rustworkx graph"):
+        network(rustworkx.generators.directed_cycle_graph(5))

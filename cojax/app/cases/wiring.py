@@ -65,11 +65,12 @@ def _graph(graph: Graph, seed: int, num_nodes: int) -> tuple[Any, list[str]]:
     settings = {key: value for key in ("probability", "radius", "links") if (value := getattr(graph, key)) is not None}
     size = None if graph.name in REAL else num_nodes
     try:
-        return graphs.named(str(graph.name), size, seed=seed, **settings), []
+        named = graphs.named(str(graph.name), size, seed=seed, **settings)
     except CojaxInputError as error:  # which speaks of a function, not of the plan's keys
         raise CojaxInputError(
             re.sub(r"^graphs\.named(\(('.*?')\))?", _key, str(error).replace("num_nodes", "nodes"))
         ) from error
+    return named.to_networkx() if isinstance(named, graphs.EdgeList) else named, []
 
 
 def _key(found: re.Match[str]) -> str:

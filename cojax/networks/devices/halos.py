@@ -8,6 +8,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int
 
+from ..._support.edge_lists import distinct
+
 AXIS = "nodes"  # the axis of the mesh along which nodes are cut
 Moves = tuple[tuple[int, int], ...]
 
@@ -109,7 +111,7 @@ def num_received(pairs: np.ndarray, num_devices: int, num_nodes: int) -> int:
     """The rows that a device receives by a halo, padding included; pairs (2, e) of who wants the row of whom."""
     block = num_nodes // num_devices
     crossing = pairs[0] // block != pairs[1] // block
-    wanted = np.unique(pairs[0, crossing] // block * num_nodes + pairs[1, crossing])
+    wanted = distinct(pairs[0, crossing] // block * num_nodes + pairs[1, crossing])
     device, owner = wanted // num_nodes, wanted % num_nodes // block
     counts = np.bincount(device * num_devices + (device - owner) % num_devices, minlength=num_devices**2)
     return int(counts.reshape(num_devices, num_devices).max(0).sum())

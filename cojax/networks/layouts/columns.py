@@ -20,7 +20,8 @@ class Columns(NamedTuple):
 def columns(num_nodes: int, pairs: np.ndarray, num_slots: int) -> Columns:
     """The table of the edges pairs (2, e), every edge once, in columns of `num_slots`."""
     node, other = np.concatenate([pairs[0], pairs[1]]), np.concatenate([pairs[1], pairs[0]])
-    order, degree = np.lexsort((other, node)), np.bincount(node, minlength=num_nodes)
+    degree = np.bincount(node, minlength=num_nodes)
+    order = np.argsort(node.astype(np.int64) * num_nodes + other)  # a third of the time of `np.lexsort`
     place = np.empty(node.size, np.int64)
     place[order] = np.arange(node.size) - np.repeat(np.cumsum(degree) - degree, degree)
     more = _more_columns(degree, num_slots)

@@ -1,0 +1,141 @@
+"""Less waiting for XLA: programs compiled in a fraction of the time on a processor, and kept for later processes."""
+
+import contextlib
+import functools
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import jax
+import numpy as np
+from jax.extend.core import get_opaque_trace_state
+
+from .checks import CojaxInputError
+
+Returned = TypeVar("Returned")
+
+# The older emitters of kernels compile in two thirds of the time of the newer ones, and what they make is as fast.
+OLDER_EMITTERS: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False}
+# Not optimised, a program compiles in a third of that time and runs five to ten times as long.
+UNOPTIMISED: dict[str, str | bool] = OLDER_EMITTERS | {"xla_backend_optimization_level": "0"}
+# With more numbers in its arguments a program runs for longer than it compiles.
+MOST_NUMBERS = 100_000
+MOST_KEPT = 10**9  # bytes
+# Nothing is traced while this module is imported.
+NOTHING_TRACED = get_opaque_trace_state()
+
+
+def is_traced() -> bool:
+    """Whether JAX is tracing: what is called now becomes a part of another program."""
+    return get_opaque_trace_state() != NOTHING_TRACED
+
+
+def count_numbers(tree: Any) -> int:
+    """How many numbers there are in all leaves."""
+    return sum(map(np.size, jax.tree.leaves(tree)))
+
+
+class Program(Generic[Returned]):
+    """`jax.jit` of a function, which on a processor chooses how XLA compiles it.
+
+    JAX takes options of the compiler only where it compiles, so inside of another traced function there are none: there
+    the whole is compiled as its caller likes. `.lower` is that of `jax.jit`.
+    """
+
+    def __init__(self, function: Callable[..., Returned], static_argnums: Any, runs_briefly: bool):
+        functools.update_wrapper(self, function)
+        jit = functools.partial(jax.jit, function, static_argnums=static_argnums)
+        self._plain: Any = jit()
+        self._sooner: Any = jit(compiler_options=OLDER_EMITTERS)
+        self._soonest: Any = jit(compiler_options=UNOPTIMISED) if runs_briefly else self._sooner
+
+    def __call__(self, *args: Any) -> Returned:
+        return self._chosen(args)(*args)
+
+    def lower(self, *args: Any) -> Any:
+        return self._chosen(args).lower(*args)
+
+    def _chosen(self, args: tuple) -> Any:
+        if is_traced() or jax.default_backend() != "cpu" or not _has_options():
+            return self._plain
+        if self._soonest is self._sooner:
+            return self._sooner
+        return self._soonest if count_numbers(args) <= MOST_NUMBERS else self._sooner
+
+
+def compiled(
+    function: Callable[..., Returned], *, static_argnums: Any = (), runs_briefly: bool = False
+) -> Program[Returned]:
+    """`function`, jitted; `runs_briefly` where compiling is nearly all that a user waits for."""
+    return Program(function, static_argnums, runs_briefly)
+
+
+@functools.cache
+def _has_options() -> bool:
+    """Whether this version of XLA knows the options; one that does not says so when it compiles."""
+    try:
+        jax.jit(lambda: np.float32(0)).lower().compile(compiler_options=UNOPTIMISED)
+    except Exception:  # whatever kind of error the compiler raises, the program is right without
+        return False
+    return True
+
+
+def keep_programs(folder: str | Path | None = None) -> Path:
+    """Keep compiled programs in a folder, where every later process finds them: call it once, at the beginning.
+
+        cojax.keep_programs()  # the first solve of a notebook then takes a tenth of a second in place of some
+
+    Args:
+        folder: by default `cojax` in the user's folder for caches, and in it one for each version of JAX and each kind
+            of processor: a program runs only on the kind that it was compiled for. Above 1 GB the oldest programs go.
+
+    All programs of this process are kept, those of other libraries too: it sets JAX's `jax_compilation_cache_dir` and
+    its limits. The folder has to be yours alone: what lies there is run. Returns the folder; raises `CojaxInputError`
+    where it cannot be written.
+    """
+    from jax.experimental.compilation_cache import compilation_cache
+
+    above = _user_caches() / "cojax" if folder is None else Path(folder).expanduser()
+    place = above / f"jax-{jax.__version__}-{_processor()}"
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _drop_oldest(above)
+    except OSError as error:
+        raise CojaxInputError(
+            f"keep_programs needs a folder that can be written, got {place}: {error.strerror or error}."
+        ) from error
+    jax.config.update("jax_compilation_cache_dir", str(place))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    compilation_cache.reset_cache()  # which asks only once, at its first program, whether there is a folder
+    return place
+
+
+def _user_caches() -> Path:
+    given = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
+    if given:
+        return Path(given)
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+
+
+def _processor() -> str:
+    """A name for what this processor can do, the same on all of its kind."""
+    facts = [platform.machine(), platform.processor()]
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        facts += sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:12]
+
+
+def _drop_oldest(folder: Path) -> None:
+    files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_mtime)
+    size = sum(path.stat().st_size for path in files)
+    for path in files:
+        if size <= MOST_KEPT:
+            return
+        size -= path.stat().st_size
+        path.unlink(missing_ok=True)

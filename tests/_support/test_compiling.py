@@ -1,0 +1,96 @@
+"""On a processor programs are compiled sooner, say the same, and are found again by the next process."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support import laws
+
+import cojax
+from cojax._support import compiling
+
+HALF = compiling.compiled(lambda x, power: x**power / 2, static_argnums=1)
+BRIEF = compiling.compiled(lambda x, power: x**power / 2, static_argnums=1, runs_briefly=True)
+
+
+@pytest.mark.parametrize("program", [HALF, BRIEF])
+def test_options_are_given_where_nothing_is_traced_and_only_there(program):
+    x = jnp.arange(4.0)
+    np.testing.assert_array_equal(program(x, 2), np.arange(4.0) ** 2 / 2)
+    # JAX refuses options of the compiler inside of another program.
+    np.testing.assert_array_equal(jax.jit(lambda: program(x, 2))(), np.arange(4.0) ** 2 / 2)
+    np.testing.assert_array_equal(jax.grad(lambda x: program(x, 2).sum())(x), x)
+    np.testing.assert_array_equal(jax.vmap(lambda x: program(x, 2))(x), np.arange(4.0) ** 2 / 2)
+    np.testing.assert_array_equal(jax.jit(jax.vmap(jax.grad(lambda x: program(x, 2))))(x), x)
+    assert jax.eval_shape(lambda x: program(x, 2), x).shape == (4,)
+    assert "stablehlo" in program.lower(x, 2).as_text()
+
+
+def test_a_compiler_that_does_not_know_the_options_compiles_without(monkeypatch):
+    monkeypatch.setattr(compiling, "UNOPTIMISED", {"xla_cpu_use_no_such_thing": True})
+    compiling._has_options.cache_clear()
+    try:
+        assert not compiling._has_options()
+        np.testing.assert_array_equal(HALF(jnp.arange(3.0), 3), np.arange(3.0) ** 3 / 2)
+    finally:
+        monkeypatch.undo()
+        compiling._has_options.cache_clear()
+
+
+def test_much_data_is_worth_an_optimised_program(monkeypatch):
+    assert BRIEF._chosen((jnp.zeros(10),)) is BRIEF._soonest
+    assert BRIEF._chosen((np.zeros(compiling.MOST_NUMBERS + 1),)) is BRIEF._sooner
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert BRIEF._chosen((jnp.zeros(10),)) is BRIEF._plain
+
+
+KEPT = """
+import sys, jax, cojax, jax.numpy as jnp
+jnp.arange(3) + 1  # a program before the folder is known
+folder = cojax.keep_programs(sys.argv[1])
+events = []
+jax.monitoring.register_event_listener(lambda name, **_: events.append(name))
+problem = cojax.Problem(lambda x, want: (x.cpu - want) ** 2, jnp.arange(4.0), budget=8.0)
+print(cojax.allocate(problem).cpu, events.count("/jax/compilation_cache/cache_hits"))
+"""
+
+
+def test_the_next_process_finds_the_programs_of_this_one(tmp_path):
+    def run():
+        command = [sys.executable, "-c", KEPT, str(tmp_path / "programs")]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.rsplit(maxsplit=1)
+
+    (first, hits), (again, found) = run(), run()
+    assert first == again and int(hits) < int(found) >= 2
+    (place,) = (tmp_path / "programs").iterdir()
+    assert place.stat().st_mode & 0o077 == 0 and any(place.iterdir())
+
+
+def test_the_oldest_programs_go_where_there_are_too_many(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiling, "MOST_KEPT", 250)
+    for age, name in enumerate("abcd"):
+        path = tmp_path / "x" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(100))
+        os.utime(path, (1e9 - age, 1e9 - age))
+    compiling._drop_oldest(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["a", "b"]
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(cojax.CojaxInputError, match=r"keep_programs needs a folder that can be written, got .*file"):
+        cojax.keep_programs(tmp_path / "file")
+
+
+def test_the_unoptimised_optimum_is_the_optimised_one(monkeypatch):
+    problem = laws.quadratic()
+    copies = laws.start_of(problem).params
+    soon = cojax.allocate(problem, copies)
+    whole = jax.jit(cojax.allocate)(problem, copies)
+    np.testing.assert_allclose(soon.cpu, whole.cpu, rtol=1e-14)
+    np.testing.assert_allclose(soon.price, whole.price, rtol=1e-13)
