@@ -20,10 +20,10 @@ Returned = TypeVar("Returned")
 
 # The older emitters of kernels compile in two thirds of the time of the newer ones, and what they make is as fast.
 OLDER_EMITTERS: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False}
-# Not optimised, a program compiles in a third of that time and runs five to ten times as long.
+# Not optimised, a program compiles in a third of that time, and runs one to five times as long.
 UNOPTIMISED: dict[str, str | bool] = OLDER_EMITTERS | {"xla_backend_optimization_level": "0"}
 # With more numbers in its arguments a program runs for longer than it compiles.
-MOST_NUMBERS = 100_000
+MOST_NUMBERS = 1_000_000
 MOST_KEPT = 10**9  # bytes
 # Nothing is traced while this module is imported.
 NOTHING_TRACED = get_opaque_trace_state()

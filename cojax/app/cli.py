@@ -60,8 +60,8 @@ class Compare:
 class Scale:
     out: Path = Path("cojax-scale")
     """Folder for the results."""
-    sizes: tuple[int, ...] = (100, 1_000, 10_000, 100_000)
-    """Numbers of nodes."""
+    sizes: tuple[float | int, ...] = (100, 1_000, 10_000, 100_000)
+    """Numbers of nodes; 1e6 is one too."""
     layouts: tuple[str, ...] = ("neighbors", "edges", "dense")
     """Of auto, neighbors, split, edges and dense."""
     links: tuple[str, ...] = ("ideal", "log")
@@ -204,8 +204,9 @@ def _run_scale(command: Scale) -> int:
     from .results import scale
 
     writable(command.out)
+    sizes: list[Any] = [int(size) if size % 1 == 0 else size for size in command.sizes]  # 1e6 is a whole number
     found = scale.study(
-        command.sizes,
+        sizes,
         command.layouts,
         command.links,
         degree=command.degree,
@@ -220,7 +221,7 @@ def _run_scale(command: Scale) -> int:
             f"cojax: note: load {busy['load_average']:g} on {busy['cores']} cores; times are too long", file=sys.stderr
         )
     scale.write_files(command.out, found)
-    print(f"\nWritten to {command.out.resolve()}: scale.csv, scale.json with the machine, and the picture scale.png.")
+    print(f"\nWritten to {command.out.resolve()}: scale.csv, scale.json with the machine, scale.png and parts.png.")
     return CERTIFIED
 
 

@@ -158,16 +158,17 @@ numbers whatever the link of the plan is; those that need a fixed graph, or boun
 Writes learn.csv, share.csv and pictures over steps and over bits to a folder. Exit codes: 0, or 2 for bad input.
 """
 
-SCALE = """Time one step of a run on this machine, at many sizes, and draw it.
+SCALE = """Time whole runs, and one step, on this machine, at many sizes, and draw them.
 
-The job is gradient tracking on least squares, 20 samples a node, and CPU shares beside it, in float32, over random
-graphs. Every size is run with every layout and every link; matrices up to 3 000 nodes only. Compiling is told apart. A
-step is the fastest of three turns: other work on the machine only adds to it. About a minute: once --seconds are over,
-nothing new begins, and what is left out is named.
+The job is least squares, 20 samples a node, and CPU shares beside it, in float32. First every size from nothing: a
+random regular graph is drawn, a network built, every constant computed, and the run certified to 1e-3. Then one step of
+gradient tracking with every layout and every link; matrices up to 3 000 nodes only. Compiling is told apart. A step is
+the fastest of three turns: other work on the machine only adds to it. Once --seconds are over, nothing new begins, and
+what is left out is named.
 
-Writes scale.csv, scale.json with the machine, and scale.png. Exit codes: 0, or 2 for bad input.
+Writes scale.csv, scale.json with the machine, scale.png and parts.png. Exit codes: 0, or 2 for bad input.
 
 Examples:
   cojax scale
-  cojax scale --sizes 1000 1000000 --layouts auto --links float --seconds 300
+  cojax scale --sizes 1e3 1e4 1e5 1e6 --layouts auto --links float --seconds 300
 """

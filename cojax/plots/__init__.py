@@ -8,6 +8,7 @@ from .economics import price_series as price_series
 from .economics import rents as rents
 from .networks import network as network
 from .pictures import convergence as convergence
+from .pictures import parts as parts
 from .pictures import prices as prices
 from .pictures import scaling as scaling
 from .pictures import shares as shares

@@ -196,6 +196,36 @@ def scaling(
     return ax
 
 
+def parts(sizes: Numbers, seconds: Mapping[str, Numbers], *, ax: Any = None) -> Any:
+    """Where the time of a run goes: one bar a size, its parts on top of each other.
+
+    Args:
+        sizes: (s,), numbers of nodes.
+        seconds: by name of the part, (s,) each, >= 0; at most six parts.
+        ax: a matplotlib Axes to draw on; without it a new figure one column wide.
+
+    Raises `CojaxInputError` where matplotlib is missing or shapes differ.
+    """
+    sizes = column("sizes", sizes)
+    colours = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
+    if len(seconds) > len(colours):
+        raise CojaxInputError(f"plots.parts needs at most {len(colours)} parts in seconds, got {len(seconds)}.")
+    places, bottom = np.arange(sizes.size), np.zeros(sizes.size)
+    with axes(ax, 2.6) as ax:
+        for colour, (name, times) in zip(colours, seconds.items(), strict=False):
+            times = finite(name, times, sizes.size)
+            ax.bar(places, times, bottom=bottom, color=colour, width=0.6, label=name)
+            bottom = bottom + times
+        for place, whole in zip(places, bottom, strict=True):
+            ax.annotate(f"{whole:.3g} s", (place, whole), (0, 2), textcoords="offset points", ha="center", fontsize=7)
+        ax.set_xticks(places, [f"{int(size):,}".replace(",", "\u202f") for size in sizes])
+        ax.set_xlabel("nodes n")
+        ax.set_ylabel("seconds")
+        ax.set_ylim(0, 1.12 * max(bottom.max(initial=0), 1e-9))
+        legend(ax, columns=2)
+    return ax
+
+
 def _line(
     ax: Any, steps: np.ndarray, values: np.ndarray, text: str, color: str, dash: str, never: str = "0 throughout"
 ):

@@ -233,8 +233,9 @@ def _made_of(begin: Callable[..., State], go: Callable[..., Any], end: Callable[
 
 _solve = compiled(_made_of(init, go, end), static_argnums=(4, 5, 6))
 # Three programs, of which the first and the last run once, so that they need not be optimised.
+first_state = compiled(init, runs_briefly=True)
 _solve_in_parts = _made_of(
-    compiled(init, runs_briefly=True),
+    first_state,
     compiled(go, static_argnums=(4, 5, 6)),
     compiled(end, static_argnums=4, runs_briefly=True),
 )

@@ -18,7 +18,7 @@ from ..problems.problem import Decision, Problem, Scenario
 from .checkpoints import Saved, load, save
 from .files import check_folder
 from .fingerprints import fingerprint
-from .loop import Solution, State, check_trace, init, solve
+from .loop import Solution, State, check_trace, first_state, solve
 from .records import standard
 from .signals import noted_signals
 from .status import Status
@@ -68,7 +68,7 @@ def in_pieces(
         _check_place(Path(checkpoint))
     run = functools.partial(solve, problem, network, method, every=every, record=record)
     # Always from a state: a start would be compiled once more.
-    state = start if isinstance(start, State) else jax.jit(init)(problem, network, method, start)
+    state = start if isinstance(start, State) else first_state(problem, network, method, start)
     last, traces = int(state.step) + num_steps, []
     check_trace(problem, network, method, state, num_steps // every, record, MOST_JOINED)
     keeper = _Keeper(checkpoint)

@@ -1,5 +1,6 @@
 """A run that ends when its answer is proved good enough, for those who know the tolerance and not the steps."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from .._support.checks import CojaxInputError, check_number, whole_number
+from .._support.compiling import compiled
 from .._support.trees import choose_rows, zeros_like
 from ..methods import Method
 from ..networks.base import Network
@@ -123,7 +125,7 @@ def short_of(solution: Solution, nearly: bool) -> Status:
     return Status.CONVERGED_REDUCED if nearly else Status.OUT_OF_STEPS
 
 
-@jax.jit
+@functools.partial(compiled, runs_briefly=True)
 def _certify(problem: Scenario, x: Decision, k: Any, tolerance: Any) -> tuple[Certificate, Any, Any]:
     """The certificate of the problem that the run solves, as it is after `k` steps, and whether it keeps both tiers."""
     judged = certificate(_as_run(problem.at(k)), x)

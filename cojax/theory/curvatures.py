@@ -110,7 +110,7 @@ def _descend(problem: Problem, x: Decision, steepness: Array) -> tuple[Decision,
         return x._replace(params=jax.tree.map(along, x.params, mean))
 
     def cost_after(step: Array) -> Array:
-        return problem.costs(move(step)).mean()
+        return problem.costs(move(step)).mean().astype(jnp.result_type(float))
 
     def falls(step: Array) -> Array:
         return cost_after(step) < here - 0.25 * step * square

@@ -39,7 +39,16 @@ def test_the_json_has_the_same_rows_and_the_machine(ran):
 
 
 def test_the_picture_is_a_png(ran):
-    assert (ran[1] / "scale.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("scale.png", "parts.png"):
+        assert (ran[1] / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_whole_runs_are_certified_and_their_parts_are_told_apart(ran):
+    whole = json.loads((ran[1] / "scale.json").read_text())["whole"]
+    assert [row["nodes"] for row in whole] == [12, 24] and [row["edges"] for row in whole] == [24, 48]
+    for row in whole:
+        assert row["status"] == "CONVERGED" and row["off"] <= 1e-3 and row["steps"] % 50 == 0
+        assert row["compile_seconds"] > 0 and min(row["build_seconds"], row["tune_seconds"], row["run_seconds"]) >= 0
 
 
 def test_rings_are_edges_once_and_give_every_node_about_its_degree():
@@ -50,20 +59,22 @@ def test_rings_are_edges_once_and_give_every_node_about_its_degree():
 
 
 def test_nothing_new_begins_when_the_time_is_over_and_the_table_says_so():
-    times = iter([0.0, 61.0, 62.0])
+    times = iter([0.0, 61.0, 62.0, 63.0, 64.0])
     found = scale.study([20, 40], ["neighbors"], ["ideal"], clock=lambda: next(times))
-    assert found.rows == [] and found.left_out == [(20, "neighbors", "ideal"), (40, "neighbors", "ideal")]
+    left_out = [(size, kind, "ideal") for size in (20, 40) for kind in ("neighbors",)]
+    assert found == scale.Study([], [(20, "from nothing", "default"), (40, "from nothing", "default"), *left_out], [])
 
 
 def test_matrices_have_no_row_beyond_3000_nodes():
-    assert scale.study([4_000], ["dense"], ["ideal"], degree=2) == scale.Study([], [])
+    found = scale.study([4_000], ["dense"], ["ideal"], degree=4, features=2)
+    assert found.rows == [] and found.left_out == []
 
 
 def test_the_growth_of_time_is_its_slope_in_logarithms():
     rows = [scale.Row(nodes, "neighbors", "ideal", 0, 0.0, 3e-9 * nodes**1.5, 0.0) for nodes in (100, 1_000, 10_000)]
     # Logarithms in float64.
     assert scale.growth(rows) == pytest.approx(1.5, abs=1e-12)
-    said = scale.text(scale.Study(rows, [(100_000, "edges", "log")]))
+    said = scale.text(scale.Study(rows, [(100_000, "edges", "log")], []))
     assert "n^1.50 from 100 to 10000 nodes" in said and "100000 edges log" in said
 
 

@@ -209,11 +209,12 @@ def test_curvature_of_many_parameters_is_found_from_products():
 
 
 @pytest.mark.parametrize("most", [64, 0])
-def test_curvature_in_float32_is_that_in_float64(monkeypatch, most):
+@pytest.mark.parametrize("wide", [True, False])
+def test_curvature_in_float32_is_that_in_float64(monkeypatch, most, wide):
     monkeypatch.setattr(theory.curvatures, "MOST_COLUMNS", most)
     random = np.random.default_rng(0)
     roots = random.normal(size=(5, 8, 4)).astype(np.float32)
-    with jax.enable_x64(False):
+    with jax.enable_x64(wide):
         problem = cojax.Problem(lambda x, root: jnp.sum((root @ x.params) ** 2) / 2, roots)
         found = theory.learn_curvature(problem, problem.start(params=np.ones((5, 4), np.float32)))
     hessians = np.einsum("nij,nik->njk", roots, roots, dtype=np.float64)

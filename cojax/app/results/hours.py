@@ -1,5 +1,6 @@
 """A series of prices is a plan for every hour: all are solved, priced and certified in one program."""
 
+import functools
 import time
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..._support.checks import CojaxInputError
+from ..._support.compiling import compiled
 from ...data.tables import Series, read_series
 from ...optimum.allocations import allocate
 from ...optimum.certificates import certificate, is_certified
@@ -113,7 +115,7 @@ def _problem(plan: Plan, centres: Centres) -> Problem:
     return Problem(cost, (None, columns), plan.cpu.budget, lower=centres.lower, upper=centres.upper)
 
 
-@jax.jit
+@functools.partial(compiled, runs_briefly=True)
 def _solve_hours(problem: Problem, prices: Float[Array, "h n"]) -> Solved:
     fixed = Decision(None, allocate(problem).cpu)
 

@@ -1,5 +1,6 @@
 """A scaling study times one step of a run, on the user's machine, at many sizes."""
 
+import functools
 import json
 import os
 import platform
@@ -15,6 +16,7 @@ import numpy as np
 
 from ... import plots
 from ..._support.checks import CojaxInputError, check_number, whole_number
+from ..._support.edge_lists import sorted_once
 from ...methods import CoOpt, DIGing, Laplacian
 from ...networks.base import Link, Network
 from ...networks.build import LAYOUTS, build
@@ -24,6 +26,8 @@ from ...problems.problem import Decision, Problem
 from ...rivals.compare import text_table
 from ...runs.files import replace_text
 from ...runs.loop import solve
+from . import from_nothing
+from .from_nothing import WholeRun, whole_run
 from .sheets import write_csv, write_picture
 
 SAMPLES = 20  # of a node
@@ -58,10 +62,11 @@ class Row:
 
 
 class Study(NamedTuple):
-    """The rows that were measured, and what time did not suffice for."""
+    """The rows that were measured, whole runs first, and what time did not suffice for."""
 
     rows: list[Row]
     left_out: list[tuple[int, str, str]]
+    whole: list[WholeRun]
 
 
 def study(
@@ -75,7 +80,7 @@ def study(
     say: Callable[[str], Any] = lambda case: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Study:
-    """Every size with every layout and link; nothing new begins once `seconds` are over.
+    """Every size from nothing, then with every layout and link; nothing new begins once `seconds` are over.
 
     The job: gradient tracking on least squares, 20 samples a node, and CPU shares beside it, in float32, over a union
     of random rings of about `degree` neighbours a node. A step is the fastest of three turns. Circulant graphs are no
@@ -85,7 +90,13 @@ def study(
     """
     _check(sizes, layouts, links, degree, features)
     check_number("cojax scale", "--seconds", seconds, above=0.0)
-    begin, rows, left_out = clock(), [], []
+    begin, rows, left_out, whole = clock(), [], [], []
+    for nodes in sorted(set(sizes)):
+        if clock() - begin > seconds:
+            left_out.append((nodes, "from nothing", "default"))
+            continue
+        say(f"{nodes} nodes, from nothing")
+        whole.append(whole_run(nodes, degree, functools.partial(_job, nodes, features)))
     for nodes in sorted(set(sizes)):
         pairs = rings(nodes, degree)
         for layout, link in [(layout, link) for layout in layouts for link in links]:
@@ -96,7 +107,7 @@ def study(
                 continue
             say(f"{nodes} nodes, {layout}, {link}")
             rows.append(_measure(nodes, pairs, layout, link, features))
-    return Study(rows, left_out)
+    return Study(rows, left_out, whole)
 
 
 def rings(nodes: int, degree: int) -> np.ndarray:
@@ -104,8 +115,7 @@ def rings(nodes: int, degree: int) -> np.ndarray:
     random = np.random.default_rng(0)
     orders = [random.permutation(nodes) for _ in range(degree // 2)]
     ends = np.concatenate([np.sort(np.stack([order, np.roll(order, 1)]), axis=0) for order in orders], axis=1)
-    codes = np.unique(ends[0] * nodes + ends[1])
-    return np.stack([codes // nodes, codes % nodes])
+    return sorted_once(nodes, ends)
 
 
 def _check(sizes: Sequence[int], layouts: Sequence[str], links: Sequence[str], degree: int, features: int) -> None:
@@ -176,7 +186,8 @@ def text(found: Study) -> str:
         ]
         for row in found.rows
     ]
-    lines = [text_table(table), ""]
+    lines = [from_nothing.text(found.whole), ""] if found.whole else []
+    lines += [text_table(table), ""] if found.rows else []
     for name, rows in curves(found).items():
         exponent = growth(rows)
         if exponent is not None:
@@ -202,19 +213,23 @@ def curves(found: Study) -> dict[str, list[Row]]:
 
 
 def write_files(folder: Path, found: Study) -> None:
-    """scale.csv, scale.json with the machine, and scale.png."""
+    """scale.csv, scale.json with the machine, scale.png, and parts.png of the whole runs."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [asdict(row) for row in found.rows]
     write_csv(folder / "scale.csv", Row.__dataclass_fields__, (row.values() for row in rows))
     left_out = [dict(zip(("nodes", "layout", "link"), case, strict=True)) for case in found.left_out]
     content = {"machine": machine(), "rows": rows, "left_out": left_out}
+    content["whole"] = [asdict(row) for row in found.whole]
     replace_text(folder / "scale.json", json.dumps(content, indent=1) + "\n")
     sizes = sorted({row.nodes for row in found.rows})
     seconds = {
         name: [next((row.step_seconds for row in rows if row.nodes == nodes), np.nan) for nodes in sizes]
         for name, rows in curves(found).items()
     }
-    write_picture(folder / "scale.png", plots.scaling(sizes, seconds), dpi=200)
+    if found.rows:
+        write_picture(folder / "scale.png", plots.scaling(sizes, seconds), dpi=200)
+    if found.whole:
+        write_picture(folder / "parts.png", from_nothing.picture(found.whole), dpi=200)
 
 
 def machine() -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """What one more unit would be worth, and where: the derivatives of the least cost of a plan's shares."""
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ..._support.compiling import compiled
 from ...optimum.allocations import Allocation
 from ...optimum.margins import Margins, exact_margins, flatness
 from ...optimum.pricing import Sensitivities, sensitivities
@@ -38,7 +39,7 @@ class Found(NamedTuple):
     margins: Margins
 
 
-@jax.jit
+@functools.partial(compiled, runs_briefly=True)
 def find_worth(shares: Problem) -> Found:
     """The exact allocation of a plan's shares, with all that `worth` needs."""
     priced = sensitivities(shares)
