@@ -188,9 +188,14 @@ def solve(
     if num_steps % every:
         raise CojaxInputError(f"solve needs num_steps to be a multiple of every, got {num_steps} and {every}.")
     check_trace(problem, network, method, start, num_steps // every, record)
+    return _run(problem, network, method, start, num_steps // every, every, record)
+
+
+def _run(problem, network, method, start, num_chunks, every, record) -> Solution:
+    """A run in one program, or in three where there is little data: what is compiled is then what takes time."""
     given = problem, network, method, start
     in_parts = not is_traced() and not network.is_cut and count_numbers(given) <= MOST_NUMBERS
-    return (_solve_in_parts if in_parts else _solve)(*given, num_steps // every, every, record)
+    return (_solve_in_parts if in_parts else _solve)(*given, num_chunks, every, record)
 
 
 def go(problem, network, method, state, num_chunks, every, record) -> tuple[State, Any]:

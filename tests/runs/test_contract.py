@@ -89,11 +89,11 @@ def test_an_answer_that_is_off_by_a_thousandth_is_caught(name):
 
 
 def test_a_solver_that_lies_about_its_status_fails_the_test_that_asked(monkeypatch):
-    real = loop._solve
+    real = loop._run
 
     def lying(*arguments):
         return real(*arguments)._replace(status=jnp.asarray(cojax.Status.CONVERGED, jnp.int32))
 
-    monkeypatch.setattr(loop, "_solve", lying)
+    monkeypatch.setattr(loop, "_run", lying)
     with contract.watched(), pytest.raises(AssertionError, match="called converged, but consensus"):
         ended(cojax.CoOpt(learn=cojax.DIGing(0.2), allocate=cojax.Laplacian(0.3)))  # which diverges

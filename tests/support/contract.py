@@ -87,7 +87,7 @@ def _flat(tree):
 @contextlib.contextmanager
 def watched():
     """Inside, a solution that calls itself converged and is not is an AssertionError of whoever asked for it."""
-    real = loop._solve
+    real = loop._run
 
     def checked(problem, *arguments):
         solution = real(problem, *arguments)
@@ -97,8 +97,8 @@ def watched():
             assert not promises, f"called converged, but {', '.join(promises)}"
         return solution
 
-    loop._solve = checked
+    loop._run = checked
     try:
         yield
     finally:
-        loop._solve = real
+        loop._run = real
