@@ -1,9 +1,12 @@
 """All tests run in float64, with strict promotion, with every annotated shape and every "converged" checked."""
 
+import atexit
 import gc
 import math
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import jax
@@ -18,6 +21,11 @@ install_import_hook("cojax", "beartype.beartype")
 
 # The command sets it where it is not there, and a program that a later test starts would round otherwise than this one.
 os.environ.setdefault("XLA_FLAGS", "")
+
+# The command keeps compiled programs in the user's folder for caches: here in one that goes with the tests.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cojax-tests-")
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 # Tests that a shell starts in the background have SIGINT ignored, and the programs that they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

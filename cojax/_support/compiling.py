@@ -6,12 +6,13 @@ import hashlib
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import jax
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 from jax.extend.core import get_opaque_trace_state
 
 from .checks import CojaxInputError
@@ -25,6 +26,11 @@ UNOPTIMISED: dict[str, str | bool] = OLDER_EMITTERS | {"xla_backend_optimization
 # With more numbers in its arguments a program runs for longer than it compiles.
 MOST_NUMBERS = 1_000_000
 MOST_KEPT = 10**9  # bytes
+KEEPING = (
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
 # Nothing is traced while this module is imported.
 NOTHING_TRACED = get_opaque_trace_state()
 
@@ -84,6 +90,19 @@ def _has_options() -> bool:
     return True
 
 
+@contextlib.contextmanager
+def settings_restored(*names: str) -> Iterator[None]:
+    """Sets back what is inside may change: the settings `names` of JAX, and where compiled programs are kept."""
+    names = (*names, *KEEPING)
+    before = {name: getattr(jax.config, name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+
+
 def keep_programs(folder: str | Path | None = None) -> Path:
     """Keep compiled programs in a folder, where every later process finds them: call it once, at the beginning.
 
@@ -97,8 +116,6 @@ def keep_programs(folder: str | Path | None = None) -> Path:
     its limits. The folder has to be yours alone: what lies there is run. Returns the folder; raises `CojaxInputError`
     where it cannot be written.
     """
-    from jax.experimental.compilation_cache import compilation_cache
-
     above = _user_caches() / "cojax" if folder is None else Path(folder).expanduser()
     place = above / f"jax-{jax.__version__}-{_processor()}"
     try:
@@ -108,9 +125,8 @@ def keep_programs(folder: str | Path | None = None) -> Path:
         raise CojaxInputError(
             f"keep_programs needs a folder that can be written, got {place}: {error.strerror or error}."
         ) from error
-    jax.config.update("jax_compilation_cache_dir", str(place))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    for name, value in zip(KEEPING, (str(place), 0, -1), strict=True):
+        jax.config.update(name, value)
     compilation_cache.reset_cache()  # which asks only once, at its first program, whether there is a folder
     return place
 

@@ -142,20 +142,15 @@ def _carried_out(command: Demo | Plan | Compare) -> int:
     """Run a plan or a contest, say what it came to, and write it down."""
     import jax
 
-    from .._support.compiling import keep_programs
+    from .._support.compiling import keep_programs, settings_restored
 
-    names = ("jax_enable_x64", "jax_compilation_cache_dir")
-    before = {name: getattr(jax.config, name) for name in names}
     # The command is a program of its own; the library never does this.
-    jax.config.update("jax_enable_x64", True)
-    try:
-        with contextlib.suppress(CojaxInputError):  # of a home that cannot be written: then all is compiled every time
-            if before["jax_compilation_cache_dir"] is None:
+    with settings_restored("jax_enable_x64"):
+        jax.config.update("jax_enable_x64", True)
+        if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
+            with contextlib.suppress(CojaxInputError):  # of a home that cannot be written: all is compiled every time
                 keep_programs()
         return _carried_out_in_double(command)
-    finally:
-        for name, value in before.items():
-            jax.config.update(name, value)
 
 
 def _carried_out_in_double(command: Demo | Plan | Compare) -> int:

@@ -94,3 +94,16 @@ def test_the_unoptimised_optimum_is_the_optimised_one(monkeypatch):
     whole = jax.jit(cojax.allocate)(problem, copies)
     np.testing.assert_allclose(soon.cpu, whole.cpu, rtol=1e-14)
     np.testing.assert_allclose(soon.price, whole.price, rtol=1e-13)
+
+
+def test_where_programs_are_kept_is_set_back_with_other_settings(tmp_path):
+    before = [getattr(jax.config, name) for name in compiling.KEEPING]
+    with compiling.settings_restored("jax_enable_x64"):
+        place = cojax.keep_programs(tmp_path)
+        jax.config.update("jax_enable_x64", False)
+        jax.jit(lambda x: x * 3 + 1)(jnp.arange(5))
+        assert jax.config.jax_compilation_cache_dir == str(place) and any(place.iterdir())
+    assert jax.config.jax_enable_x64 and [getattr(jax.config, name) for name in compiling.KEEPING] == before
+    kept = len(list(place.iterdir()))
+    jax.jit(lambda x: x * 5 + 2)(jnp.arange(7))
+    assert len(list(place.iterdir())) == kept
