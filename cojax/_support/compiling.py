@@ -106,7 +106,7 @@ def settings_restored(*names: str) -> Iterator[None]:
 def keep_programs(folder: str | Path | None = None) -> Path:
     """Keep compiled programs in a folder, where every later process finds them: call it once, at the beginning.
 
-        cojax.keep_programs()  # the first solve of a notebook then takes a tenth of a second in place of some
+        cojax.keep_programs()  # the program of the README then takes half of the time (`docs/benchmarks/waiting.md`)
 
     Args:
         folder: by default `cojax` in the user's folder for caches, and in it one for each version of JAX and each kind
@@ -148,7 +148,9 @@ def _processor() -> str:
 
 
 def _drop_oldest(folder: Path) -> None:
-    files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_mtime)
+    """Remove programs, as JAX names their files, in the folders made here, and nothing else that lies there."""
+    programs = (path for path in folder.glob("jax-*-*/*-cache") if path.is_file())
+    files = sorted(programs, key=lambda path: path.stat().st_mtime)
     size = sum(path.stat().st_size for path in files)
     for path in files:
         if size <= MOST_KEPT:

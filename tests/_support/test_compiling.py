@@ -72,13 +72,15 @@ def test_the_next_process_finds_the_programs_of_this_one(tmp_path):
 
 def test_the_oldest_programs_go_where_there_are_too_many(tmp_path, monkeypatch):
     monkeypatch.setattr(compiling, "MOST_KEPT", 250)
-    for age, name in enumerate("abcd"):
-        path = tmp_path / "x" / name
+    others = [tmp_path / "letters.txt", tmp_path / "jax-notes" / "a-cache", tmp_path / "jax-0.10.2-x" / "readme"]
+    programs = [tmp_path / "jax-0.10.2-x" / f"{name}-cache" for name in "abcd"]
+    for age, path in enumerate([*programs, *others]):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(bytes(100))
         os.utime(path, (1e9 - age, 1e9 - age))
     compiling._drop_oldest(tmp_path)
-    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["a", "b"]
+    assert [path.exists() for path in programs] == [True, True, False, False]
+    assert all(path.exists() for path in others)  # older, and not programs that were kept here
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path):
