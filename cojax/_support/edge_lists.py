@@ -39,3 +39,13 @@ def distinct(codes: Int[np.ndarray, " m"]) -> Int[np.ndarray, " k"]:
     """The numbers of `codes` in order, each once; in NumPy 2.4.6 `np.unique` takes fifty times as long."""
     codes = np.sort(codes)
     return codes[np.concatenate([np.ones(codes[:1].size, bool), codes[1:] != codes[:-1]])]
+
+
+def connected_parts(num_nodes: int, pairs: Int[np.ndarray, "2 e"]) -> tuple[int, Int[np.ndarray, " n"]]:
+    """How many connected parts there are, and the part of every node."""
+    from scipy.sparse import coo_array  # here, because it takes longer to load than all of cojax
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(pairs.shape[1]), (pairs[0], pairs[1])), shape=(num_nodes, num_nodes))
+    count, part = connected_components(graph, directed=False)
+    return int(count), part

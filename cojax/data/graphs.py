@@ -10,6 +10,7 @@ import numpy as np
 
 from .._support.checks import CojaxInputError, check_number, whole_number
 from .._support.edge_lists import EdgeList as EdgeList
+from .._support.edge_lists import connected_parts
 from . import large_graphs
 from .backbones import abilene as abilene
 from .backbones import nsfnet as nsfnet
@@ -263,7 +264,7 @@ def _draw_connected(
     for number in np.random.default_rng(seed).integers(2**31, size=100):
         if is_large:
             pairs = getattr(large_graphs, name)(*given, random=np.random.default_rng(number))
-            if large_graphs.is_connected(num_nodes, pairs):
+            if connected_parts(num_nodes, pairs)[0] == 1:
                 return EdgeList(num_nodes, pairs)
             continue
         import networkx as nx

@@ -127,11 +127,3 @@ def regular(links: int, num_nodes: int, random: np.random.Generator) -> Pairs:
         partners = random.integers(codes.size, size=wrong.size)
         for one, other in zip(wrong, partners, strict=True):  # one after the other: partners may be alike
             ends[1, one], ends[1, other] = ends[1, other], ends[1, one]
-
-
-def is_connected(num_nodes: int, pairs: Pairs) -> bool:
-    from scipy import sparse
-    from scipy.sparse.csgraph import connected_components
-
-    graph = sparse.coo_array((np.ones(pairs.shape[1], np.int8), tuple(pairs)), shape=(num_nodes, num_nodes))
-    return int(connected_components(graph, directed=False)[0]) == 1

@@ -272,7 +272,7 @@ def _edges(
         place = {name: row for row, name in enumerate(names)}
         ends = np.asarray([place[node] for node in range(len(names))])[ends]
     if matrix is None:
-        return np.sort(ends, axis=0), None
+        return (ends if isinstance(names, range) else np.sort(ends, axis=0)), None
     keep = (ends[0] < ends[1]) & (matrix.data != 0)
     return ends[:, keep], matrix.data[keep]
 

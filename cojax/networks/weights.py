@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._support.checks import CojaxInputError, check_number
+from .._support.edge_lists import connected_parts
 
 LARGEST_FASTEST = 3000  # nodes and edges; a step factors dense matrices of both sizes
 
@@ -44,7 +45,7 @@ def best_constant(num_nodes: int, pairs: np.ndarray) -> np.ndarray:
     if pairs.shape[1] == 0:
         return np.zeros(0)
     spectrum = np.linalg.eigvalsh(_laplacian(num_nodes, pairs, np.ones(pairs.shape[1])))
-    num_parts, _ = _parts(num_nodes, pairs)
+    num_parts, _ = connected_parts(num_nodes, pairs)
     return np.full(pairs.shape[1], 2.0 / (spectrum[num_parts] + spectrum[-1]))
 
 
@@ -73,7 +74,7 @@ def fastest(num_nodes: int, pairs: np.ndarray, curvature: np.ndarray | float = 1
     if num_edges == 0:
         return np.zeros(0)
     curvature = _checked_curvature("fastest", num_nodes, curvature)
-    _, part = _parts(num_nodes, pairs)
+    _, part = connected_parts(num_nodes, pairs)
     rest = 1.0 / np.sqrt(curvature)  # D^1/2 L D^1/2 does not move it, nor what is it on one part and 0 on others
     together = (part[:, None] == part) * np.outer(rest, rest) / np.bincount(part, rest**2)[part]
     incidence = np.zeros((num_nodes, num_edges))
@@ -180,16 +181,6 @@ def _checked_curvature(rule: str, num_nodes: int, curvature: Any) -> np.ndarray:
     if curvature.shape not in ((), (num_nodes,)):
         raise CojaxInputError(f"weights.{rule} needs curvature of shape ({num_nodes},), got {curvature.shape}.")
     return np.broadcast_to(curvature, (num_nodes,))
-
-
-def _parts(num_nodes: int, pairs: np.ndarray) -> tuple[int, np.ndarray]:
-    """How many connected parts there are, and the part of every node."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(pairs.shape[1]), (pairs[0], pairs[1])), shape=(num_nodes, num_nodes))
-    count, part = connected_components(graph, directed=False)
-    return int(count), part
 
 
 def _laplacian(num_nodes: int, pairs: np.ndarray, weights: np.ndarray) -> np.ndarray:

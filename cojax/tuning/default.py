@@ -1,14 +1,16 @@
 """Both halves at once where nothing is known: one network, and a learner and an allocator that are tuned to it."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
 
 from .. import theory
 from ..methods import CoOpt, Laplacian
-from ..networks.base import Link, Network
+from ..networks.base import Network
 from ..networks.links.links import Innovation
+from ..networks.links.quantizers import Quantizer
 from ..problems.problem import Decision, Problem
 from .checks import check_run
 from .default_allocator import default_allocator
@@ -47,20 +49,15 @@ def default(problem: Problem, network: Network, start: Decision) -> tuple[Networ
     if len(theory.laplacians(network)) > 1:
         linked, learn = default_learner(problem, network, start)
         told = float(np.abs(np.asarray(problem.grad(start).cpu)).max()) / 2 or 1.0  # what `Laplacian` tells first
-        linked = with_link(linked, _two_firsts(linked.link, told))
+        link: Any = linked.link
+        linked = with_link(linked, _side_by_side(link, dataclasses.replace(link.quantizer, first=told)))
         return linked, CoOpt(learn, tuned(Laplacian, problem, linked, start))
     weighed, allocate = default_allocator(problem, network, start)
     linked, learn = default_learner(problem, weighed, start)
-    return with_link(weighed, _side_by_side(linked.link, weighed.link)), CoOpt(learn, allocate)
+    link: Any = weighed.link
+    return with_link(weighed, _side_by_side(linked.link, link.quantizer)), CoOpt(learn, allocate)
 
 
-def _side_by_side(learner: Link, allocator: Link) -> Innovation:
-    """The link of both messages of a `CoOpt`, each rounded by the quantizer of its own half."""
-    assert isinstance(learner, Innovation) and isinstance(allocator, Innovation)
-    return Innovation((learner.quantizer, allocator.quantizer), memory=learner.memory)
-
-
-def _two_firsts(link: Link, first: float) -> Innovation:
-    """The link of a learner with its quantizer for both messages, whose levels begin in the unit of each."""
-    assert isinstance(link, Innovation)
-    return Innovation((link.quantizer, dataclasses.replace(link.quantizer, first=first)), memory=link.memory)
+def _side_by_side(learner: Any, quantizer: Quantizer) -> Innovation:
+    """The link of a learner, with a quantizer of their own for the messages of the shares."""
+    return Innovation((learner.quantizer, quantizer), memory=learner.memory)
