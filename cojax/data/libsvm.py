@@ -134,15 +134,15 @@ def _column(index: str, where: str, first_index: int, most: int) -> int:
 
 def _lines(path: Path, max_bytes: int) -> Iterator[tuple[str, str]]:
     """Every line that says something, with its `path:line`; comments dropped, and never more bytes than allowed."""
-    most, total, count = most_bytes(path, max_bytes), 0, 0
+    most, total, count, name = most_bytes(path, max_bytes), 0, 0, str(path)
     with open_unpacked(path, max_bytes) as handle:
         while True:
             count += 1
-            where = f"{path}:{count}"
+            where = f"{name}:{count}"
             try:
                 raw = handle.readline(LONGEST_LINE)
             except CojaxInputError as error:
-                raise CojaxInputError(f"{where}{str(error).removeprefix(str(path))}") from error
+                raise CojaxInputError(f"{where}{str(error).removeprefix(name)}") from error
             if not raw:
                 return
             total += len(raw)

@@ -76,12 +76,14 @@ def read_edge_list(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile
     """
     path = checked_path(path, max_bytes)
     drawing, claims, count, others, directed = Drawing(path), None, 0, 0, False
-    matrix, konect = False, False
+    matrix, konect, name = False, False, str(path)
     with open_unpacked(path, max_bytes) as handle, io.TextIOWrapper(handle, encoding="utf-8-sig") as text:
         for number_of_line, line in enumerate(_lines(text, path), 1):
-            where, line = f"{path}:{number_of_line}", line.strip()
+            where, line = f"{name}:{number_of_line}", line.strip()
             if line.startswith(COMMENTS):
                 words = line.lstrip("#%/").lower().split()
+                if not words:
+                    continue
                 matrix = matrix or line.startswith("%%MatrixMarket")
                 konect = konect or words[:1] in (["sym"], ["asym"])
                 directed = directed or words[:1] in (["asym"], ["directed"]) or (matrix and words[-1:] == ["general"])
