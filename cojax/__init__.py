@@ -71,12 +71,12 @@ from .problems.problem import Problem as Problem
 from .rivals.compare import Course as Course
 from .rivals.compare import compare as compare
 from .runs import records as records
-from .runs.loop import Solution as Solution
-from .runs.loop import State as State
 from .runs.loop import init as init
-from .runs.loop import solve as solve
 from .runs.loop import step as step
 from .runs.rejoining import rejoined as rejoined
+from .runs.solutions import Solution as Solution
+from .runs.solutions import State as State
+from .runs.solve import solve as solve
 from .runs.solve_to import solve_to as solve_to
 from .runs.status import Status as Status
 from .runs.sweeps import Sweep as Sweep
@@ -90,6 +90,20 @@ from .tuning.default_allocator import default_allocator as default_allocator
 from .tuning.default_learner import default_learner as default_learner
 from .tuning.tuned import tuned as tuned
 
+__version__ = "0.2.0"
+
 # `from cojax.costs import Price` means what `cojax.costs.Price` does, although costs live with the problems.
-for _room in (costs, datasets, graphs, penalties, records, tables, weights):
+_rooms = (costs, datasets, graphs, penalties, records, tables, weights)
+for _room in _rooms:
     _sys.modules[f"{__name__}.{_room.__name__.rpartition('.')[2]}"] = _room
+
+# What a user sees: functions, classes and namespaces, not the packages that they live in.
+__all__ = [
+    _name
+    for _name, _value in list(globals().items())
+    if not _name.startswith("_") and (callable(_value) or _value in (*_rooms, plots, rivals, theory, tuning))
+]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__doc__", "__version__"]

@@ -2,17 +2,20 @@
 
 import re
 import sys
-import tomllib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import api_pages
+import latex2mathml.converter
+from docutils import nodes
+
+import cojax
 
 project = "cojax"
 author = "the cojax authors"
-settings = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())
-version = release = settings["project"]["version"]
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "myst_nb"]
+version = release = cojax.__version__
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "myst_nb"]
+html_math_renderer = "mathml"
 
 # The sources are the project's folder, so that links from the README to other files hold here too.
 root_doc = "docs/index"
@@ -71,7 +74,28 @@ def _as_imported(app, what, name, obj, options, signature, returned):
     return tuple(text and text.replace("jaxlib._jax.Array", "Array") for text in (signature, returned))
 
 
+def _inline_formula(self, node):
+    self.body.append(latex2mathml.converter.convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def _formula(self, node):
+    self.body.append(latex2mathml.converter.convert(node.astext(), display="block"))
+    raise nodes.SkipNode
+
+
+def _add_root(app, error):
+    """A page at the root of the site that leads to its first one."""
+    if error is None and app.builder.format == "html":
+        lines = ['<!doctype html><meta charset="utf-8"><title>cojax</title>']
+        lines += ['<meta http-equiv="refresh" content="0; url=docs/index.html"><a href="docs/index.html">cojax</a>']
+        Path(app.outdir).joinpath("index.html").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def setup(app):
     api_pages.write()
+    # Browsers draw MathML by themselves: a formula needs no script and no network.
+    app.add_html_math_renderer("mathml", (_inline_formula, None), (_formula, None))
+    app.connect("build-finished", _add_root)
     app.connect("autodoc-process-docstring", _as_written, priority=400)  # napoleon comes at 500
     app.connect("autodoc-process-signature", _as_imported)

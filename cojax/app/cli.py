@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,11 @@ NO_MEMORY = "the plan needs more memory than there is: use fewer samples or node
 # XLA compiles the loop of up to some hundred nodes as one kernel: read when the first program is compiled.
 ONE_KERNEL = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000"
 # What brings the packages that a plain install lacks.
-EXTRAS = {"sklearn": "data", "matplotlib": "plots", "jinja2": "plots"}
+EXTRAS = {
+    **dict.fromkeys(("tyro", "msgspec", "tomli_w", "tqdm"), "cli"),
+    **dict.fromkeys(("matplotlib", "jinja2"), "plots"),
+    "sklearn": "data",
+}
 
 
 @dataclass(frozen=True)
@@ -94,9 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CojaxInputError as error:
         code, sentence = INFEASIBLE if type(error).__name__ == "InfeasibleError" else BAD_INPUT, str(error)
     except ModuleNotFoundError as error:
-        package = (error.name or "a package").partition(".")[0]
-        extra = EXTRAS.get(package, "cli")
-        code, sentence = BAD_INPUT, f"this needs {package}, which is not installed: pip install 'cojax[{extra}]'."
+        code, sentence = BAD_INPUT, _what_is_missing((error.name or "a package").partition(".")[0])
     except OSError as error:
         code, sentence = BAD_INPUT, f"{error.filename or 'a file'} cannot be used: {error.strerror or error}."
     except MemoryError:
@@ -112,6 +115,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     print(f"cojax: {sentence}", file=sys.stderr)
     return code
+
+
+def _what_is_missing(package: str) -> str:
+    """A sentence on `package` and on all others that commands use and that are not installed."""
+    others = [name for name in EXTRAS if name != package and sys.modules.get(name) is None and find_spec(name) is None]
+    extras = dict.fromkeys(EXTRAS.get(name, "cli") for name in (package, *others))
+    names = " and ".join(filter(None, [", ".join([package, *others][:-1]), [package, *others][-1]]))
+    are = "are" if others else "is"
+    return f"this needs {names}, which {are} not installed: pip install 'cojax[{','.join(extras)}]'."
 
 
 def _parse(arguments: list[str]) -> Demo | Plan | Compare | Scale:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from .._support.checks import is_concrete
+from .._support.names import Names
 from .._support.reprs import describe
 from .._support.trees import Tree
 from .laws import Along, add_arrivals, is_law
@@ -92,6 +93,11 @@ class Network(eqx.Module):
         """The graph in force at step `k`; weights that differ by step repeat after the last."""
 
     @property
+    def node_names(self) -> Names | None:
+        """Of all nodes, in the caller's order; None where they have none."""
+        return None
+
+    @property
     def keeps_books(self) -> bool:
         """Whether the ends of every edge keep books of what they gave."""
         return False
@@ -107,6 +113,11 @@ class Network(eqx.Module):
     @property
     def is_cut(self) -> bool:
         """Whether its rows lie in blocks on several devices, so that its nodes may be in an order of their own."""
+        return False
+
+    @property
+    def is_reordered(self) -> bool:
+        """Whether its rows are not in the caller's order of nodes."""
         return False
 
     @property
@@ -132,6 +143,7 @@ class Layout(Network):
     """A network whose graph of one step is stored as arrays: where neighbours are, and how flows are summed."""
 
     weights: eqx.AbstractVar[Array]
+    node_names: Names | None = eqx.field(default=None, kw_only=True)  # pyright: ignore[reportIncompatibleMethodOverride]
     turns_ndim: ClassVar[int]  # how many axes the weights have where graphs take turns
     symmetric: ClassVar[bool]  # whether both ends of an edge put the same weight on it
 

@@ -1,5 +1,6 @@
 """From graphs to a network: nodes ordered, edges checked, weights chosen, the fastest layout picked."""
 
+import dataclasses
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from .._support.checks import CojaxInputError, fitting, real_array, whole_number
 from .._support.edge_lists import EdgeList, distinct, sorted_once
+from .._support.names import Names
 from .base import Layout, Link
 from .layouts.circulant import Circulant
 from .layouts.columns import Columns, columns, split_cost
@@ -49,6 +51,7 @@ def network(
             matrix that is balanced but not symmetric is a directed graph too. From 10^5 nodes on a networkx graph takes
             far longer than all others. Nodes of others than networkx are 0 ... n - 1.
         nodelist: the nodes in the order of the rows of the problem's data; by default the order of the first graph.
+            Solutions, their tables and pictures have the nodes by these names.
         weights: a rule from `cojax.weights`, (num_nodes, pairs (2, e)) -> (e,).
         link: the channel, `Ideal()` by default.
         layout: "auto", "dense", "neighbors", "split", "edges" or "circulant".
@@ -73,7 +76,14 @@ def network(
     pairs, table = _union(len(names), [pairs for pairs, _ in edges], chosen)
     _check_weights(pairs, table)
     _check_connected(len(names), pairs[:, (table > 0).any(0)], names)
-    return build(len(names), pairs, table, link=link, layout=layout)
+    return _named(build(len(names), pairs, table, link=link, layout=layout), names)
+
+
+def _named(layout: Layout, names: Sequence[Hashable]) -> Layout:
+    """The layout with the names of its nodes, where they are more than the numbers of its rows."""
+    if isinstance(names, range) or all(name == row for row, name in enumerate(names)):
+        return layout
+    return dataclasses.replace(layout, node_names=Names(names))
 
 
 def build(num_nodes: int, pairs: np.ndarray, table: np.ndarray, *, link: Link, layout: str = "auto") -> Layout:
@@ -408,7 +418,7 @@ def _circulant(num_nodes: int, found: dict[int, np.ndarray], table: np.ndarray, 
     return Circulant(weights=jnp.asarray(_as_default(steps)), offsets=tuple(offsets), size=num_nodes, link=link)
 
 
-def _digraph(items: list, matrices: list, nodelist: Any, link: Link, layout: str) -> Digraph:
+def _digraph(items: list, matrices: list, nodelist: Any, link: Link, layout: str) -> Layout:
     if layout not in ("auto", "dense"):
         raise CojaxInputError(f'network keeps directed graphs as matrices, got layout={layout!r}; use layout="auto".')
     names = _names(items, matrices, nodelist)
@@ -425,4 +435,4 @@ def _digraph(items: list, matrices: list, nodelist: Any, link: Link, layout: str
             plane[:] = balanced(len(names), ends[::-1] if item.is_directed() else np.hstack([ends, ends[::-1]]))
     _check_connected(len(names), np.stack(np.nonzero((tensor > 0).any(0))), names, directed=True)
     tensor = _as_default(tensor)
-    return Digraph(weights=jnp.asarray(tensor[0] if len(items) == 1 else tensor), link=link)
+    return _named(Digraph(weights=jnp.asarray(tensor[0] if len(items) == 1 else tensor), link=link), names)

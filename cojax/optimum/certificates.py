@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from .._support import trees
+from .._support.checks import is_concrete
 from .._support.compiling import compiled
 from .._support.precision import in_full
 from .._support.reprs import brief
@@ -49,6 +51,11 @@ class Certificate(NamedTuple):
     sizes: Sizes
 
     def __repr__(self) -> str:
+        try:
+            if is_concrete(self) and np.ndim(self.gap) == 0:
+                return "\n  ".join([f"Certificate: {verdict(self)}.", *judgement(self)])
+        except Exception:  # a tree of the shape of a certificate with other leaves; an error here would hide another
+            pass
         return brief(self)
 
 
@@ -116,6 +123,46 @@ def relative(certificate: Certificate) -> dict[str, Array]:
     pairs |= {"consensus": own.params, "gradient": own.gradient}
     beside = {name: sizes.beside(getattr(certificate, name), size) for name, size in pairs.items()}
     return {"balance": certificate.balance} | beside
+
+
+# Of a certificate, in words.
+WORDS = {
+    "balance": "the total",
+    "box": "a share beyond its bounds",
+    "stationarity": "the spread of the marginal costs",
+    "gap": "the gap of the shares",
+    "consensus": "the distance between the models",
+    "gradient": "the gradient of the model",
+}
+
+
+def verdict(certificate: Certificate) -> str:
+    """To which power of ten a certificate passes, and what is furthest off; on the host."""
+    off = {name: float(error) for name, error in relative(certificate).items()}
+    worst = max(off, key=lambda name: np.inf if np.isnan(off[name]) else off[name])
+    if off[worst] == 0:
+        return "certified: nothing is off"
+    if not off[worst] <= 1e-2:
+        how = f"{off[worst]:.2g} times" if np.isfinite(off[worst]) else "not small beside"
+        return f"NOT certified: {WORDS[worst]} is {how} its size"
+    power = np.floor(-np.log10(off[worst]))
+    power -= not off[worst] <= 10.0**-power  # of a logarithm that was rounded
+    return f"certified to 1e-{power:.0f}: furthest off is {WORDS[worst]}, {off[worst]:.2g} of its size"
+
+
+def judgement(certificate: Certificate) -> list[str]:
+    """What a certificate says of each half that the decision has, a line each; on the host."""
+    shares = (
+        f"shares: {brief(certificate.balance)} of the budget off, {brief(certificate.box)} beyond their bounds, "
+        f"cost at most {brief(certificate.gap)} above the optimum of this model (convex costs), "
+        f"price {brief(certificate.price)}"
+    )
+    model = (
+        f"model: copies {brief(certificate.consensus)} apart, norm of the mean gradient {brief(certificate.gradient)}"
+    )
+    has_shares = bool(certificate.sizes.cpu > 0) or bool(np.any(certificate.price))
+    has_model = bool(certificate.sizes.gradient > 0) or bool(certificate.sizes.params > 0)
+    return [shares] * has_shares + [model] * has_model
 
 
 def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, Array, Array, Array]:

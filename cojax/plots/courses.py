@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from .._support.checks import CojaxInputError
-from ..runs.loop import Solution
 from ..runs.records import Trace
+from ..runs.solutions import Solution
 from .canvas import BLUE, FAINT, INK, ORANGE, QUIET, SKY, VERMILION, Numbers, axes, column, counts, finite, legend
 from .numerals import number
 

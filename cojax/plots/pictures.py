@@ -6,8 +6,8 @@ from typing import Any, Literal
 import numpy as np
 
 from .._support.checks import CojaxInputError
-from ..runs.loop import Solution
 from ..runs.records import Trace
+from ..runs.solutions import Solution
 from .canvas import (
     BLUE,
     FAINT,

@@ -10,8 +10,8 @@ from .._support.checks import CojaxInputError
 from ..networks.base import Network
 from ..optimum import Reference, reference
 from ..problems.problem import Problem
-from ..runs.loop import Solution
 from ..runs.records import Trace
+from ..runs.solutions import Solution
 from ..theory import laplacians
 from .bounds import at_bounds
 from .canvas import Numbers, styled, ticks

@@ -42,11 +42,12 @@ class Minibatch(Scenario):
     batch_size: int = eqx.field(static=True)
     key: PRNGKeyArray
     draws: tuple["Draw", ...]
+    sharded: bool = eqx.field(static=True)
 
     def __init__(self, problem: Any, batch_size: Any, key: Any = 0, *, samples: Callable[[Tree], Tree] | None = None):
         if not isinstance(problem, ShardedProblem):
             check_plain("Minibatch", problem)
-        self.problem = problem.base
+        self.problem, self.sharded = problem.base, problem.in_device_order
         self.batch_size = whole_number("Minibatch", "batch_size", batch_size, at_least=1)
         if self.batch_size > MOST_SAMPLES:
             raise CojaxInputError(f"Minibatch needs a batch_size <= {MOST_SAMPLES}, got {batch_size}.")
@@ -60,6 +61,10 @@ class Minibatch(Scenario):
     @property
     def members(self):
         return self.problem.members
+
+    @property
+    def in_device_order(self):
+        return self.sharded
 
     def start(self, params: Tree = None, cpu: Any = None) -> Decision:
         """As `Problem.start` of the problem of all samples."""

@@ -97,6 +97,11 @@ class Scenario(eqx.Module):
         """Who is there at first, where nodes come and go; None: all are."""
         return None
 
+    @property
+    def in_device_order(self) -> bool:
+        """Whether its rows are those of `cojax.shard`, and not the caller's."""
+        return False
+
     def handed_over(self, k: Int[Array, ""] | int, method: Any, state: Any) -> Any:
         """The state of `method` after `k` steps, once those who leave or join with the last of them have done so."""
         return state

@@ -24,6 +24,10 @@ class ShardedProblem(Scenario):
     def members(self):
         return self.problem.members
 
+    @property
+    def in_device_order(self):
+        return True
+
     def at(self, k):
         return self.problem
 

@@ -3,7 +3,7 @@
 import functools
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,14 @@ from ..networks.base import Network
 from ..optimum import Reference
 from ..problems.measures import disagreement, overload
 from ..problems.problem import Decision, Problem, check_gradient, check_plain, check_start
-from ..runs.loop import State, solve
+from ..runs.labels import Labelled, dataset, frame
+from ..runs.solutions import State
+from ..runs.solve import solve
 from . import Rival
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
 
 GAPS = (1e-2, 1e-6, 1e-10)
 MOST_KEPT = 2**32  # bytes of the decisions of one rival
@@ -57,6 +63,22 @@ class Course(NamedTuple):
 
     def __repr__(self) -> str:
         return brief(self)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The course as a table, a row a look, indexed by `step`; raises `CojaxInputError` where pandas is missing.
+
+        `pandas.concat({name: course.to_pandas() for name, course in courses.items()}, names=["method"])` joins many.
+        """
+        return frame("Course.to_pandas", self._columns(), self.step, "step")
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """The course as a dataset by `step`; raises `CojaxInputError` where xarray is missing."""
+        named: Labelled = {name: (("step",), rows) for name, rows in self._columns().items()}
+        named["seconds_per_step"] = (), np.asarray(self.seconds_per_step)
+        return dataset("Course.to_xarray", named, {"step": self.step}, None)
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        return {name: rows for name, rows in self._asdict().items() if name not in ("step", "seconds_per_step")}
 
 
 def compare(

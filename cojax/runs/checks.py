@@ -27,6 +27,7 @@ def check_step_size(network: Network, method: Method) -> None:
 def check_kept(problem: Scenario, network: Network, method: Method) -> None:
     """Whether the shares may be given a flow that does not sum to zero in every single step."""
     check_members(problem, network)
+    check_order(problem, network)
     if network.is_cut and any(isinstance(half, Scheduled) for half in (method, *method.halves)):
         raise CojaxInputError(
             "solve needs a method of constant numbers on a network of cojax.shard, got a Scheduled: numbers by step "
@@ -59,6 +60,16 @@ def check_sizes(problem: Scenario, network: Network, start: Decision) -> None:
     for leaf in jax.tree.leaves(start):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise CojaxInputError(f"solve needs a start of floats, got {leaf.dtype}; make it by problem.start(...).")
+
+
+def check_order(problem: Any, network: Network) -> None:
+    """Refuse a problem and a network whose nodes are not in the same order."""
+    if network.is_reordered == problem.in_device_order or (problem.in_device_order and network.is_cut):
+        return
+    raise CojaxInputError(
+        "solve needs the problem and the network that one cojax.shard returned, got one of them with another: their "
+        "nodes are in different orders, and every node would have another one's neighbours."
+    )
 
 
 def check_members(problem: Any, network: Any) -> None:

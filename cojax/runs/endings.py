@@ -8,6 +8,7 @@ import numpy as np
 
 from .._support.checks import is_concrete
 from .._support.reprs import brief
+from ..optimum.certificates import judgement, verdict
 from ..problems.problem import NO_GRADIENT
 from .records import Trace
 from .status import Status
@@ -58,9 +59,9 @@ def _one(solution: Any) -> str:
     kept = _describe_totals(solution)
     lines += [f"  {kept}"] if kept else []
     if judged is not None:
-        lines.append(f"  gap to the optimum at most {brief(judged.gap)}, for convex costs: .certificate has the rest")
+        lines += [f"  {verdict(judged)}", *(f"  {line}" for line in judgement(judged))]
     elif status not in (Status.NOT_FINITE, Status.DIVERGED):
-        lines.append(f"  gap to the optimum: {JUDGE}.gap")
+        lines.append(f"  how good it is: {JUDGE}")
     if isinstance(solution.trace, Trace) and np.size(solution.trace.step) and float(solution.trace.overload[-1]) > 0:
         lines.append("  within the bounds: cojax.polish(problem, solution.x); a run feels them by a penalty= only")
     if status in MORE:

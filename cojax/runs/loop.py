@@ -1,12 +1,12 @@
 """The loop of a run: one pure step, scanned, with a look at the run after every so many steps."""
 
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from .._support import exact_grid
 from .._support.checks import MOST_STEPS, CojaxInputError, check_arrays, check_leaves, whole_number
@@ -18,65 +18,14 @@ from ..networks.faults.books import on_the_way
 from ..networks.laws import read_alike
 from ..problems.checks import check_cost
 from ..problems.problem import Decision, Problem, Scenario
-from .checks import check_kept, check_members, check_sizes, check_step_size
-from .endings import describe_ending
+from .checks import check_kept, check_members, check_order, check_sizes, check_step_size
 from .progress import LEAST_LOOKS, Progress, first_progress, take_look
 from .records import standard
 from .rows import update_rows
+from .solutions import Solution, State
 from .status import moves_on, status_of
 
 MANY_LOOKS, MOST_BYTES = 10**6, 2**35  # of fewer looks the trace is taken to fit
-
-
-class State(NamedTuple):
-    """All that the next step needs: feed it back into `solve` and the run goes on, bitwise as one long run.
-
-    Fields:
-        step: (), steps done.
-        imbalance: (), the largest |sum of cpu, on its way too, - budget| over all steps so far.
-        method: what the method remembers, shaped as its `init` makes it.
-        grad: the gradient at the decision, shaped as it.
-        wire: what neighbours hear in the next step, and what the link remembers.
-        progress: of the looks of `solve` so far, by which a status is told.
-    """
-
-    step: Int[Array, ""]
-    imbalance: Float[Array, ""]
-    method: Any
-    grad: Tree
-    wire: Wire
-    progress: Progress
-
-
-class Solution(NamedTuple):
-    """What `solve` returns; `print` says how the run ended, what it kept, and what to do next.
-
-        solution = cojax.solve(problem, network, method, start, num_steps=2000, every=20)
-        solution.x.cpu  # (n,): who gets how much
-        solution.trace.cost  # (100,): the cost after 20, 40, ... steps
-        cojax.Status(int(solution.status)).name  # "CONVERGED", "OUT_OF_STEPS", ...
-        more = cojax.solve(problem, network, method, solution.state, num_steps=2000)  # goes on, bit for bit
-
-    The decision, and the floats of trace and state, are differentiable in every array of problem, network, method and
-    start. Under `jax.vmap`, and in a `Sweep`, every field has the axes of the runs first.
-
-    Fields:
-        x: the last `Decision`, params (n, ...) in every leaf and cpu (n,) or (n, r); nodes in your order.
-        trace: the record of every chunk, stacked: a `cojax.records.Trace` with (num_steps // every,) in every field, or
-            what `record` returned.
-        state: all that the next step needs: give it to `solve` as its start.
-        status: (), the number of a `cojax.Status`, which says how the run ended; not differentiable.
-        certificate: a `Certificate` from `solve_to`, None from `solve`; `cojax.certificate(problem, x)` makes one.
-    """
-
-    x: Decision
-    trace: Any
-    state: State
-    status: Int[Array, ""]
-    certificate: Any = None
-
-    def __repr__(self) -> str:
-        return describe_ending(self)
 
 
 def init(problem: Scenario, network: Network, method: Method, start: Decision) -> State:
@@ -136,7 +85,7 @@ def transmit(problem: Scenario, network: Network, method: Method, state: State, 
     return State(state.step + 1, jnp.maximum(state.imbalance, off), inner, grad, wire, state.progress)
 
 
-def solve(
+def solve_steps(
     problem: Scenario,
     network: Network,
     method: Method,
@@ -146,23 +95,22 @@ def solve(
     every: int = 1,
     record: Callable[[Problem, Decision, State], Any] = standard,
 ) -> Solution:
-    """`num_steps` steps from `start`, with a look at the run after every `every` of them.
+    """What `solve` does, in one go: also traced, by jit, vmap and grad."""
+    num_chunks, every = check_run(problem, network, method, start, num_steps, every, record)
+    return _run(problem, network, method, start, num_chunks, every, record)
 
-    Args:
-        problem, network, method: pytrees; every array in them, and `start`, is differentiable, and `jax.vmap` maps
-            over any of them. Reverse mode keeps one state per chunk plus one chunk.
-        start: a decision of `problem.start`, or the `state` of a solution, to continue it.
-        num_steps: a multiple of `every`.
-        record: `record(problem, x, state)`, a pytree of arrays; stacked over chunks into `trace`.
 
-    Returns: a `Solution`. While running nothing is raised: its status and its trace say what happened.
-
-    A program is compiled for every cost, record and shape, and kept, 5 to 20 MB each: define functions once, outside of
-    loops, and hand them what differs as data. `jax.clear_caches()` lets all programs go; their memory serves the next.
-
-    Raises `CojaxInputError` where problem, network, method and start do not fit each other, num_steps is no multiple of
-    every, or the cost is no real number that JAX can trace.
-    """
+def check_run(
+    problem: Any,
+    network: Any,
+    method: Any,
+    start: Any,
+    num_steps: Any,
+    every: Any,
+    record: Any,
+    most_bytes: int = MOST_BYTES,
+) -> tuple[int, int]:
+    """What is asked before a run is traced; returns the number of its looks, and of the steps between two of them."""
     every = whole_number("solve", "every", every, at_least=1)
     num_steps = whole_number("solve", "num_steps", num_steps, at_least=0)
     for value, kind, name in (
@@ -180,6 +128,7 @@ def solve(
         raise CojaxInputError(
             f"solve needs a function record(problem, x, state) that Python can hash, got {_describe(record)}."
         )
+    check_order(problem, network)
     check_members(problem, network)  # here it knows their numbers, under jit it does not
     if num_steps > MOST_STEPS:
         raise CojaxInputError(
@@ -187,8 +136,8 @@ def solve(
         )
     if num_steps % every:
         raise CojaxInputError(f"solve needs num_steps to be a multiple of every, got {num_steps} and {every}.")
-    check_trace(problem, network, method, start, num_steps // every, record)
-    return _run(problem, network, method, start, num_steps // every, every, record)
+    check_trace(problem, network, method, start, num_steps // every, record, most_bytes)
+    return num_steps // every, every
 
 
 def _run(problem, network, method, start, num_chunks, every, record) -> Solution:
@@ -216,17 +165,15 @@ def end(problem, network, method, state, few: bool) -> Solution:
     method = network.to_rows(method)
     x = method.at(state.step).query(state.method)
     moves = jnp.asarray(False) if few else moves_on(network, method, x, state)
-    return Solution(network.to_nodes(x), None, state, status_of(problem.at(state.step), x, state, moves))
+    status = status_of(problem.at(state.step), x, state, moves)
+    return Solution(network.to_nodes(x), None, state, status, names=network.node_names)
 
 
 def _made_of(begin: Callable[..., State], go: Callable[..., Any], end: Callable[..., Solution]) -> Callable:
     """A whole run, of what makes its first state, its steps, and what it came to."""
 
     def run(problem, network, method, start, num_chunks, every, record) -> Solution:
-        check_step_size(network, method)
-        if isinstance(start, State):
-            check_leaves("solve", problem=problem, network=network, method=method, start=start)
-            _check_state(problem, network, method, start)
+        check_beginning(problem, network, method, start)
         state = start if isinstance(start, State) else begin(problem, network, method, start)
         state, trace = go(problem, network, method, state, num_chunks, every, record)
         # A circle is told from a stall, which so few looks never show: what a step more would do need not be compiled.
@@ -236,14 +183,25 @@ def _made_of(begin: Callable[..., State], go: Callable[..., Any], end: Callable[
     return run
 
 
+def check_beginning(problem: Scenario, network: Network, method: Method, start: Decision | State) -> None:
+    """Whether the numbers of a method fit the network, and a state that a run goes on from is one of this run."""
+    check_step_size(network, method)
+    if isinstance(start, State):
+        check_leaves("solve", problem=problem, network=network, method=method, start=start)
+        _check_state(problem, network, method, start)
+
+
 _solve = compiled(_made_of(init, go, end), static_argnums=(4, 5, 6))
 # Three programs, of which the first and the last run once, so that they need not be optimised.
 first_state = compiled(init, runs_briefly=True)
-_solve_in_parts = _made_of(
-    first_state,
-    compiled(go, static_argnums=(4, 5, 6)),
-    compiled(end, static_argnums=4, runs_briefly=True),
-)
+advance = compiled(go, static_argnums=(4, 5, 6))
+_end = compiled(end, static_argnums=4, runs_briefly=True)
+_solve_in_parts = _made_of(first_state, advance, _end)
+
+
+def ended(problem: Scenario, network: Network, method: Method, state: State) -> Solution:
+    """What a run of many looks came to, without its trace."""
+    return _end(problem, network, method, state, False)
 
 
 def observe(problem: Scenario, method: Method, state: State, record: Callable) -> tuple[Progress, Any]:
@@ -313,7 +271,7 @@ def check_trace(
     start: Decision | State,
     num_looks: int,
     record: Callable,
-    most_bytes: int = MOST_BYTES,
+    most_bytes: int,
 ) -> None:
     """Whether a trace of very many looks has room in memory."""
     if num_looks < MANY_LOOKS:

@@ -18,13 +18,15 @@ from ..problems.problem import Decision, Problem, Scenario
 from .checkpoints import Saved, load, save
 from .files import check_folder
 from .fingerprints import fingerprint
-from .loop import Solution, State, check_trace, first_state, solve
+from .loop import advance, check_beginning, check_run, ended, first_state, go
 from .records import standard
 from .signals import noted_signals
+from .solutions import Solution, State
 from .status import Status
 
 # Saving takes at most this part of the time: a large state is saved less often.
 SHARE_OF_TIME = 0.05
+MOST_CALLS = 200  # from the host, of a run with a bar
 MOST_JOINED = 2**32  # bytes: pieces of a trace are there twice while they are joined
 
 
@@ -46,11 +48,11 @@ def in_pieces(
     piece: int,
     every: int = 1,
     record: Callable[[Problem, Decision, State], Any] = standard,
-    done: Callable[[Solution], bool] = lambda solution: False,
+    done: Callable[[Solution], bool] | None = None,
     checkpoint: str | Path | None = None,
     told: Callable[[int], Any] = lambda steps: None,
 ) -> Ran:
-    """`solve` called for `piece` steps at a time, until `done`, or all steps, or a signal: bit for bit one long run.
+    """A run of `piece` steps at a time, until `done`, or all steps, or a signal: bit for bit one long run.
 
     Args:
         num_steps: a multiple of `piece`, which is one of `every`.
@@ -66,37 +68,56 @@ def in_pieces(
     """
     if checkpoint is not None:
         _check_place(Path(checkpoint))
-    run = functools.partial(solve, problem, network, method, every=every, record=record)
-    # Always from a state: a start would be compiled once more.
+    check_run(problem, network, method, start, num_steps, every, record, MOST_JOINED)
+    check_beginning(problem, network, method, start)
     state = start if isinstance(start, State) else first_state(problem, network, method, start)
+    run = functools.partial(advance, problem, network, method)
     last, traces = int(state.step) + num_steps, []
-    check_trace(problem, network, method, state, num_steps // every, record, MOST_JOINED)
     keeper = _Keeper(checkpoint)
     if checkpoint is not None:
         keeper.prints = fingerprint(
             problem=problem, network=network, method=method, start=start, every=every, record=record
         )
         if Path(checkpoint).exists():
-            trace = jax.eval_shape(functools.partial(run, num_steps=every), state).trace
+            trace = jax.eval_shape(lambda state: go(problem, network, method, state, 1, every, record)[1], state)
             found = load(checkpoint, Saved(state, trace), keeper.prints)
             state, traces = found.state, [found.trace]
             told(int(state.step) - (last - num_steps))
     with noted_signals() as noted:
         solution, is_done = None, False
         while not (is_done or noted) and int(state.step) < last:
-            solution = run(state, num_steps=piece)
-            state, is_done = solution.state, done(solution)
-            traces.append(solution.trace)
+            state, trace = run(state, piece // every, every, record)
+            traces.append(trace)
+            if done is not None:
+                solution = ended(problem, network, method, state)
+                is_done = done(solution)
             told(piece)
             keeper.keep(state, traces)
         if not is_done:
             keeper.keep(state, traces, now=True)
+    if not traces:
+        traces.append(run(state, 0, every, record)[1])
     if solution is None:
-        solution = run(state, num_steps=0)
-        traces.append(solution.trace)
+        solution = ended(problem, network, method, state)
     status = jnp.asarray(Status.INTERRUPTED, jnp.int32) if noted and not is_done else solution.status
     whole = solution._replace(trace=_join(traces), status=status)
     return Ran(whole, noted[0] if noted else None, keeper.kept)
+
+
+def equal_pieces(num_chunks: int) -> int:
+    """How many chunks make a piece, as few as make at most `MOST_CALLS` equal ones: one shape is one compilation."""
+    return num_chunks // next(calls for calls in range(MOST_CALLS, 0, -1) if num_chunks % calls == 0)
+
+
+def progress_bar(owner: str, num_steps: int) -> Any:
+    """A bar of tqdm, in a terminal or a notebook."""
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise CojaxInputError(
+            f"{owner} shows a bar by tqdm, which is not installed: pip install 'cojax[cli]', or leave progress out."
+        ) from error
+    return tqdm(total=num_steps, unit="step")
 
 
 def _check_place(path: Path) -> None:

@@ -12,7 +12,8 @@ from ..methods import Method
 from ..networks.base import Network
 from ..networks.faults.books import Books, with_laws
 from ..problems.problem import Scenario
-from .loop import State, total_off
+from .loop import total_off
+from .solutions import State
 
 
 def rejoined(problem: Scenario, network: Network, method: Method, state: State, stale: State, node: Any) -> State:

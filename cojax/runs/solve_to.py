@@ -1,5 +1,6 @@
 """A run that ends when its answer is proved good enough, for those who know the tolerance and not the steps."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +19,10 @@ from ..networks.connectivity import connects
 from ..optimum import Certificate, certificate, is_certified
 from ..problems.penalties import BarrierPenalty
 from ..problems.problem import Decision, Problem, Scenario
-from .loop import Solution, State
-from .pieces import in_pieces
+from .pieces import in_pieces, progress_bar
 from .progress import precision, stalled
 from .records import standard
+from .solutions import Solution, State
 from .status import Status, is_lost, second_tier
 
 HOPELESS = (Status.NOT_FINITE, Status.DIVERGED, Status.INFEASIBLE)
@@ -37,6 +38,7 @@ def solve_to(
     max_steps: int,
     every: int = 100,
     record: Callable[[Problem, Decision, State], Any] = standard,
+    progress: bool = False,
     checkpoint: str | Path | None = None,
 ) -> Solution:
     """Steps from `start` until the certificate of the decision keeps `tolerance`, or `max_steps` are done.
@@ -50,6 +52,7 @@ def solve_to(
         tolerance: of `is_certified`, relative; the second tier is `tolerance ** (2/3)`.
         max_steps: at most, a multiple of `every`.
         every: steps between two looks, and between two certificates.
+        progress: whether to show a bar, in a terminal or a notebook (tqdm).
         checkpoint: a file that the run is saved to as it goes on, never more than a twentieth of the time, and after
             Ctrl-C or SIGTERM, which end it after the look under way. Where the file exists, the run goes on from it.
 
@@ -82,18 +85,20 @@ def solve_to(
             return True
         return bool(_certify(problem, decided(solution), solution.state.step, tolerance)[1])
 
-    ran = in_pieces(
-        problem,
-        network,
-        method,
-        start,
-        num_steps=max_steps,
-        piece=every,
-        every=every,
-        record=record,
-        done=done,
-        checkpoint=checkpoint,
-    )
+    with progress_bar("solve_to", max_steps) if progress else contextlib.nullcontext() as bar:
+        ran = in_pieces(
+            problem,
+            network,
+            method,
+            start,
+            num_steps=max_steps,
+            piece=every,
+            every=every,
+            record=record,
+            done=done,
+            checkpoint=checkpoint,
+            told=bar.update if bar is not None else lambda steps: None,
+        )
     solution = ran.solution
     judged, kept, nearly = _certify(problem, decided(solution), solution.state.step, tolerance)
     first = int(start.step) if isinstance(start, State) else 0

@@ -20,11 +20,14 @@ from ..networks.laws import Along
 from ..problems.problem import Decision, Scenario
 from .cores import on_all_cores
 from .endings import tally
-from .loop import Solution, State, gradient, init, observe, scan, solve, transmit, update
-from .records import Trace, standard
+from .labels import dataset, variables
+from .loop import gradient, init, observe, scan, solve_steps, transmit, update
+from .records import standard
+from .solutions import Solution, State
 from .status import moves_on, status_of
 
 if TYPE_CHECKING:
+    import pandas
     import xarray
 
 # Where the runs lie in a state of many: last, so that one load brings several runs; the step is common to all.
@@ -61,7 +64,7 @@ class Sweep(NamedTuple):
     def arrays(self) -> dict[str, np.ndarray]:
         """Axes, decisions, status and trace by name, for `numpy.savez(path, **sweep.arrays())`."""
         named = {**self.axes, "step": np.asarray(self.step)}
-        return named | {name: array for name, (_, array) in self._variables().items()}
+        return named | {name: array for name, (_, array) in variables(self.solution, self.axes).items()}
 
     def to_xarray(self) -> "xarray.Dataset":
         """The same as a labelled dataset, which saves itself: `.to_zarr(path)`, `.to_netcdf(path)`.
@@ -70,51 +73,18 @@ class Sweep(NamedTuple):
 
         Raises `CojaxInputError` where xarray is missing.
         """
-        try:
-            import xarray
-        except ImportError as error:
-            raise CojaxInputError(
-                "Sweep.to_xarray needs xarray, which is not installed: pip install 'cojax[store]'; or save with "
-                "numpy.savez(path, **sweep.arrays())."
-            ) from error
-        # A slash in a name is a folder in the files that a dataset is saved to, and what is in it gets lost.
-        named, variables = self._variables(), {}
-        for name, (dims, array) in named.items():
-            plain = name.replace("/", ".")
-            while plain in variables or (plain != name and plain in named):
-                plain += "_"
-            own = len(dims) - sum(dim.startswith(f"{name}_") for dim in dims)
-            dims = (*dims[:own], *(plain + dim.removeprefix(name) for dim in dims[own:]))
-            variables[plain] = tuple(dim.replace("/", ".") for dim in dims), array
-        coords = {name.replace("/", "."): values for name, values in self.axes.items()}
-        return xarray.Dataset(variables, coords={**coords, "step": np.asarray(self.step)})
+        named, coords = variables(self.solution, self.axes), {**self.axes, "step": self.step}
+        return dataset("Sweep.to_xarray", named, coords, self.solution.names)
 
-    def _variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        """Dimensions and values by name; `trace_` goes before a record's name that is an axis or a decision too."""
-        trace = self.solution.trace
-        if isinstance(trace, Trace):
-            trace = {name: rows for name, rows in trace._asdict().items() if name != "step"}
-        kept: dict[str, tuple[tuple[str, ...], Array]] = {"status": ((), self.solution.status)}
-        kept |= {name: (("node",), leaf) for name, leaf in _by_path(self.solution.x._asdict())}
-        for name, leaf in _by_path(trace):
-            taken = name in kept or name in self.axes or name in ("step", "node")
-            kept[f"trace_{name}" if taken else name] = ("step",), leaf
-        found = {}
-        for name, (known, leaf) in kept.items():
-            dims = (*self.axes, *known)
-            dims += tuple(f"{name}_{place}" for place in range(leaf.ndim - len(dims)))
-            array = np.asarray(leaf)
-            # Files know no bfloat16 and the like; float32 has all of their numbers.
-            found[name] = dims, array if array.dtype.kind in "biufc" else array.astype(np.float32)
-        return found
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The trace as a table, a row for every run and look, indexed by the axes and `step`.
 
-
-def _by_path(tree: Tree) -> list[tuple[str, Array]]:
-    """Every array with its path in the tree, "record" where the tree is that array."""
-    return [
-        (jax.tree_util.keystr(path, simple=True, separator=".") or "record", leaf)
-        for path, leaf in jax.tree.leaves_with_path(tree)
-    ]
+        Records of several numbers a look are left out: `to_xarray` has them. Raises `CojaxInputError` where xarray, or
+        pandas, is missing.
+        """
+        data = self.to_xarray()
+        looks = (*(str(dim).replace("/", ".") for dim in self.axes), "step")
+        return data[[name for name, values in data.items() if values.dims == looks]].to_dataframe(dim_order=list(looks))
 
 
 class Run(NamedTuple):
@@ -158,7 +128,7 @@ def sweep(
         raise CojaxInputError("sweep needs at least one axis, such as step_size=[0.01, 0.1], none named step or node.")
     points = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
     runs = [_check_run(build(**point), point) for point in points]
-    jax.eval_shape(lambda run: solve(*run, num_steps=num_steps, every=every, record=record), runs[0])
+    jax.eval_shape(lambda run: solve_steps(*run, num_steps=num_steps, every=every, record=record), runs[0])
     if runs[0][1].is_cut:
         raise CojaxInputError("sweep needs networks of one device, got one of cojax.shard; solve its runs in turn.")
     many, same = _stack(runs, points)
@@ -179,7 +149,7 @@ def _solve_stacked(many: Tree, same: Tree, num_runs: int, num_chunks: int, every
     """Runs on the first axis: for graphs that differ, whose flows share nothing."""
 
     def one(many: Tree) -> Solution:
-        return solve(*eqx.combine(many, same), num_steps=num_chunks * every, every=every, record=record)
+        return solve_steps(*eqx.combine(many, same), num_steps=num_chunks * every, every=every, record=record)
 
     return jax.vmap(one, axis_size=num_runs)(many)
 
@@ -210,7 +180,7 @@ def _solve_side_by_side(many: Tree, same: Tree, num_runs: int, num_chunks: int, 
     def end(run: Run, state: State) -> Solution:
         x = run.method.at(state.step).query(state.method)
         status = status_of(run.problem.at(state.step), x, state, moves_on(run.network, run.method, x, state))
-        return Solution(x, None, state, status)
+        return Solution(x, None, state, status, names=run.network.node_names)
 
     laws_of = of_runs(lambda run, step, inner: run.method.at(step).along(inner), in_axes=(None, -1), out_axes=0)
     inner_of = of_runs(lambda run, *args: update(*run[:3], *args), in_axes=(LAST, -1), out_axes=-1)

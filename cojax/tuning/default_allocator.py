@@ -99,7 +99,8 @@ def reweigh(network: Any, curvature: Float[np.ndarray, " n"], link: Link) -> Net
         rule = weights.fastest if len(matrices) == 1 else weights.steepest
         rows = [_weigh(matrix, curvature, rule) for matrix in matrices]
         most = max(float(matrix.sum(axis=1).max()) for matrix in rows)
-        return network_of([matrix / most if most > 0 else matrix for matrix in rows], link=link)
+        made = network_of([matrix / most if most > 0 else matrix for matrix in rows], link=link)
+        return dataclasses.replace(made, node_names=inner.node_names)
 
     return network.over(weighed(network.bare()))
 

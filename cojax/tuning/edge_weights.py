@@ -64,7 +64,8 @@ def _plan(pair: Pair) -> _Plan:
     size = given.num_nodes
     layout = given
     if isinstance(given, Circulant):
-        layout = build(size, pairs, table, link=given.link, layout="neighbors")
+        built = build(size, pairs, table, link=given.link, layout="neighbors")
+        layout = dataclasses.replace(built, node_names=given.node_names)
     ends = layout.pairs if isinstance(layout, Edges) else _both_ends(layout)
     place = np.full((size, size), pairs.shape[1])
     place[pairs[0], pairs[1]] = place[pairs[1], pairs[0]] = np.arange(pairs.shape[1])

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from support import laws
 
+from cojax.app import cli
 from cojax.app.cases import cases
 from cojax.app.cli import main
 from cojax.app.help_texts import EXAMPLE
@@ -266,6 +267,16 @@ def test_a_missing_extra_says_what_to_install(command, monkeypatch, package):
     for room in ("plans", "cases"):
         monkeypatch.delattr(sys.modules["cojax.app"], room, raising=False)
     assert f"needs {package}, which is not installed: pip install 'cojax[cli]'." in refused(command("demo"))
+
+
+def test_all_missing_extras_are_named_at_once(monkeypatch):
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    for name in cli.EXTRAS:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    assert cli._what_is_missing("tyro") == (
+        "this needs tyro, msgspec, tomli_w, tqdm, matplotlib, jinja2 and sklearn, which are not installed: "
+        "pip install 'cojax[cli,plots,data]'."
+    )
 
 
 def test_without_the_extra_for_pictures_the_numbers_are_written(shown, command, monkeypatch, tmp_path):

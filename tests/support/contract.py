@@ -5,13 +5,14 @@ compile for every new shape; `tests/runs/test_contract.py` holds whole certifica
 """
 
 import contextlib
+import functools
 
 import jax
 import numpy as np
 
 import cojax
 from cojax._support.checks import is_concrete
-from cojax.runs import loop
+from cojax.runs import loop, pieces
 
 # Gradients are taken at the mean of the params here and at each node's own in the status: they differ by the curvature
 # times the disagreement, each within its own tolerance.
@@ -87,9 +88,9 @@ def _flat(tree):
 @contextlib.contextmanager
 def watched():
     """Inside, a solution that calls itself converged and is not is an AssertionError of whoever asked for it."""
-    real = loop._run
+    whole, piece = loop._run, pieces.ended
 
-    def checked(problem, *arguments):
+    def checked(real, problem, *arguments):
         solution = real(problem, *arguments)
         if is_concrete(solution) and int(solution.status) == cojax.Status.CONVERGED:
             x = arguments[0].to_rows(solution.x)  # in the order of the problem's nodes
@@ -97,8 +98,8 @@ def watched():
             assert not promises, f"called converged, but {', '.join(promises)}"
         return solution
 
-    loop._run = checked
+    loop._run, pieces.ended = (functools.partial(checked, real) for real in (whole, piece))
     try:
         yield
     finally:
-        loop._run = real
+        loop._run, pieces.ended = whole, piece

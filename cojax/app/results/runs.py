@@ -20,8 +20,8 @@ from ...optimum.margins import marginals
 from ...optimum.references import Reference, reference
 from ...problems.costs import Separable
 from ...problems.problem import Decision, Problem, Softened
-from ...runs.loop import Solution
-from ...runs.pieces import Ran, in_pieces
+from ...runs.pieces import Ran, equal_pieces, in_pieces
+from ...runs.solutions import Solution
 from ...runs.solve_to import short_of
 from ...runs.status import Status, is_lost, second_tier
 from ..cases.cases import Case, model_cost
@@ -30,8 +30,6 @@ from . import worth
 from .outcome import Outcome
 from .scores import learned
 
-# Chunks between two moves of a progress bar: at most this many calls from the host.
-MOST_CALLS = 200
 PACKAGES = ("cojax", "jax", "jaxlib", "numpy", "scikit-learn")
 
 
@@ -128,18 +126,13 @@ def _time_steps(case: Case, progress: Callable[[int], Any], checkpoint: Path | N
         case.method,
         case.start,
         num_steps=plan.steps,
-        piece=_chunks_at_once(plan.steps // plan.every) * plan.every,
+        piece=equal_pieces(plan.steps // plan.every) * plan.every,
         every=plan.every,
         done=done,
         checkpoint=checkpoint,
         told=told,
     )
     return ran, {"compile": marks[min(1, len(marks) - 1)] - marks[0], "run": marks[-1] - marks[min(1, len(marks) - 1)]}
-
-
-def _chunks_at_once(num_chunks: int) -> int:
-    """As few as make at most `MOST_CALLS` equal calls: one shape is one compilation."""
-    return num_chunks // next(calls for calls in range(MOST_CALLS, 0, -1) if num_chunks % calls == 0)
 
 
 def _as_stated(case: Case) -> Problem:

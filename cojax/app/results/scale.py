@@ -25,7 +25,7 @@ from ...networks.links.quantizers import FloatQuantizer, LogQuantizer
 from ...problems.problem import Decision, Problem
 from ...rivals.compare import text_table
 from ...runs.files import replace_text
-from ...runs.loop import solve
+from ...runs.solve import solve
 from . import from_nothing
 from .from_nothing import WholeRun, whole_run
 from .sheets import write_csv, write_picture

@@ -54,6 +54,10 @@ class OrderedLayout(CutLayout):
     place: eqx.AbstractVar[Array | None]
     mesh: eqx.AbstractVar[Mesh]
 
+    @property
+    def is_reordered(self) -> bool:
+        return self.place is not None
+
     def to_rows(self, tree):
         return tree if self.place is None else reorder(tree, self.num_nodes, self.names, self.mesh, ROWS)
 

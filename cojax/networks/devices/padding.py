@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool
 
 from ..._support.checks import is_concrete
+from ..._support.names import Names
 from ..._support.reprs import describe
 from ..._support.trees import Tree
 from ..base import Layout, Link, Network
@@ -51,8 +52,16 @@ class PaddedNetwork(Network):
         return self.network
 
     @property
+    def node_names(self) -> Names | None:
+        return self.network.node_names
+
+    @property
     def is_cut(self) -> bool:
         return True
+
+    @property
+    def is_reordered(self) -> bool:
+        return self.network.is_reordered
 
     @property
     def holds(self) -> Bool[Array, " rows"]:
@@ -76,7 +85,7 @@ class PaddedNetwork(Network):
 
     def _order(self) -> Any:
         """The layout that has its nodes in an order of its own; None where that is the caller's."""
-        return self.network if getattr(self.network, "place", None) is not None else None
+        return self.network if self.is_reordered else None
 
     def at(self, k) -> Layout:
         now: Any = self.network.at(k)

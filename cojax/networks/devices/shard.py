@@ -1,5 +1,6 @@
 """A run cut over the devices of a mesh: nodes in equal blocks, and only what neighbours need travels."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -153,6 +154,11 @@ def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | No
 
 
 def _cut_layout(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | None]:
+    cut, order = _cut_arrays(network, mesh)
+    return (dataclasses.replace(cut, node_names=network.node_names) if network.node_names else cut), order
+
+
+def _cut_arrays(network: Network, mesh: Mesh) -> tuple[Any, np.ndarray | None]:
     if isinstance(network, Neighbors):
         return cut_table(network, mesh)
     if isinstance(network, Edges):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from ..._support.checks import CojaxInputError
+from ..._support.names import Names
 from ..._support.reprs import brief, describe
 from ...problems.membership import Moves
 from ..base import Layout, Network
@@ -51,8 +52,16 @@ class FaultyNetwork(Network):
         return self.ledger
 
     @property
+    def node_names(self) -> Names | None:
+        return self.graphs.node_names
+
+    @property
     def is_cut(self) -> bool:
         return self.graphs.is_cut
+
+    @property
+    def is_reordered(self) -> bool:
+        return self.graphs.is_reordered
 
     @property
     def holds(self) -> Bool[Array, " rows"] | None:
