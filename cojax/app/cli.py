@@ -47,6 +47,10 @@ class Plan:
     """Go on from the checkpoint that an interrupted or too short run left in that folder."""
     hours: bool = False
     """Solve every hour of the plan's series of prices instead of running the network."""
+    set: tuple[str, ...] = ()
+    """Keys of the plan to change for this run, such as cpu.budget=310 graph.loss=0.2."""
+    against: Path | None = None
+    """Folder of an earlier result: say what moved, and write against.csv."""
 
 
 @dataclass(frozen=True)
@@ -175,13 +179,13 @@ def _carried_out_in_double(command: Demo | Plan | Compare) -> int:
     if isinstance(command, Demo):
         out = writable(command.out)
         return _run(cases.build_case(demo_plan(steps=command.steps, seed=command.seed)), out, tqdm)
-    plan = read_plan(command.file)
+    plan = read_plan(command.file, command.set if isinstance(command, Plan) else ())
     if isinstance(command, Plan) and command.hours:
         return _hourly(plan, _folder(command, "hours"))
     case = cases.build_case(plan)
     if isinstance(command, Compare):
         return _contest(case, _folder(command, "contest"), command)
-    return _run(case, _folder(command, "result"), tqdm, resume=command.resume)
+    return _run(case, _folder(command, "result"), tqdm, resume=command.resume, against=command.against)
 
 
 def _folder(command: Plan | Compare, ending: str) -> Path:
@@ -245,10 +249,11 @@ def _contest(case: Any, out: Path, asked: Compare) -> int:
     return CERTIFIED
 
 
-def _run(case: Any, out: Path, progress: Any, resume: bool = False) -> int:
-    from .reports import report, summaries
+def _run(case: Any, out: Path, progress: Any, resume: bool = False, against: Path | None = None) -> int:
+    from .reports import report, summaries, what_if
     from .results import runs
 
+    earlier = None if against is None else what_if.read_earlier(against)
     _say_notes(case)
     out = out.resolve()
     checkpoint = out / CHECKPOINT
@@ -272,6 +277,9 @@ def _run(case: Any, out: Path, progress: Any, resume: bool = False) -> int:
         return SIGNAL + end.signal
     print(summaries.text(outcome))
     summaries.write_files(out, case.plan, outcome)
+    if earlier is not None:
+        print(what_if.text(earlier, outcome))
+        what_if.write_file(out / "against.csv", earlier, outcome)
     try:
         page = report.write_report(out, outcome).name
         _say_names(outcome.names)
@@ -280,7 +288,8 @@ def _run(case: Any, out: Path, progress: Any, resume: bool = False) -> int:
         page = "no report"
         if (out / "report.html").exists():
             print(f"cojax: note: {out / 'report.html'} is of an earlier run.", file=sys.stderr)
-    print(f"Written to {out}: {page}, allocation.csv, worth.csv, certificate.json, trace.csv, plan.toml.")
+    also = "" if earlier is None else ", against.csv"
+    print(f"Written to {out}: {page}, allocation.csv, worth.csv, certificate.json, trace.csv, plan.toml{also}.")
     return _code(outcome, checkpoint)
 
 

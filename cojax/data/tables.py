@@ -26,7 +26,9 @@ COLUMNS = {
     "pue": "power drawn by the building over power drawn by its machines",
     "latitude": "degrees north",
     "longitude": "degrees east",
+    "region": "a name, the column of a series of prices that holds for the node",
 }
+TEXTS = ("node", "region")
 TARGETS = ("targets", "label", "labels", "class", "classes", "y")  # what others call the column target
 # Files of these kinds can run code when they are opened.
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib", ".ckpt", ".dill")
@@ -37,6 +39,7 @@ class Nodes(NamedTuple):
 
     names: tuple[str, ...]
     columns: dict[str, Float[np.ndarray, " n"]]  # by the names in COLUMNS, in the order of `names`
+    regions: tuple[str, ...] | None = None  # of every node
 
 
 def read_nodes(path: str | Path, *, max_bytes: int = 50_000_000) -> Nodes:
@@ -54,7 +57,8 @@ def read_nodes(path: str | Path, *, max_bytes: int = 50_000_000) -> Nodes:
     header, rows = csv_table(path, max_bytes)
     _check_columns(path, header)
     lines: dict[str, str] = {}
-    values = {name: [] for name in header if name != "node"}
+    values = {name: [] for name in header if name not in TEXTS}
+    regions: list[str] = []
     for where, cells in rows:
         row = dict(zip(header, cells, strict=True))
         node = tidy(row.pop("node"))
@@ -63,11 +67,16 @@ def read_nodes(path: str | Path, *, max_bytes: int = 50_000_000) -> Nodes:
         if node in lines:
             raise CojaxInputError(f"{where} repeats the node {node!r} of {lines[node]}: every node needs one line.")
         lines[node] = where
+        if "region" in row:
+            regions.append(tidy(row.pop("region")))
+            if regions[-1] == "" or not regions[-1].isprintable():
+                raise CojaxInputError(f"{where} needs a printable name for region, got {regions[-1][:40]!r}.")
         for name, cell in row.items():
             values[name].append(number(cell, where, name))
     if not lines:
         raise CojaxInputError(f"{path} has a header but no nodes: add one line per node.")
-    return Nodes(tuple(lines), {name: np.array(column) for name, column in values.items()})
+    columns = {name: np.array(column) for name, column in values.items()}
+    return Nodes(tuple(lines), columns, tuple(regions) or None)
 
 
 class Series(NamedTuple):

@@ -17,6 +17,11 @@ from ..problems.problem import Decision, Problem
 LEAST_LOOKS = 16
 # A fall is a fifth less, in the mean of the logarithms over a span, than over the span before: less than 1 / sqrt(k).
 LOG_FALL = 0.22
+# A distance that is not the largest may wander on the floor of a quantizer: it falls where it is halved, and counts
+# where it is not far below the largest, whose fall is what more steps are for.
+LOG_HALF, LOG_FAR = 0.7, 3.0
+# What falls at every single look is on its way, however slowly; a hundredth is more than the approach of a floor.
+LOG_CREEP = 0.01
 # Gradients that differ, or have a mean, a thousand times above the largest gradient at the start have no way back.
 LOG_GROWTH = 7.0
 
@@ -25,7 +30,8 @@ class Progress(NamedTuple):
     """Carried in the state, updated at every look; `[3]` is disagreement, mean params gradient, spread of marginals.
 
     Looks are gathered in spans that double: 1, 2, 3-4, 5-8, 9-16, ... A span is compared with the one before it, so a
-    stall is one that lasted for about half of the run.
+    stall is one that lasted for about half of the run. The largest distance falls by a fifth, or one near it by half,
+    or the largest at every look.
     """
 
     looks: Int[Array, ""]
@@ -34,10 +40,10 @@ class Progress(NamedTuple):
     residual: Float[Array, ""]  # of the last look, see `residual`
     overload: Float[Array, ""]  # largest distance of a share from its bounds at any look
     last: Float[Array, "3"]  # logarithms of the distances at the last look
-    before: Float[Array, "3"]  # their mean over the span before this one
-    total: Float[Array, "3"]  # their sum over this span
+    before: Float[Array, "3"]  # the means of the logarithms of the relative distances over the span before this one
+    total: Float[Array, "3"]  # their sums over this span
     falling: Bool[Array, ""]  # whether any fell from the last whole span but one to the last
-    rose: Int[Array, ""]  # the last look at which none had fallen since the look before
+    rose: Int[Array, ""]  # the last look at which the residual had not fallen since the look before
     unfit: Int[Array, "2"]  # the first node whose gradient in params, in cpu was not finite at the start; -1: none
 
 
@@ -47,8 +53,9 @@ def first_progress(problem: Problem, network: Network, x: Decision, grad: Decisi
     x, grad = trees.filled(lax.stop_gradient((x, grad)), problem.members)
     typical = _typical(grad.cpu)
     values, sizes = distances(x, grad, typical)
-    none, count, beside = jnp.zeros_like(sizes), jnp.zeros((), jnp.int32), _beside(sizes, sizes)
+    count, beside = jnp.zeros((), jnp.int32), _beside(sizes, sizes)
     left, logs = residual(values, beside), _logs(values, beside, x)
+    none = jnp.zeros_like(sizes)
     return Progress(
         count, sizes, typical, left, jnp.zeros_like(left), logs, none, none, jnp.asarray(True), count, first
     )
@@ -62,36 +69,43 @@ def take_look(problem: Problem, x: Decision, state: Any) -> Progress:
     values, sizes = distances(x, grad, old.typical)
     looks, beside = old.looks + 1, _beside(sizes, old.first)
     logs = _logs(values, beside, x)
-    closes = looks == _top(looks)
-    total = old.total + logs
+    closes, left = looks == _top(looks), residual(values, beside)
+    total = old.total + jnp.log(jnp.maximum(_relative(values, beside), 64 * precision(x)))
     mean = total / jnp.maximum(looks // 2, 1).astype(total.dtype)
-    fell = (looks < LEAST_LOOKS) | jnp.any(mean < old.before - LOG_FALL)
-    rises = ~jnp.any(logs < old.last - 16 * precision(x))
+    rose = jnp.where(left < (1 - 16 * precision(x)) * old.residual, old.rose, looks)
+    fell = (looks < LEAST_LOOKS) | _fell(mean, old.before, 2 * rose <= looks)
     return Progress(
         looks=looks,
         first=old.first,
         typical=old.typical,
-        residual=residual(values, beside),
+        residual=left,
         overload=jnp.maximum(old.overload, lax.stop_gradient(outside).astype(old.overload.dtype)),
         last=logs,
         before=jnp.where(closes, mean, old.before),
         total=jnp.where(closes, 0, total),
         falling=jnp.where(closes, fell, old.falling),
-        rose=jnp.where(rises, looks, old.rose),
+        rose=rose,
         unfit=old.unfit,
     )
 
 
 def stalled(progress: Progress) -> Bool[Array, ""]:
-    """Whether none of the distances fell by a fifth over about the second half of the run."""
+    """Whether nothing fell over about the second half of the run, see `Progress`."""
     count = progress.looks - _top(progress.looks)
     known = (count >= LEAST_LOOKS // 2) & (2 * count >= _top(progress.looks))
     mean = progress.total / jnp.maximum(count, 1).astype(progress.total.dtype)
-    return ~jnp.where(known, jnp.any(mean < progress.before - LOG_FALL), progress.falling)
+    return ~jnp.where(known, _fell(mean, progress.before, ~wavers(progress)), progress.falling)
+
+
+def _fell(mean: Float[Array, "3"], before: Float[Array, "3"], always: Bool[Array, ""]) -> Bool[Array, ""]:
+    """Whether the logarithms `mean` of a span say so beside those `before`; `always`: at every look of this half."""
+    fall, counts = jnp.max(before) - jnp.max(mean), before > jnp.max(before) - LOG_FAR
+    least = jnp.where(always, LOG_CREEP, LOG_FALL)
+    return (fall > least) | jnp.any(counts & (before - mean > LOG_HALF))
 
 
 def wavers(progress: Progress) -> Bool[Array, ""]:
-    """Whether in the second half of the run there was a look at which nothing had fallen: no slow descent has one."""
+    """Whether in the second half of the run there was a look at which it came no closer: no descent has one."""
     return 2 * progress.rose > progress.looks
 
 
@@ -103,7 +117,11 @@ def grew(progress: Progress) -> Bool[Array, ""]:
 
 def residual(values: Float[Array, "3"], beside: Float[Array, "3"]) -> Float[Array, ""]:
     """How far from optimal: the largest of the distances, each relative to its size; see `_beside`."""
-    return jnp.max(jnp.where(values == 0, 0, values / beside))
+    return jnp.max(_relative(values, beside))
+
+
+def _relative(values: Float[Array, "3"], beside: Float[Array, "3"]) -> Float[Array, "3"]:
+    return jnp.where(values == 0, 0, values / beside)
 
 
 def distances(x: Decision, grad: Decision, typical: Float[Array, "*r"]) -> tuple[Float[Array, "3"], Float[Array, "3"]]:

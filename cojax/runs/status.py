@@ -35,6 +35,10 @@ class Status(enum.IntEnum):
     INTERRUPTED = 9  # from `solve_to`: a signal came; the state is whole and can be continued
 
 
+# A node moves by sums of what several neighbours round: on the floor of a quantizer by a few times what one rounds.
+FAR = 4.0
+
+
 def second_tier(tolerance: Any) -> Any:
     """The second tier of a tolerance: two thirds of its digits, 1e-6 gives 1e-4."""
     return tolerance ** (2 / 3)
@@ -67,7 +71,7 @@ def moves_on(network: Network, method: Method, x: Decision, state: Any) -> Bool[
     motion = _relative(trees.subtract(after, x), x)
     message, heard = method.message(state.method, state.grad), state.wire.heard
     if trees.alike(message, heard):
-        return motion > _relative(trees.subtract(message, heard), message) + 16 * precision(x)
+        return motion > FAR * _relative(trees.subtract(message, heard), message) + 16 * precision(x)
     return motion > 16 * precision(x)
 
 

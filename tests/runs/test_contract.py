@@ -2,6 +2,8 @@
 
 import jax
 import jax.numpy as jnp
+import networkx as nx
+import numpy as np
 import pytest
 from support import contract, laws
 
@@ -97,3 +99,52 @@ def test_a_solver_that_lies_about_its_status_fails_the_test_that_asked(monkeypat
     monkeypatch.setattr(loop, "_run", lying)
     with contract.watched(), pytest.raises(AssertionError, match="called converged, but consensus"):
         ended(cojax.CoOpt(learn=cojax.DIGing(0.2), allocate=cojax.Laplacian(0.3)))  # which diverges
+
+
+def regression(seed, num_nodes=16, dim=3):
+    """Least squares with noise beside quadratic costs of shares, and samples to draw from."""
+    draw = np.random.default_rng(seed)
+    features = draw.normal(size=(num_nodes, 20, dim))
+    targets = features @ np.arange(dim) + 0.1 * draw.normal(size=(num_nodes, 20))
+    data = tuple(map(jnp.asarray, (features, targets, np.linspace(0.5, 2, num_nodes))))
+    return cojax.Problem(regression_cost, data, budget=float(num_nodes))
+
+
+def regression_cost(x, data):
+    features, targets, price = data
+    return jnp.mean((features @ x.params - targets) ** 2) + price * x.cpu**2
+
+
+def samples_of(data):
+    return data[:2]
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("kind", ["float", "uniform in turn", "log, lossy", "samples"])
+def test_a_status_on_a_floor_does_not_depend_on_the_number_of_steps(seed, kind):
+    problem = regression(seed)
+    start = problem.start(params=jnp.zeros((16, 3)))
+    link = {
+        "float": cojax.Quantized(cojax.FloatQuantizer(4)),
+        "uniform in turn": cojax.Quantized(cojax.UniformQuantizer(0.01)),
+        "log, lossy": cojax.Quantized(cojax.LogQuantizer(1 / 8)),
+        "samples": cojax.Ideal(),
+    }[kind]
+    turns = 3 if kind == "uniform in turn" else 1
+    network = cojax.network([nx.erdos_renyi_graph(16, 0.3, seed=seed + turn) for turn in range(turns)], link=link)
+    network = cojax.Lossy(network, 0.3) if kind == "log, lossy" else network
+    told = cojax.Minibatch(problem, 2, samples=samples_of) if kind == "samples" else problem
+    method = cojax.CoOpt(cojax.DIGing(0.02), cojax.Laplacian(0.1))
+    runs = [cojax.solve(told, network, method, start, num_steps=k, every=20) for k in (2000, 5000, 10_000, 40_000)]
+    assert {cojax.Status(int(run.status)).name for run in runs} == {"LIMIT_CYCLE" if kind == "samples" else "STALLED"}
+
+
+@pytest.mark.parametrize("step_size", [1e-4, 1e-3])
+def test_a_slow_run_is_not_called_stalled(step_size):
+    problem = regression(3)
+    start = problem.start(params=jnp.zeros((16, 3)))
+    method = cojax.CoOpt(cojax.DIGing(step_size), cojax.Laplacian(0.01))
+    run = cojax.solve(problem, cojax.network(nx.path_graph(16)), method, start, num_steps=640, every=20)
+    assert cojax.Status(int(run.status)) is cojax.Status.OUT_OF_STEPS
+    later = cojax.solve(problem, cojax.network(nx.path_graph(16)), method, run.state, num_steps=6400, every=20)
+    assert float(later.state.progress.residual) < float(run.state.progress.residual) / 3

@@ -11,16 +11,29 @@ from ... import theory
 from ..._support.checks import CojaxInputError
 from ...data import datasets
 from ...methods import Method
+from ...optimum.allocations import allocate
 from ...problems import costs, penalties
 from ...problems.problem import Decision, Problem
 from ...runs.solve_to import check_reachable
 from ..plans import plans
 from ..plans.plans import Plan
 from . import samples
-from .centres import Centres, arrange_columns, check_curved, check_size, num_rows, read_table, unit_notes
+from .centres import (
+    Centres,
+    arrange_columns,
+    check_curved,
+    check_size,
+    cost_note,
+    num_rows,
+    read_table,
+    smoothed,
+    unit_notes,
+)
 from .pairs import build_pair, fill_in_numbers
 from .wiring import Wiring, build_wiring
 
+MOST_BEYOND = 0.01  # of a bound: how far the run's shares may end outside of it
+STIFFEST = 50.0  # times the largest curvature of a cost: stiffer bounds would slow all nodes down
 COSTS = {"deviation": costs.Deviation, "price": costs.Price, "delay": costs.Delay}
 
 
@@ -32,7 +45,8 @@ class Case(NamedTuple):
     centres: Centres
     wiring: Wiring
     dataset: datasets.Dataset | None
-    problem: Problem
+    problem: Problem  # as the plan states it
+    running: Problem  # as the run solves it, where flat prices grow a little
     method: Method
     start: Decision
     limits: dict[str, theory.Limit]  # by half, "learn" and "allocate": what the computed step is half of
@@ -49,16 +63,18 @@ def build_case(plan: Plan) -> Case:
     names = wiring.names
     plan, centres = arrange_columns(plan, table, names)
     check_curved(plan, names, centres)
-    wiring = wiring._replace(notes=[*wiring.notes, *unit_notes(names, centres)])
-    curvature = _curvature(plan, centres)
-    plan = _with_penalty(plan, curvature, centres)
+    columns, flat = smoothed(plan, centres)
+    notes = [cost_note(plan, centres), *unit_notes(names, centres), *flat]
+    wiring = wiring._replace(notes=[*wiring.notes, *notes])
+    curvature = _curvature(plan, centres._replace(columns=columns))
+    plan = _with_penalty(plan, curvature, centres._replace(columns=columns))
     dataset = None if plan.data is None else samples.prepare_dataset(plan)
     dealt = None if dataset is None else samples.split_over_nodes(plan, dataset, len(names))
-    problem = _problem(plan, centres, dealt)
+    problem, running = (_problem(plan, part, dealt) for part in (centres, centres._replace(columns=columns)))
     start = _start(plan, problem, centres, _zeros(plan, dataset, len(names)))
     check_reachable("$.tolerance", start, plan.tolerance)
-    plan, limits = fill_in_numbers(plan, wiring, problem, start, curvature, dealt)
-    return Case(plan, names, centres, wiring, dataset, problem, build_pair(plan), start, limits)
+    plan, limits = fill_in_numbers(plan, wiring, running, start, curvature, dealt)
+    return Case(plan, names, centres, wiring, dataset, problem, running, build_pair(plan), start, limits)
 
 
 def _curvature(plan: Plan, centres: Centres) -> Float[np.ndarray, " n"] | None:
@@ -86,8 +102,25 @@ def _with_penalty(plan: Plan, curvature: np.ndarray | None, centres: Centres) ->
                 "$.penalty.weight cannot be computed for a power other than 2, or a delay without lower bounds > 0: "
                 "give it as a number."
             )
-        penalty = msgspec.structs.replace(penalty, weight=5.0 * float(curvature.max()))
+        weight = np.clip(_firm_weight(plan, centres), *(part * float(curvature.max()) for part in (5.0, STIFFEST)))
+        penalty = msgspec.structs.replace(penalty, weight=float(weight))
     return msgspec.structs.replace(plan, penalty=penalty)
+
+
+def _firm_weight(plan: Plan, centres: Centres) -> float:
+    """The weight of a square penalty at which no share of the run's optimum ends further beyond a bound than allowed.
+
+    A share passes a bound by its rent, what one more unit of room would save, divided by twice the weight.
+    """
+    problem = _problem(msgspec.structs.replace(plan, model=None, penalty=None), centres, None)
+    found = allocate(problem)
+    marginal = np.asarray(problem.grad(Decision(None, found.cpu)).cpu)
+    rents = np.abs(marginal - float(found.price))
+    cpu, lower, upper = np.asarray(found.cpu), centres.lower, centres.upper
+    most = np.where(np.isfinite(upper) & (upper != 0), np.abs(upper), np.inf)
+    size = np.where((cpu <= lower) & (lower != 0), np.abs(lower), most)
+    held = (lower < upper) & ((cpu <= lower) | (cpu >= upper))
+    return float(np.where(held, rents / (2 * MOST_BEYOND * size), 0.0).max())
 
 
 def _penalty(plan: Plan) -> Any:

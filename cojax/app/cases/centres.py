@@ -9,15 +9,22 @@ from jaxtyping import Float
 
 from ..._support.checks import CojaxInputError
 from ...data.files import tidy
-from ...data.tables import COLUMNS, Nodes, read_nodes
+from ...data.tables import COLUMNS, TEXTS, Nodes, read_nodes
 from ..plans import plans
 from ..plans.plans import Plan
 
-NEEDED = {"deviation": ("demand", "capacity"), "price": ("price", "curvature"), "delay": ("work",)}
-
+NEEDED = {"deviation": ("demand", "capacity"), "price": ("price",), "delay": ("work",)}
+FORMULAS = {
+    "deviation": "(x - demand)^2 / (2 capacity)",
+    "price": "price x + curvature x^2 / 2",
+    "delay": "work / x",
+}
+MORE = {"price": ("curvature", "pue")}  # columns that a cost takes where they are there
+PLACES = ("latitude", "longitude")
 
 SMALLEST, LARGEST = 1e-50, 1e50
 UNLIKELY_RATIO = 1000
+FLAT_PART = 0.2  # of the spread of prices: what a flat price grows by in the run over a typical range of shares
 
 
 class InfeasibleError(CojaxInputError):
@@ -31,24 +38,24 @@ class Centres(NamedTuple):
     lower: Float[np.ndarray, " n"]
     upper: Float[np.ndarray, " n"]
     positions: dict[str, tuple[float, float]] | None  # by node: degrees east, degrees north; None where not given
+    unused: tuple[str, ...] = ()  # other columns of the table
 
 
 def read_table(nodes: plans.Nodes) -> Nodes:
     """The node table as it is; `names` is empty where the plan types columns in without names."""
     if nodes.file is not None:
         return read_nodes(nodes.file)
-    columns = {name: getattr(nodes, name) for name in COLUMNS if name != "node" and getattr(nodes, name) is not None}
-    names = tuple(map(tidy, nodes.names or ()))
-    lengths = {f"$.nodes.{name}": len(column) for name, column in columns.items()} | (
-        {"$.nodes.names": len(names)} if names else {}
-    )
+    columns = {name: getattr(nodes, name) for name in COLUMNS if name not in TEXTS and getattr(nodes, name) is not None}
+    names, regions = tuple(map(tidy, nodes.names or ())), tuple(map(tidy, nodes.region or ()))
+    lengths = {f"$.nodes.{name}": len(column) for name, column in columns.items()}
+    lengths |= {f"$.nodes.{name}": len(texts) for name, texts in (("names", names), ("region", regions)) if texts}
     if len(set(lengths.values())) > 1 or 0 in lengths.values() or not columns:
         got = ", ".join(f"{count} in {name}" for name, count in lengths.items())
         raise CojaxInputError(f"$.nodes needs columns of one length > 0, one entry per node, got {got}.")
     for name, count in Counter(names).items():
         if count > 1 or not name.isprintable() or not name.strip():
             raise CojaxInputError(f"$.nodes.names needs one printable name per node, got {name!r} {count} times.")
-    return Nodes(names, {name: np.asarray(column, float) for name, column in columns.items()})
+    return Nodes(names, {name: np.asarray(column, float) for name, column in columns.items()}, regions or None)
 
 
 def num_rows(table: Nodes) -> int:
@@ -67,15 +74,25 @@ def arrange_columns(plan: Plan, table: Nodes, names: tuple[str, ...]) -> tuple[P
     plan = _with_cost(plan, columns)
     lower, upper = _bounds_of(plan, names, columns)
     used = {name: columns[name] for name in NEEDED[str(plan.cpu.cost)]}
-    if plan.cpu.cost == "price" and "pue" in columns:
-        used["price"] = used["price"] * columns["pue"]
+    if plan.cpu.cost == "price":
+        used["price"] = used["price"] * columns.get("pue", 1.0)
+        used["curvature"] = columns.get("curvature", np.zeros(len(names)))
     for name, value in zip(names, used.get("curvature", ()), strict=False):
         if not value >= 0:
             raise CojaxInputError(f"The node {name!r} needs curvature >= 0, got {value:g}: its cost is not convex.")
     places = None
     if "latitude" in columns and "longitude" in columns:
         places = dict(zip(names, zip(columns["longitude"], columns["latitude"], strict=True), strict=True))
-    return plan, Centres(used, lower, upper, places)
+    taken = {*used, *MORE.get(str(plan.cpu.cost), ()), *PLACES, "lower", "upper"}
+    taken |= set() if "upper" in columns else {"capacity"}
+    return plan, Centres(used, lower, upper, places, tuple(name for name in columns if name not in taken))
+
+
+def cost_note(plan: Plan, centres: Centres) -> str:
+    """Which cost of a share is minimised, and which columns of the node table have no part in it."""
+    cost = str(plan.cpu.cost)
+    unused = f"; not used: {', '.join(centres.unused)}" if centres.unused else ""
+    return f"The cost of a share is {cost}, {FORMULAS[cost]}{unused}."
 
 
 def unit_notes(names: tuple[str, ...], centres: Centres) -> list[str]:
@@ -96,6 +113,9 @@ def unit_notes(names: tuple[str, ...], centres: Centres) -> list[str]:
 def _with_cost(plan: Plan, columns: dict[str, np.ndarray]) -> Plan:
     fitting = [name for name, needed in NEEDED.items() if all(column in columns for column in needed)]
     cost = plan.cpu.cost or (fitting[0] if fitting else None)
+    if plan.cpu.cost is None and len(fitting) > 1:
+        each = "; ".join(f'cost = "{name}" for {FORMULAS[name]}' for name in fitting)
+        raise CojaxInputError(f"$.nodes has the columns of several costs of a share: name one in $.cpu, {each}.")
     if cost not in fitting:
         wanted = f"{cost} needs {' and '.join(NEEDED[cost])}" if cost else "no cost of a share has all of its columns"
         each = "; ".join(f"{name}: {', '.join(needed)}" for name, needed in NEEDED.items())
@@ -109,18 +129,22 @@ def _bounds_of(plan: Plan, names: tuple[str, ...], columns: dict[str, np.ndarray
     for name, low, high in zip(names, lower, upper, strict=True):
         if low > high:
             raise CojaxInputError(f"The node {name!r} needs lower <= upper, got {low:g} > {high:g}.")
-    budget = plan.cpu.budget
+    check_budget(plan.cpu.budget, lower, upper)
+    return lower, upper
+
+
+def check_budget(budget: float, lower: np.ndarray, upper: np.ndarray, where: str = "") -> None:
+    """Raise `InfeasibleError` where no shares within the bounds sum to the budget; `where` says of which line."""
     if budget > upper.sum() + 1e-12 * abs(upper).sum():
         raise InfeasibleError(
-            f"No plan is possible: the budget {budget:g} is {budget - upper.sum():g} more than all upper bounds "
+            f"No plan is possible{where}: the budget {budget:g} is {budget - upper.sum():g} more than all upper bounds "
             f"together ({upper.sum():g}); raise bounds or lower $.cpu.budget."
         )
     if budget < lower.sum() - 1e-12 * abs(lower).sum():
         raise InfeasibleError(
-            f"No plan is possible: the budget {budget:g} is {lower.sum() - budget:g} less than all lower bounds "
+            f"No plan is possible{where}: the budget {budget:g} is {lower.sum() - budget:g} less than all lower bounds "
             f"together ({lower.sum():g}); lower the bounds or raise $.cpu.budget."
         )
-    return lower, upper
 
 
 def _check_sizes(plan: Plan, names: tuple[str, ...], columns: dict[str, np.ndarray]) -> None:
@@ -140,12 +164,33 @@ def check_size(value: float, what: str) -> None:
 
 
 def check_curved(plan: Plan, names: tuple[str, ...], centres: Centres) -> None:
-    """Refuse costs without curvature: their marginal costs say nothing of how much to move from node to node."""
-    for column in ("capacity", "work", "curvature"):
+    """Refuse costs that are not defined: a capacity or a work that is not > 0."""
+    for column in ("capacity", "work"):
         for name, value in zip(names, centres.columns.get(column, ()), strict=False):
             if not value > 0:
                 raise CojaxInputError(
-                    f"The node {name!r} needs {column} > 0, got {value:g}: the cost {plan.cpu.cost} is not strictly "
-                    "convex there, so nodes cannot tell how much to move; give it some, or use --hours, which does "
-                    "without."
+                    f"The node {name!r} needs {column} > 0, got {value:g}: the cost {plan.cpu.cost} is divided by it, "
+                    "or falls with it."
                 )
+
+
+def smoothed(plan: Plan, centres: Centres) -> tuple[dict[str, Float[np.ndarray, " n"]], list[str]]:
+    """The columns for the run, in which prices grow a little with every share, and what there is to say about it.
+
+    Marginal costs that do not change tell nodes nothing of how much to move.
+    """
+    curvature = centres.columns.get("curvature")
+    if curvature is None or (curvature > 0).all():
+        return centres.columns, []
+    prices = centres.columns["price"]
+    room = centres.upper - np.maximum(centres.lower, 0.0)
+    room = np.where(np.isfinite(room) & (room > 0), room, np.nan)
+    typical = np.nanmedian(room) if np.isfinite(room).any() else abs(plan.cpu.budget) / len(prices) or 1.0
+    spread = np.ptp(prices) or np.abs(prices).max() or 1.0
+    small = float(FLAT_PART * spread / typical)
+    count = int((curvature <= 0).sum())
+    note = (
+        f"{count} prices do not grow with the share: in the run, and there alone, they grow by {small:.3g} a unit, so "
+        "that nodes can tell how much to move. The shares to use are those of the prices as they are."
+    )
+    return centres.columns | {"curvature": np.where(curvature > 0, curvature, small)}, [note]

@@ -37,6 +37,17 @@ class Nodes(Struct, forbid_unknown_fields=True, frozen=True):
     pue: Column = None
     latitude: Column = None
     longitude: Column = None
+    region: list[str] | None = None
+
+
+Word = Annotated[str, Meta(min_length=1, max_length=24)]
+
+
+class Units(Struct, forbid_unknown_fields=True, frozen=True):
+    """What the numbers of a plan count: of shares and bounds, and of costs."""
+
+    cpu: Word = "CPU units"
+    money: Word | None = None
 
 
 class Cpu(Struct, forbid_unknown_fields=True, frozen=True):

@@ -4,7 +4,7 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from .plan_parts import Softmax as Softmax
 from .plan_parts import Softplus as Softplus
 from .plan_parts import Svm as Svm
 from .plan_parts import Uniform as Uniform
+from .plan_parts import Units as Units
 from .rosters import NUMBERS
 
 MAX_BYTES = 5_000_000
@@ -64,13 +65,15 @@ class Plan(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     method: Methods = Methods()
     link: Link = Link()
     hours: Hours | None = None
+    units: Units = Units()
 
 
-def read_plan(path: str | Path) -> Plan:
+def read_plan(path: str | Path, changes: Sequence[str] = ()) -> Plan:
     """The plan in a TOML file, its file names made relative to the working directory instead of to the file.
 
     Raises `CojaxInputError` with the path of the key (`$.graph.name`) for anything that is no plan: unknown keys, wrong
     types, numbers out of range or not finite, keys that exclude each other, broken, huge or deeply nested TOML.
+    `changes` are keys to set anew, as `--set` of the command takes them.
     """
     path = checked_path(path, MAX_BYTES)
     try:
@@ -80,7 +83,11 @@ def read_plan(path: str | Path) -> Plan:
         if LONG_NUMBER.search(text):
             raise ValueError("a number of more than 5000 digits")
         content = tomllib.loads(text)
+        for change in changes:
+            _change(content, change)
         floats = list(_floats(content))
+    except CojaxInputError:  # of a change; it is a ValueError too
+        raise
     except UnicodeDecodeError as error:
         raise CojaxInputError(f"{path} is no UTF-8 text ({error.reason}): save it as UTF-8.") from error
     except RecursionError as error:
@@ -91,6 +98,23 @@ def read_plan(path: str | Path) -> Plan:
         if not math.isfinite(value):
             raise CojaxInputError(f"{path} needs finite numbers, got {value} at {where}: leave the key out for none.")
     return _rebase_paths(_convert(content, str(path)), lambda name: os.path.normpath(path.parent / name))
+
+
+def _change(content: dict, change: str) -> None:
+    """Set one key of a plan, `cpu.budget=310`, to a value as TOML has it, or to a text without quotation marks."""
+    key, equals, text = change.partition("=")
+    *tables, last = key.strip().split(".")
+    if not equals or not all((*tables, last)):
+        raise CojaxInputError(f"--set needs KEY=VALUE, such as cpu.budget=310, got {change!r}.")
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError, RecursionError):
+        value = text.strip()
+    for table in tables:
+        content = content.setdefault(table, {})
+        if not isinstance(content, dict):
+            raise CojaxInputError(f"--set cannot set {key.strip()}: {table} is no table of the plan.")
+    content[last] = value
 
 
 def check_plan(plan: Plan, source: str) -> Plan:
@@ -149,6 +173,7 @@ def _check(plan: Plan, source: str) -> None:
     quantizer, memory = link.quantizer is not None, link.memory is not None
     rules = (
         (not plan.title.isprintable(), "$.title holds a character that cannot be printed"),
+        (not f"{plan.units.cpu}{plan.units.money}".isprintable(), "$.units holds a character that cannot be printed"),
         (nodes.file and typed, f"$.nodes has both file and {', '.join(typed)}: put all columns into one place"),
         (not nodes.file and not typed, "$.nodes is empty: name a file, or type in columns such as capacity and demand"),
         (bool(graph.name) == bool(graph.file), "$.graph needs either a name or a file"),

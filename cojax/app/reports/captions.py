@@ -38,7 +38,7 @@ def picture(name: str, outcome: Outcome) -> tuple[str, str, str]:
         "shares": (
             "Shares between their bounds",
             "Dots are the run's shares, marks the exact ones, on which they should sit; no dot is further than "
-            f"{number(outcome.overload, 2)} CPU units beyond a bound. A diamond is beyond one by more than "
+            f"{number(outcome.overload, 2)} {outcome.cpu_unit} beyond a bound. A diamond is beyond one by more than "
             "a thousandth of the range between both.",
             f"One row per node with its bounds, its share in the run and in the optimum; {extremes}.",
         ),

@@ -14,7 +14,7 @@ MEANINGS = {
     ),
     "box": (
         "Bounds",
-        "Largest distance of a share from its bounds, in CPU units.",
+        "Largest distance of a share from its bounds, in the unit of the node table.",
         "No node is asked for more than its bound plus this. The run pays a penalty beyond a bound instead of stopping "
         "there, so its own shares may be outside by this much; the exact allocation stays inside.",
     ),

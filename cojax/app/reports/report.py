@@ -109,6 +109,8 @@ def _pictures(outcome: Outcome) -> list[Picture]:
             names=names,
         ),
     }
+    axes["shares"].set_xlabel(outcome.cpu_unit)
+    axes["prices"].set_xlabel(f"marginal cost ({outcome.money or 'cost'} per unit of {outcome.cpu_unit})")
     return [Picture(name, *captions.picture(name, outcome), ax) for name, ax in axes.items()]
 
 

@@ -142,9 +142,10 @@ def _totals(outcome: Outcome, steps: int) -> list[tuple[str, str]]:
     lines = [
         (
             "cost",
-            f"{outcome.exact_cost:.6g}, {more:.1e} above the optimum {outcome.reference_cost:.6g} found centrally",
+            f"{_money(outcome, outcome.exact_cost, 6)}, {more:.1e} above the optimum "
+            f"{outcome.reference_cost:.6g} found centrally",
         ),
-        ("", f"{outcome.cost:.6g} where the run ended{soft}"),
+        ("", f"{_money(outcome, outcome.cost, 6)} where the run ended{soft}"),
         ("price", _price(outcome)),
         ("budget", f"largest |sum of shares - {outcome.budget:g}| at any of {steps} steps: {outcome.imbalance:.3g}"),
         ("bounds", over),
@@ -179,10 +180,18 @@ def _verdict(outcome: Outcome, worst: float, worst_run: float) -> list[tuple[str
 
 def _price(outcome: Outcome) -> str:
     more, less = outcome.worth.budget_more, outcome.worth.budget_less
-    one_more = f"{more:.5g} for one more unit of budget" if np.isfinite(more) else "no more budget fits the bounds"
+    one_more = (
+        f"{_money(outcome, more)} for one more unit of budget"
+        if np.isfinite(more)
+        else "no more budget fits the bounds"
+    )
     if more == less:
         return one_more
-    return f"{one_more}; {f'one less saves {less:.5g}' if np.isfinite(less) else 'nor does less'}"
+    return f"{one_more}; {f'one less saves {_money(outcome, less)}' if np.isfinite(less) else 'nor does less'}"
+
+
+def _money(outcome: Outcome, value: float, digits: int = 5) -> str:
+    return outcome.in_money(f"{value:.{digits}g}").replace("\u00a0", " ")
 
 
 def _softness(outcome: Outcome) -> list[tuple[str, str]]:
@@ -202,7 +211,12 @@ def _worth(outcome: Outcome) -> list[tuple[str, str]]:
     if not room[best] > 0:
         return [("worth", "no bound is in the way: no node would save by one more unit of room")]
     side = "upper bound one unit higher" if worth.upper[best] >= worth.lower[best] else "lower bound one unit lower"
-    return [("worth", f"{outcome.names[best]} with its {side} would save {room[best]:.5g}, the most of all nodes")]
+    return [
+        (
+            "worth",
+            f"{outcome.names[best]} with its {side} would save {_money(outcome, room[best])}, the most of all nodes",
+        )
+    ]
 
 
 def _describe(outcome: Outcome, steps: int) -> str:

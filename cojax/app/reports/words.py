@@ -53,7 +53,7 @@ def _decision(outcome: Outcome) -> str:
     names, share = outcome.names, outcome.exact_cpu
     most, least = int(np.argmax(share)), int(np.argmin(share))
     lower, upper = (int(at.sum()) for at in at_bounds(outcome))
-    said = f"Who gets how much of {number(outcome.budget, 6)} CPU units. {names[most]} gets the most, "
+    said = f"Who gets how much of {number(outcome.budget, 6)} {outcome.cpu_unit}. {names[most]} gets the most, "
     said += f"{number(share[most])}, {names[least]} the least, {number(share[least])}. "
     if not lower + upper:
         return f"{said}No share is at a bound."
@@ -66,7 +66,8 @@ def _are(count: int) -> str:
 
 def _costs(outcome: Outcome) -> str:
     both = "" if outcome.learned is None else ", the shares and the loss of the model together"
-    return f"{number(outcome.exact_cost, 5)} in the unit of the cost figures{both}. {worth(outcome)}"
+    unit = "" if outcome.money else " in the unit of the cost figures"
+    return f"{outcome.in_money(number(outcome.exact_cost, 5))}{unit}{both}. {worth(outcome)}"
 
 
 def _proof(outcome: Outcome) -> str:
@@ -140,7 +141,7 @@ def steps(outcome: Outcome) -> str:
 
 
 def _total(outcome: Outcome) -> str:
-    shared = f"The nodes shared {number(outcome.budget, 6)} CPU units"
+    shared = f"The nodes shared {number(outcome.budget, 6)} {outcome.cpu_unit}"
     if outcome.imbalance == 0:
         return f"{shared}; at every one of {steps(outcome)} steps the total was right, to the last bit."
     off = number(outcome.imbalance, 2)
@@ -149,16 +150,15 @@ def _total(outcome: Outcome) -> str:
 
 def _cost(outcome: Outcome) -> str:
     what = "their shares cost" if outcome.learned is None else "their shares and their model cost"
-    run = (
-        f"Where the run ended, {what} {number(outcome.cost, 5)}, {beside_optimum(outcome.cost, outcome.reference_cost)}"
-    )
+    cost = outcome.in_money(number(outcome.cost, 5))
+    run = f"Where the run ended, {what} {cost}, {beside_optimum(outcome.cost, outcome.reference_cost)}"
     if outcome.overload == 0:
         return f"{run}, and every one is within its bounds."
     why = ". Nothing within the bounds is that cheap" if outcome.cost < outcome.reference_cost else ""
     return (
-        f"{run}{why}: bounds are soft while the nodes negotiate, and a share ended {number(outcome.overload, 2)} CPU "
-        f"units beyond one{_softness(outcome)}. The exact shares keep all bounds, cost "
-        f"{number(outcome.exact_cost, 5)}, and are the ones to use."
+        f"{run}{why}: bounds are soft while the nodes negotiate, and a share ended {number(outcome.overload, 2)} "
+        f"{outcome.cpu_unit} beyond one{_softness(outcome)}. The exact shares keep all bounds, cost "
+        f"{outcome.in_money(number(outcome.exact_cost, 5))}, and are the ones to use."
     )
 
 
@@ -187,20 +187,20 @@ def soft(outcome: Outcome) -> str:
     if beyond == 0:
         return "In this run no share passed a bound, so that softness changed nothing."
     return (
-        f"In this run {beyond} of {len(outcome.names)} shares ended beyond a bound, by {number(outcome.overload, 2)} "
-        f"CPU units at most, and the cost of the run is {number(outcome.cost, 5)} instead of "
-        f"{number(outcome.exact_cost, 5)}."
+        f"In this run {beyond} of {len(outcome.names)} shares ended beyond a bound, by "
+        f"{number(outcome.overload, 2)} {outcome.cpu_unit} at most, and the cost of the run is "
+        f"{outcome.in_money(number(outcome.cost, 5))} instead of {outcome.in_money(number(outcome.exact_cost, 5))}."
     )
 
 
 def worth(outcome: Outcome) -> str:
     """The most that one more unit would be worth, in a sentence."""
     found = outcome.worth
-    said = f"One more unit of budget would cost {number(found.budget_more, 5)}"
+    said = f"One more unit of budget would cost {outcome.in_money(number(found.budget_more, 5))}"
     if not np.isfinite(found.budget_more):
         said = "Not one more unit of budget would fit within the bounds"
     if found.budget_more != found.budget_less and np.isfinite(found.budget_less):
-        said += f", one less would save {number(found.budget_less, 5)}"
+        said += f", one less would save {outcome.in_money(number(found.budget_less, 5))}"
     room = np.maximum(found.upper, found.lower)
     best = int(np.argmax(room))
     if not room[best] > 0:
@@ -209,7 +209,7 @@ def worth(outcome: Outcome) -> str:
     bound = "upper" if side == "raised" else "lower"
     return (
         f"{said}. Room is worth most at {outcome.names[best]}, whose {bound} bound, {side} by one unit, would save "
-        f"{number(room[best], 5)}."
+        f"{outcome.in_money(number(room[best], 5))}."
     )
 
 
@@ -225,12 +225,12 @@ def key_numbers(outcome: Outcome) -> list[Tile]:
     """The numbers to remember."""
     off, told = number(outcome.imbalance, 2), of_bytes(float(np.max(outcome.trace.bits, initial=0)))
     tiles = [
-        Tile("Cost", number(outcome.exact_cost, 5), f"of the shares to use: {over_least(outcome)}"),
+        Tile("Cost", outcome.in_money(number(outcome.exact_cost, 5)), f"of the shares to use: {over_least(outcome)}"),
         Tile("Total off budget", off, f"the most at any of {steps(outcome)} steps"),
         Tile(
             "Bounds passed",
             number(outcome.overload, 2),
-            "CPU units at most where the run ended; 0 by the shares to use",
+            f"{outcome.cpu_unit} at most where the run ended; 0 by the shares to use",
         ),
         Tile("Price", number(outcome.price_of_one_more, 4), _price(outcome)),
         Tile("Traffic", told, "from each node to each neighbour, in the whole run"),

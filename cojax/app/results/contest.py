@@ -60,7 +60,7 @@ def contest(case: Case, names: Sequence[str], kilobits: float | None) -> Contest
     best = reference(as_run(case), None if case.dataset is None else jnp.asarray(case.start.params)[0])
     bits = None if kilobits is None else 1000.0 * kilobits
     settings = {"optimum": best, "num_steps": case.plan.steps, "every": case.plan.every, "bits": bits}
-    problem, network = case.problem, case.wiring.network
+    problem, network = case.running, case.wiring.network
     fields = {half: field for half, field in fields.items() if field}
     courses = {
         half: comparisons.compare(problem, network, field, case.start, **settings) for half, field in fields.items()
@@ -87,7 +87,7 @@ def _cautions(field: Field) -> list[str]:
 
 
 def _build_contender(case: Case, name: str) -> Method | rivals.Rival:
-    problem, network, start = case.problem, case.wiring.network, case.start
+    problem, network, start = case.running, case.wiring.network, case.start
     if name in LEARNERS:
         return CoOpt(learn=tuned(LEARNERS[name], problem, network, start))
     if name in ALLOCATORS:

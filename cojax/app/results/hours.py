@@ -13,18 +13,20 @@ from jaxtyping import Array, Bool, Float
 
 from ..._support.checks import CojaxInputError
 from ..._support.compiling import compiled
+from ..._support.exact_grid import round_budget
 from ...data.tables import Series, read_series
 from ...optimum.allocations import allocate
 from ...optimum.certificates import certificate, is_certified
 from ...optimum.pricing import Worth, sensitivities
 from ...problems import costs
 from ...problems.problem import Decision, Problem
-from ..cases.centres import Centres, arrange_columns, check_size, read_table
+from ..cases.centres import Centres, arrange_columns, check_budget, check_size, read_table
 from ..plans.plans import Plan
 from .lengths import Lengths, lengths
 
 # Of a certificate, relative; an exact allocation in float64 stays far below it.
 TOLERANCE = 1e-10
+BUDGET = "budget"  # the column of a series that is a budget, and no price
 
 
 class Solved(NamedTuple):
@@ -32,7 +34,7 @@ class Solved(NamedTuple):
 
     cpu: Float[Array, "h n"]
     cost: Float[Array, " h"]
-    fixed_cost: Float[Array, " h"]  # of one allocation for all hours, the best at the mean prices
+    fixed_cost: Float[Array, " h"]  # of the allocation that is the best at the mean prices
     more: Worth  # of one more unit of budget, and of bounds one higher; (h,) and (h, n)
     less: Worth  # of one unit less
     one_sided: Bool[Array, "h n"]
@@ -63,14 +65,14 @@ def hourly(plan: Plan) -> Hourly:
     column of them.
     """
     began = time.perf_counter()
-    plan, series, names, centres, held = _prepare(plan)
+    plan, series, names, centres, held, budgets = _prepare(plan)
     problem = _problem(plan, centres)
-    prices = jnp.asarray(series.values)
+    prices, budgets = jnp.asarray(series.values), jnp.broadcast_to(jnp.asarray(budgets), len(series.labels))
     read = time.perf_counter() - began
     marks = [time.perf_counter()]
-    program = _solve_hours.lower(problem, prices).compile()
+    program = _solve_hours.lower(problem, prices, budgets).compile()
     marks.append(time.perf_counter())
-    solved = jax.block_until_ready(program(problem, prices))
+    solved = jax.block_until_ready(program(problem, prices, budgets))
     marks.append(time.perf_counter())
     seconds = {"read": read, "compile": marks[1] - marks[0], "run": marks[2] - marks[1]}
     solved = jax.tree.map(np.asarray, solved)
@@ -78,8 +80,8 @@ def hourly(plan: Plan) -> Hourly:
     return Hourly(plan, names, series.labels, held.hours, series.values, *bounds, solved, seconds, held.notes)
 
 
-def _prepare(plan: Plan) -> tuple[Plan, Series, tuple[str, ...], Centres, Lengths]:
-    """The series in the order of the node table, times the pue where there is one, and how long its lines hold."""
+def _prepare(plan: Plan) -> tuple[Plan, Series, tuple[str, ...], Centres, Lengths, np.ndarray]:
+    """The series by node, times the pue where there is one, how long its lines hold, and their budgets, (h,) or ()."""
     if plan.hours is None:
         raise CojaxInputError('--hours needs prices by the hour: add [hours] with file = "prices.csv" to the plan.')
     if plan.cpu.cost not in (None, "price"):
@@ -89,13 +91,14 @@ def _prepare(plan: Plan) -> tuple[Plan, Series, tuple[str, ...], Centres, Length
         raise CojaxInputError(
             "--hours needs the names of the nodes, to find their columns of prices; add $.nodes.names."
         )
-    missing = [name for name in table.names if name not in series.names]
+    wanted = table.regions or table.names
+    missing = list(dict.fromkeys(name for name in wanted if name not in series.names))
     if missing:
         raise CojaxInputError(
             f"{plan.hours.file} has no column for {', '.join(map(repr, missing[:5]))}; it has "
             f"{', '.join(map(repr, series.names[:5]))}{', ...' if len(series.names) > 5 else ''}."
         )
-    values = series.values[:, [series.names.index(name) for name in table.names]]
+    values = series.values[:, [series.names.index(name) for name in wanted]]
     for name, column in zip(table.names, values.T, strict=True):
         check_size(float(column[np.abs(column).argmax()]), f"a price of the node {name!r}")
     plan = msgspec.structs.replace(plan, cpu=msgspec.structs.replace(plan.cpu, cost="price"))
@@ -105,7 +108,24 @@ def _prepare(plan: Plan) -> tuple[Plan, Series, tuple[str, ...], Centres, Length
     table = table._replace(columns={"curvature": flat} | table.columns | {"price": mean})
     plan, centres = arrange_columns(plan, table, table.names)
     values = values * table.columns.get("pue", np.ones(len(table.names)))
-    return plan, Series(series.labels, table.names, values), table.names, centres, held
+    budgets, notes = _budgets(plan, series, centres, BUDGET in wanted)
+    used = {*wanted} | ({BUDGET} if budgets.ndim else set())
+    unused = [name for name in series.names if name not in used]
+    if unused:
+        notes.append(f"Columns of {plan.hours.file} that no node uses: {', '.join(unused)}.")
+    held = held._replace(notes=[*held.notes, *notes])
+    return plan, Series(series.labels, table.names, values), table.names, centres, held, budgets
+
+
+def _budgets(plan: Plan, series: Series, centres: Centres, is_node: bool) -> tuple[np.ndarray, list[str]]:
+    """The budget of every line: its column, or that of the plan."""
+    if BUDGET not in series.names or is_node:
+        return np.asarray(plan.cpu.budget), []
+    budgets = series.values[:, series.names.index(BUDGET)]
+    for label, budget in zip(series.labels, budgets, strict=True):
+        check_size(float(budget), f"the budget in {label}")
+        check_budget(float(budget), centres.lower, centres.upper, f" in {label}")
+    return budgets, [f"The budget of every line is the column {BUDGET}, not $.cpu.budget = {plan.cpu.budget:g}."]
 
 
 def _problem(plan: Plan, centres: Centres) -> Problem:
@@ -116,11 +136,11 @@ def _problem(plan: Plan, centres: Centres) -> Problem:
 
 
 @functools.partial(compiled, runs_briefly=True)
-def _solve_hours(problem: Problem, prices: Float[Array, "h n"]) -> Solved:
-    fixed = Decision(None, allocate(problem).cpu)
-
-    def one(price: Float[Array, " n"]) -> Solved:
-        hour = eqx.tree_at(lambda p: p.data[1][0], problem, price)
+def _solve_hours(problem: Problem, prices: Float[Array, "h n"], budgets: Float[Array, " h"]) -> Solved:
+    def one(price: Float[Array, " n"], budget: Float[Array, ""]) -> Solved:
+        budgeted = eqx.tree_at(lambda p: p.budget, problem, round_budget(budget))
+        hour = eqx.tree_at(lambda p: p.data[1][0], budgeted, price)
+        fixed = Decision(None, allocate(budgeted).cpu)
         found = sensitivities(hour)
         assert found.more is not None and found.less is not None
         assert found.touching is not None and found.tied is not None
@@ -129,4 +149,4 @@ def _solve_hours(problem: Problem, prices: Float[Array, "h n"]) -> Solved:
         fixed_cost = hour.costs(fixed).sum()
         return Solved(found.x.cpu, found.cost, fixed_cost, found.more, found.less, one_sided, certified)
 
-    return jax.vmap(one)(prices)
+    return jax.vmap(one)(prices, budgets)

@@ -62,6 +62,8 @@ class Outcome:
     status: str  # the name of a `cojax.Status`
     settings: dict[str, Any]  # what ran: method, link, network, steps, seed, versions; numbers and strings only
     seconds: dict[str, float]  # "compile" (with the first chunk), "run" (the others), "total"
+    cpu_unit: str = "CPU units"  # of shares, bounds and budget
+    money: str | None = None  # the unit of costs
     saved: bool = True  # whether every checkpoint that was due could be written
 
     @property
@@ -86,6 +88,10 @@ class Outcome:
         sizes = np.abs(np.stack([np.where(self.lower == 0, self.upper, self.lower), self.upper]))
         # A bound that is infinite is never passed; one of 0 between infinite or zero ones has no size of its own.
         return float((100 * np.maximum(beyond, 0) / np.where((sizes > 0) & np.isfinite(sizes), sizes, 1)).max())
+
+    def in_money(self, number: str) -> str:
+        """A cost with its unit, where that is known."""
+        return number if self.money is None else f"{number}\u00a0{self.money}"
 
     @property
     def price_of_one_more(self) -> float:

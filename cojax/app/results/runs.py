@@ -99,6 +99,8 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpo
         status=status.name,
         settings=_settings(plan, int(trace.step[-1])) | _proofs(case),
         seconds=seconds | {"total": time.perf_counter() - began},
+        cpu_unit=plan.units.cpu,
+        money=plan.units.money,
         saved=ran.kept,
     )
 
@@ -121,7 +123,7 @@ def _time_steps(case: Case, progress: Callable[[int], Any], checkpoint: Path | N
         return settled or is_lost(solution)
 
     ran = in_pieces(
-        case.problem,
+        case.running,
         case.wiring.network,
         case.method,
         case.start,
@@ -145,7 +147,7 @@ def _as_stated(case: Case) -> Problem:
 
 def as_run(case: Case) -> Problem:
     """The problem that the run solves: its bounds are in the cost, and the only ones left keep the cost finite."""
-    problem = case.problem
+    problem = case.running
     cost = Softened(problem.cost, problem.penalty)
     none = jnp.full(problem.num_nodes, jnp.inf)
     lower, upper = -none, none
