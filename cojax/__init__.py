@@ -102,7 +102,7 @@ __all__ = [
     _name
     for _name, _value in list(globals().items())
     if not _name.startswith("_") and (callable(_value) or _value in (*_rooms, plots, rivals, theory, tuning))
-]
+]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __dir__() -> list[str]:

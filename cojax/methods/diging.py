@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 
 from .._support import trees
-from .._support.checks import check_number, floating
+from .._support.checks import CojaxInputError, check_number, floating
 from .._support.trees import Tree
 from .base import Method, Tracked
 from .facts import half_of_room_squared, known
@@ -30,12 +30,13 @@ class DIGing(Method):
     with two compressed messages a step.
 
     Fields:
-        step_size: > 0, one number or one per node.
+        step_size: > 0, one number or one per node; left out, it is 1 and the transform has its own.
         mixing: > 0, eta of the paper; 1 is textbook DIGing, 1/2 is safe wherever rows of weights sum to at most 1.
         transform: any optax optimizer or transformation that needs a gradient and params alone, static; every node runs
-            its own on its tracked gradient, in place of which the updates then stand. `optax.scale_by_adam()` and
-            `optax.adam(1.0)` are the same: which way updates point is found out by a trial. A learning rate within is
-            multiplied by step_size.
+            its own on its tracked gradient, in place of which the updates then stand:
+            `DIGing(transform=optax.adamw(schedule))`.
+            `optax.scale_by_adam()` and `optax.adam(1.0)` are the same: which way updates point is found out by a trial.
+            A learning rate within is multiplied by step_size.
 
     Source: Nedic, Olshevsky, Shi, SIAM J. Optim. 2017, doi 10.1137/16M1084316; arXiv 2510.25176 in discrete time;
     C-GT: Liao, Li, Huang, Pu, IEEE TAC 2022, arXiv 2103.13748.
@@ -45,6 +46,14 @@ class DIGing(Method):
     mixing: Any = eqx.field(default=1.0, converter=floating)
     transform: Any = eqx.field(static=True, default=None)
     kept: ClassVar = ("slack",)
+
+    def __init__(self, step_size: Any = None, mixing: Any = 1.0, transform: Any = None):
+        if step_size is None and transform is None:
+            raise CojaxInputError(
+                "DIGing needs a step_size, such as 0.05, or a transform that has one, such as optax.adam(0.05)."
+            )
+        self.step_size, self.mixing = 1.0 if step_size is None else step_size, mixing
+        self.transform = transform
 
     def __check_init__(self):
         check_number("DIGing", "step_size", self.step_size, above=0.0)

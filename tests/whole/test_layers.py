@@ -10,7 +10,15 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "cojax"
 # From the ground up; names on one floor do not know each other.
 FLOORS = {
-    "": ("_support", "problems", "networks optimum data", "methods", "runs theory", "plots rivals tuning", "app"),
+    "": (
+        "_support",
+        "problems",
+        "networks optimum data",
+        "methods",
+        "runs theory",
+        "plots rivals tuning",
+        "app estimators",
+    ),
     "networks": ("laws weights", "base", "links", "layouts", "build faults", "connectivity devices"),
     "app": ("help_texts plans", "cases", "results", "reports", "cli"),
 }

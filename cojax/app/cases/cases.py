@@ -102,7 +102,8 @@ def _with_penalty(plan: Plan, curvature: np.ndarray | None, centres: Centres) ->
                 "$.penalty.weight cannot be computed for a power other than 2, or a delay without lower bounds > 0: "
                 "give it as a number."
             )
-        weight = np.clip(_firm_weight(plan, centres), *(part * float(curvature.max()) for part in (5.0, STIFFEST)))
+        stiffness = float(curvature.max())
+        weight = min(max(_firm_weight(plan, centres), 5.0 * stiffness), STIFFEST * stiffness)
         penalty = msgspec.structs.replace(penalty, weight=float(weight))
     return msgspec.structs.replace(plan, penalty=penalty)
 

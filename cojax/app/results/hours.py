@@ -112,7 +112,7 @@ def _prepare(plan: Plan) -> tuple[Plan, Series, tuple[str, ...], Centres, Length
     used = {*wanted} | ({BUDGET} if budgets.ndim else set())
     unused = [name for name in series.names if name not in used]
     if unused:
-        notes.append(f"Columns of {plan.hours.file} that no node uses: {', '.join(unused)}.")
+        notes.append(f"Columns of prices that no node uses: {', '.join(unused)}.")
     held = held._replace(notes=[*held.notes, *notes])
     return plan, Series(series.labels, table.names, values), table.names, centres, held, budgets
 
