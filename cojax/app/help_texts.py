@@ -88,6 +88,9 @@ the steps under way; with --resume it goes on from there, bit for bit, and a run
 Without --resume it begins anew, and a checkpoint that is there is kept under another name, which is said.
 That folder is --out, or one named as the plan with -result in the current folder; it is said before and after.
 
+What if: --set KEY=VALUE ... changes keys for this run, --against FOLDER compares with an earlier result and writes
+against.csv: cojax plan my-plan.toml --set cpu.budget=310 --against my-plan-result --out more
+
 Example, a whole plan:
 """
     + EXAMPLE.replace("\n", "\n  ").rstrip()
@@ -98,11 +101,12 @@ Keys:
   tolerance = 1e-4, relative, that both certificates must keep
   [nodes]    file, a CSV with the column node; or arrays: names, and columns for the cost
              lower (0), upper (capacity, else none): bounds of the shares
-             pue, multiplies the price; latitude, longitude in degrees
-  [cpu]      budget; cost, the first of these whose columns are there:
+             pue, multiplies the price; latitude, longitude in degrees; region, the column of [hours] file for the node
+  [cpu]      budget; cost, which may be left out where the columns fit one of these alone:
              "deviation"  (x - demand)^2 / (2 capacity)    columns demand, capacity
-             "price"      price x + curvature x^2 / 2       columns price, curvature
+             "price"      price x + curvature x^2 / 2       columns price, curvature (0; the run then takes a little)
              "delay"      work / x                          column work
+  [units]    cpu = "CPU units", money: what shares and costs count, for what is printed
   [graph]    file, .graphml (yEd's too), .gml, .csv with the columns source,target, .xml or .txt of SNDlib, or a list
              of links as SNAP or KONECT publish it (.txt, .tsv, .edges, out.*), any of them packed (.bz2, .gz); links of
              one direction are taken both ways; or name:
@@ -121,7 +125,8 @@ Keys:
   [model]    name = "svm" (ridge 0.1, sharpness 10, weight 1), "logistic" (ridge 0.1), "softmax" (ridge 0.1) or
              "least_squares" (ridge 0); with [data] only
   [penalty]  what makes the bounds soft in the run:
-             name = "power" (weight, computed; power 2), "softplus" (weight, sharpness) or "barrier" (epsilon)
+             name = "power" (weight, computed: no share is to end over a bound by more than a hundredth of it, as long
+             as that is not too stiff; power 2), "softplus" (weight, sharpness) or "barrier" (epsilon)
   [link]     name = "ideal", the values travel; "quantized", they are rounded, and the run stalls at that precision;
              or "innovation", their changes are rounded, and the run is exact
              quantizer = { name = "log", rho = 0.5 }, { name = "uniform", delta = ... },
@@ -131,8 +136,9 @@ Keys:
 """
     + _methods()
     + """
-  [hours]    file, prices by the hour: a .csv with a column of labels, then one column of prices per node; a line holds
-             until the time of the next label, in sums it counts for that long
+  [hours]    file, prices by the hour: a .csv with a column of labels, then one column of prices per node, or per
+             region of the node table; a column budget is the budget of every line; a line holds until the time of the
+             next label, in sums it counts for that long
 
 With --hours the network is left alone: every line of [hours] file takes the place of the column price, and all of them
 are allocated exactly, priced and certified in one program. Writes hours.csv (per hour: cost, price of one more and of

@@ -67,9 +67,15 @@ def ticks(ax: Any) -> None:
 @functools.cache
 def _figure_class() -> Any:
     """A matplotlib figure that a notebook shows, with or without pyplot."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     class Picture(Figure):
+        def savefig(self, *args: Any, **kwargs: Any) -> None:
+            # TrueType in PDFs and PostScript: publishers refuse the other kind, and its text cannot be searched.
+            with rc_context({"pdf.fonttype": 42, "ps.fonttype": 42}):
+                super().savefig(*args, **kwargs)
+
         def _repr_png_(self) -> bytes:
             data = io.BytesIO()
             self.savefig(data, format="png", dpi=144)

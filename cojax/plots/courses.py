@@ -34,7 +34,8 @@ def gap(
             `theory.allocation_rate` to the power of the steps since, say; dotted.
         ax: a matplotlib Axes to draw on; without it a new figure one column wide.
 
-    A gap of 0 or below, of rounding or of soft bounds, is left out. Raises `CojaxInputError` where matplotlib is
+    A gap of 0 or below, of rounding or of soft bounds, has no place on that axis: such looks are marked at its bottom,
+    and counted. Raises `CojaxInputError` where matplotlib is
     missing or shapes differ.
     """
     trace = run.trace if isinstance(run, Solution) else run
@@ -46,6 +47,11 @@ def gap(
     with axes(ax, 2.5) as ax:
         ax.set_yscale("log")
         ax.plot(steps, np.where(left > 0, left, np.nan), color=BLUE, label="cost above the optimum", zorder=3)
+        below = left <= 0
+        if below.any():
+            marks = {"transform": ax.get_xaxis_transform(), "clip_on": False, "markersize": 3, "zorder": 3}
+            text = f"at or below 0: {int(below.sum())} of {below.size} looks"
+            ax.plot(steps[below], np.zeros(int(below.sum())), "v", color=BLUE, label=text, **marks)
         if bound is not None:
             ax.plot(steps, finite("bound", bound, steps.size), ":", color=VERMILION, label="proved: not above")
             _keep_in_sight(ax, left)

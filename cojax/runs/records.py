@@ -19,6 +19,7 @@ class Trace(NamedTuple):
     Fields:
         step: steps done.
         cost: the sum over nodes of the cost at each node's own decision, without penalty; differentiable.
+        mean_cost: the same with the mean of all params at every node, the figure of merit of many papers.
         imbalance: the largest |sum of cpu, and on its way, - budget| of ALL steps so far, exact: 0.0 is never off.
         overload: the largest distance of a share from its bounds, in the unit of cpu.
         disagreement: the largest distance of a params entry from its mean over nodes.
@@ -29,6 +30,7 @@ class Trace(NamedTuple):
 
     step: Int[Array, "*c"]
     cost: Float[Array, "*c"]
+    mean_cost: Float[Array, "*c"]
     imbalance: Float[Array, "*c"]
     overload: Float[Array, "*c"]
     disagreement: Float[Array, "*c"]
@@ -42,9 +44,11 @@ class Trace(NamedTuple):
 
 def standard(problem: Problem, x: Decision, state: Any) -> Trace:
     """Cost, feasibility and agreement of the decision `x` in `state`."""
+    cost = problem.costs(x).sum()
     return Trace(
         step=state.step,
-        cost=problem.costs(x).sum(),
+        cost=cost,
+        mean_cost=problem.costs(_averaged(problem, x)).sum() if jax.tree.leaves(x.params) else cost,
         imbalance=state.imbalance,
         overload=overload(problem, x),
         disagreement=disagreement(trees.filled(x, problem.members)),
@@ -52,6 +56,11 @@ def standard(problem: Problem, x: Decision, state: Any) -> Trace:
         bits=state.wire.bits,
         saturated=state.wire.saturated,
     )
+
+
+def _averaged(problem: Problem, x: Decision) -> Decision:
+    mean = trees.node_mean(trees.filled(x.params, problem.members))
+    return x._replace(params=jax.tree.map(lambda one, leaf: jnp.broadcast_to(one, leaf.shape), mean, x.params))
 
 
 def decision(problem: Problem, x: Decision, state: Any) -> Decision:

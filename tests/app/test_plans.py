@@ -16,7 +16,8 @@ from cojax.app.cases import cases, samples
 from cojax.app.cases.centres import InfeasibleError
 from cojax.app.help_texts import EXAMPLE
 from cojax.app.plans import demo, plans, rosters
-from cojax.app.results import hours, runs
+from cojax.app.results import hours
+from cojax.runs import pieces
 
 
 def written(folder, text, name="plan.toml"):
@@ -72,6 +73,7 @@ def test_the_keys_in_the_help_are_all_keys_there_are():
         plans.Link,
         plans.Learner,
         plans.Hours,
+        plans.Units,
     ):
         assert [key for key in struct.__struct_fields__ if key not in PLAN] == []
 
@@ -107,7 +109,7 @@ def test_a_ready_plan_says_every_number_it_left_out_and_gives_the_same_case_agai
         ("budget = 45.0", f"budget = 1{'0' * 5000}", "no TOML that can be read"),
         ("budget = 45.0", "budget = 45.0\nbudget = 46.0", "no TOML that can be read"),
         ("budget = 45.0", 'budget = 45.0\ncost = "free"', "`$.cpu.cost`; the choices are deviation, price, delay"),
-        ("budget = 45.0", 'budget = 45.0\ncost = "price"', "but price needs price and curvature"),
+        ("budget = 45.0", 'budget = 45.0\ncost = "price"', "but price needs price ("),
         ("[nodes]", 'title = "\\u001b[31m"\n[nodes]', "$.title holds a character that cannot be printed"),
         ("[nodes]", "steps = 0\n[nodes]", "`int` >= 1 - at `$.steps`"),
         ("[nodes]", "steps = true\n[nodes]", "Expected `int`, got `bool` - at `$.steps`"),
@@ -382,7 +384,7 @@ def test_a_test_file_counts_features_as_the_training_file_does(folder):
     ("columns", "extra", "said"),
     [
         ("node,work\nOslo,40\nBergen,25\nTromso,10\n", "", "needs its numbers given"),
-        ("node,price,curvature\nOslo,1,0\nBergen,1,1\nTromso,1,1\n", "", "'Oslo' needs curvature > 0"),
+        ("node,demand,capacity\nOslo,1,0\nBergen,1,50\nTromso,1,1\n", "", "'Oslo' needs capacity > 0"),
         (TABLE, '[penalty]\nname = "barrier"\nepsilon = 0.1\n', "needs its numbers given"),
         (TABLE, '[penalty]\nname = "power"\npower = 3\n', "$.penalty.weight cannot be computed"),
         (TABLE, '[method.allocate]\nname = "heavy_ball"\n[extra]', "unknown field `extra`"),
@@ -406,8 +408,8 @@ def test_places_in_the_table_come_before_those_of_the_graph(folder):
 
 @pytest.mark.parametrize("num_chunks", [1, 7, 200, 201, 400, 9973, 1_000_000_000])
 def test_a_run_is_cut_into_equal_calls_and_never_too_many(num_chunks):
-    at_once = runs._chunks_at_once(num_chunks)
-    assert num_chunks % at_once == 0 and num_chunks // at_once <= runs.MOST_CALLS
+    at_once = pieces.equal_pieces(num_chunks)
+    assert num_chunks % at_once == 0 and num_chunks // at_once <= pieces.MOST_CALLS
 
 
 def test_a_price_is_multiplied_by_the_pue_of_its_building(folder):

@@ -64,7 +64,9 @@ def outcome(**changes):
         "positions": {"Bonn": (7.1, 50.7), "Paris": (2.4, 48.9), "Rome": (12.5, 41.9), "Oslo": (10.8, 59.9)},
         "edges": ((0, 1), (1, 2), (2, 3), (0, 3)),
         "num_graphs": 2,
-        "trace": Trace(steps, 1 + falling, 0 * falling, falling, falling, falling, 640.0 * steps, 0 * steps),
+        "trace": Trace(
+            steps, 1 + falling, 1 + falling, 0 * falling, falling, falling, falling, 640.0 * steps, 0 * steps
+        ),
         "cost": 0.99,
         "exact_cost": 1.0001,
         "reference_cost": 1.0,

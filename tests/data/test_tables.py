@@ -37,7 +37,7 @@ def refused(reader, path, message):
 
 def test_nodes_are_read_by_column_whatever_their_order(saved):
     path = saved('\ufeffprice, node ,capacity\r\n-364,"Zürich, West",20\r\n\r\n1.5e-1, Ulm ,.5\r\n', "nodes.csv")
-    names, columns = tables.read_nodes(path)
+    names, columns, _ = tables.read_nodes(path)
     assert names == ("Zürich, West", "Ulm")
     assert set(columns) == {"price", "capacity"}
     np.testing.assert_array_equal(columns["price"], [-364.0, 0.15])
@@ -45,7 +45,7 @@ def test_nodes_are_read_by_column_whatever_their_order(saved):
 
 
 def test_a_table_may_hold_names_alone(saved):
-    assert tables.read_nodes(saved("node\na\nb\n", "nodes.csv")) == (("a", "b"), {})
+    assert tables.read_nodes(saved("node\na\nb\n", "nodes.csv")) == (("a", "b"), {}, None)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,13 @@ EDGES = [(0, 1), (1, 2)]
 def trace(**fields):
     steps = np.arange(1, 21) * 10
     falling = np.exp(-steps / 40.0)
-    standard = {"cost": 2 + falling, "imbalance": 0 * falling, "overload": falling, "disagreement": falling}
+    standard = {
+        "cost": 2 + falling,
+        "mean_cost": 2 + falling,
+        "imbalance": 0 * falling,
+        "overload": falling,
+        "disagreement": falling,
+    }
     standard |= {"gradient": falling, "bits": 64.0 * steps, "saturated": 0 * steps}
     return Trace(**{"step": steps, **standard, **fields})
 

@@ -23,11 +23,11 @@ from .centres import (
     arrange_columns,
     check_curved,
     check_size,
-    cost_note,
     num_rows,
     read_table,
     smoothed,
     unit_notes,
+    unused_notes,
 )
 from .pairs import build_pair, fill_in_numbers
 from .wiring import Wiring, build_wiring
@@ -64,7 +64,7 @@ def build_case(plan: Plan) -> Case:
     plan, centres = arrange_columns(plan, table, names)
     check_curved(plan, names, centres)
     columns, flat = smoothed(plan, centres)
-    notes = [cost_note(plan, centres), *unit_notes(names, centres), *flat]
+    notes = [*unused_notes(plan, centres), *unit_notes(names, centres), *flat]
     wiring = wiring._replace(notes=[*wiring.notes, *notes])
     curvature = _curvature(plan, centres._replace(columns=columns))
     plan = _with_penalty(plan, curvature, centres._replace(columns=columns))

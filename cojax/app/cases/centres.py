@@ -88,11 +88,16 @@ def arrange_columns(plan: Plan, table: Nodes, names: tuple[str, ...]) -> tuple[P
     return plan, Centres(used, lower, upper, places, tuple(name for name in columns if name not in taken))
 
 
-def cost_note(plan: Plan, centres: Centres) -> str:
-    """Which cost of a share is minimised, and which columns of the node table have no part in it."""
-    cost = str(plan.cpu.cost)
-    unused = f"; not used: {', '.join(centres.unused)}" if centres.unused else ""
-    return f"The cost of a share is {cost}, {FORMULAS[cost]}{unused}."
+def cost_words(plan: Plan) -> str:
+    """Which cost of a share is minimised."""
+    return f"{plan.cpu.cost}, {FORMULAS[str(plan.cpu.cost)]}"
+
+
+def unused_notes(plan: Plan, centres: Centres) -> list[str]:
+    """Which columns of the node table have no part in the cost."""
+    if not centres.unused:
+        return []
+    return [f"The cost of a share is {cost_words(plan)}; columns that it does not use: {', '.join(centres.unused)}."]
 
 
 def unit_notes(names: tuple[str, ...], centres: Centres) -> list[str]:

@@ -146,13 +146,14 @@ def _totals(outcome: Outcome, steps: int) -> list[tuple[str, str]]:
             f"{outcome.reference_cost:.6g} found centrally",
         ),
         ("", f"{_money(outcome, outcome.cost, 6)} where the run ended{soft}"),
+        ("", f"of a share: {outcome.settings.get('cost of a share', 'not said')}"),
         ("price", _price(outcome)),
         ("budget", f"largest |sum of shares - {outcome.budget:g}| at any of {steps} steps: {outcome.imbalance:.3g}"),
         ("bounds", over),
         ("told", _describe(outcome, steps)),
     ]
-    lines[5:5] = _softness(outcome)
-    lines[3:3] = _worth(outcome)
+    lines[6:6] = _softness(outcome)
+    lines[4:4] = _worth(outcome)
     lines += _model_rows(outcome)
     lines += [
         (key.partition(":")[0] + " step", f"computed; stable below {value.partition(';')[0]})")

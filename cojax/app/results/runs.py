@@ -25,6 +25,7 @@ from ...runs.solutions import Solution
 from ...runs.solve_to import short_of
 from ...runs.status import Status, is_lost, second_tier
 from ..cases.cases import Case, model_cost
+from ..cases.centres import cost_words
 from ..plans import plans
 from . import worth
 from .outcome import Outcome
@@ -208,7 +209,7 @@ def _settings(plan: plans.Plan, steps: int) -> dict[str, Any]:
         "link": said(plan.link),
         "graph": said(plan.graph),
         "model": said(plan.model) if plan.model else "none",
-        "cost of a share": str(plan.cpu.cost),
+        "cost of a share": cost_words(plan),
         "penalty": said(plan.penalty) if plan.penalty else "none",
     }
     return parts | {"steps": steps, "seed": plan.seed, "device": jax.devices()[0].device_kind} | versions()
