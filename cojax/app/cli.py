@@ -316,5 +316,8 @@ def _hourly(plan: Any, out: Path) -> int:
     print(hourly_files.text(found))
     hourly_files.write_files(out, found)
     _say_names(found.names)
-    print(f"Written to {out.resolve()}: hours.csv, nodes.csv, shares.csv, hours.json, hours.png, rents.png, plan.toml.")
+    print(
+        f"Written to {out.resolve()}: report.html with its pictures, hours.csv, days.csv, nodes.csv, shares.csv, "
+        "hours.json, plan.toml."
+    )
     return CERTIFIED if found.solved.certified.all() else NOT_CERTIFIED

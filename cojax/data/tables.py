@@ -1,5 +1,6 @@
 """Tables of nodes and of samples are read from text and plain arrays only, strictly, and nothing in them is run."""
 
+import re
 from array import array
 from pathlib import Path
 from typing import NamedTuple
@@ -87,6 +88,14 @@ class Series(NamedTuple):
     values: Float[np.ndarray, "h n"]
 
 
+class _Line(NamedTuple):
+    where: str
+    row: int
+
+
+TIME, MOST_IN_AN_HOUR = re.compile(r"\d[:.]\d\d"), 12
+
+
 def read_series(path: str | Path, *, max_bytes: int = 200_000_000) -> Series:
     """The series of a CSV file: a header, then one line per hour; its first column labels the lines.
 
@@ -94,26 +103,32 @@ def read_series(path: str | Path, *, max_bytes: int = 200_000_000) -> Series:
         path: UTF-8 text, with or without a byte-order mark; columns separated by commas.
         max_bytes: the largest file that is read.
 
+    A label that shows a time may be there twice within twelve lines: the hour that clocks show twice in autumn.
     Raises `CojaxInputError`, with file and line, for a file without a second column or a line, a repeated column or
-    label, a wrong number of cells, labels that are empty or not printable, and cells that are no finite number.
+    another repeated label, a wrong number of cells, labels that are empty or not printable, and cells that are no
+    finite number.
     """
     path = checked_path(path, max_bytes)
     header, rows = csv_table(path, max_bytes)
     if len(header) < 2:
         raise CojaxInputError(f"{path} needs a column of labels and at least one of numbers, got {header[0]!r} only.")
-    lines: dict[str, str] = {}
+    lines: dict[str, _Line] = {}
+    labels: list[str] = []
     values = array("d")
     for where, (label, *cells) in rows:
         label = label.strip()
         if label == "" or not label.isprintable():
             raise CojaxInputError(f"{where} needs a printable label in {header[0]}, got {label[:40]!r}.")
-        if label in lines:
-            raise CojaxInputError(f"{where} repeats the label {label!r} of {lines[label]}: every line needs its own.")
-        lines[label] = where
+        first = lines.get(label)
+        # In autumn a clock without a zone shows one hour twice.
+        if first is not None and not (TIME.search(label) and len(labels) - first.row <= MOST_IN_AN_HOUR):
+            raise CojaxInputError(f"{where} repeats the label {label!r} of {first.where}: every line needs its own.")
+        lines[label] = _Line(where, -MOST_IN_AN_HOUR if first else len(labels))
+        labels.append(label)
         values.extend(number(cell, where, name) for cell, name in zip(cells, header[1:], strict=True))
     if not lines:
         raise CojaxInputError(f"{path} has a header but no lines of numbers: add one line per hour.")
-    return Series(tuple(lines), tuple(header[1:]), np.array(values).reshape(len(lines), -1))
+    return Series(tuple(labels), tuple(header[1:]), np.array(values).reshape(len(labels), -1))
 
 
 def read_samples(

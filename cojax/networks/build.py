@@ -1,6 +1,7 @@
 """From graphs to a network: nodes ordered, edges checked, weights chosen, the fastest layout picked."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,7 @@ def network(
     if not callable(weights):
         raise CojaxInputError(f"network needs a rule for weights such as cojax.weights.metropolis, got {weights!r}.")
     items = [_plain(item) for item in _as_list(graphs)]
+    _say_unused_weights(items)
     matrices = [_as_matrix(item) for item in items]
     if any(_is_directed(item, matrix) for item, matrix in zip(items, matrices, strict=True)):
         return _digraph(items, matrices, nodelist, link, layout)
@@ -77,6 +79,18 @@ def network(
     _check_weights(pairs, table)
     _check_connected(len(names), pairs[:, (table > 0).any(0)], names)
     return _named(build(len(names), pairs, table, link=link, layout=layout), names)
+
+
+def _say_unused_weights(items: list) -> None:
+    """Warn of edges of networkx that have weights of their own, which are not those of this network."""
+    for item in filter(_is_networkx, items):
+        if len({weight for *_, weight in item.edges(data="weight", default=1)}) > 1:
+            warnings.warn(
+                "network takes weights from its rule; the edge attribute `weight` of the graph is not used. To use it, "
+                "pass the matrix networkx.to_scipy_sparse_array(graph), whose rows should sum to at most 1.",
+                stacklevel=3,
+            )
+            return
 
 
 def _named(layout: Layout, names: Sequence[Hashable]) -> Layout:

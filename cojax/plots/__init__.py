@@ -6,6 +6,7 @@ from .courses import gap as gap
 from .courses import meeting as meeting
 from .economics import price_series as price_series
 from .economics import rents as rents
+from .economics import stacked as stacked
 from .networks import network as network
 from .pictures import convergence as convergence
 from .pictures import parts as parts

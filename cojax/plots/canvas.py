@@ -15,6 +15,7 @@ from .numerals import number
 
 # The palette of Okabe and Ito, jfly.uni-koeln.de/color: told apart with any kind of colour vision.
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
+YELLOW = "#F0E442"
 INK, QUIET, FAINT = "#222222", "#6B6B6B", "#DADDE1"
 Numbers = Array | np.ndarray | Sequence[Any]  # one per row, whatever holds them
 WIDTH = 3.5  # inches: one column of a paper

@@ -6,18 +6,40 @@ from typing import Any
 import numpy as np
 
 from .._support.checks import CojaxInputError
-from .canvas import BLUE, FAINT, GREEN, ORANGE, QUIET, Numbers, axes, finite, height, legend, names_of, rows_of
+from .canvas import (
+    BLUE,
+    FAINT,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    QUIET,
+    SKY,
+    VERMILION,
+    YELLOW,
+    Numbers,
+    axes,
+    finite,
+    height,
+    legend,
+    names_of,
+    rows_of,
+)
 
 DAY = 24
+LAYERS = (BLUE, ORANGE, GREEN, SKY, VERMILION, PURPLE, YELLOW)
+MOST_STACKED = len(LAYERS)
 
 
-def price_series(price: Numbers, prices: Numbers, *, hours: Numbers | None = None, ax: Any = None) -> Any:
+def price_series(
+    price: Numbers, prices: Numbers, *, hours: Numbers | None = None, dates: Any = None, ax: Any = None
+) -> Any:
     """The price of one more unit of budget by the day, inside of the range of what it costs at the nodes.
 
     Args:
         price: (h,), of one more unit of budget, hour by hour.
         hours: (h,), how long each of them holds; by default an hour.
         prices: (h, n), of every node.
+        dates: (h,), datetime64, when each of them begins, for an axis of dates.
         ax: a matplotlib Axes to draw on; without it a new figure one column wide.
 
     Of every day the median is drawn, with a band from the lowest to the highest; the prices of the nodes are the
@@ -28,11 +50,7 @@ def price_series(price: Numbers, prices: Numbers, *, hours: Numbers | None = Non
     if nodes.ndim != 2 or len(nodes) != price.size or price.size == 0:
         raise CojaxInputError(f"plots.price_series needs prices of shape ({price.size}, n), got {nodes.shape}.")
     held = np.ones(price.size) if hours is None else finite("hours", hours, price.size)
-    begins = np.cumsum(held) - held
-    starts = np.arange(price.size)
-    if held.sum() >= 3 * DAY:  # the first line of every day
-        starts = np.flatnonzero(np.diff(np.floor(begins / DAY), prepend=-1) > 0)
-    days = begins[starts] / DAY
+    starts, days = _by_day(held, dates)
     with axes(ax, 2.8) as ax:
         size = float(np.nanmedian(np.abs(nodes)))
         linear = 10.0 ** np.ceil(np.log10(size if size > 0 else np.nanmax(np.abs(nodes)) or 1.0))
@@ -45,11 +63,80 @@ def price_series(price: Numbers, prices: Numbers, *, hours: Numbers | None = Non
         middle = [np.nanmedian(part) for part in np.split(price, starts[1:])]
         ax.plot(days, middle, color=BLUE, linewidth=0.9, label="its median of a day")
         ax.axhline(0, color=QUIET, linewidth=0.6)
-        ax.set_xlim(0, max(days[-1], 1e-9))
-        ax.set_xlabel("days")
+        _days(ax, days, dates)
         ax.set_ylabel("cost per CPU unit")
         legend(ax, columns=1)
     return ax
+
+
+def stacked(
+    shares: Numbers,
+    *,
+    names: Sequence[str] | None = None,
+    hours: Numbers | None = None,
+    dates: Any = None,
+    ax: Any = None,
+) -> Any:
+    """Shares over time, on top of each other: the largest seven by name, and all others as one.
+
+    Args:
+        shares: (h, n), in units of cpu; of every day the mean is drawn where there are more than three days.
+        names: of the nodes.
+        hours: (h,), how long each line holds; by default an hour.
+        dates: (h,), datetime64, when each line begins, for an axis of dates.
+        ax: a matplotlib Axes to draw on; without it a new figure one column wide.
+
+    Raises `CojaxInputError` where matplotlib is missing or shapes differ, and for shares < 0, which have no height.
+    """
+    table = np.asarray(shares, dtype=float)
+    if table.ndim != 2 or not table.size or not (table >= 0).all():
+        raise CojaxInputError(
+            f"plots.stacked needs shares (h, n) >= 0, got shape {table.shape} from {table.min():.3g}."
+        )
+    held = np.ones(len(table)) if hours is None else finite("hours", hours, len(table))
+    starts, days = _by_day(held, dates)
+    means = np.add.reduceat(table * held[:, None], starts) / np.add.reduceat(held, starts)[:, None]
+    order = np.argsort(-means.sum(0), kind="stable")
+    named = names_of(names or [f"node {row}" for row in range(1, table.shape[1] + 1)], table.shape[1])
+    shown, others = order[:MOST_STACKED], order[MOST_STACKED:]
+    layers = [means[:, row] for row in shown] + ([means[:, others].sum(1)] if others.size else [])
+    texts = [named[row] for row in shown] + ([f"{others.size} others"] if others.size else [])
+    with axes(ax, 2.8) as ax:
+        ax.stackplot(
+            days, layers, labels=texts, colors=LAYERS[: len(shown)] + (FAINT,), linewidth=0.3, edgecolor="white"
+        )
+        _days(ax, days, dates)
+        ax.set_ylim(bottom=0)
+        ax.set_ylabel("CPU units")
+        legend(ax, columns=3)
+    return ax
+
+
+def _by_day(held: np.ndarray, dates: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The first line of every day, or every line of at most three days; and where they are on the axis."""
+    begins = np.cumsum(held) - held
+    starts = np.arange(held.size)
+    if held.sum() >= 3 * DAY:
+        starts = np.flatnonzero(np.diff(np.floor(begins / DAY), prepend=-1) > 0)
+    if dates is None:
+        return starts, begins[starts] / DAY
+    dates = np.asarray(dates, "datetime64[s]")
+    if dates.shape != held.shape:
+        raise CojaxInputError(f"A picture needs one date per line, {held.size}, got {dates.size}.")
+    return starts, dates[starts]
+
+
+def _days(ax: Any, days: np.ndarray, dates: Any) -> None:
+    if dates is None:
+        ax.set_xlim(0, max(days[-1], 1e-9))
+        ax.set_xlabel("days")
+        return
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=3, maxticks=8)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    ax.set_xlim(days[0], days[-1] if len(days) > 1 else days[0] + np.timedelta64(1, "h"))
 
 
 def rents(saved: Numbers, *, names: Sequence[str] | None = None, ax: Any = None) -> Any:

@@ -113,7 +113,7 @@ class Problem(Scenario):
     Args:
         cost: `cost(x, data)` of one node, a scalar; `x` is a `Decision` without the node axis, `data` one row of
             every leaf of `data`. A plain function, or an `equinox.Module` whose arrays are then differentiable.
-        data: a pytree of arrays with the n nodes on the first axis.
+        data: a pytree of arrays with the n nodes on the first axis; a pandas DataFrame becomes a dict of its columns.
         budget: the CPU total, () or (r,), in the unit of `cpu`. Its last bits are rounded (1e-14 relative in float64,
             2e-6 in float32), so that shares can sum to it exactly.
         lower, upper: bounds of the shares, () or shaped as they; for r resources also (n, 1) or (n,), one per node, and
@@ -144,7 +144,7 @@ class Problem(Scenario):
         penalty: Callable | None = None,
     ):
         self.cost = jax.tree.map(_as_own, trees.as_pytree(cost))
-        self.data = jax.tree.map(_as_data, data)
+        self.data = jax.tree.map(_as_data, jax.tree.map(_columns, data, is_leaf=_is_frame))
         nodes = _check_data(self.data)
         self.penalty = None if penalty is None else jax.tree.map(_as_own, trees.as_pytree(penalty))
         if budget is None:
@@ -354,6 +354,15 @@ def check_gradient(grad: Decision) -> None:
             finite = np.isfinite(np.asarray(leaf)).reshape(leaf.shape[0], -1).all(1)
             if not finite.all():
                 raise CojaxInputError(f"The gradient of node {np.argmin(finite)} in {half} {NO_GRADIENT}.")
+
+
+def _is_frame(node: Any) -> bool:
+    return type(node).__module__.startswith("pandas") and hasattr(node, "columns")
+
+
+def _columns(node: Any) -> Any:
+    """The columns of a DataFrame by name; as an array they would lose their names."""
+    return {str(name): node[name].to_numpy() for name in node.columns} if _is_frame(node) else node
 
 
 def _as_data(leaf: Any) -> Array:

@@ -228,7 +228,7 @@ def test_an_hour_cut_into_quarters_costs_what_the_hour_costs(tmp_path, data):
     assert whole["hours"] == cut["hours"] == 6
     for key in ("cost", "fixed_allocation_cost"):
         assert cut[key] == pytest.approx(whole[key], rel=1e-9, abs=1e-6)
-    columns = [hourly_files._node_columns(one) for one in found.values()]
+    columns = [hourly_files.node_columns(one) for one in found.values()]
     for key in list(columns[0])[1:]:
         np.testing.assert_allclose(columns[1][key], columns[0][key], rtol=1e-9, atol=1e-6)
 

@@ -11,7 +11,7 @@ from cojax import CojaxInputError
 from cojax.app.cases import cases
 from cojax.app.cli import main
 from cojax.app.plans import plans
-from cojax.app.results import hours
+from cojax.app.results import hours, lengths
 
 NODES = """
 [nodes]
@@ -162,3 +162,54 @@ def test_a_budget_that_does_not_fit_names_its_hour(tmp_path):
         hourly(tmp_path, SERIES.replace("1,60", "1,600"))
     with pytest.raises(CojaxInputError, match="needs a printable name for region"):
         hourly(tmp_path, table=TABLE.replace(",south", ","))
+
+
+def clock(first, count, back=None, ahead=None):
+    """Labels of `count` hours by a clock that is set back, or ahead, after line `back` or `ahead`."""
+    from datetime import datetime, timedelta
+
+    time, labels = datetime.fromisoformat(first), []
+    for row in range(count):
+        labels.append(time.strftime("%Y-%m-%d %H:%M"))
+        time += timedelta(hours=1 + (row == ahead) - (row == back))
+    return labels
+
+
+def test_a_day_of_25_hours_counts_25_and_one_of_23_counts_23():
+    autumn = lengths.lengths(clock("2024-10-27 00:00", 25, back=2))
+    assert autumn.hours.sum() == 25 and "set back at '2024-10-27 02:00'" in autumn.notes[0]
+    np.testing.assert_array_equal(autumn.begins, np.arange(25.0))
+    assert lengths.lengths(clock("2024-03-31 00:00", 23, ahead=1)).hours.sum() == 23
+    shuffled = lengths.lengths(["2024-01-01 00:00", "2024-01-01 02:00", "2024-01-01 01:00"])
+    assert shuffled.begins is None and "not in order" in shuffled.notes[0]
+    twice = lengths.lengths(clock("2024-10-27 00:00", 25, back=2) + clock("2024-10-28 00:00", 25, back=2))
+    assert twice.begins is None, "a clock is not set back on two days"
+
+
+def test_a_series_may_show_an_hour_twice_in_autumn_and_nowhere_else(tmp_path):
+    labels = clock("2024-10-27 00:00", 25, back=2)
+    series = "hour,north,south\n" + "".join(f"{label},{row},{row + 1}\n" for row, label in enumerate(labels))
+    found = hourly(tmp_path, series)
+    assert len(found.labels) == 25 and found.lengths.sum() == 25
+    with pytest.raises(CojaxInputError, match="repeats the label '2024-10-27 00:00'"):
+        hourly(tmp_path, series + "2024-10-27 00:00,1,2\n")
+
+
+def test_hours_have_a_page_with_a_row_a_day_and_axes_of_dates(tmp_path, capsys):
+    labels = clock("2024-02-27 12:00", 24 * 5)
+    draw = np.random.default_rng(0).uniform(1, 30, (len(labels), 2))
+    (tmp_path / "prices.csv").write_text(
+        "hour,north,south\n" + "".join(f"{label},{a},{b}\n" for label, (a, b) in zip(labels, draw, strict=True))
+    )
+    (tmp_path / "nodes.csv").write_text(TABLE)
+    path = written(tmp_path, HOURLY + '[units]\ncpu = "racks"\nmoney = "NOK"\n')
+    assert main(["plan", str(path), "--hours", "--out", str(tmp_path / "out")]) == 0
+    days = rows(tmp_path / "out" / "days.csv")
+    dates = [f"2024-02-{day}" for day in (27, 28, 29)] + [f"2024-03-0{day}" for day in (1, 2, 3)]
+    assert [row["day"] for row in days] == dates
+    assert [float(row["hours"]) for row in days] == [12, 24, 24, 24, 24, 12]
+    per_hour = [float(row["cost"]) for row in rows(tmp_path / "out" / "hours.csv")]
+    assert float(days[0]["cost"]) == pytest.approx(sum(per_hour[:12]))
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Certified: every hour" in page and "Shares are in racks, costs in NOK" in page and "<script" not in page
+    assert page.count("<img ") == 3 and "2024-02-29" in page

@@ -352,3 +352,24 @@ def test_a_font_that_is_installed_draws_what_ours_lacks(monkeypatch):
 def test_long_names_that_begin_alike_are_told_apart():
     names = ["data centre of the north, hall 1", "data centre of the north, hall 2", "Oslo"]
     assert drawn_names(plots.shares(SHARES, SHARES - 1, SHARES + 1, names=names)) == ["node 1", "node 2", "Oslo"]
+
+
+def test_looks_at_or_below_zero_are_counted_and_pdfs_have_truetype_fonts(tmp_path):
+    ax = plots.gap(trace(), 2.0 + np.exp(-2.5))
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "at or below 0: 11 of 20 looks" in texts
+    ax.figure.savefig(tmp_path / "gap.pdf")
+    content = (tmp_path / "gap.pdf").read_bytes()
+    assert b"/FontFile2" in content or b"/CIDFontType2" in content
+    assert b"/Type3" not in content
+
+
+def test_shares_are_stacked_by_day_with_the_small_ones_as_one():
+    shares = np.tile(np.arange(1.0, 11.0), (24 * 4, 1))
+    ax = plots.stacked(shares, dates=np.datetime64("2024-01-01T00") + np.arange(96))
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts[:2] == ["node 10", "node 9"] and texts[-1] == "3 others" and len(texts) == 8
+    top = ax.collections[-1].get_paths()[0].vertices[:, 1].max()
+    assert top == pytest.approx(55.0)
+    with pytest.raises(CojaxInputError, match=r"shares \(h, n\) >= 0"):
+        plots.stacked(-shares)

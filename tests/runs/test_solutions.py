@@ -3,6 +3,7 @@
 import builtins
 import io
 import sys
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -179,3 +180,37 @@ def test_a_certificate_of_many_runs_prints_too():
     many = jax.vmap(lambda budget: cojax.certificate(PROBLEM, START)._replace(gap=budget))(jnp.arange(3.0))
     assert repr(many).startswith("Certificate(")
     print(many, file=io.StringIO())
+
+
+def test_the_mean_cost_is_that_of_the_mean_model():
+    run = cojax.solve(PROBLEM, NETWORK, METHOD, START, num_steps=3, every=1)
+    mean = np.broadcast_to(np.asarray(run.x.params).mean(0), run.x.params.shape)
+    # By the plain formula, node by node.
+    cost = 0.0
+    for row, cpu in enumerate(run.x.cpu):
+        own = [leaf[row] for leaf in jax.tree.leaves(PROBLEM.data)]
+        data = jax.tree.unflatten(jax.tree.structure(PROBLEM.data), own)
+        cost += float(PROBLEM.cost(cojax.Decision(mean[row], cpu), data))
+    np.testing.assert_allclose(run.trace.mean_cost[-1], cost, rtol=1e-12)
+    assert float(run.trace.mean_cost[-1]) != float(run.trace.cost[-1])
+
+
+def test_a_table_of_pandas_keeps_the_names_of_its_columns():
+    import pandas
+
+    table = pandas.DataFrame({"price": [1.0, 2.0, 3.0], "need": [1, 1, 2]}, index=["a", "b", "c"])
+    problem = cojax.Problem(lambda x, data: data["price"] * x.cpu**2, {"table": table}["table"], budget=3.0)
+    np.testing.assert_allclose(cojax.allocate(problem).cpu, 3 * np.array([6, 3, 2]) / 11, rtol=1e-6)
+
+
+def test_weights_of_a_networkx_graph_that_are_not_used_are_said():
+    graph = nx.cycle_graph(4)
+    nx.set_edge_attributes(graph, {edge: 0.1 + row for row, edge in enumerate(graph.edges)}, "weight")
+    with pytest.warns(
+        UserWarning, match=r"the edge attribute `weight` of the graph is not used.*to_scipy_sparse_array"
+    ):
+        cojax.network(graph)
+    nx.set_edge_attributes(graph, 1.0, "weight")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cojax.network(graph)

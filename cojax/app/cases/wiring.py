@@ -51,7 +51,12 @@ def build_wiring(plan: Plan, names: tuple[str, ...], num_nodes: int) -> Wiring:
         except CojaxInputError as error:
             raise CojaxInputError(re.sub(r"^\w+Quantizer", "$.link.quantizer", str(error))) from error
     notes = [*notes, *(f"$.link: {warning.message}" for warning in caught)]
-    built: Network = network(turns, nodelist=order, weights=rule, link=link)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        built: Network = network(turns, nodelist=order, weights=rule, link=link)
+    if caught:
+        rule_name = plan.graph.weights
+        notes.append(f"Links have weights of their own, of which $.graph.weights = {rule_name!r} takes no notice.")
     if plan.graph.loss > 0:
         built = Lossy(built, plan.graph.loss, plan.seed)
     place = {name: row for row, name in enumerate(order)}

@@ -1,4 +1,4 @@
-"""A plan for every hour as text, as tables and as two pictures."""
+"""A plan for every hour as text, as tables, as pictures and as a page."""
 
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,12 @@ import numpy as np
 
 from ... import plots
 from ..._support.checks import CojaxInputError
-from ...runs.files import replace_file
+from ...runs.files import replace_file, replace_text
 from ..plans.plans import write_plan
 from ..results.hours import TOLERANCE, Hourly
 from ..results.sheets import write_csv, write_picture
+from .hourly_page import page
+from .numbers import describe, median
 
 MOST_ROWS = 30  # on a terminal; nodes.csv has all
 
@@ -38,7 +40,7 @@ def text(hourly: Hourly) -> str:
         f"node prices    {hourly.prices.min():.6g} to {hourly.prices.max():.6g}, "
         f"{int((hourly.prices < 0).sum())} of {hourly.prices.size} negative",
         f"price          of one more unit: {price[low]:.6g} in {hourly.labels[low]} to {price[high]:.6g} in "
-        f"{hourly.labels[high]}, median {_median(price, hourly.lengths):.6g}",
+        f"{hourly.labels[high]}, median {median(price, hourly.lengths):.6g}",
         f"one-sided      {int(solved.one_sided.any(1).sum())} {word} with a node that just touches a bound, "
         f"{int((solved.more.budget != solved.less.budget).sum())} with an interval of prices",
         f"certificate    {certified} of {rows} {word} CERTIFIED to {TOLERANCE:g}",
@@ -50,32 +52,79 @@ def text(hourly: Hourly) -> str:
 
 
 def write_files(folder: Path, hourly: Hourly) -> None:
-    """hours.csv, nodes.csv, shares.csv, hours.json, plan.toml, hours.png and rents.png.
+    """hours.csv, nodes.csv, days.csv, shares.csv, hours.json, plan.toml, three pictures and report.html.
 
     Raises `CojaxInputError` where matplotlib is missing, or where the folder cannot be written to; the tables are
     written first.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, columns in (("hours", _hour_columns(hourly)), ("nodes", _node_columns(hourly))):
+        tables = {"hours": _hour_columns(hourly), "nodes": node_columns(hourly), "days": day_columns(hourly)}
+        for name, columns in tables.items():
             write_csv(folder / f"{name}.csv", columns, zip(*columns.values(), strict=True))
         shares = ([label, *row] for label, row in zip(hourly.labels, hourly.solved.cpu.tolist(), strict=True))
         write_csv(folder / "shares.csv", ["hour", *hourly.names], shares)
         summary = msgspec.json.format(msgspec.json.encode(_summary(hourly)), indent=2)
         replace_file(folder / "hours.json", lambda handle: handle.write(summary + b"\n"))
         write_plan(folder / "plan.toml", hourly.plan)
-        for name, ax in _pictures(hourly).items():
+        pictures = _pictures(hourly)
+        for name, ax in pictures.items():
             write_picture(folder / f"{name}.png", ax)
+        replace_text(folder / "report.html", page(hourly, tables, pictures))
     except OSError as error:
         raise CojaxInputError(f"The results cannot be written to {folder}: {error.strerror}.") from error
 
 
 def _pictures(hourly: Hourly) -> dict[str, Any]:
     saved = -(hourly.lengths @ hourly.solved.more.upper)
-    return {
-        "hours": plots.price_series(hourly.solved.more.budget, hourly.prices, hours=hourly.lengths),
-        "rents": plots.rents(saved, names=hourly.names),
+    held, dates, units = hourly.lengths, hourly.begins, hourly.plan.units
+    found = {"hours": plots.price_series(hourly.solved.more.budget, hourly.prices, hours=held, dates=dates)}
+    found["hours"].set_ylabel(f"{units.money or 'cost'} per unit of {units.cpu}")
+    if (np.asarray(hourly.solved.cpu) >= 0).all():
+        found["shares"] = plots.stacked(hourly.solved.cpu, names=hourly.names, hours=held, dates=dates)
+        found["shares"].set_ylabel(units.cpu)
+    return found | {"rents": plots.rents(saved, names=hourly.names)}
+
+
+def day_columns(hourly: Hourly) -> dict[str, list]:
+    """One row a day of 24 hours from the first line, or by the calendar where labels are dates."""
+    held, solved = hourly.lengths, hourly.solved
+    begins = np.cumsum(held) - held
+    if hourly.begins is None:
+        keys = [f"day {int(day) + 1}" for day in begins // 24]
+    else:
+        keys = [str(day) for day in hourly.begins.astype("datetime64[D]")]
+    starts = np.flatnonzero([key != before for key, before in zip(keys, ["", *keys[:-1]], strict=True)])
+    at_lower, at_upper = _sides(hourly)
+
+    def summed(values: Any) -> np.ndarray:
+        return np.add.reduceat(np.asarray(values) * held, starts)
+
+    hit = [_most(hourly.names, part, part_held) for part, part_held in _parts(at_upper, held, starts)]
+    low = [_most(hourly.names, part, part_held) for part, part_held in _parts(at_lower, held, starts)]
+    hours = summed(np.ones(held.size))
+    columns = {
+        "day": [keys[start] for start in starts],
+        "hours": _whole(hours).tolist(),
+        "cost": summed(solved.cost).tolist(),
+        "mean_price_of_one_more": (summed(solved.more.budget) / hours).tolist(),
+        "mean_saving_of_one_less": (summed(solved.less.budget) / hours).tolist(),
+        "dearest_hour": np.maximum.reduceat(solved.more.budget, starts).tolist(),
+        "longest_at_upper": hit,
+        "longest_at_lower": low,
     }
+    return columns
+
+
+def _parts(at: np.ndarray, held: np.ndarray, starts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    return list(zip(np.split(at, starts[1:]), np.split(held, starts[1:]), strict=True))
+
+
+def _most(names: tuple[str, ...], at: np.ndarray, held: np.ndarray) -> str:
+    """The node that stood at the bound for longest, and for how many hours; nothing where none did."""
+    hours = held @ at
+    best = int(np.argmax(hours))
+    return f"{names[best]}, {hours[best]:g} h" if hours[best] > 0 else ""
 
 
 def _sides(hourly: Hourly) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +152,7 @@ def _hour_columns(hourly: Hourly) -> dict[str, list]:
     return {name: values if isinstance(values, list) else values.tolist() for name, values in columns.items()}
 
 
-def _node_columns(hourly: Hourly) -> dict[str, list]:
+def node_columns(hourly: Hourly) -> dict[str, list]:
     """One row per node, sums and means over all hours, every line weighed by its length."""
     solved, held = hourly.solved, hourly.lengths
     at_lower, at_upper = _sides(hourly)
@@ -142,19 +191,9 @@ def _whole(hours: np.ndarray) -> np.ndarray:
     return hours.astype(int) if (hours == np.round(hours)).all() else hours
 
 
-def _median(values: np.ndarray, weights: np.ndarray) -> float:
-    if (weights == weights[0]).all():
-        return float(np.median(values))
-    return float(np.quantile(values, 0.5, weights=weights, method="inverted_cdf"))
-
-
-def _describe(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
 def _table(hourly: Hourly) -> list[str]:
     """The nodes, most wanted first."""
-    columns = _node_columns(hourly)
+    columns = node_columns(hourly)
     heads = {
         "node": "node",
         "mean_price": "mean price",
@@ -165,7 +204,7 @@ def _table(hourly: Hourly) -> list[str]:
         "price_plus_1_costs": "price + 1 costs",
     }
     order = np.argsort(-np.array(columns["upper_plus_1_saves"]), kind="stable")[:MOST_ROWS]
-    rows = [[_describe(columns[key][row]) for key in heads] for row in order]
+    rows = [[describe(columns[key][row]) for key in heads] for row in order]
     rows = [list(heads.values()), *rows]
     widths = [max(len(row[place]) for row in rows) for place in range(len(heads))]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]

@@ -1,9 +1,6 @@
 """A report is one HTML file that asks for nothing from anywhere: its pictures are inside and it runs no script."""
 
-import base64
-import io
 from collections.abc import Iterable
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +13,9 @@ from ...runs.files import replace_text
 from ..results.outcome import Outcome
 from ..results.sheets import write_picture
 from . import captions, meanings, words
+from .pages import inline, render
 
 MOST_ROWS = 200  # of the node table; a longer one is for a spreadsheet
-MOST_SVG = 400_000  # bytes: a drawing with more lines than that is quicker shown as pixels
 
 
 class Picture(NamedTuple):
@@ -45,26 +42,19 @@ def write_report(folder: str | Path, outcome: Outcome) -> Path:
     Raises `CojaxInputError` where matplotlib or jinja2 is missing, or where `folder` cannot be written to.
     """
     folder = Path(folder)
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ModuleNotFoundError as error:
-        raise CojaxInputError("Reports need jinja2: pip install 'cojax[plots]'.") from error
-    source = resources.files("cojax.app.reports").joinpath("report.html.j2").read_text(encoding="utf-8")
-    template = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(source)
     path, plan = folder / "report.html", folder / "plan.toml"
     pictures = _pictures(outcome)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for picture in pictures:
             write_picture(folder / f"{picture.name}.png", picture.ax)
-        html = template.render(
+        html = render(
+            "report",
             outcome=outcome,
             lead=words.lead(outcome),
             answers=words.answers(outcome),
             key_numbers=words.key_numbers(outcome),
-            pictures=[(picture, _inline(picture.ax.figure)) for picture in pictures],
+            pictures=[(picture, inline(picture.ax.figure)) for picture in pictures],
             columns=_columns(outcome),
             num_rows=min(len(outcome.names), MOST_ROWS),
             worth=words.worth(outcome),
@@ -112,20 +102,6 @@ def _pictures(outcome: Outcome) -> list[Picture]:
     axes["shares"].set_xlabel(outcome.cpu_unit)
     axes["prices"].set_xlabel(f"marginal cost ({outcome.money or 'cost'} per unit of {outcome.cpu_unit})")
     return [Picture(name, *captions.picture(name, outcome), ax) for name, ax in axes.items()]
-
-
-def _inline(figure: Any) -> str:
-    """The figure as a data URI: an SVG while that is small, else a PNG."""
-    import matplotlib
-
-    kind, buffer = "svg+xml", io.BytesIO()
-    # A fixed salt and no date: the same outcome gives the same file.
-    with matplotlib.rc_context({"svg.hashsalt": "cojax", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    if buffer.tell() > MOST_SVG:
-        kind, buffer = "png", io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=300)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _columns(outcome: Outcome) -> list[Column]:

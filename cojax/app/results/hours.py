@@ -54,6 +54,7 @@ class Hourly(NamedTuple):
     solved: Solved
     seconds: dict[str, float]  # "read", "compile", "run"
     notes: list[str]
+    begins: np.ndarray | None = None  # (h,), datetime64: the beginning of every line, where labels are times
 
 
 def hourly(plan: Plan) -> Hourly:
@@ -76,8 +77,15 @@ def hourly(plan: Plan) -> Hourly:
     marks.append(time.perf_counter())
     seconds = {"read": read, "compile": marks[1] - marks[0], "run": marks[2] - marks[1]}
     solved = jax.tree.map(np.asarray, solved)
-    bounds = centres.lower, centres.upper
-    return Hourly(plan, names, series.labels, held.hours, series.values, *bounds, solved, seconds, held.notes)
+    bounds, dates = (centres.lower, centres.upper), _dates(held)
+    return Hourly(plan, names, series.labels, held.hours, series.values, *bounds, solved, seconds, held.notes, dates)
+
+
+def _dates(held: Lengths) -> np.ndarray | None:
+    """When every line begins by the clock of the first."""
+    if held.begins is None or held.first is None:
+        return None
+    return np.datetime64(held.first.replace(tzinfo=None), "s") + np.round(3600 * held.begins).astype("timedelta64[s]")
 
 
 def _prepare(plan: Plan) -> tuple[Plan, Series, tuple[str, ...], Centres, Lengths, np.ndarray]:

@@ -23,6 +23,8 @@ class Lengths(NamedTuple):
 
     hours: Float[np.ndarray, " h"]
     notes: list[str]
+    begins: Float[np.ndarray, " h"] | None = None  # in hours from the first; None where labels are no times
+    first: datetime | None = None  # the time of the first label
 
 
 def lengths(labels: Sequence[str]) -> Lengths:
@@ -32,18 +34,19 @@ def lengths(labels: Sequence[str]) -> Lengths:
     as long as the one before.
     """
     ones = np.ones(len(labels))
-    begins = _begins(labels)
+    begins, first = _begins(labels)
     if begins is None:
         looks = any(LIKE_TIMES.search(label) for label in labels) and len(labels) > 1
         note = "The labels are no times that can be read, or not in order: every line is counted as one hour."
         return Lengths(ones, [note] if looks else [])
+    begins, back = _forward(begins)
     gaps = np.diff(begins)
     if gaps.size == 0:
-        return Lengths(ones, [])
+        return Lengths(ones, [], begins, first)
     beside = np.maximum(np.append(gaps[1:], 0.0), np.insert(gaps[:-1], 0, 0.0))
     beside[[0, -1]] = np.maximum(beside[[0, -1]], gaps[[0, -1]])  # at the ends there is no telling
     held = np.minimum(gaps, beside)
-    notes = []
+    notes = [f"The clock is set back at {labels[row]!r}, the second time: the hour counts twice." for row in back]
     holes = np.flatnonzero(held < gaps)
     if holes.size:
         notes.append(
@@ -57,10 +60,19 @@ def lengths(labels: Sequence[str]) -> Lengths:
             f"By their labels lines are {least if least == most else f'{least} to {most}'} hours long: prices are by "
             f"the hour, and every sum weighs a line by its length, {held.sum():g} hours in all."
         )
-    return Lengths(held, notes)
+    return Lengths(held, notes, begins, first)
 
 
-def _begins(labels: Sequence[str]) -> Float[np.ndarray, " h"] | None:
+def _forward(begins: Float[np.ndarray, " h"]) -> tuple[Float[np.ndarray, " h"], list[int]]:
+    """Times that go on where a clock was set back by an hour, and the lines from which it was."""
+    back = [int(row) + 1 for row in np.flatnonzero(np.diff(begins) <= 0)]
+    forward = begins.copy()
+    for row in back:
+        forward[row:] += 1.0
+    return forward, back
+
+
+def _begins(labels: Sequence[str]) -> tuple[Float[np.ndarray, " h"] | None, datetime | None]:
     """When each line begins, in hours from the first; of `from - to` and `from/to` it is the first time."""
     ranges = _ranges(labels)
     if ranges is not None:
@@ -73,9 +85,12 @@ def _begins(labels: Sequence[str]) -> Float[np.ndarray, " h"] | None:
             continue
         if ranges is not None and not any(day for day, _, _ in ranges):
             begins = np.unwrap(begins, period=24)  # after the range that ends at midnight comes the next day
-        if (np.diff(begins) > 0).all():
-            return begins
-    return None
+        gaps = np.diff(begins)
+        back = np.flatnonzero(gaps <= 0)
+        # Clocks are set back by an hour, and not again within half a year.
+        if (gaps > -1).all() and (np.diff(begins[back]) > 24 * 180).all() and (np.diff(_forward(begins)[0]) > 0).all():
+            return begins, times[0] if times[0].year > 1900 else None
+    return None, None
 
 
 def _ranges(labels: Sequence[str]) -> list[tuple[str, str, str]] | None:
