@@ -1,5 +1,6 @@
 """Decentralized optimization and compute planning over networks, on JAX."""
 
+import importlib as _importlib
 import sys as _sys
 
 from . import plots as plots
@@ -68,6 +69,7 @@ from .problems.changing import Changing as Changing
 from .problems.minibatches import Minibatch as Minibatch
 from .problems.problem import Decision as Decision
 from .problems.problem import Problem as Problem
+from .problems.problem import replicate as replicate
 from .rivals.compare import Course as Course
 from .rivals.compare import compare as compare
 from .runs import records as records
@@ -106,4 +108,11 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__doc__", "__version__"]
+    return [*__all__, "estimators", "__doc__", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    """The estimators when they are first asked for: they bring scikit-learn along."""
+    if name != "estimators":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _importlib.import_module(f"{__name__}.estimators")

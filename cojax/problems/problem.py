@@ -22,6 +22,7 @@ from .._support.checks import (
     is_small_float,
     one_line,
     real_array,
+    whole_number,
 )
 from .._support.compiling import compiled, is_traced
 from .._support.maxima import with_safe_maxima
@@ -267,6 +268,23 @@ def as_params(owner: str, params: Tree, *, finite: bool = False) -> Tree:
             "to learn."
         )
     return held
+
+
+def replicate(params: Tree, num_nodes: int) -> Tree:
+    """The same params at every node, for `Problem.start`.
+
+        start = problem.start(cojax.replicate(model, problem.num_nodes))
+
+    Args:
+        params: of one node: a pytree of floats, or a module of Equinox or Flax as it comes.
+        num_nodes: n.
+
+    Returns: the pytree with leaves (n, ...); what else a module holds is kept. Differentiable in every leaf. Raises
+    `CojaxInputError` for params without floats, and num_nodes < 1.
+    """
+    num_nodes = whole_number("replicate", "num_nodes", num_nodes, at_least=1)
+    held = as_params("replicate", params)
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (num_nodes, *leaf.shape)), held)
 
 
 def _as_param(owner: str, path: tuple, leaf: Any, finite: bool) -> Array:

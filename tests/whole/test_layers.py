@@ -116,7 +116,13 @@ def test_importing_cojax_loads_no_extra_and_no_graph_library():
 def test_what_a_user_sees_are_functions_classes_and_namespaces():
     import cojax
 
-    packages = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"plots", "rivals", "theory", "tuning"}
+    packages = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {
+        "estimators",
+        "plots",
+        "rivals",
+        "theory",
+        "tuning",
+    }
     assert packages.isdisjoint(dir(cojax)) and packages.isdisjoint(cojax.__all__)
     assert {"solve", "Problem", "costs", "graphs", "plots", "tune"} <= set(cojax.__all__)
     assert all(hasattr(cojax, name) for name in dir(cojax)) and "__version__" in dir(cojax)
