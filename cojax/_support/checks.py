@@ -1,5 +1,7 @@
 """What a caller handed in is checked here, once, before anything is compiled."""
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -120,6 +122,12 @@ def check_arrays(owner: str, start: Any) -> None:
                 f"{owner} needs a start of arrays, got a {type(leaf).__name__} in it: make it by problem.start(...), "
                 "which takes modules with functions in them."
             )
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """A question after an unknown `word` that is close to one of the `choices`; nothing where none is."""
+    found = difflib.get_close_matches(word.lower(), {choice.lower(): choice for choice in choices}, 1, 0.7)
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def one_line(error: Exception) -> str:

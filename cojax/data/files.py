@@ -113,9 +113,9 @@ def number(cell: str, where: str, name: str) -> float:
     """The finite number that a cell spells in ASCII; `float` alone would take nan, 1_000 and other scripts' digits."""
     text = cell.strip()
     if text == "":
-        raise CojaxInputError(f"{where} needs a number for {name}, got an empty cell: fill it in or drop the line.")
+        raise CojaxInputError(f"{where} needs a number for {name}, got an empty cell: fill it in.")
     if text.lower().lstrip("+-") in ("nan", "inf", "infinity", "na", "null", "none"):
-        raise CojaxInputError(f"{where} needs a finite number for {name}, got {text!r}: fill it in or drop the line.")
+        raise CojaxInputError(f"{where} needs a finite number for {name}, got {text!r}: fill it in.")
     if not NUMBER.fullmatch(text):
         raise CojaxInputError(f"{where} needs a number for {name}, got {text[:40]!r}: write it like 12.5 or 1e-3.")
     value = float(text)
@@ -127,7 +127,7 @@ def number(cell: str, where: str, name: str) -> float:
 def csv_table(
     path: Path, max_bytes: int, known: Collection[str] = ()
 ) -> tuple[list[str], Iterator[tuple[str, list[str]]]]:
-    """The header of a CSV file and its rows, each with its `path:line`; blank lines are skipped.
+    """The header of a CSV file and its rows, each with its `path:line`; lines of nothing but commas are skipped.
 
     Columns in `known` are known in capitals too.
     """
@@ -136,6 +136,10 @@ def csv_table(
     if first is None:
         raise CojaxInputError(f"{path} is empty: its first line must name the columns.")
     where, cells = first
+    marks = {"\t": "tabs", ";": "semicolons"}
+    mark = next((mark for mark in marks if len(cells) == 1 and mark in cells[0]), None)
+    if mark is not None:
+        raise CojaxInputError(f"{where} separates columns by {marks[mark]}: save it with commas.")
     header = [tidy(cell) for cell in cells]
     header = [name.lower() if name.lower() in known else name for name in header]
     seen = set()
@@ -170,6 +174,8 @@ def _csv_rows(path: Path, max_bytes: int) -> Iterator[tuple[str, list[str]]]:
 
 def _whole_rows(rows: Iterator[tuple[str, list[str]]], width: int) -> Iterator[tuple[str, list[str]]]:
     for where, cells in rows:
+        if not any(map(str.strip, cells)):  # the rows below a table, as spreadsheets write them
+            continue
         if len(cells) != width:
             raise CojaxInputError(f"{where} has {len(cells)} cells, but the header names {width} columns.")
         yield where, cells

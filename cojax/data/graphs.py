@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._support.checks import CojaxInputError, check_number, whole_number
+from .._support.checks import CojaxInputError, check_number, did_you_mean, whole_number
 from .._support.edge_lists import EdgeList as EdgeList
 from .._support.edge_lists import connected_parts
 from . import large_graphs
@@ -81,7 +81,9 @@ def named(name: str, num_nodes: int | None = None, *, seed: int = 0, **settings:
     the graph does not come in, and random graphs of which 100 draws are not connected.
     """
     if name not in GRAPHS:
-        raise CojaxInputError(f"graphs.named knows {', '.join(GRAPHS)}, got {name!r}.")
+        raise CojaxInputError(
+            f"graphs.named knows {', '.join(GRAPHS)}, got {name!r}{did_you_mean(name, GRAPHS) or '.'}"
+        )
     maker = GRAPHS[name]
     allowed = [key for key in inspect.signature(maker).parameters if key not in ("num_nodes", "seed")]
     for key, value in settings.items():

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from .._support.checks import CojaxInputError
-from .files import MAX_BYTES, PACKED, checked_path, csv_table, number, tidy, unpacked_name
+from .._support.checks import CojaxInputError, did_you_mean
+from .files import MAX_BYTES, NUMBER, PACKED, checked_path, csv_table, number, tidy, unpacked_name
 from .libsvm import begins_as_libsvm
 from .libsvm import read_libsvm as read_libsvm
 from .libsvm import read_sparse_libsvm as read_sparse_libsvm
@@ -116,6 +116,12 @@ def read_series(path: str | Path, *, max_bytes: int = 200_000_000) -> Series:
     labels: list[str] = []
     values = array("d")
     for where, (label, *cells) in rows:
+        if not labels and len(header) == 3 and not NUMBER.fullmatch(cells[0].strip()) and cells[0].strip():
+            raise CojaxInputError(
+                f"{where} holds a name in the column {header[1]!r}: this looks like one line per time and node; make it "
+                f"one line per time with a column per node, in pandas table.pivot(index={header[0]!r}, "
+                f"columns={header[1]!r}, values={header[2]!r})."
+            )
         label = label.strip()
         if label == "" or not label.isprintable():
             raise CojaxInputError(f"{where} needs a printable label in {header[0]}, got {label[:40]!r}.")
@@ -209,11 +215,10 @@ def _check_target(path: Path, header: list[str]) -> None:
 
 def _check_columns(path: Path, header: list[str]) -> None:
     unknown = [name for name in header if name not in COLUMNS]
-    if unknown and len(header) == 1 and any(mark in unknown[0] for mark in ";\t"):
-        raise CojaxInputError(f"{path}:1 separates columns by semicolons or tabs: save it with commas.")
     if unknown:
         raise CojaxInputError(
-            f"{path}:1 has the column {unknown[0]!r}, which is unknown; the known ones are {', '.join(COLUMNS)}."
+            f"{path}:1 has the column {unknown[0]!r}, which is unknown; the known ones are {', '.join(COLUMNS)}"
+            f"{did_you_mean(unknown[0], COLUMNS) or '.'}"
         )
     if "node" not in header:
         raise CojaxInputError(f"{path}:1 needs a column node with the names of the nodes, got {', '.join(header)}.")

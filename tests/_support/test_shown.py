@@ -102,7 +102,7 @@ def test_a_run_that_ran_out_of_steps_says_how_to_go_on(solution):
     said = repr(solution).splitlines()
     assert said[0] == "Solution after 40 steps: OUT_OF_STEPS. The run took all its steps: give it more."
     assert f"cost {float(solution.trace.cost[-1]):.6g}, total exact at every step" in said[1]
-    assert "cojax.certificate(problem, solution.x).gap" in said[2] and "solution.state" in said[3]
+    assert "how good it is: cojax.certificate(problem, solution.x)" in said[2] and "solution.state" in said[3]
 
 
 def test_a_run_with_a_certificate_tells_its_gap(start):

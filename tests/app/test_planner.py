@@ -213,3 +213,54 @@ def test_hours_have_a_page_with_a_row_a_day_and_axes_of_dates(tmp_path, capsys):
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Certified: every hour" in page and "Shares are in racks, costs in NOK" in page and "<script" not in page
     assert page.count("<img ") == 3 and "2024-02-29" in page
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("node\tcapacity\tdemand\nA\t10\t5\n", ":1 separates columns by tabs: save it with commas."),
+        ("sep=;\nnode;capacity;demand\nA;1;2\n", ":1 separates columns by semicolons: save it with commas."),
+        ("node,capacity,demand\nA,-54,5\nB,80,5\n", "The node 'A' needs capacity >= 0, got -54."),
+        ("node,capcity,demand\nA,54,5\n", "longitude, region; did you mean 'capacity'?"),
+        ('node,capacity,demand\nA,"10,5",5\n', ":2 needs a number for capacity, got '10,5': write it like 12.5"),
+        ("node,capacity,demand\nA,,5\n", ":2 needs a number for capacity, got an empty cell: fill it in."),
+    ],
+)
+def test_a_table_with_a_usual_mistake_says_what_to_do(tmp_path, table, said):
+    (tmp_path / "nodes.csv").write_text(table)
+    with pytest.raises(CojaxInputError) as caught:
+        cases.build_case(plans.read_plan(written(tmp_path, HOURLY)))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("series", "said"),
+    [
+        ("hour;north;south\n1;2;3\n", ":1 separates columns by semicolons"),
+        ("hour\tnorth\tsouth\n1\t2\t3\n", ":1 separates columns by tabs"),
+        ("hour,region,price\n1,north,2\n1,south,3\n", "table.pivot(index='hour', columns='region', values='price')"),
+        ("hour,north,south\n1,2,\n", ":2 needs a number for south, got an empty cell: fill it in."),
+    ],
+)
+def test_a_series_with_a_usual_mistake_says_what_to_do(tmp_path, series, said):
+    with pytest.raises(CojaxInputError) as caught:
+        hourly(tmp_path, series)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_rows_of_commas_below_a_table_are_no_rows(tmp_path):
+    found = hourly(tmp_path, "hour,north,south\n1,2,3\n,,\n , ,\n", TABLE + ",,,\n")
+    assert found.labels == ("1",) and len(found.names) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("budget = 45.0", "budgett = 45.0", "the keys there are budget, cost; did you mean 'budget'?"),
+        ('name = "ring"', 'name = "rign"', "got 'rign'; did you mean 'ring'?"),
+    ],
+)
+def test_a_word_that_is_almost_right_is_asked_for(tmp_path, old, new, said):
+    with pytest.raises(CojaxInputError) as caught:
+        cases.build_case(plans.read_plan(written(tmp_path, FLAT.replace(old, new))))
+    assert str(caught.value).endswith(said)

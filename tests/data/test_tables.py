@@ -57,7 +57,7 @@ def test_a_table_may_hold_names_alone(saved):
         ("node,colour\n", ":1 has the column 'colour', which is unknown; the known ones are node, capacity, demand"),
         ("node,Price\n", ":1 has the column 'Price', which is unknown"),
         ("price,capacity\n1,2\n", ":1 needs a column node with the names of the nodes, got price, capacity"),
-        ("node;price\na;1\n", ":1 separates columns by semicolons or tabs"),
+        ("node;price\na;1\n", ":1 separates columns by semicolons: save it with commas."),
         ("node,price,price\na,1,2\n", ":1 names the column 'price' twice"),
         ("node,,price\n", ":1 has no name for column 2"),
         ('node,"a\nb"\n', ":2 needs a printable name for column 2, got 'a\\nb'"),

@@ -131,6 +131,9 @@ def _with_cost(plan: Plan, columns: dict[str, np.ndarray]) -> Plan:
 def _bounds_of(plan: Plan, names: tuple[str, ...], columns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     lower = columns.get("lower", np.zeros(len(names)))
     upper = columns.get("upper", columns.get("capacity", np.full(len(names), np.inf)))
+    for name, capacity in zip(names, columns.get("capacity", ()), strict=False):
+        if capacity < 0:
+            raise CojaxInputError(f"The node {name!r} needs capacity >= 0, got {capacity:g}.")
     for name, low, high in zip(names, lower, upper, strict=True):
         if low > high:
             raise CojaxInputError(f"The node {name!r} needs lower <= upper, got {low:g} > {high:g}.")

@@ -5,6 +5,8 @@ import types
 import typing
 from typing import Any
 
+from ..._support.checks import did_you_mean
+
 
 def advice(whole: Any, message: str) -> str:
     """What would have been right at the path that `message` names, for a file that should be the struct `whole`."""
@@ -15,7 +17,9 @@ def advice(whole: Any, message: str) -> str:
         names = {
             name: None for struct in structs for name in (_tags([struct]) and ["name"]) + [*struct.__struct_fields__]
         }
-        return f"; the keys there are {', '.join(names)}" if names else ""
+        unknown = re.search(r"unknown field `(.*?)`", message)
+        hint = did_you_mean(unknown[1], names) if unknown else ""
+        return f"; the keys there are {', '.join(names)}{hint}" if names else ""
     if message.startswith("Invalid"):
         structs = _structs(whole, keys[:-1])
         return f"; the choices are {', '.join(_tags(structs) or _choices(structs, keys[-1]))}"

@@ -133,7 +133,8 @@ def _convert(content: Any, source: str) -> Plan:
     try:
         plan = msgspec.convert(content, Plan)
     except msgspec.ValidationError as error:
-        raise CojaxInputError(f"{source} is no plan: {error}{advice(Plan, str(error))}.") from error
+        said = f"{source} is no plan: {error}{advice(Plan, str(error))}"
+        raise CojaxInputError(said if said.endswith("?") else f"{said}.") from error
     _check(plan, source)
     return plan
 

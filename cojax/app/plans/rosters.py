@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from ... import rivals
-from ..._support.checks import CojaxInputError
+from ..._support.checks import CojaxInputError, did_you_mean
 from ...methods import Method
 from ...methods.facts import KNOWN
 
@@ -52,7 +52,7 @@ def match_names(names: Iterable[str]) -> list[str]:
                 )
         if _plain(name) not in meant:
             every = ", ".join(map(title, known_names()))
-            raise CojaxInputError(f"--methods knows {every}, not {name}.")
+            raise CojaxInputError(f"--methods knows {every}, not {name}{did_you_mean(name, known_names()) or '.'}")
         wanted.append(meant[_plain(name)])
     return [name for name in known_names() if name in wanted]
 
