@@ -118,8 +118,8 @@ def read_series(path: str | Path, *, max_bytes: int = 200_000_000) -> Series:
     for where, (label, *cells) in rows:
         if not labels and len(header) == 3 and not NUMBER.fullmatch(cells[0].strip()) and cells[0].strip():
             raise CojaxInputError(
-                f"{where} holds a name in the column {header[1]!r}: this looks like one line per time and node; make it "
-                f"one line per time with a column per node, in pandas table.pivot(index={header[0]!r}, "
+                f"{where} holds a name in the column {header[1]!r}: this looks like one line per time and node; make "
+                f"it one line per time with a column per node, in pandas table.pivot(index={header[0]!r}, "
                 f"columns={header[1]!r}, values={header[2]!r})."
             )
         label = label.strip()

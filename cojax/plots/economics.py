@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .._support.checks import CojaxInputError
+from .._support.checks import CojaxInputError, real_array
 from .canvas import (
     BLUE,
     FAINT,
@@ -88,11 +88,10 @@ def stacked(
 
     Raises `CojaxInputError` where matplotlib is missing or shapes differ, and for shares < 0, which have no height.
     """
-    table = np.asarray(shares, dtype=float)
+    table = real_array("plots.stacked", "shares", shares).astype(float)
     if table.ndim != 2 or not table.size or not (table >= 0).all():
-        raise CojaxInputError(
-            f"plots.stacked needs shares (h, n) >= 0, got shape {table.shape} from {table.min():.3g}."
-        )
+        least = f" from {table.min():.3g}" if table.size else ""
+        raise CojaxInputError(f"plots.stacked needs shares (h, n) >= 0, got shape {table.shape}{least}.")
     held = np.ones(len(table)) if hours is None else finite("hours", hours, len(table))
     starts, days = _by_day(held, dates)
     means = np.add.reduceat(table * held[:, None], starts) / np.add.reduceat(held, starts)[:, None]
@@ -120,7 +119,10 @@ def _by_day(held: np.ndarray, dates: Any) -> tuple[np.ndarray, np.ndarray]:
         starts = np.flatnonzero(np.diff(np.floor(begins / DAY), prepend=-1) > 0)
     if dates is None:
         return starts, begins[starts] / DAY
-    dates = np.asarray(dates, "datetime64[s]")
+    try:
+        dates = np.asarray(dates, "datetime64[s]")
+    except (TypeError, ValueError) as error:
+        raise CojaxInputError(f"A picture needs dates as datetime64 has them, got {dates!r:.60}.") from error
     if dates.shape != held.shape:
         raise CojaxInputError(f"A picture needs one date per line, {held.size}, got {dates.size}.")
     return starts, dates[starts]

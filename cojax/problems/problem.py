@@ -380,7 +380,11 @@ def _is_frame(node: Any) -> bool:
 
 def _columns(node: Any) -> Any:
     """The columns of a DataFrame by name; as an array they would lose their names."""
-    return {str(name): node[name].to_numpy() for name in node.columns} if _is_frame(node) else node
+    if not _is_frame(node):
+        return node
+    if not node.columns.is_unique:
+        raise CojaxInputError("Problem needs a DataFrame whose columns have names of their own, got a name twice.")
+    return {str(name): node[name].to_numpy() for name in node.columns}
 
 
 def _as_data(leaf: Any) -> Array:

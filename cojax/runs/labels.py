@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from .._support.checks import CojaxInputError
+from .._support.checks import CojaxInputError, is_concrete
 from .._support.names import Names
 from .._support.trees import Tree
 from .records import Trace
@@ -100,7 +100,9 @@ def node_table(owner: str, tree: Tree, names: Names | None) -> "pandas.DataFrame
 
 
 def check_single(owner: str, status: Any) -> None:
-    """Refuse what belongs to many runs."""
+    """Refuse what belongs to many runs, and what is no number yet."""
+    if not is_concrete(status):
+        raise CojaxInputError(f"{owner} needs numbers, got traced arrays; call it outside of jit, vmap and grad.")
     if np.ndim(status):
         raise CojaxInputError(
             f"{owner} needs the solution of one run, got one of many, with axes {np.shape(status)}: take one by "

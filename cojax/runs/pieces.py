@@ -67,6 +67,8 @@ def in_pieces(
     or another run's.
     """
     if checkpoint is not None:
+        if not isinstance(checkpoint, str | os.PathLike):
+            raise CojaxInputError(f"A checkpoint needs a path, got an object of type {type(checkpoint).__name__}.")
         _check_place(Path(checkpoint))
     check_run(problem, network, method, start, num_steps, every, record, MOST_JOINED)
     check_beginning(problem, network, method, start)

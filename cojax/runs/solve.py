@@ -50,6 +50,8 @@ def solve(
     every, or the cost is no real number that JAX can trace; with a bar or a checkpoint also under jit, vmap and grad,
     for a trace beyond 4 GB, and for a checkpoint that is another run's or cannot be written.
     """
+    if not isinstance(progress, bool):
+        raise CojaxInputError(f"solve needs progress to be True or False, got {progress!r}.")
     if not progress and checkpoint is None:
         return solve_steps(problem, network, method, start, num_steps=num_steps, every=every, record=record)
     if is_traced():

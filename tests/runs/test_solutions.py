@@ -214,3 +214,28 @@ def test_weights_of_a_networkx_graph_that_are_not_used_are_said():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         cojax.network(graph)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            lambda: laws.unchecked(cojax.solve)(PROBLEM, NETWORK, METHOD, START, num_steps=2, progress="yes"),
+            "progress to be True or",
+        ),
+        (lambda: cojax.solve(PROBLEM, NETWORK, METHOD, START, num_steps=2, checkpoint="/"), "cannot be written, it is"),
+        (
+            lambda: jax.jit(lambda: cojax.solve(PROBLEM, NETWORK, METHOD, START, num_steps=2).to_pandas().shape)(),
+            "Solution.to_pandas needs numbers, got traced arrays",
+        ),
+        (lambda: cojax.replicate("model", 3), "replicate needs real numbers for params"),
+        (lambda: cojax.replicate(jnp.zeros(2), 0), "num_nodes >= 1, got 0"),
+        (lambda: cojax.DIGing(), "DIGing needs a step_size, such as 0.05, or a transform"),
+        (lambda: cojax.plots.stacked(np.zeros((0, 2))), "needs shares (h, n) >= 0, got shape (0, 2)"),
+        (lambda: cojax.plots.stacked([[1.0, 2.0]], dates=["x"]), "needs dates as datetime64 has them"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_sentence(call, said):
+    with pytest.raises(cojax.CojaxInputError) as caught:
+        call()
+    assert said in str(caught.value) and "\n" not in str(caught.value)
