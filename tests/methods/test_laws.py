@@ -102,7 +102,7 @@ def test_in_float32_the_optimum_and_the_sums_are_kept(pair):
     run = cojax.solve(problem, setting()[1], method, start, num_steps=4000, every=1000, record=decided)
     params, cpu, _ = laws.optimum(problem)
     learner, allocator = PAIRS[pair]
-    kept = [np.asarray(getattr(run.state.method.learn, name), float) for name in method.learn.kept]
+    kept = [np.asarray(getattr(run.state.method.learn, name), float) for name in method.learn.kept or ()]
     for part in kept:
         # Some hundred additions before flows vanish, of numbers as large as these.
         assert np.abs(part.sum(0)).max() <= 200 * 2.0**-24 * np.abs(part).max()

@@ -3,6 +3,7 @@
 import itertools
 import sys
 import warnings
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -373,3 +374,31 @@ def test_shares_are_stacked_by_day_with_the_small_ones_as_one():
     assert top == pytest.approx(55.0)
     with pytest.raises(CojaxInputError, match=r"shares \(h, n\) >= 0"):
         plots.stacked(-shares)
+
+
+class Raced(NamedTuple):
+    step: np.ndarray
+    bits: np.ndarray
+    learn_gap: np.ndarray
+    share_gap: np.ndarray
+    seconds_per_step: float
+
+
+def test_courses_are_drawn_as_they_are_over_steps_bits_or_seconds():
+    steps = np.arange(0.0, 50.0, 10.0)
+    courses = {
+        name: Raced(steps, bits * steps, np.exp(-steps), np.exp(-2 * steps), 1e-3)
+        for name, bits in (("a", 64), ("b", 2))
+    }
+    drawn = {over: plots.contest(courses, "share", over=over) for over in ("steps", "bits", "seconds")}
+    for over, scale in (("steps", 1.0), ("bits", 64e-3), ("seconds", 1e-3)):
+        line = drawn[over].lines[0]
+        np.testing.assert_allclose(line.get_xdata(), scale * steps)
+        np.testing.assert_allclose(line.get_ydata(), np.clip(np.exp(-2 * steps), 1e-16, None))
+    assert drawn["bits"].get_xscale() == "log" and drawn["steps"].get_xscale() == "linear"
+    assert drawn["bits"].get_xlim() == pytest.approx((0.02, 2.56))
+    for wrong in ({"half": "shares"}, {"half": "share", "over": "hours"}):
+        with pytest.raises(CojaxInputError, match=r"plots.contest needs half"):
+            plots.contest(courses, **wrong)
+    with pytest.raises(CojaxInputError, match=r"needs courses of cojax.compare, got ndarray of a"):
+        plots.contest({"a": steps}, "share")

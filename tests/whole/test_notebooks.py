@@ -29,3 +29,5 @@ def test_a_notebook_runs(path, programs, monkeypatch):
     notebook = nbformat.read(path, as_version=4)
     assert any(cell.get("outputs") for cell in notebook.cells), "its outputs are not committed"
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
+    if path.stem.startswith("7"):  # it puts a method of its own through the laws, and only prints how that ended
+        assert "the laws hold" in str(notebook)

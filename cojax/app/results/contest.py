@@ -130,13 +130,6 @@ def write_files(folder: Path, courses: dict[str, dict[str, Course]], budget: flo
         csv.writer(sheet).writerows(comparisons.table(field, half, budget))
         replace_text(folder / f"{half}.csv", sheet.getvalue())
     for half, field in courses.items():
-        gaps = {name: getattr(course, f"{half}_gap") for name, course in field.items()}
-        for over, unit, xlabel in (("step", 1, "steps"), ("bits", 1000, "kilobits told to each neighbour")):
-            along = {name: getattr(course, over) / unit for name, course in field.items()}
-            ax = plots.contest(along, gaps, xlabel=xlabel)
-            firsts = [told[1] for told in along.values() if told.size > 1]
-            lasts = [told[-1] for told in along.values()]
-            if over == "bits" and firsts and min(firsts) < max(lasts):  # one number of 64 bits beside one of 2
-                ax.set_xscale("log")
-                ax.set_xlim(left=min(firsts))
-            write_picture(folder / f"{half}-over-{over}.png", ax)
+        for over, name in (("steps", "step"), ("bits", "bits")):
+            ax = plots.contest(field, half, over=over)
+            write_picture(folder / f"{half}-over-{name}.png", ax)
