@@ -27,8 +27,8 @@ def contest(
     Args:
         courses: by method, a `Course` of `cojax.compare`; gaps of 0 are drawn at the bottom.
         half: whose gap, "learn" for that of the model or "share" for that of the shares.
-        over: "steps", "bits" or "seconds", what runs along the other axis. That of bits is logarithmic: one method may tell 32 times what another
-            does.
+        over: "steps", "bits" or "seconds", what runs along the other axis. That of bits is logarithmic: one method may
+            tell 32 times what another does.
         ax: a matplotlib Axes to draw on; without it a new figure one column wide.
 
     Raises `CojaxInputError` where matplotlib is missing, and for what are no courses.
