@@ -138,6 +138,13 @@ def test_a_bar_and_a_checkpoint_change_no_bit(solution, tmp_path, capsys):
     assert "60/60" in capsys.readouterr().err
 
 
+def test_a_run_to_a_tolerance_shows_a_bar_and_ends_as_without(capsys):
+    ends = {"tolerance": 1e-3, "max_steps": 2000, "every": 100}
+    seen, unseen = (cojax.solve_to(PROBLEM, NETWORK, METHOD, START, **ends, progress=shown) for shown in (True, False))
+    jax.tree.map(np.testing.assert_array_equal, seen, unseen)
+    assert f"{int(seen.state.step)}/2000" in capsys.readouterr().err
+
+
 def test_a_bar_under_jit_is_refused():
     with pytest.raises(cojax.CojaxInputError, match="outside of jit, vmap and grad"):
         jax.jit(lambda: cojax.solve(PROBLEM, NETWORK, METHOD, START, num_steps=20, progress=True))()
