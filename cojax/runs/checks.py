@@ -26,8 +26,7 @@ def check_step_size(network: Network, method: Method) -> None:
 
 def check_kept(problem: Scenario, network: Network, method: Method) -> None:
     """Whether the shares may be given a flow that does not sum to zero in every single step."""
-    check_members(problem, network)
-    check_order(problem, network)
+    check_rows(problem, network)
     if network.is_cut and any(isinstance(half, Scheduled) for half in (method, *method.halves)):
         raise CojaxInputError(
             "solve needs a method of constant numbers on a network of cojax.shard, got a Scheduled: numbers by step "
@@ -62,7 +61,13 @@ def check_sizes(problem: Scenario, network: Network, start: Decision) -> None:
             raise CojaxInputError(f"solve needs a start of floats, got {leaf.dtype}; make it by problem.start(...).")
 
 
-def check_order(problem: Any, network: Network) -> None:
+def check_rows(problem: Any, network: Network) -> None:
+    """Whether the rows of a problem and of a network are the same nodes."""
+    _check_order(problem, network)
+    _check_members(problem, network)
+
+
+def _check_order(problem: Any, network: Network) -> None:
     """Refuse a problem and a network whose nodes are not in the same order."""
     if network.is_reordered == problem.in_device_order or (problem.in_device_order and network.is_cut):
         return
@@ -72,7 +77,7 @@ def check_order(problem: Any, network: Network) -> None:
     )
 
 
-def check_members(problem: Any, network: Any) -> None:
+def _check_members(problem: Any, network: Any) -> None:
     """Refuse a problem and a network that do not say the same about who is there; as far as they are known."""
     found = members_of(network)
     if network.holds is not None or (isinstance(problem, ShardedProblem) and problem.members is not None):

@@ -18,9 +18,8 @@ from ..networks.faults.books import on_the_way
 from ..networks.laws import read_alike
 from ..problems.checks import check_cost
 from ..problems.problem import Decision, Problem, Scenario
-from .checks import check_kept, check_members, check_order, check_sizes, check_step_size
+from .checks import check_kept, check_rows, check_sizes, check_step_size
 from .progress import LEAST_LOOKS, Progress, first_progress, take_look
-from .records import standard
 from .rows import update_rows
 from .solutions import Solution, State
 from .status import moves_on, status_of
@@ -85,16 +84,7 @@ def transmit(problem: Scenario, network: Network, method: Method, state: State, 
     return State(state.step + 1, jnp.maximum(state.imbalance, off), inner, grad, wire, state.progress)
 
 
-def solve_steps(
-    problem: Scenario,
-    network: Network,
-    method: Method,
-    start: Decision | State,
-    *,
-    num_steps: int,
-    every: int = 1,
-    record: Callable[[Problem, Decision, State], Any] = standard,
-) -> Solution:
+def solve_steps(problem, network, method, start, num_steps, every, record) -> Solution:
     """What `solve` does, in one go: also traced, by jit, vmap and grad."""
     num_chunks, every = check_run(problem, network, method, start, num_steps, every, record)
     return _run(problem, network, method, start, num_chunks, every, record)
@@ -128,15 +118,14 @@ def check_run(
         raise CojaxInputError(
             f"solve needs a function record(problem, x, state) that Python can hash, got {_describe(record)}."
         )
-    check_order(problem, network)
-    check_members(problem, network)  # here it knows their numbers, under jit it does not
+    check_rows(problem, network)  # here it knows their numbers, under jit it does not
     if num_steps > MOST_STEPS:
         raise CojaxInputError(
             f"solve needs num_steps <= {MOST_STEPS}, got {num_steps}: steps are counted in 32 bits; ask for fewer."
         )
     if num_steps % every:
         raise CojaxInputError(f"solve needs num_steps to be a multiple of every, got {num_steps} and {every}.")
-    check_trace(problem, network, method, start, num_steps // every, record, most_bytes)
+    _check_trace(problem, network, method, start, num_steps // every, record, most_bytes)
     return num_steps // every, every
 
 
@@ -264,7 +253,7 @@ def _describe(value: Any) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
 
 
-def check_trace(
+def _check_trace(
     problem: Scenario,
     network: Network,
     method: Method,

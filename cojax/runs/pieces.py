@@ -1,10 +1,11 @@
 """A run in pieces: between two of them the host looks at it, saves it, and hears signals."""
 
+import contextlib
 import functools
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,7 +46,7 @@ def in_pieces(
     start: Decision | State,
     *,
     num_steps: int,
-    piece: int,
+    piece: int | None = None,
     every: int = 1,
     record: Callable[[Problem, Decision, State], Any] = standard,
     done: Callable[[Solution], bool] | None = None,
@@ -55,7 +56,7 @@ def in_pieces(
     """A run of `piece` steps at a time, until `done`, or all steps, or a signal: bit for bit one long run.
 
     Args:
-        num_steps: a multiple of `piece`, which is one of `every`.
+        num_steps: a multiple of `piece`, which is one of `every`; by default as large as few calls make it.
         done: whether a solution is good enough, or not worth going on; asked after every piece.
         checkpoint: the file that the run is saved to as it goes on, after a signal, and at the end unless it is
             done; where the file exists, the run goes on from there.
@@ -70,7 +71,8 @@ def in_pieces(
         if not isinstance(checkpoint, str | os.PathLike):
             raise CojaxInputError(f"A checkpoint needs a path, got an object of type {type(checkpoint).__name__}.")
         _check_place(Path(checkpoint))
-    check_run(problem, network, method, start, num_steps, every, record, MOST_JOINED)
+    num_looks, every = check_run(problem, network, method, start, num_steps, every, record, MOST_JOINED)
+    looks = equal_pieces(num_looks) if piece is None else piece // every
     check_beginning(problem, network, method, start)
     state = start if isinstance(start, State) else first_state(problem, network, method, start)
     run = functools.partial(advance, problem, network, method)
@@ -88,12 +90,12 @@ def in_pieces(
     with noted_signals() as noted:
         solution, is_done = None, False
         while not (is_done or noted) and int(state.step) < last:
-            state, trace = run(state, piece // every, every, record)
+            state, trace = run(state, looks, every, record)
             traces.append(trace)
             if done is not None:
                 solution = ended(problem, network, method, state)
                 is_done = done(solution)
-            told(piece)
+            told(looks * every)
             keeper.keep(state, traces)
         if not is_done:
             keeper.keep(state, traces, now=True)
@@ -111,15 +113,20 @@ def equal_pieces(num_chunks: int) -> int:
     return num_chunks // next(calls for calls in range(MOST_CALLS, 0, -1) if num_chunks % calls == 0)
 
 
-def progress_bar(owner: str, num_steps: int) -> Any:
-    """A bar of tqdm, in a terminal or a notebook."""
+@contextlib.contextmanager
+def progress_bar(owner: str, num_steps: int, shown: bool) -> Iterator[Callable[[int], Any]]:
+    """What to tell of the steps done: where it is shown, it moves a bar of tqdm, in a terminal or a notebook."""
+    if not shown:
+        yield lambda steps: None
+        return
     try:
         from tqdm.auto import tqdm
     except ImportError as error:
         raise CojaxInputError(
             f"{owner} shows a bar by tqdm, which is not installed: pip install 'cojax[cli]', or leave progress out."
         ) from error
-    return tqdm(total=num_steps, unit="step")
+    with tqdm(total=num_steps, unit="step") as bar:
+        yield bar.update
 
 
 def _check_place(path: Path) -> None:

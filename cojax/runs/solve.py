@@ -1,6 +1,5 @@
 """Steps from a start: in one program, or in pieces between which a bar moves and the run is saved."""
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from ..methods import Method
 from ..networks.base import Network
 from ..problems.problem import Decision, Problem, Scenario
 from .loop import solve_steps
-from .pieces import equal_pieces, in_pieces, progress_bar
+from .pieces import in_pieces, progress_bar
 from .records import standard
 from .solutions import Solution, State
 
@@ -53,25 +52,23 @@ def solve(
     if not isinstance(progress, bool):
         raise CojaxInputError(f"solve needs progress to be True or False, got {progress!r}.")
     if not progress and checkpoint is None:
-        return solve_steps(problem, network, method, start, num_steps=num_steps, every=every, record=record)
+        return solve_steps(problem, network, method, start, num_steps, every, record)
     if is_traced():
         raise CojaxInputError(
             "solve needs to be called outside of jit, vmap and grad where it shows a bar or keeps a checkpoint, got "
             "traced arrays; leave progress and checkpoint out."
         )
-    every = whole_number("solve", "every", every, at_least=1)
     num_steps = whole_number("solve", "num_steps", num_steps, at_least=0)
-    with progress_bar("solve", num_steps) if progress else contextlib.nullcontext() as bar:
+    with progress_bar("solve", num_steps, progress) as told:
         ran = in_pieces(
             problem,
             network,
             method,
             start,
             num_steps=num_steps,
-            piece=equal_pieces(num_steps // every) * every or every,
             every=every,
             record=record,
             checkpoint=checkpoint,
-            told=bar.update if bar is not None else lambda steps: None,
+            told=told,
         )
     return ran.solution

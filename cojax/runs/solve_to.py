@@ -1,6 +1,5 @@
 """A run that ends when its answer is proved good enough, for those who know the tolerance and not the steps."""
 
-import contextlib
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -85,7 +84,7 @@ def solve_to(
             return True
         return bool(_certify(problem, decided(solution), solution.state.step, tolerance)[1])
 
-    with progress_bar("solve_to", max_steps) if progress else contextlib.nullcontext() as bar:
+    with progress_bar("solve_to", max_steps, progress) as told:
         ran = in_pieces(
             problem,
             network,
@@ -97,7 +96,7 @@ def solve_to(
             record=record,
             done=done,
             checkpoint=checkpoint,
-            told=bar.update if bar is not None else lambda steps: None,
+            told=told,
         )
     solution = ran.solution
     judged, kept, nearly = _certify(problem, decided(solution), solution.state.step, tolerance)

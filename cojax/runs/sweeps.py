@@ -21,9 +21,10 @@ from ..problems.problem import Decision, Scenario
 from .cores import on_all_cores
 from .endings import tally
 from .labels import dataset, variables
-from .loop import gradient, init, observe, scan, solve_steps, transmit, update
+from .loop import gradient, init, observe, scan, transmit, update
 from .records import standard
 from .solutions import Solution, State
+from .solve import solve
 from .status import moves_on, status_of
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def sweep(
         raise CojaxInputError("sweep needs at least one axis, such as step_size=[0.01, 0.1], none named step or node.")
     points = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
     runs = [_check_run(build(**point), point) for point in points]
-    jax.eval_shape(lambda run: solve_steps(*run, num_steps=num_steps, every=every, record=record), runs[0])
+    jax.eval_shape(lambda run: solve(*run, num_steps=num_steps, every=every, record=record), runs[0])
     if runs[0][1].is_cut:
         raise CojaxInputError("sweep needs networks of one device, got one of cojax.shard; solve its runs in turn.")
     many, same = _stack(runs, points)
@@ -149,7 +150,7 @@ def _solve_stacked(many: Tree, same: Tree, num_runs: int, num_chunks: int, every
     """Runs on the first axis: for graphs that differ, whose flows share nothing."""
 
     def one(many: Tree) -> Solution:
-        return solve_steps(*eqx.combine(many, same), num_steps=num_chunks * every, every=every, record=record)
+        return solve(*eqx.combine(many, same), num_steps=num_chunks * every, every=every, record=record)
 
     return jax.vmap(one, axis_size=num_runs)(many)
 

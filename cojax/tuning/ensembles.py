@@ -17,8 +17,9 @@ from ..networks.base import Network
 from ..networks.faults.faulty import faults_of
 from ..optimum import reference
 from ..problems.problem import Decision, Problem, check_start
-from ..runs.loop import init, solve_steps
+from ..runs.loop import init
 from ..runs.solutions import State
+from ..runs.solve import solve
 from .objectives import Course
 
 Gap = Callable[[Problem, Decision, Decision], tuple]
@@ -123,13 +124,13 @@ def course_of(plan: RunPlan, network: Network, method: Method, instance: Instanc
 
 def _run(plan: RunPlan, problem: Problem, network: Network, method: Method, start: Decision, look: Any) -> Tree:
     if plan.window is None:
-        run = solve_steps(problem, network, method, start, num_steps=plan.num_steps, every=plan.every, record=look)
+        run = solve(problem, network, method, start, num_steps=plan.num_steps, every=plan.every, record=look)
         return run.trace
 
     def advance(state: State, _: None) -> tuple[State, Tree]:
         # Cut here: what happened in earlier windows is taken as given.
         state = lax.stop_gradient(state)
-        run = solve_steps(problem, network, method, state, num_steps=plan.window or 0, every=plan.every, record=look)
+        run = solve(problem, network, method, state, num_steps=plan.window or 0, every=plan.every, record=look)
         return run.state, run.trace
 
     state = init(problem, network, method, start)

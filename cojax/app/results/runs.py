@@ -20,7 +20,7 @@ from ...optimum.margins import marginals
 from ...optimum.references import Reference, reference
 from ...problems.costs import Separable
 from ...problems.problem import Decision, Problem, Softened
-from ...runs.pieces import Ran, equal_pieces, in_pieces
+from ...runs.pieces import Ran, in_pieces
 from ...runs.solutions import Solution
 from ...runs.solve_to import short_of
 from ...runs.status import Status, is_lost, second_tier
@@ -129,7 +129,6 @@ def _time_steps(case: Case, progress: Callable[[int], Any], checkpoint: Path | N
         case.method,
         case.start,
         num_steps=plan.steps,
-        piece=equal_pieces(plan.steps // plan.every) * plan.every,
         every=plan.every,
         done=done,
         checkpoint=checkpoint,
