@@ -123,6 +123,14 @@ def test_a_change_with_a_mistake_is_one_sentence(tmp_path, change, said):
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_price_of_nothing_is_nothing_and_no_gap(flat, tmp_path, capsys):
+    free = FLAT.replace(f"price = {PRICES.tolist()}", "price = [0.0, 1.0, 2.0, 5.0]")
+    free = free.replace("budget = 45.0", "budget = 30.0")
+    assert main(["plan", str(written(tmp_path, free)), "--out", str(tmp_path / "free")]) == 0
+    main(["plan", str(flat / "plan.toml"), "--against", str(tmp_path / "free"), "--out", str(tmp_path / "out")])
+    assert "price          0 before, 3 now: +3 EUR\n" in capsys.readouterr().out
+
+
 def test_what_no_plan_wrote_is_nothing_to_compare_with(flat, tmp_path, capsys):
     (tmp_path / "allocation.csv").write_text("node,share\na,1\n")
     (tmp_path / "certificate.json").write_text("{}")

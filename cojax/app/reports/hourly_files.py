@@ -13,7 +13,7 @@ from ..plans.plans import write_plan
 from ..results.hours import TOLERANCE, Hourly
 from ..results.sheets import write_csv, write_picture
 from .hourly_page import page
-from .numbers import describe, median
+from .numbers import describe, lay_out, median
 
 MOST_ROWS = 30  # on a terminal; nodes.csv has all
 
@@ -26,8 +26,6 @@ def text(hourly: Hourly) -> str:
     size = f"{rows} hours" if word == "hours" else f"{rows} lines, {hours:g} hours in all,"
     certified = int(solved.certified.sum())
     low, high = int(np.argmin(price)), int(np.argmax(price))
-    cost = float(hourly.lengths @ solved.cost)
-    saved = float(hourly.lengths @ solved.fixed_cost) - cost
     lines = [
         hourly.plan.title,
         f"{size} x {len(hourly.names)} nodes in one program: {seconds['run']:.2f} s after "
@@ -35,8 +33,8 @@ def text(hourly: Hourly) -> str:
         "",
         *_table(hourly),
         "",
-        f"cost           {cost:.8g} over all hours; one allocation for all of them, the best at the mean",
-        f"               prices, costs {saved:.6g} more",
+        f"cost           {hourly.cost:.8g} over all hours; one allocation for all of them, the best at the mean",
+        f"               prices, costs {hourly.fixed_cost - hourly.cost:.6g} more",
         f"node prices    {hourly.prices.min():.6g} to {hourly.prices.max():.6g}, "
         f"{int((hourly.prices < 0).sum())} of {hourly.prices.size} negative",
         f"price          of one more unit: {price[low]:.6g} in {hourly.labels[low]} to {price[high]:.6g} in "
@@ -100,31 +98,23 @@ def day_columns(hourly: Hourly) -> dict[str, list]:
     def summed(values: Any) -> np.ndarray:
         return np.add.reduceat(np.asarray(values) * held, starts)
 
-    hit = [_most(hourly.names, part, part_held) for part, part_held in _parts(at_upper, held, starts)]
-    low = [_most(hourly.names, part, part_held) for part, part_held in _parts(at_lower, held, starts)]
+    def longest(at: np.ndarray) -> list[str]:
+        """Of every day the node that stood at the bound for longest, and for how long; nothing where none did."""
+        stood = np.add.reduceat(at * held[:, None], starts)
+        best = [(hourly.names[row], hours[row]) for row, hours in zip(stood.argmax(1), stood, strict=True)]
+        return [f"{name}, {hours:g} h" if hours > 0 else "" for name, hours in best]
+
     hours = summed(np.ones(held.size))
-    columns = {
+    return {
         "day": [keys[start] for start in starts],
         "hours": _whole(hours).tolist(),
         "cost": summed(solved.cost).tolist(),
         "mean_price_of_one_more": (summed(solved.more.budget) / hours).tolist(),
         "mean_saving_of_one_less": (summed(solved.less.budget) / hours).tolist(),
         "dearest_hour": np.maximum.reduceat(solved.more.budget, starts).tolist(),
-        "longest_at_upper": hit,
-        "longest_at_lower": low,
+        "longest_at_upper": longest(at_upper),
+        "longest_at_lower": longest(at_lower),
     }
-    return columns
-
-
-def _parts(at: np.ndarray, held: np.ndarray, starts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    return list(zip(np.split(at, starts[1:]), np.split(held, starts[1:]), strict=True))
-
-
-def _most(names: tuple[str, ...], at: np.ndarray, held: np.ndarray) -> str:
-    """The node that stood at the bound for longest, and for how many hours; nothing where none did."""
-    hours = held @ at
-    best = int(np.argmax(hours))
-    return f"{names[best]}, {hours[best]:g} h" if hours[best] > 0 else ""
 
 
 def _sides(hourly: Hourly) -> tuple[np.ndarray, np.ndarray]:
@@ -177,8 +167,8 @@ def _summary(hourly: Hourly) -> dict[str, Any]:
         "nodes": len(hourly.names),
         "certified": int(solved.certified.sum()),
         "tolerance": TOLERANCE,
-        "cost": float(hourly.lengths @ solved.cost),
-        "fixed_allocation_cost": float(hourly.lengths @ solved.fixed_cost),
+        "cost": hourly.cost,
+        "fixed_allocation_cost": hourly.fixed_cost,
         "price": {"least": float(solved.more.budget.min()), "most": float(solved.more.budget.max())},
         "one_sided_hours": int(solved.one_sided.any(1).sum()),
         "interval_hours": int((solved.more.budget != solved.less.budget).sum()),
@@ -205,9 +195,6 @@ def _table(hourly: Hourly) -> list[str]:
     }
     order = np.argsort(-np.array(columns["upper_plus_1_saves"]), kind="stable")[:MOST_ROWS]
     rows = [[describe(columns[key][row]) for key in heads] for row in order]
-    rows = [list(heads.values()), *rows]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(heads))]
-    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
-    lines.insert(1, "-" * max(map(len, lines)))
+    lines = lay_out([list(heads.values()), *rows])
     left = len(hourly.names) - MOST_ROWS
     return [*lines, f"... and {left} more in nodes.csv"] if left > 0 else lines

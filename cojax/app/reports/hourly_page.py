@@ -44,13 +44,12 @@ def _table(heading: str, file: str, columns: dict[str, list]) -> tuple[str, str,
 def _totals(hourly: Hourly) -> list[tuple[str, str]]:
     """The numbers to remember, with their names."""
     solved, held = hourly.solved, hourly.lengths
-    cost, fixed = float(held @ solved.cost), float(held @ solved.fixed_cost)
     more, less = np.asarray(solved.more.budget), np.asarray(solved.less.budget)
     money = f" {hourly.plan.units.money}" if hourly.plan.units.money else ""
     low, high = int(np.argmin(more)), int(np.argmax(more))
     return [
-        ("Cost of all hours", f"{cost:.6g}{money}"),
-        ("One rule, the best at the mean prices, costs more", f"{fixed - cost:.4g}{money}"),
+        ("Cost of all hours", f"{hourly.cost:.6g}{money}"),
+        ("One rule, the best at the mean prices, costs more", f"{hourly.fixed_cost - hourly.cost:.4g}{money}"),
         ("Hours", f"{held.sum():g}"),
         ("Price of one more, least", f"{more[low]:.5g}{money} in {hourly.labels[low]}"),
         ("Price of one more, most", f"{more[high]:.5g}{money} in {hourly.labels[high]}"),

@@ -1,5 +1,6 @@
-"""Numbers of a plan for every hour as they are printed."""
+"""Numbers and tables as they are printed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,3 +14,10 @@ def median(values: np.ndarray, weights: np.ndarray) -> float:
 
 def describe(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def lay_out(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table whose first row are its heads: names to the left, all else to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]

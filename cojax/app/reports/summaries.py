@@ -12,7 +12,8 @@ from ...runs.files import replace_file
 from ..plans.plans import Plan, write_plan
 from ..results.outcome import Outcome
 from ..results.sheets import write_csv
-from .words import at_bounds
+from .numbers import lay_out
+from .words import sides
 
 MOST_ROWS = 60  # on a terminal; allocation.csv has all nodes
 
@@ -53,7 +54,7 @@ def write_files(folder: Path, plan: Plan, outcome: Outcome) -> None:
 def _columns(outcome: Outcome) -> dict[str, list]:
     """One row per node; floats in full, so that nothing is lost on the way to a file."""
     columns = {"node": list(outcome.names), "share": outcome.exact_cpu.tolist(), "run_share": outcome.cpu.tolist()}
-    columns |= {"lower": outcome.lower.tolist(), "upper": outcome.upper.tolist(), "at_bound": _sides(outcome)}
+    columns |= {"lower": outcome.lower.tolist(), "upper": outcome.upper.tolist(), "at_bound": sides(outcome)}
     columns |= {"marginal_cost": outcome.exact_marginal.tolist(), "run_marginal_cost": outcome.marginal.tolist()}
     columns |= {name: values.tolist() for name, values in outcome.columns.items()}
     if outcome.learned is not None:
@@ -69,11 +70,6 @@ def worth_columns(outcome: Outcome) -> dict[str, list]:
     columns |= {"upper_plus_1": (0.0 - worth.upper).tolist(), "lower_minus_1": (0.0 - worth.lower).tolist()}
     columns |= {f"{name}_plus_1": slopes.tolist() for name, slopes in worth.columns.items()}
     return columns | {"one_sided": worth.one_sided.tolist()}
-
-
-def _sides(outcome: Outcome) -> list[str]:
-    at_lower, at_upper = at_bounds(outcome)
-    return np.where(at_upper, "upper", np.where(at_lower, "lower", "")).tolist()
 
 
 def _judgement(outcome: Outcome) -> dict:
@@ -115,16 +111,14 @@ def _table(outcome: Outcome) -> list[str]:
         "in the run": _numbers(outcome.cpu),
         "lower": _numbers(outcome.lower),
         "upper": _numbers(outcome.upper),
-        "at bound": _sides(outcome),
+        "at bound": sides(outcome),
         "marginal cost": _numbers(outcome.exact_marginal),
     }
     if outcome.learned is not None:
         columns["samples"] = [str(count) for count in outcome.learned.num_samples]
         columns[f"own {outcome.learned.score}"] = [_score(outcome, value) for value in outcome.learned.local_scores]
     rows = [list(columns), *zip(*columns.values(), strict=True)][: MOST_ROWS + 1]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(columns))]
-    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
-    lines.insert(1, "-" * max(map(len, lines)))
+    lines = lay_out(rows)
     left = len(outcome.names) - MOST_ROWS
     return [*lines, f"... and {left} more in allocation.csv"] if left > 0 else lines
 

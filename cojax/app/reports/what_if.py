@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 
 from ..._support.checks import CojaxInputError
 from ...data.files import checked_path
 from ..results.outcome import Outcome
 from ..results.sheets import write_csv
-from .words import at_bounds
+from .numbers import lay_out
+from .words import sides
 
 MOST_ROWS = 30  # on a terminal; against.csv has all
 MAX_BYTES = 200_000_000
@@ -35,7 +35,8 @@ def read_earlier(folder: Path) -> Earlier:
         with path.open(encoding="utf-8-sig", newline="") as handle:
             rows = [(row["node"], float(row["share"]), row["at_bound"]) for row in csv.DictReader(handle)]
         found = msgspec.json.decode(judged.read_bytes())
-        cost, price = float(found["cost"]["exact"]), float(found["worth"]["budget_plus_1"] or np.nan)
+        more = found["worth"]["budget_plus_1"]  # None where not one more unit fitted
+        cost, price = float(found["cost"]["exact"]), float(found["price"] if more is None else more)
     except (KeyError, TypeError, ValueError, csv.Error, msgspec.DecodeError) as error:
         raise CojaxInputError(
             f"--against needs a folder that `cojax plan` wrote, got {folder}, whose allocation.csv or certificate.json "
@@ -53,10 +54,7 @@ def text(earlier: Earlier, outcome: Outcome) -> str:
     heads = ["node", "share before", "share now", "moved", "at bound"]
     cells = [[row["node"], *(f"{row[name]:.6g}" for name in ("before", "now", "moved")), row["said"]] for row in moved]
     cells = [heads, *cells[:MOST_ROWS]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    table = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in cells]
-    table.insert(1, "-" * max(map(len, table)))
-    lines += table if moved else ["No share moved."]
+    lines += lay_out(cells) if moved else ["No share moved."]
     if len(moved) > MOST_ROWS:
         lines.append(f"... and {len(moved) - MOST_ROWS} more in against.csv")
     lines += ["", f"{'still':<14} {len(rows) - len(moved)} of {len(rows)} nodes"]
@@ -77,12 +75,8 @@ def write_file(path: Path, earlier: Earlier, outcome: Outcome) -> None:
 
 def _rows(earlier: Earlier, outcome: Outcome) -> list[dict[str, Any]]:
     """One a node of either plan, the largest move first; a node that one of them lacks holds nothing there."""
-    lower, upper = at_bounds(outcome)
-    sides = np.where(upper, "upper", np.where(lower, "lower", "")).tolist()
-    now, bound = (
-        dict(zip(outcome.names, outcome.exact_cpu.tolist(), strict=True)),
-        dict(zip(outcome.names, sides, strict=True)),
-    )
+    now = dict(zip(outcome.names, outcome.exact_cpu.tolist(), strict=True))
+    bound = dict(zip(outcome.names, sides(outcome), strict=True))
     size = max(map(abs, [*now.values(), *earlier.shares.values()]), default=0.0)
     rows = []
     for name in dict.fromkeys([*now, *earlier.shares]):

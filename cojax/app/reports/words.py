@@ -43,6 +43,12 @@ def at_bounds(outcome: Outcome) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray
     return near_bounds(outcome.exact_cpu, outcome.lower, outcome.upper, 1e-7)
 
 
+def sides(outcome: Outcome) -> list[str]:
+    """The bound that every node's exact share is at, "upper" or "lower"; nothing in between."""
+    at_lower, at_upper = at_bounds(outcome)
+    return np.where(at_upper, "upper", np.where(at_lower, "lower", "")).tolist()
+
+
 def answers(outcome: Outcome) -> list[tuple[str, str]]:
     """What anybody asks first: what was decided, what it costs, and whether that is proved."""
     proved = "Is it proved? Yes" if outcome.certified else "Is it proved? No"

@@ -56,6 +56,16 @@ class Hourly(NamedTuple):
     notes: list[str]
     begins: np.ndarray | None = None  # (h,), datetime64: the beginning of every line, where labels are times
 
+    @property
+    def cost(self) -> float:
+        """Of all hours, every line weighed by its length."""
+        return float(self.lengths @ self.solved.cost)
+
+    @property
+    def fixed_cost(self) -> float:
+        """The same of the allocation that is the best at the mean prices."""
+        return float(self.lengths @ self.solved.fixed_cost)
+
 
 def hourly(plan: Plan) -> Hourly:
     """The exact allocation of every hour of `$.hours.file`, with its price, rents and certificate.
