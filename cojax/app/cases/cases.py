@@ -63,14 +63,14 @@ def build_case(plan: Plan) -> Case:
     names = wiring.names
     plan, centres = arrange_columns(plan, table, names)
     check_curved(plan, names, centres)
-    columns, flat = smoothed(plan, centres)
+    growing, flat = smoothed(plan, centres)
     notes = [*unused_notes(plan, centres), *unit_notes(names, centres), *flat]
     wiring = wiring._replace(notes=[*wiring.notes, *notes])
-    curvature = _curvature(plan, centres._replace(columns=columns))
-    plan = _with_penalty(plan, curvature, centres._replace(columns=columns))
+    curvature = _curvature(plan, growing)
+    plan = _with_penalty(plan, curvature, growing)
     dataset = None if plan.data is None else samples.prepare_dataset(plan)
     dealt = None if dataset is None else samples.split_over_nodes(plan, dataset, len(names))
-    problem, running = (_problem(plan, part, dealt) for part in (centres, centres._replace(columns=columns)))
+    problem, running = (_problem(plan, part, dealt) for part in (centres, growing))
     start = _start(plan, problem, centres, _zeros(plan, dataset, len(names)))
     check_reachable("$.tolerance", start, plan.tolerance)
     plan, limits = fill_in_numbers(plan, wiring, running, start, curvature, dealt)
@@ -104,7 +104,7 @@ def _with_penalty(plan: Plan, curvature: np.ndarray | None, centres: Centres) ->
             )
         stiffness = float(curvature.max())
         weight = min(max(_firm_weight(plan, centres), 5.0 * stiffness), STIFFEST * stiffness)
-        penalty = msgspec.structs.replace(penalty, weight=float(weight))
+        penalty = msgspec.structs.replace(penalty, weight=weight)
     return msgspec.structs.replace(plan, penalty=penalty)
 
 

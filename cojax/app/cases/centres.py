@@ -182,14 +182,14 @@ def check_curved(plan: Plan, names: tuple[str, ...], centres: Centres) -> None:
                 )
 
 
-def smoothed(plan: Plan, centres: Centres) -> tuple[dict[str, Float[np.ndarray, " n"]], list[str]]:
-    """The columns for the run, in which prices grow a little with every share, and what there is to say about it.
+def smoothed(plan: Plan, centres: Centres) -> tuple[Centres, list[str]]:
+    """The centres for the run, in which prices grow a little with every share, and what there is to say about it.
 
     Marginal costs that do not change tell nodes nothing of how much to move.
     """
     curvature = centres.columns.get("curvature")
     if curvature is None or (curvature > 0).all():
-        return centres.columns, []
+        return centres, []
     prices = centres.columns["price"]
     room = centres.upper - np.maximum(centres.lower, 0.0)
     room = np.where(np.isfinite(room) & (room > 0), room, np.nan)
@@ -201,4 +201,5 @@ def smoothed(plan: Plan, centres: Centres) -> tuple[dict[str, Float[np.ndarray, 
         f"{count} prices do not grow with the share: in the run, and there alone, they grow by {small:.3g} a unit, so "
         "that nodes can tell how much to move. The shares to use are those of the prices as they are."
     )
-    return centres.columns | {"curvature": np.where(curvature > 0, curvature, small)}, [note]
+    growing = centres.columns | {"curvature": np.where(curvature > 0, curvature, small)}
+    return centres._replace(columns=growing), [note]
