@@ -100,8 +100,10 @@ def finite(name: str, values: Any, size: int | None = None) -> Float[np.ndarray,
     return np.where(np.isfinite(array), array, np.nan)
 
 
-def names_of(names: Sequence[str], size: int) -> list[str]:
-    """One line each, short enough to stand beside a row, that can be drawn and told apart."""
+def names_of(names: Sequence[str] | None, size: int) -> list[str]:
+    """One line each, short enough to stand beside a row, that can be drawn and told apart; numbers without names."""
+    if names is None:
+        return [f"node {row}" for row in range(1, size + 1)]
     if len(names) != size:
         raise CojaxInputError(f"A picture needs {size} names, one per node, got {len(names)}.")
     return lettering.node_labels(names)
@@ -128,11 +130,28 @@ def rows_of(ax: Any, size: int, names: Sequence[str] | None) -> Int[np.ndarray, 
     return rows
 
 
-def dots(ax: Any, values: np.ndarray, rows: np.ndarray, chosen: np.ndarray, text: str, *, color: str, marker: str):
-    """One dot in each chosen row; none chosen, no entry in the legend."""
+def dots(
+    ax: Any,
+    values: np.ndarray,
+    rows: np.ndarray,
+    chosen: np.ndarray,
+    text: str,
+    *,
+    color: str,
+    marker: str,
+    hints: Sequence[str],
+) -> None:
+    """One dot in each chosen row, with a text for those who point at it; none chosen, no entry in the legend."""
     if chosen.any():
         size = 4.5 * _thin(rows.size)
-        ax.plot(values[chosen], rows[chosen], marker, color=color, markersize=size, label=text, zorder=3)
+        (line,) = ax.plot(values[chosen], rows[chosen], marker, color=color, markersize=size, label=text, zorder=3)
+        drawn = np.flatnonzero(chosen & np.isfinite(values))
+        hint(line, [f"{hints[row]} ({text})" for row in drawn])
+
+
+def hint(artist: Any, texts: Sequence[str]) -> None:
+    """Keep with `artist` what a reader is told who points at it: one text for all of it, or one for each of its marks."""
+    artist.hints = list(texts)
 
 
 def optima(ax: Any, values: np.ndarray, rows: np.ndarray) -> None:

@@ -20,10 +20,12 @@ from .canvas import (
     axes,
     finite,
     height,
+    hint,
     legend,
     names_of,
     rows_of,
 )
+from .numerals import number
 
 DAY = 24
 LAYERS = (BLUE, ORANGE, GREEN, SKY, VERMILION, PURPLE, YELLOW)
@@ -96,14 +98,16 @@ def stacked(
     starts, days = _by_day(held, dates)
     means = np.add.reduceat(table * held[:, None], starts) / np.add.reduceat(held, starts)[:, None]
     order = np.argsort(-means.sum(0), kind="stable")
-    named = names_of(names or [f"node {row}" for row in range(1, table.shape[1] + 1)], table.shape[1])
+    named = names_of(names, table.shape[1])
     shown, others = order[:MOST_STACKED], order[MOST_STACKED:]
     layers = [means[:, row] for row in shown] + ([means[:, others].sum(1)] if others.size else [])
     texts = [named[row] for row in shown] + ([f"{others.size} others"] if others.size else [])
     with axes(ax, 2.8) as ax:
-        ax.stackplot(
+        drawn = ax.stackplot(
             days, layers, labels=texts, colors=LAYERS[: len(shown)] + (FAINT,), linewidth=0.3, edgecolor="white"
         )
+        for layer, text, heights in zip(drawn, texts, layers, strict=True):
+            hint(layer, [f"{text}: {number(heights.min())} to {number(heights.max())}"])
         _days(ax, days, dates)
         ax.set_ylim(bottom=0)
         ax.set_ylabel("CPU units")
@@ -153,10 +157,12 @@ def rents(saved: Numbers, *, names: Sequence[str] | None = None, ax: Any = None)
     """
     saved = finite("saved", saved)
     order = np.argsort(-np.nan_to_num(saved), kind="stable")
-    named = None if names is None else names_of(names, saved.size)
+    named = [names_of(names, saved.size)[row] for row in order]
     with axes(ax, height(saved.size)) as ax:
-        rows = rows_of(ax, saved.size, None if named is None else [named[row] for row in order])
-        ax.barh(rows, np.nan_to_num(saved)[order], height=0.7, color=GREEN)
+        rows = rows_of(ax, saved.size, None if names is None else named)
+        bars = ax.barh(rows, np.nan_to_num(saved)[order], height=0.7, color=GREEN)
+        for bar, name, worth in zip(bars, named, saved[order], strict=True):
+            hint(bar, [f"{name}: {number(worth)}"])
         ax.set_xlim(left=0)
         ax.set_xlabel("saved by one more unit, all hours together")
     return ax

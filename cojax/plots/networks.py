@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from .._support.checks import CojaxInputError
 from . import places
-from .canvas import BLUE, INK, QUIET, VERMILION, Numbers, axes, colour_bar, column, finite, legend, names_of
+from .canvas import BLUE, INK, QUIET, VERMILION, Numbers, axes, colour_bar, column, finite, hint, legend, names_of
 from .numerals import number
 
 MOST_ARROWS = 300
@@ -59,6 +59,9 @@ def network(
             used = np.where(bounds > 0, cpu / np.where(bounds > 0, bounds, 1), 0.0)
             look = {"c": used, "cmap": "Blues", "vmin": 0.0, "vmax": np.fmax(used, 1.0).max()}
         discs = ax.scatter(*points.T, s=areas, edgecolors=INK, linewidths=0.6 * faint, zorder=2, **look)
+        named = names_of(names, cpu.size)
+        seen = np.isfinite(areas)
+        hint(discs, [f"{named[row]}: {number(cpu[row])}" for row in np.flatnonzero(seen)])
         if upper is not None:
             colour_bar(ax, discs, "share / upper bound", shrink=0.6)
         # One degree east is shorter than one degree north by the cosine of the latitude.
@@ -69,7 +72,7 @@ def network(
         if flows is not None:
             _arrows(ax, points, pairs, column("flows", flows, len(pairs)), areas)
         if names is not None and cpu.size <= 500:
-            texts = [f"{name} {number(share, 3)}" for name, share in zip(names_of(names, cpu.size), cpu, strict=True)]
+            texts = [f"{name} {number(share, 3)}" for name, share in zip(named, cpu, strict=True)]
             places.label(ax, points, areas, pairs, texts, np.argsort(-cpu)[: 40 if cpu.size <= 40 else 12])
     return ax
 

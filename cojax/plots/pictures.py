@@ -25,10 +25,13 @@ from .canvas import (
     dots,
     finite,
     height,
+    hint,
     legend,
+    names_of,
     optima,
     rows_of,
 )
+from .numerals import number
 
 
 def convergence(
@@ -58,9 +61,10 @@ def convergence(
         ax.set_yscale("log")
         if optimum is not None:
             gap = (finite("trace.cost", trace.cost, steps.size) - optimum) / (abs(optimum) or 1.0)
-            _line(ax, steps, np.abs(gap), "cost above optimum (relative)", BLUE, "-")
-            if (gap < 0).any():
-                ax.lines[-1].set_ydata(np.where(gap > 0, gap, np.nan))
+            below = (gap < 0).any()
+            above = np.where(gap > 0, gap, np.nan) if below else np.abs(gap)
+            _line(ax, steps, above, "cost above optimum (relative)", BLUE, "-")
+            if below:
                 _line(ax, steps, np.where(gap < 0, -gap, np.nan), "cost below optimum (relative)", BLUE, ":")
         for field, text, colour, dash in (
             ("disagreement", "models apart (largest entry)", VERMILION, "--"),
@@ -103,12 +107,15 @@ def shares(
     seen = seen[np.isfinite(seen)]
     low, high = np.clip(bounds, seen.min(), seen.max()) if seen.size else bounds
     beyond = np.maximum(low - cpu, cpu - high) > 1e-3 * (high - low)
+    named = names_of(names, cpu.size)
+    sides = zip(named, cpu, *bounds, strict=True)
+    hints = [f"{name}: {number(x)}, bounds {number(low)} to {number(high)}" for name, x, low, high in sides]
     with axes(ax, height(cpu.size)) as ax:
         rows = rows_of(ax, cpu.size, names)
         thick = 6.5 if cpu.size <= NAMED_ROWS else max(150 / cpu.size, 0.3)
         ax.hlines(rows, low, high, color=FAINT, linewidth=thick, label="bounds", zorder=1)
-        dots(ax, cpu, rows, ~beyond, "share", color=BLUE, marker="o")
-        dots(ax, cpu, rows, beyond, "beyond a soft bound", color=VERMILION, marker="D")
+        dots(ax, cpu, rows, ~beyond, "share", color=BLUE, marker="o", hints=hints)
+        dots(ax, cpu, rows, beyond, "beyond a soft bound", color=VERMILION, marker="D", hints=hints)
         if optimum is not None:
             optima(ax, marks, rows)
         ax.set_xlabel("CPU units")
@@ -142,12 +149,14 @@ def prices(
     none = np.zeros(marginal.size)
     low = column("at_lower", none if at_lower is None else at_lower, marginal.size) > 0
     high = column("at_upper", none if at_upper is None else at_upper, marginal.size) > 0
+    named = names_of(names, marginal.size)
+    hints = [f"{name}: {number(cost)}, price {number(price)}" for name, cost in zip(named, marginal, strict=True)]
     with axes(ax, height(marginal.size)) as ax:
         rows = rows_of(ax, marginal.size, names)
         ax.axvline(price, color=QUIET, linewidth=1.0, label=f"price {price:.4g}".replace("-", "\u2212"), zorder=1)
-        dots(ax, marginal, rows, ~low & ~high, "between its bounds", color=BLUE, marker="o")
-        dots(ax, marginal, rows, high, "at its upper bound", color=GREEN, marker=">")
-        dots(ax, marginal, rows, low & ~high, "at its lower bound", color=ORANGE, marker="<")
+        dots(ax, marginal, rows, ~low & ~high, "between its bounds", color=BLUE, marker="o", hints=hints)
+        dots(ax, marginal, rows, high, "at its upper bound", color=GREEN, marker=">", hints=hints)
+        dots(ax, marginal, rows, low & ~high, "at its lower bound", color=ORANGE, marker="<", hints=hints)
         if optimum is not None:
             optima(ax, finite("optimum", optimum, marginal.size), rows)
         # Where all costs meet, an axis that shows their last digits says nothing.
@@ -237,4 +246,7 @@ def _line(
     shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)
     # A single point has no line.
     marker = "o" if np.isfinite(shown).sum() == 1 else None
-    ax.plot(steps, shown, color=color, linestyle=dash, marker=marker, markersize=3, label=text)
+    (line,) = ax.plot(steps, shown, color=color, linestyle=dash, marker=marker, markersize=3, label=text)
+    there = np.flatnonzero(np.isfinite(shown))
+    if there.size:
+        hint(line, [f"{text}: {number(shown[there[-1]], 3)} at step {number(steps[there[-1]])}"])

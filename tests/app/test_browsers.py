@@ -30,7 +30,10 @@ PROBE = """<script>addEventListener("load", () => {
       .map(node => node.outerHTML.slice(0, 80)),
     boxes: [...document.querySelectorAll(".scroll")].map(n => n.getBoundingClientRect().right),
     blind: [...document.images].filter(n => !n.complete || !n.naturalWidth).length,
-    silent: [...document.images].filter(n => n.alt.length < 40).length,
+    drawings: document.querySelectorAll("figure svg").length,
+    flat: [...document.querySelectorAll("figure svg")].filter(n => n.getBoundingClientRect().height < 100).length,
+    silent: [...document.images].filter(n => n.alt.length < 40).length
+      + [...document.querySelectorAll("svg")].filter(n => n.getAttribute("aria-label").length < 40).length,
     smallest: Math.min(...[...document.querySelectorAll("p, td, dd, figcaption")]
       .map(n => parseFloat(getComputedStyle(n).fontSize))),
     asked: performance.getEntriesByType("resource").map(entry => entry.name).filter(name => !name.startsWith("data:")),
@@ -92,6 +95,7 @@ def test_the_page_fits_a_desktop_and_a_phone(folder):
         assert frame["needs"] <= wide and frame["beyond"] == []
         assert max(frame["boxes"]) <= wide
         assert frame["blind"] == 0 and frame["silent"] == 0
+        assert frame["drawings"] >= 3 and frame["flat"] == 0
         assert frame["asked"] == []
         assert frame["smallest"] >= 12  # CSS pixels: smaller is not read on a phone
 

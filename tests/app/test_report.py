@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cojax._support.checks import CojaxInputError
-from cojax.app.reports import meanings, report, words
+from cojax.app.reports import meanings, pages, report, words
 from cojax.app.reports.report import write_report
 from cojax.app.results.outcome import Learned, Outcome
 from cojax.app.results.worth import ShareWorth
@@ -87,7 +87,7 @@ class Page(HTMLParser):
 
     def __init__(self, html):
         super().__init__()
-        self.tags, self.open, self.text = [], [], ""
+        self.tags, self.open, self.text, self.titles = [], [], "", []
         self.feed(html)
         self.close()
         assert self.open == []
@@ -101,7 +101,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.text += data if self.open[-1:] != ["style"] else ""
+        self.text += data if self.open[-1:] not in (["style"], ["title"]) else ""
+        self.titles += [data] if self.open[-1:] == ["title"] else []
 
     def of(self, tag):
         return [attributes for name, attributes in self.tags if name == tag]
@@ -129,9 +130,8 @@ def page(html):
 
 def test_a_report_asks_for_nothing_from_anywhere(html, page):
     sources = [value for _, attrs in page.tags for name, value in attrs.items() if name in ("src", "href", "srcset")]
-    assert len(sources) == 5  # four pictures and the empty icon
-    assert all(source.startswith("data:") for source in sources)
-    assert "url(" not in html and "@import" not in html
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    assert html.count("url(") == html.count("url(#") and "@import" not in html
     policy = next(attrs["content"] for attrs in page.of("meta") if "http-equiv" in attrs)
     assert "default-src 'none'" in policy
 
@@ -142,9 +142,34 @@ def test_a_report_runs_no_script(page):
 
 
 def test_every_picture_says_in_words_what_it_shows(page):
-    pictures = page.of("img")
+    pictures = page.of("svg")
     assert len(pictures) == 4
-    assert all(len(picture["alt"]) > 40 for picture in pictures)
+    assert all(len(picture["aria-label"]) > 40 for picture in pictures)
+
+
+def test_who_points_at_a_mark_is_told_what_it_is(folder, page):
+    titles = page.titles
+    for name, share in zip(HOSTILE, ("2", "1.5", "2", "2.5"), strict=True):
+        shown = lettering.node_labels(HOSTILE)[HOSTILE.index(name)]
+        assert f"{shown}: {share}" in titles  # the network: exact shares
+        assert sum(title.startswith(f"{shown}: ") for title in titles) == 3  # and shares and prices
+    assert "total off budget" not in " ".join(titles)  # zero has no place on the axis, and says so in the legend
+    lead = f"{lettering.node_labels(HOSTILE)[0]}: 2.01, bounds 0.5 to 2 (beyond a soft bound)"
+    assert lead in titles
+
+
+def test_pictures_of_one_page_share_no_identifier(page):
+    names = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(names) == len(set(names)) > 100
+    links = [attrs["href"] for tag, attrs in page.tags if tag == "use"]
+    assert links and {link.removeprefix("#") for link in links} <= set(names)
+
+
+def test_a_drawing_of_very_many_lines_is_shown_as_pixels(monkeypatch, tmp_path):
+    monkeypatch.setattr(pages, "MOST_SVG", 1000)
+    page = Page(write_report(tmp_path, outcome()).read_text(encoding="utf-8"))
+    assert page.of("svg") == [] and len(page.of("img")) == 4
+    assert all(picture["src"].startswith("data:image/png") and len(picture["alt"]) > 40 for picture in page.of("img"))
 
 
 def test_names_titles_and_plans_are_shown_and_never_obeyed(page):

@@ -30,7 +30,11 @@ def page(hourly: Hourly, tables: dict[str, dict[str, list]], pictures: dict[str,
         notes=hourly.notes,
         units=hourly.plan.units,
         totals=_totals(hourly),
-        pictures=[(*CAPTIONS[name], inline(ax.figure)) for name, ax in pictures.items()],
+        pictures=[
+            (heading, caption, inline(pictures[name].figure, name, f"{heading}: {caption}"))
+            for name, (heading, caption) in CAPTIONS.items()
+            if name in pictures
+        ],
         tables=[_table(heading, f"{name}.csv", tables[name]) for heading, name in TABLES.items()],
     )
 

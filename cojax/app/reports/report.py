@@ -54,7 +54,7 @@ def write_report(folder: str | Path, outcome: Outcome) -> Path:
             lead=words.lead(outcome),
             answers=words.answers(outcome),
             key_numbers=words.key_numbers(outcome),
-            pictures=[(picture, inline(picture.ax.figure)) for picture in pictures],
+            pictures=[(picture, inline(picture.ax.figure, picture.name, picture.alt)) for picture in pictures],
             columns=_columns(outcome),
             num_rows=min(len(outcome.names), MOST_ROWS),
             worth=words.worth(outcome),
