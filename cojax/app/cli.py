@@ -61,6 +61,8 @@ class Compare:
     """Names of the methods; by default all."""
     kilobits: float | None = None
     """What each may tell a neighbour in all; by default what it tells in the steps of the plan."""
+    seeds: int = 0
+    """Over how many draws of the links that fail, medians of which are told; 0 for the one of the plan."""
     out: Path | None = None
     """Folder for the results; by default the name of the plan with -contest."""
 
@@ -179,8 +181,13 @@ def _carried_out_in_double(command: Demo | Plan | Compare) -> int:
     if isinstance(command, Demo):
         out = writable(command.out)
         return _run(cases.build_case(demo_plan(steps=command.steps, seed=command.seed)), out, tqdm)
-    plan = read_plan(command.file, command.set if isinstance(command, Plan) else ())
-    if isinstance(command, Plan) and command.hours:
+    if isinstance(command, Compare):
+        case = cases.build_case(read_plan(command.file))
+        return _contest(case, _folder(command, "contest"), command)
+    goes_on = command.resume and not command.hours
+    out = _folder(command, "hours" if command.hours else "result")
+    plan = read_plan(command.file, command.set, out / "plan.toml" if goes_on else None)
+    if command.hours:
         return _hourly(plan, _folder(command, "hours"))
     case = cases.build_case(plan)
     if isinstance(command, Compare):
@@ -240,7 +247,7 @@ def _contest(case: Any, out: Path, asked: Compare) -> int:
     from .results import contest
 
     _say_notes(case)
-    found = contest.contest(case, asked.methods, asked.kilobits)
+    found = contest.contest(case, asked.methods, asked.kilobits, asked.seeds)
     for note in found.notes:
         print(f"cojax: note: {note}", file=sys.stderr)
     print(contest.text(found, case.plan.cpu.budget))

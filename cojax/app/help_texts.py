@@ -97,8 +97,8 @@ Example, a whole plan:
     + """
 
 Keys:
-  title; steps = 10000; every = 100, steps between two lines of trace.csv; seed = 0, of all that is drawn;
-  tolerance = 1e-4, relative, that both certificates must keep
+  title; steps = 10000; every = 100 (fewer below 1000 steps), steps between two lines of trace.csv;
+  seed = 0, of all that is drawn; tolerance = 1e-4, relative, that both certificates must keep
   [nodes]    file, a CSV with the column node; or arrays: names, and columns for the cost
              lower (0), upper (capacity, else none): bounds of the shares
              pue, multiplies the price; latitude, longitude in degrees; region, the column of [hours] file for the node
@@ -160,6 +160,9 @@ whether the shares summed to the budget at every step; how far one ended beyond 
 With --kilobits every method stops where it has told that much to a neighbour, after the steps of the plan at most: let
 it have many. Methods that need more of a node than a gradient a step (d_admm, dual_consensus_admm, ...) tell plain
 numbers whatever the link of the plan is; those that need a fixed graph, or bounds, are left out where there is none.
+
+With --seeds 20 every method runs over twenty draws of the links that fail, the same for all: the table tells medians,
+and the pictures have bands from the least to the largest.
 
 Writes learn.csv, share.csv and pictures over steps and over bits to a folder. Exit codes: 0, or 2 for bad input.
 """

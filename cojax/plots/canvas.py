@@ -139,7 +139,7 @@ def dots(
     *,
     color: str,
     marker: str,
-    hints: Sequence[str],
+    hints: list[str],
 ) -> None:
     """One dot in each chosen row, with a text for those who point at it; none chosen, no entry in the legend."""
     if chosen.any():
@@ -150,7 +150,7 @@ def dots(
 
 
 def hint(artist: Any, texts: Sequence[str]) -> None:
-    """Keep with `artist` what a reader is told who points at it: one text for all of it, or one for each of its marks."""
+    """Keep with `artist` what a reader who points at it is told: one text for all of it, or one for each mark."""
     artist.hints = list(texts)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .._support.checks import CojaxInputError
-from .canvas import BLUE, FAINT, GREEN, ORANGE, PURPLE, SKY, VERMILION, axes, column, counts, finite, legend
+from .canvas import BLUE, FAINT, GREEN, ORANGE, PURPLE, SKY, VERMILION, axes, column, counts, finite, hint, legend
 
 LOOKS = [(colour, dash) for dash in ("-", "--", ":") for colour in (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)]
 ALONG = {"steps": "steps", "bits": "kilobits told to each neighbour", "seconds": "seconds"}
@@ -25,7 +25,8 @@ def contest(
         cojax.plots.contest(courses, "share", over="bits").figure.savefig("contest.pdf")
 
     Args:
-        courses: by method, a `Course` of `cojax.compare`; gaps of 0 are drawn at the bottom.
+        courses: by method, a `Course` of `cojax.compare`; gaps of 0 are drawn at the bottom. Of a course with seeds
+            the median is drawn, and a band from the least to the largest gap of all seeds.
         half: whose gap, "learn" for that of the model or "share" for that of the shares.
         over: "steps", "bits" or "seconds", what runs along the other axis. That of bits is logarithmic: one method may
             tell 32 times what another does.
@@ -46,8 +47,13 @@ def contest(
     with axes(ax, 3.2) as ax:
         ax.set_yscale("log")
         for (name, steps), (colour, dash) in zip(along.items(), LOOKS, strict=False):
-            drawn = np.clip(finite(name, getattr(courses[name], f"{half}_gap"), steps.size), 1e-16, 1e3)
-            ax.plot(steps, drawn, color=colour, linestyle=dash, linewidth=1.1, label=name)
+            gaps = np.atleast_2d(getattr(courses[name], f"{half}_gap"))
+            drawn = np.clip([finite(name, gap, steps.size) for gap in gaps], 1e-16, 1e3)
+            (line,) = ax.plot(steps, np.median(drawn, axis=0), color=colour, linestyle=dash, linewidth=1.1, label=name)
+            hint(line, [name])
+            if len(drawn) > 1:
+                band = ax.fill_between(steps, drawn.min(0), drawn.max(0), color=colour, alpha=0.18, linewidth=0)
+                hint(band, [f"{name}: all {len(drawn)} seeds"])
         last = max((steps.max(initial=0) for steps in along.values()), default=0)
         first = min((steps[1] for steps in along.values() if steps.size > 1), default=0)
         if over == "bits" and 0 < first < last:
@@ -65,6 +71,6 @@ def contest(
 
 def _along(course: Any, over: str) -> np.ndarray:
     if over == "bits":
-        return np.asarray(course.bits) / 1000
+        return np.median(np.atleast_2d(course.bits), axis=0) / 1000
     steps = np.asarray(course.step, dtype=float)
     return steps * course.seconds_per_step if over == "seconds" else steps

@@ -35,7 +35,12 @@ from .numerals import number
 
 
 def convergence(
-    run: Trace | Solution, optimum: float | None = None, *, over: Literal["steps", "bits"] = "steps", ax: Any = None
+    run: Trace | Solution,
+    optimum: float | None = None,
+    *,
+    over: Literal["steps", "bits"] = "steps",
+    unit: str = "CPU units",
+    ax: Any = None,
 ) -> Any:
     """How far the run was from its goals as it went on, on a logarithmic axis; what is exactly 0 is said in words.
 
@@ -43,6 +48,7 @@ def convergence(
         run: a solution, or its standard trace; every field (c,).
         optimum: the cost of the centralised optimum; without it no cost is drawn.
         over: what runs along the other axis: steps, or bits that one node told one neighbour.
+        unit: of shares, for the legend.
         ax: a matplotlib Axes to draw on; without it a new figure one column wide.
 
     The cost's distance from the optimum is relative to the optimum, and dotted where the cost is *below*: soft bounds
@@ -68,11 +74,11 @@ def convergence(
                 _line(ax, steps, np.where(gap < 0, -gap, np.nan), "cost below optimum (relative)", BLUE, ":")
         for field, text, colour, dash in (
             ("disagreement", "models apart (largest entry)", VERMILION, "--"),
-            ("overload", "shares beyond bounds (CPU units)", ORANGE, "-."),
+            ("overload", f"shares beyond bounds ({unit})", ORANGE, "-."),
         ):
             _line(ax, steps, finite(field, getattr(trace, field), steps.size), text, colour, dash)
         imbalance = finite("trace.imbalance", trace.imbalance, steps.size)
-        _line(ax, steps, imbalance, "total off budget (CPU units)", GREEN, "-", never="0 at every step")
+        _line(ax, steps, imbalance, f"total off budget ({unit})", GREEN, "-", never="0 at every step")
         counts(ax, xlabel, steps.max(initial=1))
         ax.set_ylabel("distance from the goal")
         ax.minorticks_off()

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ from .._support.checks import CojaxInputError, check_leaves, check_number, whole
 from .._support.reprs import brief
 from ..methods import Method
 from ..networks.base import Network
+from ..networks.faults.draws import has_keys, key_axes, reseed
 from ..optimum import Reference
 from ..problems.measures import disagreement, overload
 from ..problems.problem import Decision, Problem, check_gradient, check_plain, check_start
@@ -34,6 +35,8 @@ MOST_KEPT = 2**32  # bytes of the decisions of one rival
 class Course(NamedTuple):
     """How one method fared, by row: row 0 is the start, row c the end of chunk c. NumPy arrays, without derivatives.
 
+    With seeds every field but `step` and `seconds_per_step` has an axis of them before its rows.
+
         courses = cojax.compare(problem, network, methods, start, optimum=optimum, num_steps=2000, every=10)
         course = courses["NIDS"]
         course.step[course.learn_gap <= 1e-6][0]  # when the gap was first a millionth of that at the start
@@ -49,17 +52,19 @@ class Course(NamedTuple):
         disagreement: (c,), the largest distance of a params entry from its mean over nodes.
         imbalance: (c,), the largest |sum of cpu - budget| over all steps so far, in the unit of cpu.
         overload: (c,), the largest distance of a share from its bounds at that row, in the unit of cpu.
-        seconds_per_step: compile time apart.
+        seconds_per_step: of one run, compile time apart.
+        seeds: (s,), of the draws; None of a single run.
     """
 
     step: Int[np.ndarray, " c"]
-    bits: Float[np.ndarray, " c"]
-    learn_gap: Float[np.ndarray, " c"]
-    share_gap: Float[np.ndarray, " c"]
-    disagreement: Float[np.ndarray, " c"]
-    imbalance: Float[np.ndarray, " c"]
-    overload: Float[np.ndarray, " c"]
+    bits: Float[np.ndarray, "*s c"]
+    learn_gap: Float[np.ndarray, "*s c"]
+    share_gap: Float[np.ndarray, "*s c"]
+    disagreement: Float[np.ndarray, "*s c"]
+    imbalance: Float[np.ndarray, "*s c"]
+    overload: Float[np.ndarray, "*s c"]
     seconds_per_step: float
+    seeds: Int[np.ndarray, " s"] | None = None
 
     def __repr__(self) -> str:
         return brief(self)
@@ -67,18 +72,27 @@ class Course(NamedTuple):
     def to_pandas(self) -> "pandas.DataFrame":
         """The course as a table, a row a look, indexed by `step`; raises `CojaxInputError` where pandas is missing.
 
+        With seeds a row a seed and a look, and a column `seed`.
         `pandas.concat({name: course.to_pandas() for name, course in courses.items()}, names=["method"])` joins many.
         """
-        return frame("Course.to_pandas", self._columns(), self.step, "step")
+        columns = self._columns()
+        if self.seeds is None:
+            return frame("Course.to_pandas", columns, self.step, "step")
+        flat = {name: rows.reshape(-1) for name, rows in columns.items()}
+        flat = {"seed": np.repeat(self.seeds, self.step.size), **flat}
+        return frame("Course.to_pandas", flat, np.tile(self.step, self.seeds.size), "step")
 
     def to_xarray(self) -> "xarray.Dataset":
-        """The course as a dataset by `step`; raises `CojaxInputError` where xarray is missing."""
-        named: Labelled = {name: (("step",), rows) for name, rows in self._columns().items()}
+        """The course as a dataset by `step`, and by `seed`; raises `CojaxInputError` where xarray is missing."""
+        dims = ("step",) if self.seeds is None else ("seed", "step")
+        named: Labelled = {name: (dims, rows) for name, rows in self._columns().items()}
         named["seconds_per_step"] = (), np.asarray(self.seconds_per_step)
-        return dataset("Course.to_xarray", named, {"step": self.step}, None)
+        return dataset("Course.to_xarray", named, {"step": self.step, "seed": self.seeds}, None)
 
     def _columns(self) -> dict[str, np.ndarray]:
-        return {name: rows for name, rows in self._asdict().items() if name not in ("step", "seconds_per_step")}
+        return {
+            name: rows for name, rows in self._asdict().items() if name not in ("step", "seconds_per_step", "seeds")
+        }
 
 
 def compare(
@@ -91,6 +105,7 @@ def compare(
     num_steps: int,
     every: int = 1,
     bits: float | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> dict[str, Course]:
     """Run every method from the same start over the same network, one compiled program each.
 
@@ -101,9 +116,11 @@ def compare(
         num_steps, every: as in `solve`.
         bits: a budget of messages, what one node may tell one neighbour; a course ends at the last look within it.
             Take num_steps so large that the method that tells least uses it up. None for no budget.
+        seeds: of other draws of what the network draws, which links fail when: every seed is folded into all of its
+            keys, every method meets the same draws, and all seeds run in one program.
 
-    Returns: a `Course` per method, in order. Raises `CojaxInputError` where there is no method, for bits < 0, and for
-    more steps than their decisions have room.
+    Returns: a `Course` per method, in order. Raises `CojaxInputError` where there is no method, for bits < 0, for more
+    steps than their decisions have room, and for seeds where the network draws nothing.
     """
     if not methods:
         raise CojaxInputError("compare needs at least one method, got none.")
@@ -115,18 +132,41 @@ def compare(
     every = whole_number("compare", "every", every, at_least=1)
     if whole_number("compare", "num_steps", num_steps, at_least=0) % every:
         raise CojaxInputError(f"compare needs num_steps to be a multiple of every, got {num_steps} and {every}.")
+    drawn = None if seeds is None else _draws(network, seeds)
     for name, method in methods.items():
         if isinstance(method, Rival):
-            _check_room(name, method, start, num_steps)
+            _check_room(name, method, start, num_steps * (1 if drawn is None else len(drawn)))
     look = _Look(problem.softened(), optimum.x)
     courses = {}
     for name, method in methods.items():
         run = _rows_of_rival if isinstance(method, Rival) else _rows_of_method
-        rows, seconds = run(problem, network, method, start, num_steps, every, look)
+        rows, seconds = run(problem, network, method, start, num_steps, every, look, drawn)
         if np.isnan(rows).any():  # of a run that diverged, or of one that never could begin
             check_gradient(look.soft.grad(start))
-        courses[name] = _course(rows, seconds / max(num_steps, 1), bits, abs(float(optimum.cost)))
+        seconds /= max(num_steps, 1) * (1 if drawn is None else len(drawn))
+        courses[name] = _course(rows, seconds, bits, abs(float(optimum.cost)), drawn)
     return courses
+
+
+def _draws(network: Network, seeds: Any) -> Int[np.ndarray, " s"]:
+    if isinstance(seeds, str) or not isinstance(seeds, Sequence | np.ndarray) or not len(seeds):
+        raise CojaxInputError(f"compare needs seeds to be a list of whole numbers, range(10) say, got {seeds!r:.60}.")
+    drawn = np.array([whole_number("compare", "seeds", seed, at_least=0, at_most=2**32 - 1) for seed in seeds])
+    if not has_keys(network):
+        raise CojaxInputError(
+            "compare needs a network that draws something where it is given seeds, such as cojax.Lossy(...); this one "
+            "draws nothing, and all seeds would be one run: leave them out."
+        )
+    return drawn
+
+
+def _mapped(run: Any, network: Network, drawn: Int[np.ndarray, " s"] | None) -> Any:
+    """`run(network)`, over the draws of every seed where there are some."""
+    if drawn is None:
+        return functools.partial(run, network)
+    axes = key_axes(network)
+    networks = jax.vmap(functools.partial(reseed, network), out_axes=axes)(jnp.asarray(drawn, jnp.uint32))
+    return functools.partial(jax.vmap(run, in_axes=(axes,)), networks)
 
 
 def _check_room(name: str, method: Rival, start: Decision, num_steps: int) -> None:
@@ -166,59 +206,71 @@ class _Rows(NamedTuple):
     imbalance: Any
 
 
-def _rows_of_method(problem, network, method, start, num_steps, every, look) -> tuple[_Rows, float]:
-    """Every row of a run of ours, each (c,), and its seconds."""
+def _rows_of_method(problem, network, method, start, num_steps, every, look, drawn) -> tuple[_Rows, float]:
+    """Every row of a run of ours, each (c,) or (s, c), and its seconds."""
 
     def record(problem: Problem, x: Decision, state: State) -> _Rows:
         row = _Rows(state.step, state.wire.bits, *look(problem, x), imbalance=state.imbalance)
         return _Rows(*(jnp.asarray(entry, float) for entry in row))
 
-    run = functools.partial(solve, num_steps=num_steps, every=every, record=record)
-    jax.block_until_ready(run(problem, network, method, start))
+    def one_run(network: Network) -> _Rows:
+        return solve(problem, network, method, start, num_steps=num_steps, every=every, record=record).trace
+
+    run = _mapped(one_run, network, drawn)
+    jax.block_until_ready(run())
     began = time.perf_counter()
-    trace = jax.block_until_ready(run(problem, network, method, start).trace)
+    trace = jax.block_until_ready(run())
     seconds = time.perf_counter() - began
     first = _Rows(0.0, 0.0, *look(problem, start), imbalance=0.0)
-    return _Rows(*(np.append(float(one), np.asarray(rest)) for one, rest in zip(first, trace, strict=True))), seconds
+    return _Rows(*map(_after, first, trace)), seconds
 
 
-def _rows_of_rival(problem, network, rival, start, num_steps, every, look) -> tuple[_Rows, float]:
+def _after(first: Any, rest: Any) -> np.ndarray:
+    """The row of the start before all others."""
+    rows = np.asarray(rest)
+    return np.concatenate([np.broadcast_to(float(first), (*rows.shape[:-1], 1)), rows], axis=-1)
+
+
+def _rows_of_rival(problem, network, rival, start, num_steps, every, look, drawn) -> tuple[_Rows, float]:
     """As `_rows_of_method`; the half that a rival does not decide stays at the start."""
-    run = jax.jit(rival.run, static_argnums=3)
-    jax.block_until_ready(run(problem, network, start, num_steps))
+    compiled = jax.jit(rival.run, static_argnums=3)
+    run = _mapped(lambda network: compiled(problem, network, start, num_steps), network, drawn)
+    jax.block_until_ready(run())
     began = time.perf_counter()
-    decided = jax.block_until_ready(run(problem, network, start, num_steps))
+    decided = jax.block_until_ready(run())
     seconds = time.perf_counter() - began
-    seen = decided[every - 1 :: every]
+    along = 0 if drawn is None else 1  # the axis of steps
+    seen = decided[(slice(None),) * along + (slice(every - 1, None, every),)]
 
     def judged(half: Array) -> tuple:
         return look(problem, start._replace(**{"params" if rival.half == "learn" else "cpu": half}))
 
-    steps = every * np.arange(len(seen) + 1.0)
-    after = jax.jit(jax.vmap(judged))(seen)
-    parts = [
-        np.append(np.asarray(one), np.asarray(rest)) for one, rest in zip(look(problem, start), after, strict=True)
-    ]
-    off = np.zeros(num_steps + 1)
+    def each(function: Any) -> Any:
+        return jax.vmap(function if drawn is None else jax.vmap(function))
+
+    steps = np.broadcast_to(every * np.arange(seen.shape[along] + 1.0), (*seen.shape[:along], seen.shape[along] + 1))
+    parts = map(_after, look(problem, start), jax.jit(each(judged))(seen))
+    off = np.zeros((*seen.shape[:along], num_steps + 1))
     if rival.half == "share":
-        off[1:] = np.maximum.accumulate(
-            np.asarray(jax.vmap(lambda cpu: exact_grid.imbalance(cpu, problem.budget))(decided))
-        )
-    return _Rows(steps, rival.bits * steps, *parts, imbalance=off[::every]), seconds
+        beside = each(lambda cpu: exact_grid.imbalance(cpu, problem.budget))(decided)
+        off[..., 1:] = np.maximum.accumulate(np.asarray(beside), axis=-1)
+    return _Rows(steps, rival.bits * steps, *parts, imbalance=off[..., ::every]), seconds
 
 
-def _course(rows: _Rows, seconds_per_step: float, bits: float | None, size: float) -> Course:
+def _course(rows: _Rows, seconds_per_step: float, bits: float | None, size: float, seeds: Any) -> Course:
     """`size` is that of the optimal cost, beside which gaps are told where the start has none."""
-    kept = _Rows(*(row if bits is None else row[rows.bits <= bits] for row in rows))
+    told = rows.bits if seeds is None else rows.bits.max(0)
+    kept = _Rows(*(row if bits is None else row[..., told <= bits] for row in rows))
 
     def relative(gap: np.ndarray, first: float) -> np.ndarray:
         return gap / (first if first > 0 else size if size > 0 else 1.0)
 
     return Course(
-        step=kept.step.astype(int),
+        step=(kept.step if seeds is None else kept.step[0]).astype(int),
+        seeds=seeds,
         bits=kept.bits,
-        learn_gap=relative(kept.learn_gap, rows.learn_gap[0]),
-        share_gap=relative(kept.share_gap, rows.share_gap[0]),
+        learn_gap=relative(kept.learn_gap, float(rows.learn_gap.flat[0])),
+        share_gap=relative(kept.share_gap, float(rows.share_gap.flat[0])),
         disagreement=kept.disagreement,
         imbalance=kept.imbalance,
         overload=kept.overload,
@@ -243,7 +295,8 @@ def table(courses: Mapping[str, Course], half: str, budget: float) -> list[list[
             share is beyond one.
 
     Seconds are the measured time of a step times the steps, compiling apart; on a machine that does other things too
-    they say little.
+    they say little. With seeds a number is the median of all, a run that never gets there counting as the last, and
+    what was kept is that of the worst.
     """
     names = [f"{gap:.0e}".replace("e-0", "e-") for gap in GAPS]
     rows = [
@@ -251,18 +304,27 @@ def table(courses: Mapping[str, Course], half: str, budget: float) -> list[list[
         + ["final gap", "models apart", "total off", "beyond bounds (end)", "all-time feasible (total)", "us/step"]
     ]
     for name, course in courses.items():
-        gap = getattr(course, f"{half}_gap")
-        at = [first_row_at(gap, target) for target in GAPS]
+        gap, bits = np.atleast_2d(getattr(course, f"{half}_gap")), np.atleast_2d(course.bits)
+        at = [_row_at(gap, target) for target in GAPS]
         off = float(course.imbalance.max())
+        final, apart = float(np.median(gap[:, -1])), float(np.median(np.atleast_2d(course.disagreement)[:, -1]))
+        beyond = float(np.atleast_2d(course.overload)[:, -1].max())
         rows.append(
             [name]
             + ["-" if row is None else f"{course.step[row]}" for row in at]
-            + ["-" if row is None else f"{course.bits[row] / 1000:.3g}" for row in at]
+            + ["-" if row is None else f"{np.median(bits[:, row]) / 1000:.3g}" for row in at]
             + ["-" if row is None else f"{course.step[row] * course.seconds_per_step:.2g}" for row in at]
-            + [f"{gap[-1]:.1e}", f"{course.disagreement[-1]:.1e}", f"{off:.1e}", f"{course.overload[-1]:.1e}"]
+            + [f"{final:.1e}", f"{apart:.1e}", f"{off:.1e}", f"{beyond:.1e}"]
             + ["yes" if off <= 1e-12 * abs(budget) else "no", f"{1e6 * course.seconds_per_step:.1f}"]
         )
     return rows
+
+
+def _row_at(gaps: Float[np.ndarray, "s c"], target: float) -> int | None:
+    """The row by which half of all runs stay at or below `target`, the later of two in the middle."""
+    rows = [first_row_at(gap, target) for gap in gaps]
+    middle = sorted(np.inf if row is None else row for row in rows)[len(rows) // 2]
+    return None if np.isinf(middle) else int(middle)
 
 
 def text_table(rows: list[list[str]]) -> str:

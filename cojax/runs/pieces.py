@@ -86,6 +86,11 @@ def in_pieces(
             trace = jax.eval_shape(lambda state: go(problem, network, method, state, 1, every, record)[1], state)
             found = load(checkpoint, Saved(state, trace), keeper.prints)
             state, traces = found.state, [found.trace]
+            if int(state.step) > last:
+                raise CojaxInputError(
+                    f"{checkpoint} is at step {int(state.step)}, beyond the {last} that are asked for: ask for more "
+                    "steps, or name another file."
+                )
             told(int(state.step) - (last - num_steps))
     with noted_signals() as noted:
         solution, is_done = None, False
@@ -125,7 +130,10 @@ def progress_bar(owner: str, num_steps: int, shown: bool) -> Iterator[Callable[[
         raise CojaxInputError(
             f"{owner} shows a bar by tqdm, which is not installed: pip install 'cojax[cli]', or leave progress out."
         ) from error
-    with tqdm(total=num_steps, unit="step") as bar:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")  # a bar of text is a bar too
+        bar = tqdm(total=num_steps, unit="step")
+    with bar:
         yield bar.update
 
 

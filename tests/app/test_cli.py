@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import sys
 import tomllib
@@ -361,6 +362,17 @@ def test_a_run_that_was_too_short_is_resumed_with_more_steps_and_another_plan_is
     assert resumed.code == 0 and [float(row["step"]) for row in resumed.rows("trace.csv")][:2] == [40.0, 80.0]
 
 
+def test_a_short_run_is_seen_and_goes_on_with_the_looks_that_it_had(command, tmp_path):
+    plan, out = tmp_path / "plan.toml", tmp_path / "out"
+    given = re.sub("every = .*\n", "", CONTEST)
+    plan.write_text(given.replace("steps = 400", "steps = 50\ntolerance = 1e-9"))
+    ran = command("plan", plan, folder=out)
+    assert ran.code == 3 and [float(row["step"]) for row in ran.rows("trace.csv")] == list(range(1, 51))
+    plan.write_text(given)
+    resumed = command("plan", plan, "--resume", folder=out)
+    assert resumed.code == 0 and len(resumed.rows("trace.csv")) > 50
+
+
 def test_a_report_of_an_earlier_run_is_said_to_be_one(command, monkeypatch, tmp_path):
     plan = tmp_path / "plan.toml"
     plan.write_text(CONTEST)
@@ -504,6 +516,16 @@ def test_a_budget_of_messages_and_a_rival_in_a_contest(command, tmp_path):
     rows = ran.rows("share.csv")
     assert [row["method"] for row in rows] == ["HeavyBall", "mirror_extra"]
     assert rows[0]["all-time feasible (total)"] == "yes" and rows[1]["all-time feasible (total)"] == "no"
+
+
+def test_a_contest_over_draws_of_the_links_that_fail_tells_medians(command, tmp_path):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(CONTEST.replace('name = "ring"', 'name = "ring"\nloss = 0.2'))
+    ran = command("compare", plan, "--seeds", "5", "--methods", "Laplacian")
+    assert ran.code == 0 and "medians over 5 draws of the links that fail" in ran.out, ran.err
+    assert ran.rows("share.csv")[0]["all-time feasible (total)"] == "yes"
+    plan.write_text(CONTEST)
+    assert "set $.graph.loss, or leave --seeds out" in refused(command("compare", plan, "--seeds", "5"))
 
 
 def test_a_method_for_directed_graphs_is_refused_with_the_one_that_it_is(command, tmp_path):

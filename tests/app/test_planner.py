@@ -220,7 +220,7 @@ def test_hours_have_a_page_with_a_row_a_day_and_axes_of_dates(tmp_path, capsys):
     assert float(days[0]["cost"]) == pytest.approx(sum(per_hour[:12]))
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Certified: every hour" in page and "Shares are in racks, costs in NOK" in page and "<script" not in page
-    assert page.count("<img ") == 3 and "2024-02-29" in page
+    assert page.count("<svg ") == 3 and "2024-02-29" in page
 
 
 @pytest.mark.parametrize(

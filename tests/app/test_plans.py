@@ -113,7 +113,7 @@ def test_a_ready_plan_says_every_number_it_left_out_and_gives_the_same_case_agai
         ("[nodes]", 'title = "\\u001b[31m"\n[nodes]', "$.title holds a character that cannot be printed"),
         ("[nodes]", "steps = 0\n[nodes]", "`int` >= 1 - at `$.steps`"),
         ("[nodes]", "steps = true\n[nodes]", "Expected `int`, got `bool` - at `$.steps`"),
-        ("[nodes]", "steps = 150\n[nodes]", "$.steps = 150 needs to be a multiple of $.every = 100"),
+        ("[nodes]", "steps = 150\nevery = 100\n[nodes]", "$.steps = 150 needs to be a multiple of $.every = 100"),
         ("[nodes]", "tolerance = -1.0\n[nodes]", "- at `$.tolerance`"),
         ("[nodes]", ".".join("a" * 3000) + " = 1\n[nodes]", "nested too deeply"),
         ("[nodes]", "x = " + "[" * 4000 + "]" * 4000 + "\n[nodes]", "nested too deeply"),

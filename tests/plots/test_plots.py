@@ -384,6 +384,17 @@ class Raced(NamedTuple):
     seconds_per_step: float
 
 
+def test_courses_of_many_seeds_are_a_median_in_a_band():
+    steps = np.arange(0.0, 50.0, 10.0)
+    gaps = np.exp(-np.array([[1.0], [3.0], [2.0]]) * steps / 10)
+    ax = plots.contest({"a": Raced(steps, 64 * np.tile(steps, (3, 1)), gaps, gaps, 1e-3)}, "share", over="bits")
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), 0.064 * steps)
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), np.exp(-2 * steps / 10))
+    corners = ax.collections[0].get_paths()[0].vertices
+    at = np.isclose(corners[:, 0], 0.064 * 20)
+    assert [corners[at, 1].min(), corners[at, 1].max()] == pytest.approx([np.exp(-6.0), np.exp(-2.0)])
+
+
 def test_courses_are_drawn_as_they_are_over_steps_bits_or_seconds():
     steps = np.arange(0.0, 50.0, 10.0)
     courses = {

@@ -1,5 +1,6 @@
 """Methods are compared from one start, by one optimum, over steps and over bits."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -115,3 +116,70 @@ def test_no_method_is_refused():
     best = cojax.reference(PROBLEM.softened(), jnp.zeros(3))
     with pytest.raises(cojax.CojaxInputError, match="compare needs at least one method, got none"):
         cojax.compare(PROBLEM, cojax.network(laws.ring_with_chords()), {}, START, optimum=best, num_steps=1)
+
+
+SEEDS = (5, 0, 9)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    network = cojax.Lossy(cojax.network(laws.switching_graphs(), link=LINK), 0.3, key=4)
+    best = cojax.reference(PROBLEM.softened(), jnp.zeros(3))
+    tracking = cojax.rivals.rival("dual_gradient_tracking", PROBLEM, network, START)
+    settings = {"optimum": best, "num_steps": 60, "every": 4}
+    field = METHODS | {"tracking": tracking}
+    return network, field, settings, cojax.compare(PROBLEM, network, field, START, **settings, seeds=SEEDS)
+
+
+def test_the_course_of_a_seed_is_that_of_a_network_with_its_draws(drawn):
+    _, field, settings, courses = drawn
+    for place, seed in enumerate(SEEDS):
+        key = jax.random.fold_in(jax.random.key(4), seed)  # as documented, without our own function
+        other = cojax.Lossy(cojax.network(laws.switching_graphs(), link=LINK), 0.3, key=key)
+        alone = cojax.compare(PROBLEM, other, field, START, **settings)
+        for name, course in courses.items():
+            np.testing.assert_array_equal(course.step, alone[name].step)
+            for what in ("bits", "share_gap", "learn_gap", "imbalance", "disagreement"):
+                rows, wanted = getattr(course, what), getattr(alone[name], what)
+                assert rows.shape == (3, 16)
+                np.testing.assert_allclose(rows[place], wanted, rtol=1e-9, atol=1e-14)
+    assert len(set(courses["exact"].share_gap[:, 5])) == 3  # and the draws are not alike
+
+
+def test_the_table_of_seeds_tells_their_median_and_the_worst_total(drawn):
+    courses = drawn[3]
+    header, exact, *_ = comparisons.table(courses, "share", 16.0)
+    gaps = courses["exact"].share_gap
+    first = [next(row for row in range(16) if (gap[row:] <= 1e-2).all()) for gap in gaps]
+    assert exact[header.index("steps to 1e-2")] == str(4 * sorted(first)[1])
+    assert exact[header.index("final gap")] == f"{sorted(gaps[:, -1])[1]:.1e}"
+    assert exact[header.index("total off")] == f"{courses['exact'].imbalance.max():.1e}"
+
+
+def test_courses_of_seeds_are_tables_and_datasets_by_seed(drawn):
+    course = drawn[3]["exact"]
+    table, labelled = course.to_pandas(), course.to_xarray()
+    assert table.query("seed == 9 and step == 8")["share_gap"].item() == course.share_gap[2, 2]
+    assert labelled.share_gap.sel(seed=9, step=8).item() == course.share_gap[2, 2]
+
+
+def test_seeds_end_within_a_budget_of_messages_all_of_them(drawn):
+    network, field, settings, courses = drawn
+    most = float(np.median(courses["exact"].bits[:, 8]))
+    cut = cojax.compare(PROBLEM, network, {"exact": field["exact"]}, START, **settings, seeds=SEEDS, bits=most)
+    rows = cut["exact"].step.size
+    assert (cut["exact"].bits <= most).all() and (courses["exact"].bits[:, rows] > most).any()
+
+
+def test_seeds_that_would_change_nothing_and_what_are_no_seeds_are_refused(drawn):
+    network, _, settings, _ = drawn
+    fixed = cojax.network(laws.ring_with_chords())
+    for given, seeds, message in (
+        (fixed, range(3), "compare needs a network that draws something where it is given seeds"),
+        (network, [], r"compare needs seeds to be a list of whole numbers, range\(10\) say, got \[\]"),
+        (network, 3, "compare needs seeds to be a list of whole numbers"),
+        (network, [0, -1], "compare needs a whole number seeds from 0 to 4294967295, got -1"),
+        (network, [0.5], "seeds"),
+    ):
+        with pytest.raises(cojax.CojaxInputError, match=message):
+            laws.unchecked(cojax.compare)(PROBLEM, given, METHODS, START, **settings, seeds=seeds)

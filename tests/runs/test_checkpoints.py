@@ -57,6 +57,11 @@ def test_a_run_that_was_saved_at_its_end_returns_that_end(saved):
     same_bits(ran(num_steps=40), ran(saved, num_steps=40))
 
 
+def test_a_run_saved_beyond_the_steps_that_are_asked_for_is_refused(saved):
+    with pytest.raises(cojax.CojaxInputError, match=r"run.npz is at step 40, beyond the 20 that are asked for"):
+        ran(saved, num_steps=20)
+
+
 def test_a_run_that_reached_its_tolerance_stops_again_where_it_was_saved_before(tmp_path):
     problem, path = laws.quadratic(), tmp_path / "run.npz"
     settings = {"tolerance": 1e-4, "every": 50, "checkpoint": path}

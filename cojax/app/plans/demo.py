@@ -1,7 +1,5 @@
 """The demo is a plan like any other: a support vector machine and a CPU budget, shared over a real backbone."""
 
-import math
-
 from ..._support.checks import whole_number
 from . import plans
 
@@ -41,7 +39,7 @@ def demo_plan(*, steps: int, seed: int) -> plans.Plan:
     plan = plans.Plan(
         title="Breast-cancer SVM and 400 kilo-cores over NSFNET",
         steps=steps,
-        every=max(math.gcd(steps, 100), 1),
+        every=plans.default_every(steps),
         seed=seed,
         nodes=plans.Nodes(
             names=list(CENTRES),

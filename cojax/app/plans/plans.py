@@ -68,12 +68,18 @@ class Plan(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     units: Units = Units()
 
 
-def read_plan(path: str | Path, changes: Sequence[str] = ()) -> Plan:
+def default_every(steps: int) -> int:
+    """Steps between two looks at a run: 100, and fewer in a short run, so that there is something to see."""
+    return math.gcd(steps, 100 if steps >= 1000 else 10 if steps >= 100 else 1)
+
+
+def read_plan(path: str | Path, changes: Sequence[str] = (), earlier: Path | None = None) -> Plan:
     """The plan in a TOML file, its file names made relative to the working directory instead of to the file.
 
     Raises `CojaxInputError` with the path of the key (`$.graph.name`) for anything that is no plan: unknown keys, wrong
     types, numbers out of range or not finite, keys that exclude each other, broken, huge or deeply nested TOML.
-    `changes` are keys to set anew, as `--set` of the command takes them.
+    `changes` are keys to set anew, as `--set` of the command takes them. `earlier` is a plan that a run goes on from:
+    its steps between two looks are those of a plan that leaves them out.
     """
     path = checked_path(path, MAX_BYTES)
     try:
@@ -85,6 +91,9 @@ def read_plan(path: str | Path, changes: Sequence[str] = ()) -> Plan:
         content = tomllib.loads(text)
         for change in changes:
             _change(content, change)
+        if "every" not in content and isinstance(steps := content.get("steps"), int) and steps > 0:
+            there = None if earlier is None or not earlier.is_file() else read_plan(earlier)
+            content["every"] = default_every(steps) if there is None else there.every
         floats = list(_floats(content))
     except CojaxInputError:  # of a change; it is a ValueError too
         raise

@@ -82,7 +82,7 @@ def _pictures(outcome: Outcome) -> list[Picture]:
     upper = outcome.upper if np.isfinite(outcome.upper).all() else None
     axes = {
         "network": plots.network(outcome.edges, outcome.exact_cpu, upper=upper, names=shown, positions=places),
-        "convergence": plots.convergence(outcome.trace, outcome.reference_cost),
+        "convergence": plots.convergence(outcome.trace, outcome.reference_cost, unit=outcome.cpu_unit),
         "shares": plots.shares(
             outcome.cpu[order],
             outcome.lower[order],

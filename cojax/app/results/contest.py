@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from ... import plots, rivals
-from ..._support.checks import CojaxInputError, check_number
+from ..._support.checks import CojaxInputError, check_number, whole_number
 from ...methods import CoOpt, Hold, Method
 from ...optimum import reference
 from ...rivals import compare as comparisons
@@ -32,12 +32,17 @@ class Contest(NamedTuple):
     notes: list[str]  # what is left out, and what runs with cautious numbers
 
 
-def contest(case: Case, names: Sequence[str], kilobits: float | None) -> Contest:
+def contest(case: Case, names: Sequence[str], kilobits: float | None, num_seeds: int = 0) -> Contest:
     """Every named method, or all.
 
     Each half runs alone, which changes nothing: the cost of a plan is a plain sum. Raises `CojaxInputError` for a name
     that is no method, and for a named method that cannot run here; of all methods those are left out with a note.
     """
+    if whole_number("cojax compare", "--seeds", num_seeds, at_least=0) and not case.plan.graph.loss:
+        raise CojaxInputError(
+            "cojax compare draws the links that fail anew for --seeds, and in this plan none does: set $.graph.loss, "
+            "or leave --seeds out."
+        )
     if kilobits is not None:
         check_number("cojax compare", "--kilobits", kilobits, at_least=0.0)
     fields: dict[str, Field] = {"learn": {}, "share": {}}
@@ -60,6 +65,7 @@ def contest(case: Case, names: Sequence[str], kilobits: float | None) -> Contest
     best = reference(as_run(case), None if case.dataset is None else jnp.asarray(case.start.params)[0])
     bits = None if kilobits is None else 1000.0 * kilobits
     settings = {"optimum": best, "num_steps": case.plan.steps, "every": case.plan.every, "bits": bits}
+    settings |= {"seeds": range(num_seeds)} if num_seeds else {}
     problem, network = case.running, case.wiring.network
     fields = {half: field for half, field in fields.items() if field}
     courses = {
@@ -105,6 +111,8 @@ def text(found: Contest, budget: float) -> str:
         kept = [row[:1] + row[fast:] for row in rows]
         looks = next(iter(courses.values())).step
         title = titles[half] if looks.size < 2 else f"{titles[half]}, looked at every {looks[1] - looks[0]:g} steps"
+        seeds = next(iter(courses.values())).seeds
+        title += "" if seeds is None else f", medians over {seeds.size} draws of the links that fail"
         parts += [f"{title}\n{comparisons.text_table([row[:fast] for row in rows])}", comparisons.text_table(kept)]
         parts.append("\n".join(["Ran with, computed from the theory:", *_numbers(found.fields[half])]))
     return "\n\n".join(parts)

@@ -1,10 +1,31 @@
 """Random bits of a step and an edge, the same in every layout."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
+
+T = TypeVar("T")
+
+
+def has_keys(tree: Any) -> bool:
+    """Whether anything in a network or a problem is drawn."""
+    return any(map(_is_key, jax.tree.leaves(tree)))
+
+
+def reseed(tree: T, seed: Any) -> T:
+    """`tree` with `seed` folded into each of its keys: other draws of the same kind."""
+    return jax.tree.map(lambda leaf: jax.random.fold_in(leaf, seed) if _is_key(leaf) else leaf, tree)
+
+
+def key_axes(tree: Any) -> Any:
+    """What `jax.vmap` maps of a tree that has its keys alone stacked."""
+    return jax.tree.map(lambda leaf: 0 if _is_key(leaf) else None, tree)
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def key_words(key: PRNGKeyArray, k: Any) -> tuple[Array, Array]:
