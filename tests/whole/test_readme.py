@@ -41,16 +41,6 @@ def test_the_python_of_the_readme_and_of_the_choice_by_hand_runs_and_the_total_i
         assert abs(float(printed.splitlines()[-1])) < 1e-3 * float(cost)  # the gap, in float32
 
 
-def test_the_page_on_neural_networks_trains_as_well_as_all_samples_in_one_place():
-    (code,) = programs("docs/neural_networks.md")
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert out.returncode == 0, out.stderr
-    accuracy, apart, central = out.stdout.replace("\n ", " ").splitlines()
-    last, one_place = (float(line.rstrip("]").split()[-1]) for line in (accuracy, central))
-    assert last > 0.95 and abs(last - one_place) < 0.02
-    assert float(apart.split()[-1]) < 1e-3
-
-
 def test_the_two_commands_of_the_readme_are_those_of_the_makefile_and_of_ci():
     commands = re.findall(r"^make (\w+)", words("README.md"), flags=re.MULTILINE)
     assert commands == ["demo", "test"]
