@@ -18,6 +18,7 @@ from .networks.base import Layout as Layout
 from .networks.base import Link as Link
 from .networks.base import Network as Network
 from .networks.build import network as network
+from .networks.clocks import Clock as Clock
 from .networks.devices.shard import Shards as Shards
 from .networks.devices.shard import restored as restored
 from .networks.devices.shard import shard as shard
@@ -33,6 +34,7 @@ from .networks.faults.messages import Reordered as Reordered
 from .networks.faults.random_graph import RandomGraph as RandomGraph
 from .networks.faults.scripted import Crashing as Crashing
 from .networks.faults.scripted import Scripted as Scripted
+from .networks.faults.timed import Timed as Timed
 from .networks.layouts.circulant import Circulant as Circulant
 from .networks.layouts.dense import Dense as Dense
 from .networks.layouts.directed import Digraph as Digraph

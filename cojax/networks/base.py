@@ -31,6 +31,10 @@ class Wire(NamedTuple):
         """This wire, with bits counted from 0 again: a few bits more would be lost in a float that is large."""
         return self._replace(bits=jnp.zeros_like(self.bits))
 
+    def bits_since(self, before: "Wire") -> Array:
+        """The bits of the message that was told after `before`, to their last digit."""
+        return ((self.bits - before.bits) - self.excess) + before.excess
+
     def with_bits_of(self, before: "Wire") -> "Wire":
         """This wire, whose bits are those of one message, with all bits up to `before` added.
 
@@ -101,6 +105,11 @@ class Network(eqx.Module):
     def keeps_books(self) -> bool:
         """Whether the ends of every edge keep books of what they gave."""
         return False
+
+    @property
+    def clock(self) -> Any:
+        """How long its rounds take, a `Clock`; None where nobody asks."""
+        return None
 
     def bare(self) -> "Network":
         """The graphs with their link alone: no faults, and no rows that hold no node."""
@@ -214,6 +223,11 @@ class Layout(Network):
         """The state of a method after a step: that before it, at nodes that are down."""
         return after
 
+    @property
+    def present(self) -> Bool[Array, " n"] | None:
+        """Which nodes are up in this step; None: all are."""
+        return None
+
     @abc.abstractmethod
     def hear(self, law: Along, heard: Array) -> Array:
         """The flow of one array of the message, (n, ...), where all neighbours of a node heard the same of it."""
@@ -246,6 +260,14 @@ class Layout(Network):
     @abc.abstractmethod
     def scatter(self, arcs: Array) -> Array:
         """(*edges, ...) to (n, ...): the sum over the edges of every node."""
+
+    def theirs(self, rows: Array) -> Array:
+        """(n, ...) to (*edges, ...): for every directed edge, what its other end holds."""
+        return self.reverse(self.gather(rows))
+
+    @abc.abstractmethod
+    def largest(self, arcs: Array) -> Array:
+        """(*edges) to (n,): the largest over the edges of every node, -inf where it has none."""
 
 
 def _map_along(flow: Callable[[Along, Array], Array], along: Tree, message: Tree) -> Tree:

@@ -29,7 +29,7 @@ def contest(
             the median is drawn, and a band from the least to the largest gap of all seeds.
         half: whose gap, "learn" for that of the model or "share" for that of the shares.
         over: "steps", "bits" or "seconds", what runs along the other axis. That of bits is logarithmic: one method may
-            tell 32 times what another does.
+            tell 32 times what another does. Seconds are those of the clock of a `Timed` network, else of this machine.
         ax: a matplotlib Axes to draw on; without it a new figure one column wide.
 
     Raises `CojaxInputError` where matplotlib is missing, and for what are no courses.
@@ -72,5 +72,7 @@ def contest(
 def _along(course: Any, over: str) -> np.ndarray:
     if over == "bits":
         return np.median(np.atleast_2d(course.bits), axis=0) / 1000
+    if over == "seconds" and course.seconds is not None:
+        return np.median(np.atleast_2d(course.seconds), axis=0)
     steps = np.asarray(course.step, dtype=float)
     return steps * course.seconds_per_step if over == "seconds" else steps

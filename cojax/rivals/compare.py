@@ -15,6 +15,7 @@ from .._support.checks import CojaxInputError, check_leaves, check_number, whole
 from .._support.reprs import brief
 from ..methods import Method
 from ..networks.base import Network
+from ..networks.clocks import schedule
 from ..networks.faults.draws import has_keys, key_axes, reseed
 from ..optimum import Reference
 from ..problems.measures import disagreement, overload
@@ -52,8 +53,9 @@ class Course(NamedTuple):
         disagreement: (c,), the largest distance of a params entry from its mean over nodes.
         imbalance: (c,), the largest |sum of cpu - budget| over all steps so far, in the unit of cpu.
         overload: (c,), the largest distance of a share from its bounds at that row, in the unit of cpu.
-        seconds_per_step: of one run, compile time apart.
+        seconds_per_step: on this machine, of one run, compile time apart.
         seeds: (s,), of the draws; None of a single run.
+        seconds: (c,), by the clock of a `Timed` network, when the last node had told what it knew; None on others.
     """
 
     step: Int[np.ndarray, " c"]
@@ -65,6 +67,7 @@ class Course(NamedTuple):
     overload: Float[np.ndarray, "*s c"]
     seconds_per_step: float
     seeds: Int[np.ndarray, " s"] | None = None
+    seconds: Float[np.ndarray, "*s c"] | None = None
 
     def __repr__(self) -> str:
         return brief(self)
@@ -90,9 +93,8 @@ class Course(NamedTuple):
         return dataset("Course.to_xarray", named, {"step": self.step, "seed": self.seeds}, None)
 
     def _columns(self) -> dict[str, np.ndarray]:
-        return {
-            name: rows for name, rows in self._asdict().items() if name not in ("step", "seconds_per_step", "seeds")
-        }
+        others = ("step", "seconds_per_step", "seeds")
+        return {name: rows for name, rows in self._asdict().items() if name not in others and rows is not None}
 
 
 def compare(
@@ -144,7 +146,7 @@ def compare(
         if np.isnan(rows).any():  # of a run that diverged, or of one that never could begin
             check_gradient(look.soft.grad(start))
         seconds /= max(num_steps, 1) * (1 if drawn is None else len(drawn))
-        courses[name] = _course(rows, seconds, bits, abs(float(optimum.cost)), drawn)
+        courses[name] = _course(rows, seconds, bits, abs(float(optimum.cost)), drawn, network.clock is not None)
     return courses
 
 
@@ -204,13 +206,15 @@ class _Rows(NamedTuple):
     disagreement: Any
     overload: Any
     imbalance: Any
+    seconds: Any  # by the clock; 0 without one
 
 
 def _rows_of_method(problem, network, method, start, num_steps, every, look, drawn) -> tuple[_Rows, float]:
     """Every row of a run of ours, each (c,) or (s, c), and its seconds."""
 
     def record(problem: Problem, x: Decision, state: State) -> _Rows:
-        row = _Rows(state.step, state.wire.bits, *look(problem, x), imbalance=state.imbalance)
+        clock = 0.0 if state.elapsed is None else state.elapsed.seconds.max()
+        row = _Rows(state.step, state.wire.bits, *look(problem, x), imbalance=state.imbalance, seconds=clock)
         return _Rows(*(jnp.asarray(entry, float) for entry in row))
 
     def one_run(network: Network) -> _Rows:
@@ -221,7 +225,7 @@ def _rows_of_method(problem, network, method, start, num_steps, every, look, dra
     began = time.perf_counter()
     trace = jax.block_until_ready(run())
     seconds = time.perf_counter() - began
-    first = _Rows(0.0, 0.0, *look(problem, start), imbalance=0.0)
+    first = _Rows(0.0, 0.0, *look(problem, start), imbalance=0.0, seconds=0.0)
     return _Rows(*map(_after, first, trace)), seconds
 
 
@@ -254,10 +258,18 @@ def _rows_of_rival(problem, network, rival, start, num_steps, every, look, drawn
     if rival.half == "share":
         beside = each(lambda cpu: exact_grid.imbalance(cpu, problem.budget))(decided)
         off[..., 1:] = np.maximum.accumulate(np.asarray(beside), axis=-1)
-    return _Rows(steps, rival.bits * steps, *parts, imbalance=off[..., ::every]), seconds
+    clock = np.zeros_like(off)
+    if network.clock is not None:
+
+        def clocked(network: Network) -> Array:
+            later = compiled(problem, network, start, num_steps) if rival.half == "share" else None
+            return schedule(network, start.cpu, later, rival.bits, num_steps)
+
+        clock[..., 1:] = np.asarray(_mapped(clocked, network, drawn)())
+    return _Rows(steps, rival.bits * steps, *parts, imbalance=off[..., ::every], seconds=clock[..., ::every]), seconds
 
 
-def _course(rows: _Rows, seconds_per_step: float, bits: float | None, size: float, seeds: Any) -> Course:
+def _course(rows: _Rows, seconds_per_step: float, bits: float | None, size: float, seeds: Any, timed: bool) -> Course:
     """`size` is that of the optimal cost, beside which gaps are told where the start has none."""
     told = rows.bits if seeds is None else rows.bits.max(0)
     kept = _Rows(*(row if bits is None else row[..., told <= bits] for row in rows))
@@ -272,6 +284,7 @@ def _course(rows: _Rows, seconds_per_step: float, bits: float | None, size: floa
         learn_gap=relative(kept.learn_gap, float(rows.learn_gap.flat[0])),
         share_gap=relative(kept.share_gap, float(rows.share_gap.flat[0])),
         disagreement=kept.disagreement,
+        seconds=kept.seconds if timed else None,
         imbalance=kept.imbalance,
         overload=kept.overload,
         seconds_per_step=seconds_per_step,
@@ -294,9 +307,9 @@ def table(courses: Mapping[str, Course], half: str, budget: float) -> list[list[
             budget of 0 nothing else will do. It says nothing of bounds: the column before it tells how far the last
             share is beyond one.
 
-    Seconds are the measured time of a step times the steps, compiling apart; on a machine that does other things too
-    they say little. With seeds a number is the median of all, a run that never gets there counting as the last, and
-    what was kept is that of the worst.
+    Seconds are those of the clock of a `Timed` network. Without one they are the measured time of a step times the
+    steps, compiling apart, which says little on a machine that does other things too. With seeds a number is the median
+    of all, a run that never gets there counting as the last, and what was kept is that of the worst.
     """
     names = [f"{gap:.0e}".replace("e-0", "e-") for gap in GAPS]
     rows = [
@@ -305,7 +318,7 @@ def table(courses: Mapping[str, Course], half: str, budget: float) -> list[list[
     ]
     for name, course in courses.items():
         gap, bits = np.atleast_2d(getattr(course, f"{half}_gap")), np.atleast_2d(course.bits)
-        at = [_row_at(gap, target) for target in GAPS]
+        at, seconds = [_row_at(gap, target) for target in GAPS], seconds_of(course)
         off = float(course.imbalance.max())
         final, apart = float(np.median(gap[:, -1])), float(np.median(np.atleast_2d(course.disagreement)[:, -1]))
         beyond = float(np.atleast_2d(course.overload)[:, -1].max())
@@ -313,11 +326,18 @@ def table(courses: Mapping[str, Course], half: str, budget: float) -> list[list[
             [name]
             + ["-" if row is None else f"{course.step[row]}" for row in at]
             + ["-" if row is None else f"{np.median(bits[:, row]) / 1000:.3g}" for row in at]
-            + ["-" if row is None else f"{course.step[row] * course.seconds_per_step:.2g}" for row in at]
+            + ["-" if row is None else f"{seconds[row]:.3g}" for row in at]
             + [f"{final:.1e}", f"{apart:.1e}", f"{off:.1e}", f"{beyond:.1e}"]
             + ["yes" if off <= 1e-12 * abs(budget) else "no", f"{1e6 * course.seconds_per_step:.1f}"]
         )
     return rows
+
+
+def seconds_of(course: Any) -> Float[np.ndarray, " c"]:
+    """By the clock of the network, the median of all seeds; without one, of this machine."""
+    if course.seconds is None:
+        return course.step * course.seconds_per_step
+    return np.median(np.atleast_2d(course.seconds), axis=0)
 
 
 def _row_at(gaps: Float[np.ndarray, "s c"], target: float) -> int | None:

@@ -12,6 +12,7 @@ from ..networks.base import Network
 from ..networks.faults.faulty import members_of
 from ..problems.problem import Decision, Scenario, check_start
 from ..problems.rows import ShardedProblem
+from .solutions import State
 
 
 def check_step_size(network: Network, method: Method) -> None:
@@ -21,6 +22,28 @@ def check_step_size(network: Network, method: Method) -> None:
     if shape not in ((), (num_nodes,)):
         raise CojaxInputError(
             f"solve needs one step_size, or one for each of the {num_nodes} nodes, got shape {shape}."
+        )
+
+
+def check_clock(network: Network, method: Method, start: Decision | State) -> None:
+    """Whether every node with work to do has a share to do it with, as far as that is known."""
+    clock = network.clock
+    if clock is None or clock.share is not None:
+        return
+    cpu = start.cpu if isinstance(start, Decision) else method.at(start.step).query(start.method).cpu
+    if cpu is None or cpu.ndim != 1:
+        got = "no shares" if cpu is None else f"{cpu.shape[1]} shares a node"
+        raise CojaxInputError(
+            f"solve needs to know with which share a node does its work, got a Timed network and a problem with {got}: "
+            "give cojax.Clock a share."
+        )
+    if not is_concrete(cpu, clock.work) or network.is_cut:
+        return
+    idle = np.flatnonzero((np.asarray(cpu) <= 0) & (np.asarray(clock.work) > 0))
+    if idle.size:
+        raise CojaxInputError(
+            f"solve needs a share > 0 at every node with work to do on a Timed network, got {float(cpu[idle[0]]):g} at "
+            f"node {idle[0]}: start from other shares, give cojax.Clock a share, or the node no work."
         )
 
 

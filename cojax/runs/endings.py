@@ -26,8 +26,9 @@ ENDS = {
     "its grid, 64 times the largest at the start (float32: 16): take smaller step sizes, or start from larger shares",
     "DISCONNECTED": "had links that never connected all nodes: give the network more of them, or fewer losses",
     "INTERRUPTED": "was interrupted: give its state to solve and it goes on",
+    "OUT_OF_TIME": "reached its deadline: give it more seconds, shares or bandwidth, or ask for less",
 }
-MORE = {Status.CONVERGED_REDUCED, Status.OUT_OF_STEPS, Status.INTERRUPTED}
+MORE = {Status.CONVERGED_REDUCED, Status.OUT_OF_STEPS, Status.INTERRUPTED, Status.OUT_OF_TIME}
 JUDGE = "cojax.certificate(problem, solution.x)"
 
 
@@ -90,6 +91,8 @@ def _describe_totals(solution: Any) -> str:
         )
     if watched and jax.tree.leaves(solution.x.params):
         said.append(f"models {brief(trace.disagreement[-1])} apart")
+    if watched and trace.seconds is not None:
+        said.append(f"{brief(trace.seconds[-1])} s by the clock")
     if watched and float(trace.overload[-1]) > 0:
         said.append(f"a share {brief(trace.overload[-1])} beyond its bounds")
     return ", ".join(said)

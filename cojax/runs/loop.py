@@ -14,11 +14,12 @@ from .._support.compiling import MOST_NUMBERS, compiled, count_numbers, is_trace
 from .._support.trees import Tree, alike
 from ..methods import Method
 from ..networks.base import Network, Wire
+from ..networks.clocks import Elapsed, RowClock, by_row
 from ..networks.faults.books import on_the_way
 from ..networks.laws import read_alike
 from ..problems.checks import check_cost
 from ..problems.problem import Decision, Problem, Scenario
-from .checks import check_kept, check_rows, check_sizes, check_step_size
+from .checks import check_clock, check_kept, check_rows, check_sizes, check_step_size
 from .progress import LEAST_LOOKS, Progress, first_progress, take_look
 from .rows import update_rows
 from .solutions import Solution, State
@@ -43,17 +44,40 @@ def init(problem: Scenario, network: Network, method: Method, start: Decision) -
     off = total_off(first, start, wire, along)
     if start.cpu is not None and first.budget is not None:  # far off, a step would see it modulo what integers count
         off = jnp.maximum(off, exact_grid.imbalance(start.cpu, first.budget))
-    return State(jnp.zeros((), jnp.int32), off, inner, grad, wire, first_progress(first, network, start, grad))
+    elapsed = None
+    if network.clock is not None:
+        elapsed = by_row(network.clock, network).begun(start.cpu, first.members, wire.bits)
+    progress = first_progress(first, network, start, grad)
+    return State(jnp.zeros((), jnp.int32), off, inner, grad, wire, progress, elapsed)
 
 
 def step(problem: Scenario, network: Network, method: Method, state: State) -> State:
     """One pure step: hear, update, take the gradient, tell."""
+    return one_step(problem, network, method, clock_of(network), state)
+
+
+def clock_of(network: Network) -> RowClock | None:
+    """The clock of a network by row; None where nobody asks how long a round takes."""
+    return None if network.clock is None else by_row(network.clock, network)
+
+
+def one_step(problem: Scenario, network: Network, method: Method, clock: RowClock | None, state: State) -> State:
+    """What `step` does, with a clock that is by row already."""
     along = method.at(state.step).along(state.method)
     flow, wire = network.at(state.step).exchange(state.wire, along, problem.arrivals(state.step + 1))
     state = state._replace(wire=wire)
     inner = update(problem, network, method, state, flow)
     grad = gradient(problem, method, state, inner)
-    return transmit(problem, network, method, state, inner, grad)
+    after = transmit(problem, network, method, state, inner, grad)
+    return after if clock is None else after._replace(elapsed=wait(problem, network, method, clock, state, after))
+
+
+def wait(problem: Scenario, network: Network, method: Method, clock: RowClock, state: State, after: State) -> Elapsed:
+    """When every node has told what it knows after the step from `state` to `after`."""
+    assert state.elapsed is not None
+    cpu, members = method.at(after.step).query(after.method).cpu, problem.at(after.step).members
+    bits = after.wire.bits_since(state.wire)
+    return clock.advanced(state.elapsed, network.at(state.step), state.step, cpu, members, bits)
 
 
 def update(problem: Scenario, network: Network, method: Method, state: State, flow: Tree) -> Tree:
@@ -81,7 +105,7 @@ def transmit(problem: Scenario, network: Network, method: Method, state: State, 
     told = then.tell(there.message(inner, grad), state.wire.without_bits()).with_bits_of(state.wire)
     wire = _read_alike(told, along)
     off = total_off(now, there.query(inner), wire, along)
-    return State(state.step + 1, jnp.maximum(state.imbalance, off), inner, grad, wire, state.progress)
+    return State(state.step + 1, jnp.maximum(state.imbalance, off), inner, grad, wire, state.progress, state.elapsed)
 
 
 def solve_steps(problem, network, method, start, num_steps, every, record) -> Solution:
@@ -119,6 +143,7 @@ def check_run(
             f"solve needs a function record(problem, x, state) that Python can hash, got {_describe(record)}."
         )
     check_rows(problem, network)  # here it knows their numbers, under jit it does not
+    check_clock(network, method, start)
     if num_steps > MOST_STEPS:
         raise CojaxInputError(
             f"solve needs num_steps <= {MOST_STEPS}, got {num_steps}: steps are counted in 32 bits; ask for fewer."
@@ -138,15 +163,15 @@ def _run(problem, network, method, start, num_chunks, every, record) -> Solution
 
 def go(problem, network, method, state, num_chunks, every, record) -> tuple[State, Any]:
     """All steps of a run, and the records of its looks."""
-    method = network.to_rows(method)
+    method, clock = network.to_rows(method), clock_of(network)
 
-    def one_step(state: State) -> State:
-        return step(problem, network, method, state)
+    def next_state(state: State) -> State:
+        return one_step(problem, network, method, clock, state)
 
     def look(state: State) -> tuple[Progress, Any]:
         return observe(problem, method, state, record)
 
-    return scan(one_step, look, state, num_chunks, every)
+    return scan(next_state, look, state, num_chunks, every)
 
 
 def end(problem, network, method, state, few: bool) -> Solution:

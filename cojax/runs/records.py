@@ -26,6 +26,7 @@ class Trace(NamedTuple):
         gradient: the largest entry of the mean over nodes of the params gradient.
         bits: told so far by one node to one neighbour; a float, right to its last digit however long the run.
         saturated: numbers so far, of all nodes, beyond the outermost level of their quantizer.
+        seconds: on a `Timed` network, when the last node had told what it knew at this look; None on others.
     """
 
     step: Int[Array, "*c"]
@@ -37,6 +38,7 @@ class Trace(NamedTuple):
     gradient: Float[Array, "*c"]
     bits: Float[Array, "*c"]
     saturated: Int[Array, "*c"]
+    seconds: Float[Array, "*c"] | None = None
 
     def __repr__(self) -> str:
         return brief(self)
@@ -55,6 +57,7 @@ def standard(problem: Problem, x: Decision, state: Any) -> Trace:
         gradient=trees.largest(trees.node_mean(trees.filled(state.grad.params, problem.members))),
         bits=state.wire.bits,
         saturated=state.wire.saturated,
+        seconds=None if state.elapsed is None else state.elapsed.seconds.max(),
     )
 
 

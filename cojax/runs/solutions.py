@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Int
 from .._support.names import Names
 from .._support.trees import Tree
 from ..networks.base import Wire
+from ..networks.clocks import Elapsed
 from ..problems.problem import Decision
 from .endings import describe_ending
 from .labels import check_single, dataset, node_table, variables
@@ -27,6 +28,7 @@ class State(NamedTuple):
         grad: the gradient at the decision, shaped as it.
         wire: what neighbours hear in the next step, and what the link remembers.
         progress: of the looks of `solve` so far, by which a status is told.
+        elapsed: on a `Timed` network when every node had told what it knows, `state.elapsed.seconds` (n,); else None.
     """
 
     step: Int[Array, ""]
@@ -35,6 +37,7 @@ class State(NamedTuple):
     grad: Tree
     wire: Wire
     progress: Progress
+    elapsed: Elapsed | None = None
 
 
 class Solution(NamedTuple):

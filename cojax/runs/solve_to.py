@@ -37,6 +37,7 @@ def solve_to(
     max_steps: int,
     every: int = 100,
     record: Callable[[Problem, Decision, State], Any] = standard,
+    deadline: float | None = None,
     progress: bool = False,
     checkpoint: str | Path | None = None,
 ) -> Solution:
@@ -51,6 +52,8 @@ def solve_to(
         tolerance: of `is_certified`, relative; the second tier is `tolerance ** (2/3)`.
         max_steps: at most, a multiple of `every`.
         every: steps between two looks, and between two certificates.
+        deadline: seconds of the clock of a `Timed` network: the run ends at the first look at or beyond it, with the
+            status `OUT_OF_TIME` where it does not keep its tolerance.
         progress: whether to show a bar, in a terminal or a notebook (tqdm).
         checkpoint: a file that the run is saved to as it goes on, never more than a twentieth of the time, and after
             Ctrl-C or SIGTERM, which end it after the look under way. Where the file exists, the run goes on from it.
@@ -60,8 +63,8 @@ def solve_to(
     and still moves away ends there.
 
     Raises `CojaxInputError` as `solve` does, for a trace that could grow beyond 4 GB, for a tolerance that the
-    precision of the decision cannot reach, for a checkpoint of another run, and for one that cannot be written: before
-    the first step.
+    precision of the decision cannot reach, for a deadline without a clock, for a checkpoint of another run, and for one
+    that cannot be written: before the first step.
     """
     check_number("solve_to", "tolerance", tolerance, above=0.0, below=1.0, shaped=())
     every = whole_number("solve_to", "every", every, at_least=1)
@@ -69,6 +72,16 @@ def solve_to(
     if max_steps % every:
         raise CojaxInputError(f"solve_to needs max_steps to be a multiple of every, got {max_steps} and {every}.")
     check_reachable("solve_to", start, tolerance)
+    if deadline is not None:
+        check_number("solve_to", "deadline", deadline, above=0.0, shaped=())
+        if network.clock is None:
+            raise CojaxInputError(
+                "solve_to needs a network with a clock to keep a deadline: cojax.Timed(network, cojax.Clock(...))."
+            )
+
+    def late(solution: Solution) -> bool:
+        elapsed = solution.state.elapsed
+        return deadline is not None and elapsed is not None and float(elapsed.seconds.max()) >= deadline
 
     def decided(solution: Solution) -> Decision:
         """The decision in the order in which the problem has its nodes, 0 in rows that hold none."""
@@ -76,7 +89,7 @@ def solve_to(
         return x if network.holds is None or members is None else choose_rows(members, x, zeros_like(x))
 
     def done(solution: Solution) -> bool:
-        if int(solution.status) == Status.NOT_FINITE:
+        if int(solution.status) == Status.NOT_FINITE or late(solution):
             return True
         if int(solution.state.step) < problem.last_change:
             return False
@@ -102,6 +115,8 @@ def solve_to(
     judged, kept, nearly = _certify(problem, decided(solution), solution.state.step, tolerance)
     first = int(start.step) if isinstance(start, State) else 0
     status = _status(network, solution, bool(kept), bool(nearly), first)
+    if late(solution) and status in (Status.OUT_OF_STEPS, Status.CONVERGED_REDUCED):
+        status = Status.OUT_OF_TIME
     return solution._replace(status=jnp.asarray(status, jnp.int32), certificate=judged)
 
 

@@ -21,7 +21,7 @@ from ..problems.problem import Decision, Scenario
 from .cores import on_all_cores
 from .endings import tally
 from .labels import dataset, variables
-from .loop import gradient, init, observe, scan, transmit, update
+from .loop import clock_of, gradient, init, observe, scan, transmit, update, wait
 from .records import standard
 from .solutions import Solution, State
 from .solve import solve
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import xarray
 
 # Where the runs lie in a state of many: last, so that one load brings several runs; the step is common to all.
-LAST: Any = State._make([None, -1, -1, -1, -1, -1])
+LAST: Any = State._make([None, -1, -1, -1, -1, -1, -1])
 
 
 class Sweep(NamedTuple):
@@ -176,7 +176,8 @@ def _solve_side_by_side(many: Tree, same: Tree, num_runs: int, num_chunks: int, 
         laws = laws_of(state.step, state.method)
         flow = graph.flow(state.wire, jax.tree.map(_lane, laws, is_leaf=_is_law))
         inner = inner_of(state, flow)
-        return rest(state, inner, slopes(state, inner))
+        after = rest(state, inner, slopes(state, inner))
+        return after if clock is None else after._replace(elapsed=waited(clock, state, after))
 
     def end(run: Run, state: State) -> Solution:
         x = run.method.at(state.step).query(state.method)
@@ -188,6 +189,9 @@ def _solve_side_by_side(many: Tree, same: Tree, num_runs: int, num_chunks: int, 
     # Mapped by itself: what reads a gradient of matrix products where JAX puts the runs would read it by columns.
     slopes = of_runs(lambda run, *args: gradient(run.problem, run.method, *args), in_axes=(LAST, -1), out_axes=-1)
     rest = of_runs(lambda run, *args: transmit(*run[:3], *args), in_axes=(LAST, -1, -1), out_axes=LAST)
+    timed = eqx.combine(many, same)[1].clock is not None
+    clock = of_runs(lambda run: clock_of(run.network), in_axes=(), out_axes=0)() if timed else None
+    waited = of_runs(lambda run, *args: wait(*run[:3], *args), in_axes=(0, LAST, LAST), out_axes=-1)
     look = of_runs(
         lambda run, state: observe(run.problem, run.method, state, record), in_axes=(LAST,), out_axes=(-1, 0)
     )

@@ -382,6 +382,7 @@ class Raced(NamedTuple):
     learn_gap: np.ndarray
     share_gap: np.ndarray
     seconds_per_step: float
+    seconds: np.ndarray | None = None
 
 
 def test_courses_of_many_seeds_are_a_median_in_a_band():

@@ -183,3 +183,31 @@ def test_seeds_that_would_change_nothing_and_what_are_no_seeds_are_refused(drawn
     ):
         with pytest.raises(cojax.CojaxInputError, match=message):
             laws.unchecked(cojax.compare)(PROBLEM, given, METHODS, START, **settings, seeds=seeds)
+
+
+def test_a_clock_makes_seconds_those_of_the_network_for_methods_and_rivals():
+    network = cojax.Lossy(cojax.network(laws.switching_graphs(), layout="dense"), 0.3, key=4)
+    timed = cojax.Timed(network, cojax.Clock(work=2.0, share=1.0, latency=0.5, bandwidth=1e3))
+    best = cojax.reference(PROBLEM.softened(), jnp.zeros(3))
+    field = {
+        "exact": METHODS["exact"],
+        "tracking": cojax.rivals.rival("dual_gradient_tracking", PROBLEM, network, START),
+    }
+    settings = {"optimum": best, "num_steps": 12, "every": 3}
+    courses = cojax.compare(PROBLEM, timed, field, START, **settings)
+    for name, numbers in (("exact", 7), ("tracking", field["tracking"].bits / 64)):
+        # All links take as long, so that every node that hears another in a round waits for its message.
+        delay, clock = 0.5 + 64 * numbers / 1e3, np.full(8, 2.0)
+        wanted = [0.0]
+        for k in range(12):
+            up = np.asarray(network.at(k).weights) != 0
+            clock = np.maximum(clock, np.where(up, clock[None] + delay, 0.0).max(1)) + 2.0
+            wanted += [clock.max()] if k % 3 == 2 else []
+        np.testing.assert_allclose(courses[name].seconds, wanted, rtol=1e-12)
+    assert cojax.compare(PROBLEM, network, METHODS, START, **settings)["exact"].seconds is None
+    header, exact, _ = comparisons.table(courses, "share", 16.0)
+    row = comparisons.first_row_at(courses["exact"].share_gap, 1e-2)
+    assert exact[header.index("s to 1e-2")] == ("-" if row is None else f"{courses['exact'].seconds[row]:.3g}")
+    many = cojax.compare(PROBLEM, timed, field, START, **settings, seeds=(1, 2))
+    assert many["exact"].seconds.shape == many["tracking"].seconds.shape == (2, 5)
+    assert courses["exact"].to_pandas()["seconds"].iloc[-1] == courses["exact"].seconds[-1]

@@ -19,7 +19,7 @@ FLOORS = {
         "plots rivals tuning",
         "app estimators",
     ),
-    "networks": ("laws weights", "base", "links", "layouts", "build faults", "connectivity devices"),
+    "networks": ("laws weights", "base", "clocks links", "layouts", "build faults", "connectivity devices"),
     "app": ("help_texts plans", "cases", "results", "reports", "cli"),
 }
 MODULES = {

@@ -41,9 +41,8 @@ def write_files(folder: Path, plan: Plan, outcome: Outcome) -> None:
         write_csv(folder / "allocation.csv", columns, zip(*columns.values(), strict=True))
         columns = worth_columns(outcome)
         write_csv(folder / "worth.csv", columns, zip(*columns.values(), strict=True))
-        write_csv(
-            folder / "trace.csv", outcome.trace._fields, zip(*(part.tolist() for part in outcome.trace), strict=True)
-        )
+        trace = {name: part.tolist() for name, part in outcome.trace._asdict().items() if part is not None}
+        write_csv(folder / "trace.csv", trace, zip(*trace.values(), strict=True))
         judged = msgspec.json.format(msgspec.json.encode(_judgement(outcome)), indent=2)
         replace_file(folder / "certificate.json", lambda handle: handle.write(judged + b"\n"))
         write_plan(folder / "plan.toml", plan)

@@ -125,6 +125,15 @@ class ShardedNeighbors(OrderedLayout):
     def scatter(self, arcs):
         return arcs.sum(1)
 
+    def theirs(self, rows):
+        def local(index: Array, halo: Halo, rows: Array) -> Array:
+            return _rows(halo.extended(rows), index.T)
+
+        return _on_devices(self.mesh, local, (COLUMNS, ROWS, ROWS))(self.index, self.node_halo, rows)
+
+    def largest(self, arcs):
+        return arcs.max(1, initial=-jnp.inf)
+
     def named_ends(self):
         return self.names[None, :], self.others
 
@@ -193,6 +202,21 @@ class ShardedEdges(OrderedLayout):
 
         return _on_devices(self.mesh, local, (ROWS, ROWS))(self.node, arcs)
 
+    def theirs(self, rows):
+        def local(index: Array, halo: Halo, rows: Array) -> Array:
+            return _rows(halo.extended(rows), index)
+
+        return _on_devices(self.mesh, local, (ROWS, ROWS, ROWS))(self.index, self.node_halo, rows)
+
+    def largest(self, arcs):
+        block = self.num_nodes // self.mesh.size
+
+        def local(node: Array, arcs: Array) -> Array:
+            none = jnp.full_like(arcs, -jnp.inf, shape=(block,))
+            return none.at[node].max(arcs, mode="promise_in_bounds")
+
+        return _on_devices(self.mesh, local, (ROWS, ROWS))(self.node, arcs)
+
     def named_ends(self):
         return self.pairs[0], self.pairs[1]
 
@@ -243,6 +267,9 @@ class ShardedCirculant(CutLayout):
 
     def scatter(self, arcs):
         return arcs.sum(1)
+
+    def largest(self, arcs):
+        return arcs.max(1)
 
     def named_ends(self):
         nodes = jnp.arange(self.size)

@@ -142,7 +142,8 @@ def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | No
     """The network over the mesh, and the caller's numbers of its nodes in its order; None where that is the same."""
     if isinstance(network, FaultyNetwork) and all(isinstance(fault, Loss | Pauses) for fault in network.faults):
         graphs, order = _cut_network(network.graphs, mesh)
-        return FaultyNetwork(graphs=graphs, faults=everywhere(mesh, network.faults)), order  # pyright: ignore
+        faults, clock = everywhere(mesh, (network.faults, network.clock))
+        return FaultyNetwork(graphs=graphs, faults=faults, clock=clock), order  # pyright: ignore[reportCallIssue]
     size = network.num_nodes
     rows = num_rows(size, mesh.size)
     if rows == size:

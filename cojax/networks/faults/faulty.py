@@ -13,6 +13,7 @@ from ..._support.names import Names
 from ..._support.reprs import brief, describe
 from ...problems.membership import Moves
 from ..base import Layout, Network
+from ..clocks import Clock
 from .fault import Fault, check_ledger_can_carry
 from .rounds import Round
 
@@ -21,12 +22,14 @@ class FaultyNetwork(Network):
     """A network on which faults happen; `cojax.Lossy` and its siblings make one, `cojax.Ledger` one that keeps books.
 
     Fields: graphs, a network without faults; faults, in the order in which they were put on it, which decides nothing
-    but their draws; ledger, static, whether the ends of every edge keep books of what they gave.
+    but their draws; ledger, static, whether the ends of every edge keep books of what they gave; clock, how
+    long a round takes, None where nobody asks.
     """
 
     graphs: Network
     faults: tuple[Fault, ...] = ()
     ledger: bool = eqx.field(static=True, default=False)
+    clock: Clock | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __check_init__(self):
         for fault in self.faults:
@@ -37,7 +40,8 @@ class FaultyNetwork(Network):
     def __repr__(self) -> str:
         if not hasattr(self, "graphs"):  # half made
             return describe(self)
-        return describe(self, *map(brief, (self.graphs, *self.faults)), leave_out=("graphs", "faults"))
+        left_out = ("graphs", "faults") if self.clock is not None else ("graphs", "faults", "clock")
+        return describe(self, *map(brief, (self.graphs, *self.faults)), leave_out=left_out)
 
     @property
     def link(self):  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -102,7 +106,10 @@ def with_fault(network: Any, fault: Fault, why_undirected: str | None = None) ->
     """`network` with one more fault, the last; `why_undirected` says why a directed one would be wrong."""
     check_network(fault.made_by, network, why_undirected)
     return FaultyNetwork(  # pyright: ignore[reportCallIssue]
-        graphs=graphs_of(network), faults=(*faults_of(network), fault), ledger=network.keeps_books
+        graphs=graphs_of(network),
+        faults=(*faults_of(network), fault),
+        ledger=network.keeps_books,
+        clock=network.clock,
     )
 
 

@@ -26,4 +26,6 @@ def Ledger(network: Any) -> FaultyNetwork:
     end computes the flow, so that every edge keeps the sum by itself.
     """
     check_network("Ledger", network, "an edge without a second end has nobody to keep its books with")
-    return FaultyNetwork(graphs=graphs_of(network), faults=faults_of(network), ledger=True)  # pyright: ignore
+    return FaultyNetwork(  # pyright: ignore[reportCallIssue]
+        graphs=graphs_of(network), faults=faults_of(network), ledger=True, clock=network.clock
+    )

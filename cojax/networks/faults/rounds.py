@@ -33,6 +33,9 @@ class Round(Network):
     def at(self, k) -> Any:
         return self
 
+    def bare(self):
+        return self.graph
+
     @property
     def most_late(self) -> int:
         return sum(fault.most_late for fault in self.faults)
@@ -73,9 +76,14 @@ class Round(Network):
 
     def awake(self, before: Tree, after: Tree) -> Tree:
         """`after`, with the rows of nodes that are down as they were."""
+        return after if self.present is None else choose_rows(self.present, after, before)
+
+    @property
+    def present(self) -> Bool[Array, " n"] | None:
+        """Which nodes are up in this step; None: all are."""
         if not any(fault.stops for fault in self.faults):
-            return after
-        return choose_rows(self.up(self.step[None], jnp.arange(self.num_nodes, dtype=jnp.int32)), after, before)
+            return None
+        return self.up(self.step[None], jnp.arange(self.num_nodes, dtype=jnp.int32))
 
     def exchange(self, wire: Wire, along: Tree, arrivals: Array | None) -> tuple[Tree, Wire]:
         """Owners hear and give, the other ends hear what was given; what is owed is paid."""

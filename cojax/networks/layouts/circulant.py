@@ -59,6 +59,12 @@ class Circulant(Layout):
     def scatter(self, arcs):
         return arcs.sum(0)
 
+    def theirs(self, rows):
+        return jnp.stack(_shift(rows, self.offsets))
+
+    def largest(self, arcs):
+        return arcs.max(0)
+
     def named_ends(self):
         nodes = jnp.arange(self.size)
         return nodes[None, :], (nodes[None, :] + jnp.asarray(self.offsets)[:, None]) % self.size

@@ -64,6 +64,9 @@ class Dense(Layout):
     def scatter(self, arcs):
         return arcs.sum(1)
 
+    def largest(self, arcs):
+        return arcs.max(1)
+
     def named_ends(self):
         nodes = jnp.arange(self.num_nodes)
         return nodes[:, None], nodes[None, :]

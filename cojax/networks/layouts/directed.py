@@ -39,6 +39,12 @@ class _Arcs(Layout):
     def named_ends(self):
         raise CojaxInputError("A directed network that loses links loses sums: use an undirected network with Lossy.")
 
+    def theirs(self, rows):
+        return jnp.broadcast_to(rows[None, :], self.weights.shape)
+
+    def largest(self, arcs):
+        return arcs.max(1)
+
     def gather(self, rows):
         raise CojaxInputError("A directed network has no edges with two ends: use a link without memory per edge.")
 

@@ -54,5 +54,9 @@ class Edges(Layout):
     def scatter(self, arcs):
         return jnp.zeros((self.size, *arcs.shape[2:]), arcs.dtype).at[self.pairs].add(arcs, mode="promise_in_bounds")
 
+    def largest(self, arcs):
+        none = jnp.full(self.size, -jnp.inf, arcs.dtype)
+        return none.at[self.pairs].max(arcs, mode="promise_in_bounds")
+
     def named_ends(self):
         return self.pairs[0], self.pairs[1]

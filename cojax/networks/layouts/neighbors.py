@@ -64,5 +64,11 @@ class Neighbors(Layout):
     def scatter(self, arcs):
         return arcs.sum(0)
 
+    def theirs(self, rows):
+        return rows.at[self.index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+    def largest(self, arcs):
+        return arcs.max(0, initial=-jnp.inf)
+
     def named_ends(self):
         return jnp.arange(self.num_nodes)[None, :], self.index

@@ -77,6 +77,13 @@ class Split(Layout):
         n, columns = self.size, arcs.sum(0)
         return columns[:n].at[self.owner[n:]].add(columns[n:], mode="promise_in_bounds")
 
+    def theirs(self, rows):
+        return rows.at[self.index].get(mode="promise_in_bounds")
+
+    def largest(self, arcs):
+        n, columns = self.size, arcs.max(0, initial=-jnp.inf)
+        return columns[:n].at[self.owner[n:]].max(columns[n:], mode="promise_in_bounds")
+
     def named_ends(self):
         return self.owner[None, :], self.index
 

@@ -1,0 +1,36 @@
+"""A network with a clock: how long its rounds take."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+
+from ..._support.checks import CojaxInputError
+from ..clocks import Clock
+from .faulty import FaultyNetwork, check_network, faults_of, graphs_of
+
+
+def Timed(network: Any, clock: Clock) -> FaultyNetwork:
+    """A network whose rounds take the seconds that `clock` tells; nothing else of a run changes, not by one bit.
+
+        timed = cojax.Timed(network, cojax.Clock(work=3e12, speed=1e11, bandwidth=1e9))
+
+    The trace then has `seconds`; `solve_to(..., deadline=)` ends a run by them, and `compare` and `cojax.plots` show
+    gaps over them. Faults may be put on before or after: a link that is down in a round is not waited for. Of messages
+    that one end alone sees lost or late (`LossyOneWay`, `Delayed`, ...) the clock knows nothing: every one is waited
+    for as if it arrived.
+
+    Args: network; clock, with (n,) or (n, n) of its nodes where it tells them apart, in your order of nodes.
+    Raises `CojaxInputError` for another number of nodes, and for what is no network or no clock.
+    """
+    check_network("Timed", network, None)
+    if not isinstance(clock, Clock):
+        raise CojaxInputError(f"Timed needs a cojax.Clock, got {type(clock).__name__}.")
+    size = network.num_callers
+    for name in ("work", "speed", "share", "latency", "bandwidth"):
+        shape = jnp.shape(getattr(clock, name)) if getattr(clock, name) is not None else ()
+        if shape and shape[-1] != size:
+            raise CojaxInputError(f"Timed needs a clock of {size} nodes, got {name} of shape {shape}.")
+    if isinstance(network, FaultyNetwork):
+        return dataclasses.replace(network, clock=clock)
+    return FaultyNetwork(graphs=graphs_of(network), faults=faults_of(network), clock=clock)  # pyright: ignore
