@@ -22,6 +22,7 @@ from .networks.clocks import Clock as Clock
 from .networks.devices.shard import Shards as Shards
 from .networks.devices.shard import restored as restored
 from .networks.devices.shard import shard as shard
+from .networks.faults.bursts import GilbertElliott as GilbertElliott
 from .networks.faults.intermittent import Intermittent as Intermittent
 from .networks.faults.ledger import Ledger as Ledger
 from .networks.faults.lossy import Lossy as Lossy
@@ -51,6 +52,7 @@ from .networks.links.quantizers import FloatQuantizer as FloatQuantizer
 from .networks.links.quantizers import LogQuantizer as LogQuantizer
 from .networks.links.quantizers import OneBitQuantizer as OneBitQuantizer
 from .networks.links.quantizers import Quantizer as Quantizer
+from .networks.links.quantizers import TopK as TopK
 from .networks.links.quantizers import UniformQuantizer as UniformQuantizer
 from .optimum import Allocation as Allocation
 from .optimum import Certificate as Certificate
@@ -92,6 +94,8 @@ from .tuning import tune as tune
 from .tuning.default import default as default
 from .tuning.default_allocator import default_allocator as default_allocator
 from .tuning.default_learner import default_learner as default_learner
+from .tuning.timely import Timely as Timely
+from .tuning.timely import timely_shares as timely_shares
 from .tuning.tuned import tuned as tuned
 
 __version__ = "0.2.0"

@@ -295,7 +295,8 @@ def _run(case: Any, out: Path, progress: Any, resume: bool = False, against: Pat
         page = "no report"
         if (out / "report.html").exists():
             print(f"cojax: note: {out / 'report.html'} is of an earlier run.", file=sys.stderr)
-    also = "" if earlier is None else ", against.csv"
+    also = "" if outcome.training is None else ", training.csv"
+    also += "" if earlier is None else ", against.csv"
     print(f"Written to {out}: {page}, allocation.csv, worth.csv, certificate.json, trace.csv, plan.toml{also}.")
     return _code(outcome, checkpoint)
 

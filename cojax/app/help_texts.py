@@ -101,7 +101,8 @@ Keys:
   seed = 0, of all that is drawn; tolerance = 1e-4, relative, that both certificates must keep
   [nodes]    file, a CSV with the column node; or arrays: names, and columns for the cost
              lower (0), upper (capacity, else none): bounds of the shares
-             pue, multiplies the price; latitude, longitude in degrees; region, the column of [hours] file for the node
+             pue, multiplies the price; latitude, longitude in degrees; region, the column of [hours] file for the node;
+             work and speed, for [clock]
   [cpu]      budget; cost, which may be left out where the columns fit one of these alone:
              "deviation"  (x - demand)^2 / (2 capacity)    columns demand, capacity
              "price"      price x + curvature x^2 / 2       columns price, curvature (0; the run then takes a little)
@@ -116,10 +117,15 @@ Keys:
              weights = "metropolis", "max_degree", "best_constant" or "fastest"
              switching = 1, how many random parts of the links take turns; share = 0.5, of links in each
              loss = 0.0, probability that a link is down in a step
+  [clock]    how long the training takes with the shares to use, and what it waits for: work of one gradient, speed (1),
+             work that one unit of share does in a second, each a number here or a column of the nodes; latency (0) and
+             bandwidth (infinite) of all links, "12 ms" and "10 Gbit/s", which the columns latency and bandwidth of a
+             graph file tell apart; barrier = "neighbours", or "all": nobody begins before all are heard
   [data]     name = "breast_cancer"; or file, .csv, .libsvm, .svm, .bz2 or .gz of these, or .npz with features and
              targets; of a .csv the column target is learned, or the last; LIBSVM may count from 0 or 1
              test_file; or test_fraction = 0.25 is held out
              split = "random" or "by_target"; proportions, the parts that the nodes get (1 to 4, drawn)
+             split = "dirichlet": the parts of every class, drawn; concentration, 0.1 to 1 in papers, larger is evener
              weighting = "pooled", all samples alike, or "node_mean", all nodes alike
              standardize = true
   [model]    name = "svm" (ridge 0.1, sharpness 10, weight 1), "logistic" (ridge 0.1), "softmax" (ridge 0.1) or

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 
+MOST_DRAWS = 1000  # of a split at random, until every node has a sample
+
+
 class Dataset(NamedTuple):
     """Samples to learn from, and others to test on."""
 
@@ -92,6 +95,48 @@ def split_by_target(
     """
     features, targets, sizes, shuffled = _shuffle(features, targets, num_nodes, proportions, seed)
     return _distribute(features, targets, shuffled[np.argsort(targets[shuffled], kind="stable")], sizes)
+
+
+def split_dirichlet(
+    features: Any, targets: Float[np.ndarray, " N"], num_nodes: int, *, seed: int, concentration: float
+) -> Samples:
+    """Samples of every class dealt to nodes in proportions drawn from a Dirichlet law: nodes differ in mix and amount.
+
+    The larger `concentration`, the more alike the nodes: a node's part of a class has mean 1/n and variance
+    (n - 1) / n^2 / (n concentration + 1). Papers take 0.1 to 1. A node gets its part to one sample. All classes are
+    drawn again while a node has no sample at all, a thousand times at most, so the law is that of draws in which every
+    node has one.
+
+    Args:
+        features, targets, num_nodes: as for `split`; every number among the targets is a class.
+        seed: of the proportions and of which sample of a class goes where.
+        concentration: from 1e-6 to 1e12, the same for all nodes.
+
+    Returns and raises as `split`, and `CojaxInputError` for another concentration, and where no draw gave every node a
+    sample.
+    Source: Yurochkin et al., ICML 2019, arXiv 1905.12022; Hsu, Qi, Brown, arXiv 1909.06335, draw the classes of every
+    node instead, which then all have as many samples.
+    """
+    num_nodes = whole_number("split_dirichlet", "num_nodes", num_nodes, at_least=1)
+    rng = np.random.default_rng(whole_number("split_dirichlet", "seed", seed, at_least=0))
+    check_number("split_dirichlet", "concentration", concentration, at_least=1e-6, at_most=1e12, shaped=())
+    features, targets = _check_samples(features, targets, num_nodes)
+    shuffled = rng.permutation(len(targets))
+    by_class = shuffled[np.argsort(targets[shuffled], kind="stable")]
+    counts = np.unique(targets, return_counts=True)[1]
+    for _ in range(MOST_DRAWS):
+        # Where the parts of a class end, as numbers of its samples: each part is rounded at both ends.
+        parts = rng.dirichlet(np.full(num_nodes, float(concentration)), len(counts)).cumsum(1)
+        ends = np.rint(counts[:, None] * parts / parts[:, -1:]).astype(int)
+        sizes = np.diff(ends, axis=1, prepend=0)
+        if (sizes.sum(0) > 0).all():
+            node = np.repeat(np.tile(np.arange(num_nodes), len(counts)), sizes.ravel())
+            order = np.argsort(node, kind="stable")
+            return _distribute(features, targets, by_class[order], sizes.sum(0))
+    raise CojaxInputError(
+        f"split_dirichlet needs every node to have a sample, got {MOST_DRAWS} draws of {len(counts)} classes over "
+        f"{num_nodes} nodes that leave one empty: raise concentration = {float(concentration):g}, or take fewer nodes."
+    )
 
 
 def per_node_mean(samples: Samples) -> Samples:

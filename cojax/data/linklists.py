@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .._support.checks import CojaxInputError
-from .files import checked_path, csv_table, number, open_unpacked, tidy
+from .files import NUMBER, checked_path, csv_table, number, open_unpacked, tidy
 from .graphfiles import MAX_BYTES, Drawing, FileLink, GraphFile, note_links, note_parts
+from .quantities import bits_per_second, seconds
 
-COLUMNS = ("source", "target", "weight")
+COLUMNS = ("source", "target", "weight", "latency", "bandwidth")
 COMMENTS = ("#", "%", "//")
 HEADS = ("source", "from", "fromnodeid", "node1", "node_1", "id_1")
 CLAIM = re.compile(r"Nodes:\s*([0-9]{1,15})\s+Edges:\s*([0-9]{1,15})")
@@ -21,10 +22,12 @@ def read_edges(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
     """The graph of a CSV file with one undirected link per line.
 
     Args:
-        path: UTF-8 text with the header `source,target` or `source,target,weight`; nodes are named by text.
+        path: UTF-8 text with the columns source and target, and perhaps weight, latency ("12 ms") and bandwidth
+            ("10 Gbit/s"; numbers are seconds and bits per second); nodes are named by text.
         max_bytes: the largest file that is read.
 
-    A weight becomes the attribute `weight`; `cojax.network` chooses its own weights for a graph, so hand it
+    Attributes of links are named as their columns, in seconds and bits per second. `cojax.network` chooses its own
+    weights for a graph, so hand it
     `networkx.to_scipy_sparse_array(graph)` to use those of the file. Loops are dropped and noted.
     Raises `CojaxInputError`, with file and line, for other columns, empty names, a link that occurs twice, in
     whichever direction, and weights that are not > 0.
@@ -33,9 +36,9 @@ def read_edges(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
 
     path = checked_path(path, max_bytes)
     header, rows = csv_table(path, max_bytes, COLUMNS)
-    if sorted(header) not in (["source", "target"], ["source", "target", "weight"]):
+    if not {"source", "target"} <= set(header) or not set(header) <= set(COLUMNS):
         raise CojaxInputError(
-            f"{path}:1 needs the columns source,target or source,target,weight, got {','.join(header)}."
+            f"{path}:1 needs the columns source,target and perhaps {', '.join(COLUMNS[2:])}, got {','.join(header)}."
         )
     graph, lines, loops = nx.Graph(), {}, []
     for where, cells in rows:
@@ -46,7 +49,7 @@ def read_edges(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
         if link in lines:
             raise CojaxInputError(f"{where} repeats the link {source} - {target} of {lines[link]}: keep one of them.")
         lines[link] = where
-        attributes = {"weight": _weight(row["weight"], where)} if "weight" in row else {}
+        attributes = {name: READ[name](cell, where) for name, cell in row.items() if name in READ}
         if source == target:
             loops.append(source)
         else:
@@ -166,3 +169,19 @@ def _weight(cell: str, where: str) -> float:
     if weight <= 0:
         raise CojaxInputError(f"{where} needs weight > 0, got {weight:g}: drop the line where there is no link.")
     return weight
+
+
+def _latency(cell: str, where: str) -> float:
+    return seconds(_plain(cell), f"{where}, in the column latency,")
+
+
+def _bandwidth(cell: str, where: str) -> float:
+    return bits_per_second(_plain(cell), f"{where}, in the column bandwidth,")
+
+
+def _plain(cell: str) -> str | float:
+    """A number where the cell is one, else its text with a unit."""
+    return float(cell) if NUMBER.fullmatch(cell.strip()) else cell
+
+
+READ = {"weight": _weight, "latency": _latency, "bandwidth": _bandwidth}

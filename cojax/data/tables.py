@@ -22,6 +22,7 @@ COLUMNS = {
     "price": "cost of one unit of cpu",
     "curvature": "growth of that price with each unit of cpu",
     "work": "units of work that wait at the node",
+    "speed": "work that one unit of cpu does in a second, for the clock of a plan",
     "lower": "the least share, in units of cpu",
     "upper": "the largest share, in units of cpu",
     "pue": "power drawn by the building over power drawn by its machines",

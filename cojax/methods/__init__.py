@@ -15,6 +15,7 @@ from .fixed_time import FixedTime as FixedTime
 from .heavy_ball import HeavyBall as HeavyBall
 from .laplacian import Laplacian as Laplacian
 from .lead import LEAD as LEAD
+from .local_steps import LocalSteps as LocalSteps
 from .momentum_flow import MomentumFlow as MomentumFlow
 from .nesterov import Nesterov as Nesterov
 from .nids import NIDS as NIDS

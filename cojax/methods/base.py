@@ -31,6 +31,11 @@ class Method(eqx.Module):
         return self
 
     @property
+    def period(self) -> int:
+        """Steps between two exchanges, of a method that needs a network which is silent in between."""
+        return 1
+
+    @property
     def halves(self) -> "tuple[Method, Method]":
         """The method of the params and that of the shares: this one twice, of a method that stands alone."""
         return self, self

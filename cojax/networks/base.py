@@ -107,6 +107,11 @@ class Network(eqx.Module):
         return False
 
     @property
+    def period(self) -> int:
+        """Nobody talks but in the first of so many steps."""
+        return 1
+
+    @property
     def clock(self) -> Any:
         """How long its rounds take, a `Clock`; None where nobody asks."""
         return None

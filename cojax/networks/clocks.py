@@ -106,7 +106,7 @@ class RowClock(eqx.Module):
     def begun(self, cpu: Array | None, members: Array | None, bits: Any) -> Elapsed:
         """After the first gradient, at the start."""
         zero = jnp.zeros((), jnp.result_type(float))
-        spent = self._spent(cpu, members)
+        spent = self.spent(cpu, members)
         return _settled(Elapsed(zero, zero, spent, jnp.asarray(bits, spent.dtype)))
 
     def advanced(
@@ -120,22 +120,25 @@ class RowClock(eqx.Module):
     ) -> Elapsed:
         """After one more step, which heard over `network` what was told, worked with the shares `cpu`, told `bits`."""
         graph = network.bare()
-        delay = self._at(0, step) + elapsed.bits / self._at(1, step)
-        heard = graph.theirs(elapsed.ahead) + delay
+        heard = graph.theirs(elapsed.ahead) + self.delay(elapsed.bits, step)
         up = graph.edge_weights() != 0
         if network.present is not None:  # who is down tells nothing that anybody waits for
             up = up & graph.theirs(network.present)
         ready = _ready(graph, elapsed.ahead, heard, up, self.clock.temperature)
         if self.clock.barrier == "all":
             ready = jnp.broadcast_to(_largest(ready, self.clock.temperature), ready.shape)
-        after = network.awake(elapsed.ahead, ready + self._spent(cpu, members))
+        after = network.awake(elapsed.ahead, ready + self.spent(cpu, members))
         return _settled(elapsed._replace(ahead=after, bits=jnp.asarray(bits, after.dtype)))
+
+    def delay(self, bits: Array, step: Int[Array, ""]) -> Array:
+        """Seconds that a message of so many bits is on its way, () or by directed edge."""
+        return self._at(0, step) + bits / self._at(1, step)
 
     def _at(self, which: int, step: Int[Array, ""]) -> Array:
         table = (self.latency, self.bandwidth)[which]
         return table[step % table.shape[0]] if self.by_step[which] else table
 
-    def _spent(self, cpu: Array | None, members: Bool[Array, " n"] | None) -> Float[Array, " n"]:
+    def spent(self, cpu: Array | None, members: Bool[Array, " n"] | None) -> Float[Array, " n"]:
         """Seconds of one gradient at every node; without end where there is no share, none where there is no node."""
         share = self.clock.share if self.clock.share is not None else cpu
         dtype = jnp.result_type(float)

@@ -17,6 +17,7 @@ from ..methods import Method
 from ..networks.base import Network
 from ..networks.clocks import schedule
 from ..networks.faults.draws import has_keys, key_axes, reseed
+from ..networks.faults.faulty import untimed
 from ..optimum import Reference
 from ..problems.measures import disagreement, overload
 from ..problems.problem import Decision, Problem, check_gradient, check_plain, check_start
@@ -238,7 +239,7 @@ def _after(first: Any, rest: Any) -> np.ndarray:
 def _rows_of_rival(problem, network, rival, start, num_steps, every, look, drawn) -> tuple[_Rows, float]:
     """As `_rows_of_method`; the half that a rival does not decide stays at the start."""
     compiled = jax.jit(rival.run, static_argnums=3)
-    run = _mapped(lambda network: compiled(problem, network, start, num_steps), network, drawn)
+    run = _mapped(lambda network: compiled(problem, network, start, num_steps), untimed(network), drawn)
     jax.block_until_ready(run())
     began = time.perf_counter()
     decided = jax.block_until_ready(run())
@@ -262,7 +263,7 @@ def _rows_of_rival(problem, network, rival, start, num_steps, every, look, drawn
     if network.clock is not None:
 
         def clocked(network: Network) -> Array:
-            later = compiled(problem, network, start, num_steps) if rival.half == "share" else None
+            later = compiled(problem, untimed(network), start, num_steps) if rival.half == "share" else None
             return schedule(network, start.cpu, later, rival.bits, num_steps)
 
         clock[..., 1:] = np.asarray(_mapped(clocked, network, drawn)())

@@ -5,6 +5,7 @@ import jax
 from .. import theory
 from .._support.checks import CojaxInputError
 from ..networks.base import Network
+from ..networks.faults.faulty import untimed
 from ..problems.problem import Decision, Problem
 from .barrier_method import ready as ready_barrier_method
 from .base import Rival
@@ -49,6 +50,7 @@ def rival(name: str, problem: Problem, network: Network, start: Decision) -> Riv
     if len(leaves) != 1 or leaves[0].ndim != ndim:
         got = "none" if not leaves else " and ".join(str(leaf.shape) for leaf in leaves)
         raise CojaxInputError(f"{name} needs {part} of shape {shape}, one array, got {got}: use a method of cojax.")
+    network = untimed(network)
     if name in FOR_FIXED and not theory.is_fixed(network):
         raise CojaxInputError(
             f"{name} needs a fixed network without loss, got one that changes: use one graph, or a method of cojax."

@@ -55,6 +55,12 @@ def check_kept(problem: Scenario, network: Network, method: Method) -> None:
             "solve needs a method of constant numbers on a network of cojax.shard, got a Scheduled: numbers by step "
             "look like numbers by node there; solve in pieces, each with its own numbers."
         )
+    for half in method.at(0).halves:
+        if half.period not in (1, network.period):
+            raise CojaxInputError(
+                f"{type(half).__name__} exchanges in one step of {half.period}, on a network that talks in one of "
+                f"{network.period}: give it cojax.Intermittent(network, {half.period})."
+            )
     allocator = method.at(0).halves[1]
     if not allocator.adds_flow and (network.keeps_books or problem.arrivals(0) is not None):
         raise CojaxInputError(

@@ -37,7 +37,7 @@ def solve_to(
     max_steps: int,
     every: int = 100,
     record: Callable[[Problem, Decision, State], Any] = standard,
-    deadline: float | None = None,
+    deadline: int | float | None = None,
     progress: bool = False,
     checkpoint: str | Path | None = None,
 ) -> Solution:

@@ -37,6 +37,9 @@ from .momenta import heavy_ball_limit as heavy_ball_limit
 from .momenta import nesterov as nesterov
 from .momenta import nesterov_limit as nesterov_limit
 from .rates import allocation_rate as allocation_rate
+from .rounds import Chain as Chain
+from .rounds import round_time as round_time
+from .rounds import slowest_chain as slowest_chain
 from .spectra import MOST_DENSE as MOST_DENSE
 from .spectra import Spectrum as Spectrum
 from .spectra import is_fixed as is_fixed

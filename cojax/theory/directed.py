@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from .._support.checks import CojaxInputError, check_number, is_concrete
 from ..networks.base import Network
+from ..networks.faults.faulty import untimed
 from ..networks.layouts.directed import Digraph, Directed
 from .limits import Limit
 
@@ -108,6 +109,7 @@ def _kept(whole: np.ndarray) -> np.ndarray:
 
 
 def _matrices(owner: str, network: Network) -> tuple[Matrices, Matrices]:
+    network = untimed(network)
     if not isinstance(network, Directed | Digraph):
         raise CojaxInputError(
             f"theory.{owner} is for a Directed network or a Digraph, got a {type(network).__name__}; for undirected "

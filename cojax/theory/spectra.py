@@ -7,7 +7,7 @@ import numpy as np
 
 from .._support.checks import CojaxInputError, check_number, is_concrete
 from ..networks.base import Layout, Network
-from ..networks.faults.faulty import FaultyNetwork
+from ..networks.faults.faulty import FaultyNetwork, untimed
 from ..networks.layouts.directed import Digraph, Directed
 from . import lanczos
 
@@ -83,7 +83,8 @@ def _laplacian(net: Any) -> "sparse.csr_array":
 
 def is_fixed(network: Network) -> bool:
     """Whether one undirected graph is in force at every step, without loss."""
-    return isinstance(network, Layout) and network.num_graphs == 1 and is_undirected(network)
+    graphs = untimed(network)
+    return isinstance(graphs, Layout) and graphs.num_graphs == 1 and is_undirected(graphs)
 
 
 def is_undirected(network: Network) -> bool:

@@ -55,6 +55,6 @@ def _half_cell(quantizer: Quantizer, price: float) -> float:
         case FloatQuantizer(mantissa_bits=bits):
             return 0.0 if price == 0 else 2.0 ** (math.frexp(price)[1] - 2 - bits)
     raise CojaxInputError(
-        f"stall_floor needs levels that stay where they are, got {type(quantizer).__name__}, which follows the message "
-        "over links with memory and does not stall."
+        f"stall_floor needs levels that stay where they are, got {type(quantizer).__name__}, which has none "
+        "and, over links with memory, does not stall."
     )

@@ -11,9 +11,11 @@ from .knobs import PerStep as PerStep
 from .objectives import Area as Area
 from .objectives import Bits as Bits
 from .objectives import Course as Course
+from .objectives import Deadline as Deadline
 from .objectives import Final as Final
 from .objectives import Objective as Objective
 from .objectives import Rounds as Rounds
+from .objectives import Seconds as Seconds
 from .resolutions import Resolution as Resolution
 from .searches import History as History
 from .searches import Tuning as Tuning

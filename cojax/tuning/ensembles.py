@@ -14,7 +14,7 @@ from .._support.checks import CojaxInputError, is_concrete
 from .._support.trees import Tree
 from ..methods import CoOpt, Hold, Method
 from ..networks.base import Network
-from ..networks.faults.faulty import faults_of
+from ..networks.faults.faulty import FaultyNetwork, faults_of
 from ..optimum import reference
 from ..problems.problem import Decision, Problem, check_start
 from ..runs.loop import init
@@ -100,7 +100,9 @@ def with_own_draws(network: Network, draw: Array) -> Network:
 
     parts = [network.bare(), *faults_of(network)]
     bare, *faults = [rekeyed(part) if hasattr(part, "key") else part for part in parts]
-    return dataclasses.replace(network, graphs=bare, faults=tuple(faults)) if faults else bare
+    if not isinstance(network, FaultyNetwork):
+        return bare
+    return dataclasses.replace(network, graphs=bare, faults=tuple(faults))  # its clock and its books stay
 
 
 def course_of(plan: RunPlan, network: Network, method: Method, instance: Instance) -> Course:
@@ -116,10 +118,11 @@ def course_of(plan: RunPlan, network: Network, method: Method, instance: Instanc
     scale = jnp.where(first > 0, first, 1.0)
 
     def look(problem: Problem, x: Decision, state: State) -> tuple:
-        return gaps(x) / scale, state.step, state.wire.bits
+        seconds = None if state.elapsed is None else state.elapsed.seconds.max()
+        return gaps(x) / scale, state.step, state.wire.bits, seconds
 
     trace = _run(plan, problem, with_own_draws(network, draw), method, start, look)
-    return Course(*(jnp.asarray(part, float) for part in trace))
+    return Course(*jax.tree.map(lambda part: jnp.asarray(part, float), trace))
 
 
 def _run(plan: RunPlan, problem: Problem, network: Network, method: Method, start: Decision, look: Any) -> Tree:

@@ -52,8 +52,8 @@ class Tuning(NamedTuple):
         solution = cojax.solve(problem, tuning.network, tuning.method, start, num_steps=500)
 
     Scores are the objective's, the smaller the better: steps to its target for `Area`, the default, and for `Rounds`,
-    bits for `Bits`, log10 of the last gap for `Final`. Method and network are differentiable as any others; scores and
-    history are plain numbers.
+    bits for `Bits`, seconds for `Seconds`, log10 of the gap at the end for `Final`, and at the deadline for `Deadline`.
+    Method and network are differentiable as any others; scores and history are plain numbers.
 
     Fields:
         method: what was given, with the numbers that scored best.
@@ -113,7 +113,8 @@ def tune(
             method is no `CoOpt`), "weights" for one weight per edge and graph, and the knobs of `cojax.tuning`:
             `PerNode`, `PerStep`, `Resolution`.
         num_steps, every: of a run, and between two looks at it; rounds are counted in looks.
-        objective: `cojax.tuning.Area()` by default; `Final`, `Rounds`, `Bits`.
+        objective: `cojax.tuning.Area()` by default; `Final`, `Rounds`, `Bits`; on a `Timed` network also `Seconds`, to
+            a gap, and `Deadline`, the gap at one.
         optimizer: of optax; Adam with 0.05 by default. Coordinates are logarithms of what is positive.
         num_updates: the most that are made; every `look_every`-th the held-out instances are run, and after `patience`
             looks without a better score the search ends.
@@ -127,8 +128,8 @@ def tune(
         gap: `gap(problem, x, optimum)` to numbers >= 0 for params and for cpu; by default squared distances.
 
     Loops on the host. Warns where one instance is all there is, and on a `Quantized` link, whose gradients are nearly
-    useless. Raises `CojaxInputError` for names that are not there, steps per node that would break the total, and
-    instances that do not fit each other.
+    useless. Raises `CojaxInputError` for names that are not there, steps per node that would break the total,
+    instances that do not fit each other, and `Seconds` or `Deadline` without a clock.
     """
     objective = Area() if objective is None else objective
     check_number("tune", "clip", clip, above=0.0, shaped=())

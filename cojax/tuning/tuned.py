@@ -30,7 +30,7 @@ from ..methods import (
 )
 from ..methods.facts import KNOWN, Facts
 from ..networks.base import Layout, Network
-from ..networks.faults.faulty import loss_rate
+from ..networks.faults.faulty import loss_rate, untimed
 from ..networks.layouts.directed import Directed
 from ..networks.links.links import EventTriggered, Ideal
 from ..problems.problem import Decision, Problem, check_gradient
@@ -96,6 +96,7 @@ def tuned_with_limit(kind: Callable[..., Method], problem: Problem, network: Net
         known = ", ".join(sorted(each.__name__ for each in (*LEARNERS, *ALLOCATORS)))
         raise CojaxInputError(f"tuned has no formulas for {name}: give it its numbers by hand, or use one of {known}.")
     check_run(f"tuned({name})", problem, network, start, ("params" if kind in LEARNERS else "cpu",))
+    network = untimed(network)
     method, limit = rule(kind, problem, network, start)
     return method, over_link(limit, network)
 

@@ -133,6 +133,11 @@ def workbench(
             raise CojaxInputError(f"tune needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
     if not isinstance(objective, Objective):
         raise CojaxInputError(f"tune needs an objective such as cojax.tuning.Area(), got {objective!r}.")
+    if objective.needs_clock and network.clock is None:
+        raise CojaxInputError(
+            f"tune needs a network with a clock for {type(objective).__name__}, which counts its seconds: "
+            "cojax.Timed(network, cojax.Clock(...))."
+        )
     check_number("tune", "margin", margin, above=0.0, shaped=())
     check_number("tune", "inflation", inflation, at_least=1.0, shaped=())
     every = whole_number("tune", "every", every, at_least=1)

@@ -18,6 +18,7 @@ LINKS = {
     "uniform": cojax.Quantized(cojax.UniformQuantizer(0.1, largest=9.0)),
     "float": cojax.Quantized(cojax.FloatQuantizer(20)),
     "adaptive": cojax.Innovation(cojax.AdaptiveQuantizer()),
+    "the largest": cojax.Innovation(cojax.TopK(1)),
     "one bit": cojax.Innovation(cojax.OneBitQuantizer(), memory="edge"),
     "events": cojax.EventTriggered(0.01, 0.99),
 }
@@ -63,7 +64,8 @@ def test_params_of_16_bits_pass_every_layout(layout):
 
 def test_params_of_16_bits_pass_loss_delay_and_damage():
     faulty = cojax.Corrupted(cojax.Delayed(cojax.LossyOneWay(network(), 0.2), 2), 0.1)
-    for one in (cojax.Lossy(network(link=EDGE_MEMORY), 0.3), cojax.Ledger(faulty)):
+    bursts = cojax.GilbertElliott(network(link=EDGE_MEMORY), 0.1, 0.3)
+    for one in (cojax.Lossy(network(link=EDGE_MEMORY), 0.3), bursts, cojax.Ledger(faulty)):
         check_dtypes(one)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from cojax.app.cases import cases
 from cojax.app.cli import main
 from cojax.app.plans import plans
 from cojax.app.results import hours, lengths
+from cojax.data import quantities
 
 NODES = """
 [nodes]
@@ -272,3 +274,99 @@ def test_a_word_that_is_almost_right_is_asked_for(tmp_path, old, new, said):
     with pytest.raises(CojaxInputError) as caught:
         cases.build_case(plans.read_plan(written(tmp_path, FLAT.replace(old, new))))
     assert str(caught.value).endswith(said)
+
+
+SITES = """
+[nodes]
+names = ["Oslo", "Bergen", "Tromso", "Narvik"]
+capacity = [40.0, 25.0, 10.0, 20.0]
+demand = [30.0, 10.0, 8.0, 5.0]
+lower = [1.0, 1.0, 1.0, 1.0]
+work = [900.0, 400.0, 500.0, 300.0]
+[cpu]
+budget = 45.0
+cost = "deviation"
+[graph]
+file = "links.csv"
+[clock]
+latency = "12 ms"
+speed = 100.0
+barrier = "all"
+"""
+LINKS = """source,target,bandwidth
+Oslo,Bergen,10 Gbit/s
+Bergen,Tromso,100 Mbit/s
+Tromso,Narvik,1 Gbit/s
+Narvik,Oslo,20 bit/s
+"""
+
+
+def test_a_plan_with_a_clock_says_how_long_training_takes_and_what_it_waits_for(tmp_path, capsys):
+    (tmp_path / "links.csv").write_text(LINKS)
+    assert main(["plan", str(written(tmp_path, SITES)), "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    share = np.array([float(row["share"]) for row in rows(tmp_path / "out" / "allocation.csv")])
+    judged = json.loads((tmp_path / "out" / "certificate.json").read_text())["training"]
+    spent = np.array([900.0, 400.0, 500.0, 300.0]) / (100.0 * share)
+    # One price of 64 bits in every round; the slow link is between the first node and the last.
+    slow = 0.012 + 64 / 20.0
+    period = max(spent[0], spent[3]) + slow
+    assert judged["seconds"] == pytest.approx(period * judged["rounds"] + spent.max(), rel=1e-6)
+    table = {row["name"]: row for row in rows(tmp_path / "out" / "training.csv")}
+    assert float(table["Oslo - Narvik"]["seconds"]) == pytest.approx(slow * judged["rounds"], rel=1e-2)
+    per_gigabit = 64 / 20.0 * judged["rounds"]  # all that the bits take
+    assert float(table["Oslo - Narvik"]["most_seconds_saved_by_one_more"]) == pytest.approx(per_gigabit, rel=1e-2)
+    assert "on the link Oslo - Narvik for" in said and "by the clock, with the shares to use" in said
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "How long the training takes" in page and "training.csv" in page
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("12 ms", "12 msec", r"\$\.clock\.latency has a unit that is not known, 'msec'; known are ns, us"),
+        ("12 ms", "a while", r"\$\.clock\.latency needs a number with a unit, such as \"12 ms\", got 'a while'"),
+        ("12 ms", "-1 ms", r"\$\.clock\.latency needs a number with a unit"),
+        ("speed = 100.0", "work = 3.0", r"\$\.clock\.work and the column work of the nodes say the same twice"),
+        ("work = [900.0, 400.0, 500.0, 300.0]", "", r"\$\.clock needs the work of one gradient"),
+        (
+            "lower = [1.0, 1.0, 1.0, 1.0]",
+            "upper = [40.0, 25.0, 10.0, 0.0]",
+            "work for the node 'Narvik', whose share is 0",
+        ),
+        ("speed = 100.0", "speed = 0.0", r"clock.speed"),
+    ],
+)
+def test_a_clock_that_cannot_be_is_refused_before_the_run(tmp_path, capsys, old, new, message):
+    (tmp_path / "links.csv").write_text(LINKS)
+    assert old in SITES
+    assert main(["plan", str(written(tmp_path, SITES.replace(old, new))), "--out", str(tmp_path / "out")]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("10 Gb", "links.csv:2, in the column bandwidth, has a unit"),
+        ("0", "needs more than 0"),
+        ("x", "needs a number"),
+    ],
+)
+def test_a_link_table_names_the_line_of_a_bandwidth_that_it_cannot_read(tmp_path, capsys, cell, message):
+    (tmp_path / "links.csv").write_text(LINKS.replace("10 Gbit/s", cell))
+    assert main(["plan", str(written(tmp_path, SITES)), "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_times_and_bandwidths_are_read_in_every_unit():
+    for text, wanted in (
+        ("12 ms", 0.012),
+        ("1.5h", 5400.0),
+        ("3 us", 3e-6),
+        ("2 min", 120.0),
+        (0.25, 0.25),
+        ("7s", 7.0),
+    ):
+        assert quantities.seconds(text, "x") == pytest.approx(wanted, rel=1e-12)
+    for text, wanted in (("10 Gbit/s", 1e10), ("1 MB/s", 8e6), ("64 bit/s", 64.0), (5.0, 5.0)):
+        assert quantities.bits_per_second(text, "x") == pytest.approx(wanted, rel=1e-12)

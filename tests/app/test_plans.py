@@ -17,6 +17,7 @@ from cojax.app.cases.centres import InfeasibleError
 from cojax.app.help_texts import EXAMPLE
 from cojax.app.plans import demo, plans, rosters
 from cojax.app.results import hours
+from cojax.data import datasets
 from cojax.runs import pieces
 
 
@@ -308,6 +309,9 @@ name = "logistic"
 """
 
 
+DIRICHLET = DATA.replace("[model]", 'split = "dirichlet"\nconcentration = 0.7\n[model]')
+
+
 def with_samples(folder, targets, data=DATA):
     rows = [f"{row % 5},{row},{target}" for row, target in enumerate(targets)]
     written(folder, "\n".join(["a,b,target", *rows]) + "\n", "samples.csv")
@@ -333,10 +337,24 @@ def test_labels_become_what_the_model_wants_and_all_is_scaled_by_the_training_pa
         ([0, 1] * 9, DATA.replace("file =", 'name = "breast_cancer"\nfile ='), "$.data needs either a name or a file"),
         ([0, 1] * 9, DATA.replace("samples.csv", "samples.pkl"), "could run code"),
         ([0, 1] * 9, DATA.replace("[model]", "proportions = [1, 2]\n[model]"), "needs 3 proportions"),
+        ([0, 1] * 9, DATA.replace("[model]", "concentration = 1.0\n[model]"), "need each other: give both, or none"),
+        ([0, 1] * 9, DATA.replace("[model]", 'split = "dirichlet"\n[model]'), "need each other: give both, or none"),
+        ([0, 1] * 9, DIRICHLET.replace("[model]", "proportions = [1, 2, 3]\n[model]"), "takes no $.data.proportions"),
+        ([0, 1] * 9, DIRICHLET.replace("0.7", "0.00001"), "that leave one empty: raise concentration"),
     ],
 )
 def test_samples_that_the_model_cannot_use_are_refused(folder, targets, data, said):
     assert said in refusal(with_samples(folder, targets, data))
+
+
+def test_a_plan_deals_its_classes_by_a_dirichlet_law(folder):
+    plan = plans.read_plan(with_samples(folder, [0, 1] * 40, DIRICHLET))
+    assert (plan.data.split, plan.data.concentration) == ("dirichlet", 0.7)
+    dataset = samples.prepare_dataset(plan)
+    expected = datasets.split_dirichlet(dataset.features, dataset.targets, 3, seed=plan.seed, concentration=0.7)
+    found = samples.split_over_nodes(plan, dataset, 3)
+    np.testing.assert_array_equal(found.features, expected.features)
+    np.testing.assert_array_equal(found.weights, expected.weights)
 
 
 def test_a_narrower_libsvm_file_is_filled_up_with_the_zeros_it_is_silent_about(folder):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from cojax import CojaxInputError, datasets
 from cojax.problems.costs import LeastSquares
@@ -92,6 +93,76 @@ def test_a_random_split_mixes_targets_and_a_split_by_target_does_not():
     labels = [[set(row[row != 0].tolist()) for row in np.asarray(samples.targets)] for samples in (mixed, sorted_)]
     assert all(len(seen) == 2 for seen in labels[0])
     assert sum(len(seen) == 2 for seen in labels[1]) <= 1
+
+
+def dealt(targets, num_nodes, **settings):
+    """How many samples of every class every node gets, (n, classes)."""
+    samples = datasets.split_dirichlet(np.arange(len(targets))[:, None], targets, num_nodes, **settings)
+    real = np.asarray(samples.weights) > 0
+    seen = [np.asarray(samples.targets)[node][real[node]] for node in range(num_nodes)]
+    return np.array([[(labels == label).sum() for label in np.unique(targets)] for labels in seen])
+
+
+LABELS = np.random.default_rng(0).permutation(np.repeat([0.0, 1.0, 5.0], [300, 200, 103]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 9), st.floats(0.3, 30.0), st.integers(0, 2**31))
+def test_a_dirichlet_split_deals_every_sample_once(num_nodes, concentration, seed):
+    rows = np.arange(LABELS.size, dtype=float)
+    samples = datasets.split_dirichlet(rows[:, None], LABELS, num_nodes, seed=seed, concentration=concentration)
+    real = np.asarray(samples.weights) > 0
+    found = np.asarray(samples.features)[real][:, 0].astype(int)
+    np.testing.assert_array_equal(np.sort(found), np.arange(LABELS.size))
+    np.testing.assert_array_equal(np.asarray(samples.targets)[real], LABELS[found])
+    np.testing.assert_allclose(np.asarray(samples.weights)[real], num_nodes / LABELS.size, rtol=1e-15)
+    assert real.any(1).all() and real.all(0)[: sizes(samples).min()].all()
+
+
+def test_the_seed_decides_a_dirichlet_split():
+    first, again, other = (dealt(LABELS, 5, seed=seed, concentration=0.5) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    samples = [
+        datasets.split_dirichlet(np.arange(603.0)[:, None], LABELS, 5, seed=seed, concentration=1e12) for seed in (1, 2)
+    ]
+    assert (samples[0].features[:, :110] != samples[1].features[:, :110]).any()  # and who gets which of a class
+
+
+def test_the_parts_of_a_class_are_dirichlet():
+    num_nodes, concentration, counts, num_draws = 4, 2.0, np.array([400, 250]), 1000
+    targets = np.repeat([0.0, 1.0], counts)
+    deals = [dealt(targets, num_nodes, seed=seed, concentration=concentration) for seed in range(num_draws)]
+    parts = np.stack(deals) / counts
+    law = stats.beta(concentration, (num_nodes - 1) * concentration)  # of one part
+    for label in range(2):
+        for node in range(num_nodes):
+            # Rounding moves a part by 1 / 250 at most, a hundredth in its law, of which 1 000 draws see a twentieth.
+            assert stats.kstest(parts[:, node, label], law.cdf).pvalue > 1e-4
+    # Each variance is known to sqrt(2 / 1000) = 0.045 of itself, their mean over eight to about 0.02.
+    np.testing.assert_allclose(parts.var(0).mean(), law.var(), rtol=0.1)
+    # Two parts of a class are correlated by -1 / (n - 1), parts of two classes are not.
+    assert abs(np.corrcoef(parts[:, 0, 0], parts[:, 1, 0])[0, 1] + 1 / 3) < 5 / np.sqrt(num_draws)
+    assert abs(np.corrcoef(parts[:, 0, 0], parts[:, 0, 1])[0, 1]) < 5 / np.sqrt(num_draws)
+
+
+def test_the_concentration_leads_from_one_class_a_node_to_even_classes():
+    counts = np.array([300, 200, 103])
+    even = dealt(LABELS, 5, seed=0, concentration=1e12)
+    np.testing.assert_allclose(even, np.tile(counts / 5, (5, 1)), atol=1.0)  # rounded at both ends
+    narrow = dealt(LABELS, 3, seed=0, concentration=1e-4)
+    assert (narrow.max(0) == counts).all() and (narrow.max(1) > 0).all()  # each class at one node
+    spread = [dealt(LABELS, 5, seed=0, concentration=level).std(0).sum() for level in (0.1, 1.0, 10.0, 1000.0)]
+    assert spread == sorted(spread, reverse=True)
+
+
+def test_a_dirichlet_split_that_leaves_a_node_empty_is_refused():
+    with pytest.raises(CojaxInputError, match="1000 draws of 3 classes over 9 nodes that leave one empty: raise"):
+        dealt(LABELS, 9, seed=0, concentration=1e-5)
+    with pytest.raises(CojaxInputError, match="split_dirichlet needs concentration >= 1e-06"):
+        dealt(LABELS, 9, seed=0, concentration=0.0)
+    with pytest.raises(CojaxInputError, match="num_nodes <= 603, the number of samples, got 604"):
+        dealt(LABELS, 604, seed=0, concentration=1.0)
 
 
 @pytest.mark.parametrize(

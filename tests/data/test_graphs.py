@@ -300,7 +300,7 @@ def test_loops_and_parts_of_an_edge_list_are_reported(saved):
     [
         ("", " is empty: its first line must name the columns"),
         ("source,target\n", " has a header but no links"),
-        ("a,b\n", ":1 needs the columns source,target or source,target,weight, got a,b"),
+        ("a,b\n", ":1 needs the columns source,target and perhaps weight, latency, bandwidth, got a,b"),
         ("source,target,cost\n", ":1 needs the columns"),
         ("source,target,target\n", ":1 names the column 'target' twice"),
         ("source,target\na\n", ":2 has 1 cells, but the header names 2 columns"),

@@ -240,6 +240,21 @@ def test_of_those_who_arrive_together_each_has_its_part_of_the_derivative():
     np.testing.assert_allclose(slopes, 11 / 4, rtol=1e-9)
 
 
+def test_numbers_are_chosen_as_without_a_clock_and_the_clock_stays():
+    problem, graphs, numbers, _ = drawn_case(4)
+    start, clock = problem.start(jnp.zeros((N, DIM))), cojax.Clock(**numbers)
+    for network in (cojax.network(graphs[0]), cojax.network(graphs), cojax.Lossy(cojax.network(graphs[0]), 0.2)):
+        plain, timed = (cojax.default(problem, each, start) for each in (network, cojax.Timed(network, clock)))
+        assert jax.tree.all(jax.tree.map(np.array_equal, plain[1], timed[1]))
+        assert timed[0].clock is not None
+        kinds = (cojax.DIGing, cojax.Nesterov)
+        for kind in kinds:
+            one, other = (cojax.tuned(kind, problem, each, start) for each in (network, cojax.Timed(network, clock)))
+            assert jax.tree.all(jax.tree.map(np.array_equal, one, other))
+    assert cojax.theory.is_fixed(cojax.Timed(cojax.network(graphs[0]), clock))
+    assert not cojax.theory.is_fixed(cojax.Timed(cojax.network(graphs), clock))
+
+
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
@@ -278,3 +293,64 @@ def test_work_without_a_share_is_refused():
         cojax.solve(model, network, cojax.CoOpt(learn=cojax.DIGing(0.1)), model.start(jnp.zeros(4)), num_steps=2)
     with pytest.raises(cojax.CojaxInputError, match=r"Timed needs a cojax.Clock, got float"):
         laws.unchecked(cojax.Timed)(network, 1.0)
+
+
+def timed_case(seed, barrier, **settings):
+    numbers = drawn_case(seed)[2]
+    graph = cojax.graphs.named("erdos_renyi", N, seed=seed, probability=0.5)
+    share = np.random.default_rng(seed).uniform(0.5, 2.0, N)
+    network = cojax.network(graph, **settings)
+    return cojax.Timed(network, cojax.Clock(**numbers, barrier=barrier)), share, numbers
+
+
+@pytest.mark.parametrize("barrier", ["neighbours", "all"])
+@pytest.mark.parametrize("layout", ["dense", "edges"])
+def test_a_round_takes_in_the_long_run_what_the_formula_says(barrier, layout):
+    for seed in range(6):
+        timed, share, numbers = timed_case(seed, barrier, layout=layout)
+        up = np.asarray(cojax.theory.laplacians(timed)[0].toarray() < 0)
+        spent = np.tile(numbers["work"] / (numbers["speed"] * share), (241, 1))
+        delay = numbers["latency"] + 320.0 / numbers["bandwidth"]
+        told = simulated(lambda k, up=up: up, spent, lambda k, i, j, delay=delay: delay[i, j], barrier)
+        period = (told[240] - told[120]).max() / 120
+        assert float(cojax.theory.round_time(timed, bits=320.0, share=share)) == pytest.approx(period, rel=1e-9)
+
+
+@pytest.mark.parametrize("barrier", ["neighbours", "all"])
+@pytest.mark.parametrize("layout", ["dense", "neighbors", "edges"])
+def test_the_slowest_chain_adds_up_to_all_seconds_and_is_what_changes_would_save(barrier, layout):
+    timed, share, numbers = timed_case(2, barrier, layout=layout)
+    ask = {"num_steps": 40, "bits": 320.0}
+    chain = cojax.theory.slowest_chain(timed, share=share, **ask)
+    seconds = float(chain.seconds)
+    assert float(chain.working.sum() + np.triu(chain.telling).sum()) == pytest.approx(seconds, rel=1e-9)
+    # A chain of k + 1 rounds has k turns, each at a node's own work or over a link.
+    assert float(np.triu(chain.crossings).sum()) <= 40 + 1e-9
+    up = np.asarray(cojax.theory.laplacians(timed)[0].toarray() < 0)
+    assert float(np.abs(np.where(up, 0.0, chain.crossings)).max()) == 0.0
+    node = int(np.argmax(chain.working))
+    more = share + 1e-6 * (np.arange(N) == node)
+    saved = seconds - float(cojax.theory.slowest_chain(timed, share=more, **ask).seconds)
+    assert saved / 1e-6 == pytest.approx(float(chain.share_saves[node]), rel=1e-4)
+    i, j = np.unravel_index(int(np.argmax(chain.bandwidth_saves)), (N, N))
+    wider = numbers["bandwidth"].copy()
+    wider[i, j] = wider[j, i] = wider[i, j] * (1 + 1e-6)
+    faster = cojax.Timed(timed.graphs, cojax.Clock(**(numbers | {"bandwidth": wider}), barrier=barrier))
+    saved = seconds - float(cojax.theory.slowest_chain(faster, share=share, **ask).seconds)
+    per_bit = saved / (1e-6 * numbers["bandwidth"][i, j])
+    assert per_bit == pytest.approx(float(chain.bandwidth_saves[i, j]), rel=1e-4, abs=1e-12)
+
+
+def test_what_has_no_slowest_chain_is_refused():
+    timed, share, _ = timed_case(2, "all")
+    ask = {"num_steps": 4, "bits": 320.0}
+    refused = [
+        (lambda: cojax.theory.slowest_chain(timed.graphs, **ask), "slowest_chain needs a network with a clock"),
+        (lambda: cojax.theory.slowest_chain(timed, **ask), "slowest_chain needs the shares of the nodes"),
+        (lambda: cojax.theory.slowest_chain(timed, share=-share, **ask), "slowest_chain needs share > 0"),
+        (lambda: cojax.theory.slowest_chain(timed, share=share[:2], **ask), "needs a share of each of 6 nodes"),
+        (lambda: cojax.theory.round_time(cojax.Lossy(timed, 0.1), bits=1.0, share=share), "one graph without faults"),
+    ]
+    for call, message in refused:
+        with pytest.raises(cojax.CojaxInputError, match=message):
+            call()

@@ -108,6 +108,19 @@ def _solved(network, allocator=None):
         ),
         (lambda: cojax.LossyOneWay(BASE, 1.0), "LossyOneWay needs rate >= 0 and rate < 1, got 1"),
         (lambda: cojax.Corrupted(BASE, float("nan")), "Corrupted needs rate"),
+        (lambda: cojax.GilbertElliott(BASE, 0.0, 0.5), "GilbertElliott needs to_bad > 0 and to_bad <= 1, got 0"),
+        (lambda: cojax.GilbertElliott(BASE, 0.5, 1.5), "needs to_good > 0 and to_good <= 1, got 1.5"),
+        (lambda: cojax.GilbertElliott(BASE, 0.5, 0.5, 1.0), "needs loss_good >= 0 and loss_good < 1, got 1"),
+        (lambda: cojax.GilbertElliott(BASE, 0.5, 0.5, 0.1, -0.5), "needs loss_bad >= 0 and loss_bad <= 1, got -0.5"),
+        (lambda: cojax.GilbertElliott(cojax.GilbertElliott(BASE, 0.1, 0.5), 0.1, 0.5), "lower to_good"),
+        (lambda: cojax.GilbertElliott(cojax.network(nx.DiGraph([(0, 1), (1, 0)])), 0.1, 0.5), "undirected network"),
+        (lambda: cojax.GilbertElliott(nx.path_graph(3), 0.1, 0.5), "GilbertElliott needs a network, got Graph"),
+        (
+            lambda: cojax.GilbertElliott(
+                cojax.network(laws.ring_with_chords(), link=cojax.Innovation(cojax.TopK(1))), 0.1, 0.5
+            ),
+            'use memory="edge"',
+        ),
         (lambda: cojax.Delayed(BASE, -1), "whole number most >= 0, got -1"),
         (lambda: cojax.Duplicated(BASE, 0.1, 0), "whole number lag >= 1, got 0"),
         (lambda: cojax.Scripted(BASE, np.zeros((3, 1, 8, 8), int), 3), "needs more than most = 3 rows"),

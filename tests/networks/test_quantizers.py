@@ -133,6 +133,31 @@ def test_one_bit_follows_a_message_down_and_back_up():
             assert float(off.max()) < wanted
 
 
+messages = st.lists(values, min_size=1, max_size=12)
+
+
+@given(value=messages, k=st.integers(1, 14))
+@settings(max_examples=100, deadline=None)
+def test_the_k_largest_are_kept_as_they_are_and_what_is_lost_is_small(value, k):
+    quantizer, value = cojax.TopK(k), np.asarray(value)
+    rounded = np.asarray(quantizer(jnp.asarray(value)))
+    expected = np.zeros_like(value)
+    for place in sorted(range(value.size), key=lambda place: -abs(value[place]))[:k]:  # the first of equal ones
+        expected[place] = value[place]
+    np.testing.assert_array_equal(rounded, expected)
+    np.testing.assert_array_equal(quantizer(jnp.asarray(-value)), -rounded)
+    np.testing.assert_array_equal(quantizer(jnp.asarray(rounded)), rounded)
+    lost = max(1 - k / value.size, 0.0) * (value**2).sum()
+    assert ((value - rounded) ** 2).sum() <= lost * (1 + 1e-14)  # sums of at most 12 squares
+
+
+def test_the_largest_of_a_leaf_of_any_shape_and_their_slopes():
+    value = jnp.asarray([[1.0, -4.0], [3.0, 2.0]])
+    rounded, slopes = jax.value_and_grad(lambda leaf: (cojax.TopK(2)(leaf) ** 2).sum() / 2)(value)
+    assert float(rounded) == (16 + 9) / 2
+    np.testing.assert_array_equal(slopes, [[0, -4], [3, 0]])
+
+
 def test_one_bit_without_memory_is_refused():
     with pytest.raises(cojax.CojaxInputError, match="needs a link with memory"):
         cojax.OneBitQuantizer()(jnp.ones(2))
@@ -152,6 +177,8 @@ def test_one_bit_without_memory_is_refused():
         (lambda: cojax.LogQuantizer("fine"), "LogQuantizer needs real numbers for rho, got <U4."),
         (lambda: cojax.LogQuantizer(np.ones(3)), "LogQuantizer needs one number for rho, got shape (3,)."),
         (lambda: cojax.UniformQuantizer(0), "UniformQuantizer needs delta > 0, got 0."),
+        (lambda: cojax.TopK(0), "TopK needs a whole number k >= 1, got 0."),
+        (lambda: cojax.TopK(1.5), "TopK needs a whole number k >= 1, got 1.5."),
         (lambda: cojax.FloatQuantizer(2.5), "FloatQuantizer needs a whole number mantissa_bits from 0 to 52, got 2.5."),
         (
             lambda: cojax.FloatQuantizer(60),

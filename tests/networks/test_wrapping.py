@@ -46,11 +46,13 @@ LINKS = {
     "quantized": cojax.Quantized(cojax.LogQuantizer(0.2)),
     "by node": cojax.Innovation(cojax.LogQuantizer(0.5)),
     "by edge": cojax.Innovation(cojax.LogQuantizer(0.5), memory="edge"),
+    "the largest": cojax.Innovation(cojax.TopK(1), memory="edge"),
     "one bit": cojax.Innovation(cojax.OneBitQuantizer(), memory="edge"),
     "events": cojax.EventTriggered(0.01, 0.99),
 }
 WRAPPERS = {
     "Lossy": lambda network: cojax.Lossy(network, 0.3),
+    "GilbertElliott": lambda network: cojax.GilbertElliott(network, 0.1, 0.3),
     "Intermittent": lambda network: cojax.Intermittent(network, 2),
     "Members": lambda network: cojax.Members(network, LEAVING),
     "LossyOneWay": lambda network: cojax.LossyOneWay(network, 0.2),
@@ -117,7 +119,7 @@ def test_two_around_a_directed_network_run_or_are_refused_at_once(inner):
 def test_any_two_are_put_together_or_refused():
     pairs = list(itertools.product(WRAPPERS, repeat=2))
     allowed = [pair for pair in pairs if put_together("edges", "ideal", pair) is not None]
-    assert set(pairs) - set(allowed) == {("Lossy", "Lossy")}
+    assert set(pairs) - set(allowed) == {(name, name) for name in ("Lossy", "GilbertElliott")}
 
 
 @pytest.mark.parametrize("one_way", ["LossyOneWay", "Delayed", "Duplicated", "Corrupted", "Crashing"])

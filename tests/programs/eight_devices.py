@@ -70,6 +70,9 @@ NETWORKS = {
     "a matrix with memory by edge": lambda: network_of(
         nx.gnp_random_graph(NUM_NODES, 0.4, seed=0), layout="dense", link=EDGE_MEMORY
     ),
+    "a table that fails in bursts, the largest numbers with memory by edge": lambda: cojax.GilbertElliott(
+        network_of(scrambled_grid(), layout="neighbors", link=cojax.Innovation(cojax.TopK(1), memory="edge")), 0.1, 0.3
+    ),
     "a directed graph": lambda: network_of(directed_ring(), link=cojax.Innovation(COARSE)),
     "a graph drawn in every step": lambda: cojax.RandomGraph(NUM_NODES, 0.2, key=1, link=cojax.Quantized(COARSE)),
 }
@@ -109,7 +112,7 @@ def test_a_run_on_eight_devices_is_the_run_on_one(problem, start, kind):
     np.testing.assert_allclose(shared.x.params, alone.x.params, rtol=1e-12, atol=1e-13)
     assert shared.x.params.sharding.num_devices == 8
     assert int(shared.status) == int(alone.status)
-    for here, there in zip(shared.trace, alone.trace, strict=True):
+    for here, there in zip(*map(jax.tree.leaves, (shared.trace, alone.trace)), strict=True):
         np.testing.assert_allclose(here, there, rtol=1e-12, atol=1e-13)
 
 
@@ -130,6 +133,28 @@ def collectives(program):
 def program_of(problem, network, start, method=ALLOCATOR, record=laws.nothing):
     problem, network, start = cojax.shard(problem, network, start)
     return _solve.lower(problem, network, method, start, 2, 10, record).compile().as_text()
+
+
+CLOCKED = {
+    "a table": lambda: network_of(in_turn(scrambled_grid()), layout="neighbors"),
+    "a list of edges": lambda: network_of(nx.barabasi_albert_graph(NUM_NODES, 2, seed=0), layout="edges"),
+    "shifts": lambda: network_of(nx.circulant_graph(NUM_NODES, [1, 6, 16]), layout="circulant"),
+    "a matrix": lambda: network_of(nx.gnp_random_graph(NUM_NODES, 0.4, seed=0), layout="dense"),
+}
+
+
+@pytest.mark.parametrize("kind", CLOCKED)
+def test_the_clock_of_eight_devices_is_that_of_one(problem, start, kind):
+    random = np.random.default_rng(0)
+    latency = random.uniform(0.0, 1.0, (NUM_NODES, NUM_NODES))
+    clock = cojax.Clock(
+        work=random.uniform(0.5, 2.0, NUM_NODES), share=random.uniform(0.5, 2.0, NUM_NODES), latency=latency + latency.T
+    )
+    network = cojax.Lossy(cojax.Timed(CLOCKED[kind](), clock), 0.2, key=3)
+    wanted = cojax.solve(problem, network, ALLOCATOR, start, num_steps=12).trace.seconds
+    shards = cojax.shard(problem, network, start)
+    found = cojax.solve(shards.problem, shards.network, ALLOCATOR, shards.start, num_steps=12).trace.seconds
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
 @pytest.mark.parametrize("link", [cojax.Ideal(), EDGE_MEMORY])

@@ -59,9 +59,22 @@ def test_nodes_that_do_not_fill_the_devices_run_as_on_one(kind):
     # Sums in another order: a few roundings of numbers of size 1 in each of 20 steps.
     np.testing.assert_allclose(shared.x.params, alone.x.params, rtol=1e-12, atol=1e-13)
     assert int(shared.status) == int(alone.status)
-    for here, there in zip(shared.trace, alone.trace, strict=True):
+    for here, there in zip(*map(jax.tree.leaves, (shared.trace, alone.trace)), strict=True):
         np.testing.assert_allclose(here, there, rtol=1e-12, atol=1e-13)
     assert not np.asarray(shared.trace.imbalance).any()
+
+
+@pytest.mark.parametrize("barrier", ["neighbours", "all"])
+def test_the_clock_of_nodes_that_do_not_fill_the_devices_is_that_of_one_device(barrier):
+    problem, random = laws.quadratic(NUM_NODES), np.random.default_rng(0)
+    latency = random.uniform(0.0, 1.0, (NUM_NODES, NUM_NODES))
+    clock = cojax.Clock(random.uniform(0.5, 2.0, NUM_NODES), share=1.0, latency=latency + latency.T, barrier=barrier)
+    network = cojax.Timed(NETWORKS["a table, lost, with memory by edge"](uneven_grid()), clock)
+    method, start = cojax.CoOpt(allocate=cojax.Laplacian(0.1)), laws.start_of(problem)
+    wanted = cojax.solve(problem, network, method, start, num_steps=12).trace.seconds
+    shards = cojax.shard(problem, network, start)
+    found = cojax.solve(shards.problem, shards.network, method, shards.start, num_steps=12).trace.seconds
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
 def test_derivatives_of_nodes_that_do_not_fill_the_devices_are_those_of_one_device():

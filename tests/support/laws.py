@@ -25,6 +25,7 @@ LEARNERS = {
     "APAPC": cojax.APAPC(0.2, blend=0.6),
     "PushDIGing": cojax.PushDIGing(0.05),
     "PushPull": cojax.PushPull(0.05),
+    "LocalSteps": cojax.LocalSteps(0.05),
     "TrackingMomentum": cojax.TrackingMomentum(0.03, momentum=0.3),
 }
 # They stop at a bias with a constant step: `test_contract` sees that these do, and no others.
@@ -44,7 +45,7 @@ ALLOCATORS = {
 CHATTERING_ALLOCATORS = ("FiniteTime", "FixedTime", "SingleBit")  # they end in a cycle with a constant step
 APPROXIMATE_ALLOCATORS = ("MomentumFlow",)  # they keep the total to rounding, not to the last bit
 LAYOUTS = ("dense", "neighbors", "split", "edges")
-QUANTIZERS = (cojax.LogQuantizer(0.25), cojax.UniformQuantizer(0.125), cojax.FloatQuantizer(3))
+QUANTIZERS = (cojax.LogQuantizer(0.25), cojax.UniformQuantizer(0.125), cojax.FloatQuantizer(3), cojax.TopK(1))
 
 
 def cost(x, data):

@@ -57,6 +57,7 @@ def made():
         cojax.network(nx.cycle_graph(9), layout="circulant"), cojax.network(nx.DiGraph(PATH)),
         cojax.Directed(weights=jnp.full((2, 2), 0.4)), cojax.RandomGraph(8, 0.5),
         cojax.Lossy(NETWORK, 0.3), one_way, cojax.Ledger(one_way), cojax.Intermittent(NETWORK, every=2),
+        cojax.GilbertElliott(NETWORK, 0.1, 0.3),
         cojax.Delayed(NETWORK, 2), cojax.Reordered(NETWORK, 0.5), cojax.Duplicated(NETWORK, 0.5),
         cojax.Corrupted(NETWORK, 0.5), cojax.Scripted(NETWORK, np.zeros((3, 1, 8, 8), int), most=0),
         cojax.Crashing(NETWORK, [2], [0], [3]), cojax.Members(NETWORK, changing), PROBLEM, START, changing, *changes,

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from cojax.app import cli, help_texts
 
@@ -39,6 +40,18 @@ def test_the_python_of_the_readme_and_of_the_choice_by_hand_runs_and_the_total_i
     assert float(imbalance) == 0.0
     for printed in parts:
         assert abs(float(printed.splitlines()[-1])) < 1e-3 * float(cost)  # the gap, in float32
+
+
+def test_the_page_on_the_clock_runs_and_timely_shares_are_faster_than_cheap_ones():
+    (code,) = programs("docs/clock.md")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert out.returncode == 0, out.stderr
+    told, chain, rounds = out.stdout.splitlines()
+    after = [float(word) for word in told.rpartition("[")[2].rstrip("]").split()]
+    assert 0 < after[0] < after[1] < after[2]
+    assert float(chain.split()[-4]) == pytest.approx(after[2], rel=0.05)
+    cheap, timely = map(float, rounds.split()[-2:])
+    assert timely < cheap
 
 
 def test_the_two_commands_of_the_readme_are_those_of_the_makefile_and_of_ci():

@@ -39,6 +39,7 @@ class Centres(NamedTuple):
     upper: Float[np.ndarray, " n"]
     positions: dict[str, tuple[float, float]] | None  # by node: degrees east, degrees north; None where not given
     unused: tuple[str, ...] = ()  # other columns of the table
+    pace: dict[str, Float[np.ndarray, " n"]] | None = None  # work and speed, where the plan has a clock
 
 
 def read_table(nodes: plans.Nodes) -> Nodes:
@@ -85,7 +86,9 @@ def arrange_columns(plan: Plan, table: Nodes, names: tuple[str, ...]) -> tuple[P
         places = dict(zip(names, zip(columns["longitude"], columns["latitude"], strict=True), strict=True))
     taken = {*used, *MORE.get(str(plan.cpu.cost), ()), *PLACES, "lower", "upper"}
     taken |= set() if "upper" in columns else {"capacity"}
-    return plan, Centres(used, lower, upper, places, tuple(name for name in columns if name not in taken))
+    pace = {name: columns[name] for name in ("work", "speed") if name in columns} if plan.clock else None
+    unused = tuple(name for name in columns if name not in taken | set(pace or ()))
+    return plan, Centres(used, lower, upper, places, unused, pace)
 
 
 def cost_words(plan: Plan) -> str:

@@ -12,6 +12,11 @@ from ...problems.costs import Samples
 from ..plans.plans import Data, LeastSquares, Plan, Softmax, Svm
 
 MOST_CLASSES = 1000
+SPLITS: dict[str, Callable[..., Samples]] = {
+    "random": datasets.split,
+    "by_target": datasets.split_by_target,
+    "dirichlet": datasets.split_dirichlet,
+}
 
 
 def prepare_dataset(plan: Plan) -> datasets.Dataset:
@@ -33,11 +38,13 @@ def prepare_dataset(plan: Plan) -> datasets.Dataset:
 def split_over_nodes(plan: Plan, dataset: datasets.Dataset, num_nodes: int) -> Samples:
     """The training samples, split over the nodes and weighted as the plan says."""
     assert plan.data is not None
-    split: Callable[..., Samples] = datasets.split if plan.data.split == "random" else datasets.split_by_target
     parts = None if plan.data.proportions is None else np.asarray(plan.data.proportions)
     if parts is not None and len(parts) != num_nodes:
         raise CojaxInputError(f"$.data.proportions needs {num_nodes} proportions > 0, one per node, got {len(parts)}.")
-    samples = split(dataset.features, dataset.targets, num_nodes, seed=plan.seed, proportions=parts)
+    settings = {"proportions": parts}
+    if plan.data.split == "dirichlet":
+        settings = {"concentration": plan.data.concentration}
+    samples = SPLITS[plan.data.split](dataset.features, dataset.targets, num_nodes, seed=plan.seed, **settings)
     return datasets.per_node_mean(samples) if plan.data.weighting == "node_mean" else samples
 
 

@@ -30,6 +30,7 @@ class Wiring(NamedTuple):
     positions: dict[str, tuple[float, float]] | None  # by node: degrees east, degrees north
     fixed: bool  # neither switching nor lossy
     notes: list[str]
+    links: dict[tuple[int, int], dict[str, Any]]  # by pair of rows, what the graph says of a link
 
 
 def build_wiring(plan: Plan, names: tuple[str, ...], num_nodes: int) -> Wiring:
@@ -61,7 +62,8 @@ def build_wiring(plan: Plan, names: tuple[str, ...], num_nodes: int) -> Wiring:
         built = Lossy(built, plan.graph.loss, plan.seed)
     place = {name: row for row, name in enumerate(order)}
     pairs = tuple((place[a], place[b]) for a, b in graph.edges)
-    return Wiring(built, order, pairs, _positions(graph), fixed, notes)
+    links = {(place[a], place[b]): dict(told) for a, b, told in graph.edges(data=True)}
+    return Wiring(built, order, pairs, _positions(graph), fixed, notes, links)
 
 
 def _graph(graph: Graph, seed: int, num_nodes: int) -> tuple[Any, list[str]]:

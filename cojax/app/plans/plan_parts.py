@@ -32,6 +32,7 @@ class Nodes(Struct, forbid_unknown_fields=True, frozen=True):
     price: Column = None
     curvature: Column = None
     work: Column = None
+    speed: Column = None
     lower: Column = None
     upper: Column = None
     pue: Column = None
@@ -55,6 +56,16 @@ class Cpu(Struct, forbid_unknown_fields=True, frozen=True):
 
     budget: float
     cost: Literal["deviation", "price", "delay"] | None = None
+
+
+class Clock(Struct, forbid_unknown_fields=True, frozen=True):
+    """How long rounds of training take: numbers of `cojax.Clock`; node and link tables may tell them apart."""
+
+    work: NotNegative | None = None
+    speed: Positive | None = None
+    latency: str | NotNegative = 0.0
+    bandwidth: str | Positive | None = None
+    barrier: Literal["neighbours", "all"] = "neighbours"
 
 
 class Hours(Struct, forbid_unknown_fields=True, frozen=True):
@@ -84,9 +95,10 @@ class Data(Struct, forbid_unknown_fields=True, frozen=True):
     file: str | None = None
     test_file: str | None = None
     test_fraction: Annotated[float, Meta(ge=0, lt=1)] = 0.25
-    split: Literal["random", "by_target"] = "random"
+    split: Literal["random", "by_target", "dirichlet"] = "random"
     weighting: Literal["pooled", "node_mean"] = "pooled"
     proportions: list[Positive] | None = None
+    concentration: Positive | None = None
     standardize: bool = True
 
 

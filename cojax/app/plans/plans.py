@@ -21,6 +21,7 @@ from .plan_parts import MOST_SEED as MOST_SEED
 from .plan_parts import Adaptive as Adaptive
 from .plan_parts import Allocator as Allocator
 from .plan_parts import Barrier as Barrier
+from .plan_parts import Clock as Clock
 from .plan_parts import Count, Positive, Seed
 from .plan_parts import Cpu as Cpu
 from .plan_parts import Data as Data
@@ -65,6 +66,7 @@ class Plan(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     method: Methods = Methods()
     link: Link = Link()
     hours: Hours | None = None
+    clock: Clock | None = None
     units: Units = Units()
 
 
@@ -189,6 +191,14 @@ def _check(plan: Plan, source: str) -> None:
         (bool(graph.name) == bool(graph.file), "$.graph needs either a name or a file"),
         (data and bool(data.name) == bool(data.file), "$.data needs either a name or a file"),
         (data and data.name and data.test_file, "$.data.test_file goes with $.data.file only"),
+        (
+            data and (data.split == "dirichlet") != (data.concentration is not None),
+            '$.data.split = "dirichlet" and $.data.concentration need each other: give both, or none',
+        ),
+        (
+            data and data.split == "dirichlet" and data.proportions,
+            '$.data.split = "dirichlet" draws proportions, so it takes no $.data.proportions',
+        ),
         ((data is None) != (plan.model is None), "$.data and $.model need each other: give both, or none"),
         (plan.steps % plan.every, f"$.steps = {plan.steps} needs to be a multiple of $.every = {plan.every}"),
         (link.name == "ideal" and (quantizer or memory), "$.link is ideal, so it takes no quantizer and no memory"),

@@ -15,6 +15,7 @@ from ..results.sheets import write_picture
 from . import captions, meanings, words
 from .pages import inline, render
 
+MOST_LISTED = 12  # of what the training waits for
 MOST_ROWS = 200  # of the node table; a longer one is for a spreadsheet
 
 
@@ -61,6 +62,8 @@ def write_report(folder: str | Path, outcome: Outcome) -> Path:
             worth_columns=_worth_columns(outcome),
             soft=words.soft(outcome),
             soft_rows=words.soft_and_exact(outcome),
+            training=words.training(outcome),
+            training_rows=_training_rows(outcome),
             certificate=meanings.certificate(outcome),
             settings=[("status", f"{outcome.status}: the run {words.ENDS[outcome.status]}"), *_flat(outcome.settings)],
             plan=plan.read_text(encoding="utf-8", errors="replace") if plan.is_file() else None,
@@ -133,6 +136,21 @@ def _worth_columns(outcome: Outcome) -> list[Column]:
     if found.one_sided.any():
         columns.append(Column("One way only", ["yes" if flag else numerals.DASH for flag in found.one_sided]))
     return [Column(head, cells[:MOST_ROWS]) for head, cells in columns]
+
+
+def _training_rows(outcome: Outcome) -> list[tuple[str, str, str, str]]:
+    """What the slowest chain waits for, longest first: name, time, part of all, and what one more would save."""
+    found = outcome.training
+    if found is None:
+        return []
+    nodes = zip(outcome.names, found.working, found.saved, strict=True)
+    rows = [(name, took, saved) for name, took, saved in nodes if took > 0]
+    rows += [(" - ".join(link.ends), link.seconds, link.saved) for link in found.links if link.seconds > 0]
+    rows.sort(key=lambda row: -row[1])
+    return [
+        (name, words.of_seconds(took), words.percent(took, found.seconds), words.of_seconds(saved))
+        for name, took, saved in rows[:MOST_LISTED]
+    ]
 
 
 def _label_names(names: tuple[str, ...]) -> list[str]:

@@ -12,6 +12,7 @@ from ...runs.files import replace_file
 from ..plans.plans import Plan, write_plan
 from ..results.outcome import Outcome
 from ..results.sheets import write_csv
+from . import words
 from .numbers import lay_out
 from .words import sides
 
@@ -41,6 +42,9 @@ def write_files(folder: Path, plan: Plan, outcome: Outcome) -> None:
         write_csv(folder / "allocation.csv", columns, zip(*columns.values(), strict=True))
         columns = worth_columns(outcome)
         write_csv(folder / "worth.csv", columns, zip(*columns.values(), strict=True))
+        if outcome.training is not None:
+            columns = words.training_columns(outcome)
+            write_csv(folder / "training.csv", columns, zip(*columns.values(), strict=True))
         trace = {name: part.tolist() for name, part in outcome.trace._asdict().items() if part is not None}
         write_csv(folder / "trace.csv", trace, zip(*trace.values(), strict=True))
         judged = msgspec.json.format(msgspec.json.encode(_judgement(outcome)), indent=2)
@@ -92,6 +96,8 @@ def _judgement(outcome: Outcome) -> dict:
         "largest_imbalance": outcome.imbalance,
         "largest_overload": outcome.overload,
     }
+    if outcome.training is not None:
+        judgement["training"] = {"seconds": outcome.training.seconds, "rounds": outcome.training.rounds}
     if learned is not None:
         judgement["test"] = {
             "score": learned.score,
@@ -148,6 +154,7 @@ def _totals(outcome: Outcome, steps: int) -> list[tuple[str, str]]:
     lines[6:6] = _softness(outcome)
     lines[4:4] = _worth(outcome)
     lines += _model_rows(outcome)
+    lines += [("training" if place == 0 else "", line) for place, line in enumerate(words.training(outcome))]
     lines += [
         (key.partition(":")[0] + " step", f"computed; stable below {value.partition(';')[0]})")
         for key, value in outcome.settings.items()

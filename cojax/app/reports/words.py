@@ -142,6 +142,48 @@ def over_least(outcome: Outcome) -> str:
     return f"{above} above the least possible within the bounds"
 
 
+def training(outcome: Outcome) -> list[str]:
+    """How long the training takes by the clock, what it waits for, and where more would save most."""
+    found = outcome.training
+    if found is None:
+        return []
+    node = int(np.argmax(found.working))
+    took = f"{number(found.rounds, 9)} rounds take {of_seconds(found.seconds)} by the clock, with the shares to use"
+    waits = f"the slowest chain is at work in {outcome.names[node]} for {percent(found.working[node], found.seconds)}"
+    saves = f"one more unit of share there saves at most {of_seconds(found.saved[node])}"
+    if not found.links:
+        return [f"{took};", f"{waits}; {saves}"]
+    link = found.links[0]
+    on = f"on the link {' - '.join(link.ends)} for {percent(link.seconds, found.seconds)}"
+    return [f"{took};", f"{waits}, {on};", f"{saves}, one more Gbit/s on that link at most {of_seconds(link.saved)}"]
+
+
+def training_columns(outcome: Outcome) -> dict[str, list]:
+    """What the training waits for, nodes first, then links: seconds on the slowest chain, and what more saves."""
+    found = outcome.training
+    assert found is not None
+    names = [*outcome.names, *(" - ".join(link.ends) for link in found.links)]
+    return {
+        "what": ["node"] * len(outcome.names) + ["link"] * len(found.links),
+        "name": names,
+        "seconds": [*found.working.tolist(), *(link.seconds for link in found.links)],
+        "most_seconds_saved_by_one_more": [*found.saved.tolist(), *(link.saved for link in found.links)],
+    }
+
+
+def percent(part: float, whole: float) -> str:
+    """A part of the whole, in percent."""
+    return f"{number(100 * part / whole if whole else 0.0, 2)}\u00a0%"
+
+
+def of_seconds(value: float) -> str:
+    """A time in the unit that a person would take."""
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0)):
+        if abs(value) >= size:
+            return f"{number(value / size, 3)}\u00a0{unit}"
+    return f"{number(1000 * value, 3)}\u00a0ms" if value else "nothing"
+
+
 def steps(outcome: Outcome) -> str:
     return number(np.max(outcome.trace.step, initial=0), 9)
 
@@ -240,8 +282,10 @@ def key_numbers(outcome: Outcome) -> list[Tile]:
         ),
         Tile("Price", number(outcome.price_of_one_more, 4), _price(outcome)),
         Tile("Traffic", told, "from each node to each neighbour, in the whole run"),
-        Tile("Time", f"{number(outcome.seconds.get('total', np.nan), 2)}\u00a0s", _seconds(outcome)),
+        Tile("Time to compute", f"{number(outcome.seconds.get('total', np.nan), 2)}\u00a0s", _seconds(outcome)),
     ]
+    if outcome.training is not None:
+        tiles.append(Tile("Training", of_seconds(outcome.training.seconds), "by the clock of the plan"))
     learned = outcome.learned
     if learned is None or learned.test_score is None:
         return tiles

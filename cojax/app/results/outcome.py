@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ...runs.records import Trace
+from .training import Training
 from .worth import ShareWorth
 
 
@@ -64,6 +65,7 @@ class Outcome:
     seconds: dict[str, float]  # "compile" (with the first chunk), "run" (the others), "total"
     cpu_unit: str = "CPU units"  # of shares, bounds and budget
     money: str | None = None  # the unit of costs
+    training: Training | None = None  # how long it takes; None of a plan without a clock
     saved: bool = True  # whether every checkpoint that was due could be written
 
     @property

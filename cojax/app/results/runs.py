@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from jaxtyping import Float
 
-from ...optimum.allocations import Allocation
+from ...optimum.allocations import Allocation, allocate
 from ...optimum.certificates import Certificate, certificate, is_certified, relative
 from ...optimum.margins import marginals
 from ...optimum.references import Reference, reference
@@ -30,6 +30,7 @@ from ..plans import plans
 from . import worth
 from .outcome import Outcome
 from .scores import learned
+from .training import Training, clock_of, training
 
 PACKAGES = ("cojax", "jax", "jaxlib", "numpy", "scikit-learn")
 
@@ -54,6 +55,8 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpo
     optimum of the plan does not exist, and `InterruptedRun` after a signal.
     """
     began = time.perf_counter()
+    if case.plan.clock is not None:  # what it lacks is said before the run
+        clock_of(case, np.asarray(allocate(shares_only(case)).cpu))
     ran, seconds = _time_steps(case, progress, checkpoint)
     if ran.signal is not None:
         raise InterruptedRun(ran)
@@ -102,8 +105,17 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpo
         seconds=seconds | {"total": time.perf_counter() - began},
         cpu_unit=plan.units.cpu,
         money=plan.units.money,
+        training=_training(case, np.asarray(allocation.cpu), trace),
         saved=ran.kept,
     )
+
+
+def _training(case: Case, share: np.ndarray, trace: Any) -> Training | None:
+    """How long the rounds of the run take with the shares to use; each told as many bits."""
+    if case.plan.clock is None or not len(trace.step):
+        return None
+    steps = int(trace.step[-1])
+    return training(case, share, steps, float(trace.bits[-1]) / (steps + 1))
 
 
 def _time_steps(case: Case, progress: Callable[[int], Any], checkpoint: Path | None) -> tuple[Ran, dict[str, float]]:

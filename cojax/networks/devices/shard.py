@@ -17,6 +17,7 @@ from ...problems.minibatches import Minibatch
 from ...problems.problem import Decision, Problem, Scenario, check_plain, check_start
 from ...problems.rows import ShardedProblem
 from ..base import Network
+from ..faults.bursts import Bursts
 from ..faults.faulty import FaultyNetwork
 from ..faults.intermittent import Pauses
 from ..faults.lossy import Loss
@@ -31,6 +32,8 @@ from .cutting import cut_edges, cut_table, everywhere, placed
 from .halos import AXIS
 from .layouts import ROWS, WHOLE, ShardedCirculant
 from .padding import PaddedNetwork, num_rows, with_copies, with_rows, with_zeros
+
+SEEN_BY_BOTH = Loss | Bursts | Pauses  # faults that look at the two ends of a link alone, wherever they lie
 
 
 class Shards(NamedTuple):
@@ -71,8 +74,8 @@ def shard(problem: Any, network: Network, start: Decision, mesh: Mesh | None = N
     (`benchmarks/worth_of_ordering.py`).
 
     Args:
-        problem, network, start: as for `solve`; `Lossy`, `Intermittent` and graphs that take turns included. Arrays may
-            be traced, and are differentiable, except what says which nodes are neighbours.
+        problem, network, start: as for `solve`; `Lossy`, `GilbertElliott`, `Intermittent` and graphs that take turns
+            included. Arrays may be traced, and are differentiable, except what says which nodes are neighbours.
         mesh: of any shape, its devices in order; all devices by default. With `jax.distributed` every process calls
             this alike, on the same values.
 
@@ -140,7 +143,7 @@ def _check_given(problem: Any, network: Any, start: Any) -> None:
 
 def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | None]:
     """The network over the mesh, and the caller's numbers of its nodes in its order; None where that is the same."""
-    if isinstance(network, FaultyNetwork) and all(isinstance(fault, Loss | Pauses) for fault in network.faults):
+    if isinstance(network, FaultyNetwork) and all(isinstance(fault, SEEN_BY_BOTH) for fault in network.faults):
         graphs, order = _cut_network(network.graphs, mesh)
         faults, clock = everywhere(mesh, (network.faults, network.clock))
         return FaultyNetwork(graphs=graphs, faults=faults, clock=clock), order  # pyright: ignore[reportCallIssue]
@@ -179,8 +182,8 @@ def _cut_arrays(network: Network, mesh: Mesh) -> tuple[Any, np.ndarray | None]:
     if isinstance(network, RandomGraph):
         return everywhere(mesh, network), None
     raise CojaxInputError(
-        f"shard needs a network of cojax.network(...), Lossy or Intermittent perhaps, or a RandomGraph, got a "
-        f"{type(network).__name__}."
+        "shard needs a network of cojax.network(...), Lossy, GilbertElliott or Intermittent perhaps, or a RandomGraph, "
+        f"got a {type(network).__name__}."
     )
 
 

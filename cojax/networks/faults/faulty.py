@@ -56,6 +56,10 @@ class FaultyNetwork(Network):
         return self.ledger
 
     @property
+    def period(self) -> int:
+        return math.lcm(*(fault.period for fault in self.faults))
+
+    @property
     def node_names(self) -> Names | None:
         return self.graphs.node_names
 
@@ -100,6 +104,13 @@ class FaultyNetwork(Network):
                 "keep books of it, by cojax.Ledger(network)."
             )
         return graph
+
+
+def untimed(network: Network) -> Network:
+    """The network without its clock; its graphs where it has neither faults nor books."""
+    if not isinstance(network, FaultyNetwork) or network.clock is None:
+        return network
+    return dataclasses.replace(network, clock=None) if network.faults or network.ledger else network.graphs
 
 
 def with_fault(network: Any, fault: Fault, why_undirected: str | None = None) -> FaultyNetwork:

@@ -47,7 +47,7 @@ class Quantized(Link):
         return self.tell(message, _fresh_wire(message), net)
 
     def tell(self, message, wire, net):
-        heard = _map_parts(lambda quantizer, leaf: quantizer(leaf), self.quantizer, message)
+        heard = _map_parts(lambda one, leaf: _mapped(one, one, 1)(leaf), self.quantizer, message)
         return _count_bits(self.quantizer, message, message, None, wire._replace(heard=heard), net)
 
     def check(self, *, fixed, symmetric):
@@ -92,12 +92,12 @@ class Innovation(Link):
     def tell(self, message, wire, net):
         if self.memory == "node":
             told = trees.subtract(message, wire.heard)
-            rounded, scale = _adapt(self.quantizer, told, wire.scale, wire.heard)
+            rounded, scale = _adapt(self.quantizer, told, wire.scale, wire.heard, num_axes=1)
             after = wire._replace(heard=trees.add(wire.heard, rounded), scale=scale)
             return _count_bits(self.quantizer, message, told, wire.scale, after, net)
         told = trees.subtract(jax.tree.map(net.gather, message), wire.near)
-        rounded, scale = _adapt(self.quantizer, told, wire.scale, wire.near)
         there = net.edge_weights() > 0
+        rounded, scale = _adapt(self.quantizer, told, wire.scale, wire.near, num_axes=there.ndim)
 
         def where_there(new: Array, old: Array) -> Array:
             return jnp.where(there.reshape(there.shape + (1,) * (new.ndim - there.ndim)), new, old)
@@ -205,14 +205,23 @@ def _map_parts(function: Any, quantizer: Any, message: Tree) -> Tree:
     return treedef.unflatten([function(one, leaf) for one, leaf in pairs])
 
 
-def _adapt(quantizer: Any, told: Tree, scale: Tree, held: Tree) -> tuple[Tree, Tree]:
-    """What arrives of `told`, and the quantizer's next state."""
+def _adapt(quantizer: Any, told: Tree, scale: Tree, held: Tree, num_axes: int) -> tuple[Tree, Tree]:
+    """What arrives of `told`, whose first axes are those of nodes or edges, and the quantizer's next state."""
     leaves, treedef = jax.tree.flatten(told)
     ones, memories = quantizers_of(quantizer, told), treedef.flatten_up_to(held)
     scales = treedef.flatten_up_to(scale)
-    pairs = [one.adapt(leaf, size) for one, leaf, size in zip(ones, leaves, scales, strict=True)]
+    pairs = [
+        _mapped(one, one.adapt, num_axes)(leaf, size) for one, leaf, size in zip(ones, leaves, scales, strict=True)
+    ]
     sizes = [_floor_scale(size, memory) for (_, size), memory in zip(pairs, memories, strict=True)]
     return treedef.unflatten([rounded for rounded, _ in pairs]), treedef.unflatten(sizes)
+
+
+def _mapped(quantizer: Quantizer, function: Any, num_axes: int) -> Any:
+    """`function` of a quantizer, over leaves whose first `num_axes` axes are those of nodes or edges."""
+    for _ in range(num_axes if quantizer.by_row else 0):
+        function = jax.vmap(function)
+    return function
 
 
 def _floor_scale(scale: Array | None, held: Array) -> Array | None:
@@ -233,7 +242,7 @@ def _count_bits(quantizer: Any, message: Tree, told: Tree, scale: Tree, wire: Wi
     bits, saturated = wire.bits, wire.saturated
     ones = quantizers_of(quantizer, message)
     for one, leaf in zip(ones, jax.tree.leaves(message), strict=True):
-        bits = bits + leaf.size // net.num_nodes * one.num_bits(leaf.dtype).astype(bits.dtype)
+        bits = bits + one.message_bits(leaf.size // net.num_nodes, leaf.dtype).astype(bits.dtype)
     leaves, treedef = jax.tree.flatten(told)
     scales = [None] * len(leaves) if scale is None else treedef.flatten_up_to(scale)
     for one, leaf, size in zip(ones, leaves, scales, strict=True):

@@ -2,7 +2,7 @@
 
 import abc
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -15,7 +15,9 @@ from ..._support.straight_through import straight_through
 
 
 class Quantizer(eqx.Module):
-    """A map of every number of a message to a coarser one."""
+    """A map of every number of a message to a coarser one, or with `by_row` of the numbers of one node together."""
+
+    by_row: ClassVar[bool] = False  # whether links map it over nodes and edges: it then sees one leaf of one node
 
     def __repr__(self) -> str:
         return describe(self)
@@ -26,7 +28,11 @@ class Quantizer(eqx.Module):
 
     @abc.abstractmethod
     def num_bits(self, dtype: Any) -> Float[Array, ""]:
-        """How many bits one number of `dtype` takes on the wire."""
+        """How many bits one number of `dtype` that is sent takes on the wire."""
+
+    def message_bits(self, size: int, dtype: Any) -> Float[Array, ""]:
+        """How many bits the `size` numbers of one node take; by default all of them are sent."""
+        return size * self.num_bits(dtype)
 
     @abc.abstractmethod
     def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
@@ -309,6 +315,47 @@ class OneBitQuantizer(Quantizer):
         shrink, grow = (jnp.asarray(factor, scale.dtype) for factor in (self.shrink, self.grow))
         after = rounded * jnp.where((rounded < 0) == (scale < 0), grow, shrink)
         return straight_through(rounded, value), jnp.copysign(_kept_away(jnp.abs(after)), after)
+
+
+class TopK(Quantizer):
+    """The k numbers of a node's message leaf that are largest in size, as they are, and 0 for the others.
+
+    Of equal ones the first are kept. It is odd and idempotent, and |q(u) - u|^2 <= (1 - k/d) |u|^2 for d numbers, but
+    what is not sent is lost: `Quantized(TopK(k))` does not converge. Over `Innovation` what was not sent yet stays in
+    the difference, which is error feedback, and methods are exact with smaller steps. Leaves of k numbers or fewer,
+    such as the one marginal cost of a node, pass whole. The derivative is exact: 1 for what is kept, else 0.
+
+    Args:
+        k: >= 1, static.
+
+    A number that is sent takes the bits of its dtype, and log2(d) bits, rounded up, for its place; none where d <= k.
+
+    Raises:
+        CojaxInputError: k is not a whole number >= 1.
+
+    Source: Stich, Cordonnier, Jaggi, NeurIPS 2018, arXiv 1809.07599.
+    """
+
+    by_row: ClassVar[bool] = True
+    k: int = eqx.field(static=True, converter=functools.partial(whole_number, "TopK", "k", at_least=1))
+
+    def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        if self.k >= value.size:
+            return value
+        entries = value.ravel()
+        _, places = lax.top_k(jnp.abs(lax.stop_gradient(entries)), self.k)
+        kept = jnp.zeros(entries.shape, bool).at[places].set(True)
+        return jnp.where(kept, entries, 0).reshape(value.shape)
+
+    def num_bits(self, dtype: Any) -> Float[Array, ""]:
+        return jnp.asarray(float(jnp.finfo(dtype).bits))
+
+    def message_bits(self, size: int, dtype: Any) -> Float[Array, ""]:
+        place = (size - 1).bit_length() if size > self.k else 0
+        return min(self.k, size) * (self.num_bits(dtype) + place)
+
+    def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
+        return None
 
 
 def _check_factors(owner: str, shrink: Any, grow: Any, why: str) -> None:
