@@ -188,11 +188,20 @@ def _carried_out_in_double(command: Demo | Plan | Compare) -> int:
     out = _folder(command, "hours" if command.hours else "result")
     plan = read_plan(command.file, command.set, out / "plan.toml" if goes_on else None)
     if command.hours:
-        return _hourly(plan, _folder(command, "hours"))
-    case = cases.build_case(plan)
-    if isinstance(command, Compare):
-        return _contest(case, _folder(command, "contest"), command)
-    return _run(case, _folder(command, "result"), tqdm, resume=command.resume, against=command.against)
+        if plan.resources:
+            print(f"cojax: note: --hours leaves out {', '.join(plan.resources)} of $.resources.", file=sys.stderr)
+        return _hourly(plan, out)
+    built = {"": cases.build_case(plan), **cases.build_resources(plan)}  # what is wrong is said before the first run
+    codes = []
+    for name, case in built.items():
+        earlier = command.against
+        if name:
+            print()
+            earlier = earlier / name if earlier is not None and (earlier / name).is_dir() else None
+        codes.append(_run(case, out / name, tqdm, resume=command.resume, against=earlier))
+        if codes[-1] > SIGNAL:
+            break
+    return max(codes)
 
 
 def _folder(command: Plan | Compare, ending: str) -> Path:

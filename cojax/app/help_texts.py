@@ -108,6 +108,9 @@ Keys:
              "price"      price x + curvature x^2 / 2       columns price, curvature (0; the run then takes a little)
              "delay"      work / x                          column work
   [units]    cpu = "CPU units", money: what shares and costs count, for what is printed
+  [resources.NAME]
+             another resource of the same nodes, such as memory: budget, cost, unit, and a node table of its own,
+             nodes = { file = "memory.csv" }; it is shared out by itself, into a folder NAME beside the other results
   [graph]    file, .graphml (yEd's too), .gml, .csv with the columns source,target, .xml or .txt of SNDlib, or a list
              of links as SNAP or KONECT publish it (.txt, .tsv, .edges, out.*), any of them packed (.bz2, .gz); links of
              one direction are taken both ways; or name:

@@ -370,3 +370,48 @@ def test_times_and_bandwidths_are_read_in_every_unit():
         assert quantities.seconds(text, "x") == pytest.approx(wanted, rel=1e-12)
     for text, wanted in (("10 Gbit/s", 1e10), ("1 MB/s", 8e6), ("64 bit/s", 64.0), (5.0, 5.0)):
         assert quantities.bits_per_second(text, "x") == pytest.approx(wanted, rel=1e-12)
+
+
+MEMORY = """
+[resources.memory]
+budget = 100.0
+unit = "GB"
+[resources.memory.nodes]
+names = ["Oslo", "Bergen", "Tromso", "Narvik"]
+price = [3.0, 1.0, 2.0, 5.0]
+upper = [40.0, 50.0, 30.0, 90.0]
+"""
+
+
+def test_another_resource_is_shared_out_by_itself_into_a_folder_of_its_own(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["plan", str(written(tmp_path, FLAT + MEMORY)), "--out", str(out)]) == 0
+    bounds = [(0, 40), (0, 50), (0, 30), (0, 90)]
+    best = linprog(PRICES, A_eq=np.ones((1, 4)), b_eq=[100.0], bounds=bounds)
+    shares = [float(row["share"]) for row in rows(out / "memory" / "allocation.csv")]
+    np.testing.assert_allclose(shares, best.x, atol=1e-9)
+    own = linprog(PRICES, A_eq=np.ones((1, 4)), b_eq=[45.0], bounds=list(zip([0] * 4, [40, 25, 10, 20], strict=True)))
+    np.testing.assert_allclose([float(row["share"]) for row in rows(out / "allocation.csv")], own.x, atol=1e-9)
+    assert "GB" in (out / "memory" / "report.html").read_text(encoding="utf-8")
+    capsys.readouterr()
+    changed = ["--set", "resources.memory.budget=90", "--against", str(out), "--out", str(tmp_path / "again")]
+    assert main(["plan", str(out / "plan.toml"), *changed]) == 0  # the plan that was written has it all
+    fewer = linprog(PRICES, A_eq=np.ones((1, 4)), b_eq=[90.0], bounds=bounds)
+    shares = [float(row["share"]) for row in rows(tmp_path / "again" / "memory" / "allocation.csv")]
+    np.testing.assert_allclose(shares, fewer.x, atol=1e-9)
+    assert (tmp_path / "again" / "memory" / "against.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("Narvik", "Alta", r"\$\.resources\.memory: it needs the nodes of the plan, .* these differ: Alta, Narvik"),
+        ("budget = 100.0", "budget = 1000.0", r"\$\.resources\.memory: No plan is possible"),
+        ("resources.memory", 'resources."../memory"', r"\$\.resources needs names of letters, digits, - and _"),
+    ],
+)
+def test_a_resource_that_does_not_fit_is_refused_before_the_first_run(tmp_path, capsys, old, new, message):
+    text = FLAT + MEMORY.replace(old, new)
+    assert main(["plan", str(written(tmp_path, text)), "--out", str(tmp_path / "out")]) in (2, 4)
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "out" / "allocation.csv").exists()

@@ -77,6 +77,25 @@ def build_case(plan: Plan) -> Case:
     return Case(plan, names, centres, wiring, dataset, problem, running, build_pair(plan), start, limits)
 
 
+def build_resources(plan: Plan) -> dict[str, Case]:
+    """By name, the cases of the other resources of a plan, which are shared out by themselves over the same nodes.
+
+    Raises as `build_case`, and `CojaxInputError` where they do not have the nodes of the plan.
+    """
+    nodes = set(read_table(plan.nodes).names) if plan.resources else set()
+    found = {}
+    for name, one in plan.resources.items():
+        try:
+            theirs = set(read_table(one.nodes).names)
+            if theirs != nodes:
+                differing = ", ".join(sorted(theirs ^ nodes)[:5])
+                raise CojaxInputError(f"it needs the nodes of the plan, by the same names; these differ: {differing}.")
+            found[name] = build_case(plans.plan_of_resource(plan, name))
+        except CojaxInputError as error:
+            raise type(error)(f"$.resources.{name}: {error}") from error
+    return found
+
+
 def _curvature(plan: Plan, centres: Centres) -> Float[np.ndarray, " n"] | None:
     """The largest second derivative of every node's cost of a share; None where it has no bound."""
     if plan.cpu.cost == "deviation":

@@ -36,6 +36,7 @@ from .plan_parts import Logistic as Logistic
 from .plan_parts import Methods as Methods
 from .plan_parts import Nodes as Nodes
 from .plan_parts import Power as Power
+from .plan_parts import Resource as Resource
 from .plan_parts import Softmax as Softmax
 from .plan_parts import Softplus as Softplus
 from .plan_parts import Svm as Svm
@@ -46,6 +47,7 @@ from .rosters import NUMBERS
 MAX_BYTES = 5_000_000
 # A key of many parts, which takes the TOML parser time that grows with the square of their number.
 LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,23}")  # a name that a folder may have
 LONG_NUMBER = re.compile(r"[0-9_]{5000}")  # takes that parser a hundred times the memory of the file
 
 
@@ -67,6 +69,7 @@ class Plan(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     link: Link = Link()
     hours: Hours | None = None
     clock: Clock | None = None
+    resources: dict[str, Resource] = {}
     units: Units = Units()
 
 
@@ -128,6 +131,25 @@ def _change(content: dict, change: str) -> None:
     content[last] = value
 
 
+def plan_of_resource(plan: Plan, name: str) -> Plan:
+    """The plan of one of its other resources: the same nodes and links, without the model and what goes with it."""
+    one = plan.resources[name]
+    return msgspec.structs.replace(
+        plan,
+        title=f"{plan.title}: {name}",
+        nodes=one.nodes,
+        cpu=Cpu(one.budget, one.cost),
+        units=msgspec.structs.replace(plan.units, cpu=one.unit or name),
+        method=Methods(allocate=plan.method.allocate),
+        data=None,
+        model=None,
+        penalty=None,
+        hours=None,
+        clock=None,
+        resources={},
+    )
+
+
 def check_plan(plan: Plan, source: str) -> Plan:
     """`plan`, made in Python, after the checks that a file goes through; `source` begins the error's sentence."""
     return _convert(msgspec.to_builtins(plan), source)
@@ -158,7 +180,10 @@ def _rebase_paths(plan: Plan, move: Callable[[str], str]) -> Plan:
 
     data = plan.data and moved(plan.data, "file", "test_file")
     nodes, graph, hours = moved(plan.nodes, "file"), moved(plan.graph, "file"), plan.hours and moved(plan.hours, "file")
-    return msgspec.structs.replace(plan, nodes=nodes, graph=graph, data=data, hours=hours)
+    others = {
+        name: msgspec.structs.replace(one, nodes=moved(one.nodes, "file")) for name, one in plan.resources.items()
+    }
+    return msgspec.structs.replace(plan, nodes=nodes, graph=graph, data=data, hours=hours, resources=others)
 
 
 def _without_none(content: Any) -> Any:
@@ -218,6 +243,10 @@ def _check(plan: Plan, source: str) -> None:
         for place, half in halves
         for number, takers in NUMBERS.items()
     )
-    for broken, sentence in (*rules, *misplaced):
+    named = (
+        (not PLAIN.fullmatch(name), f"$.resources needs names of letters, digits, - and _, got {name!r}")
+        for name in plan.resources
+    )
+    for broken, sentence in (*rules, *misplaced, *named):
         if broken:
             raise CojaxInputError(f"{source}: {sentence}.")
