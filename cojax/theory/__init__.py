@@ -48,3 +48,5 @@ from .spectra import laplacians as laplacians
 from .spectra import spectrum as spectrum
 from .stalls import stall_floor as stall_floor
 from .turns import apapc_radius as apapc_radius
+from .worst_cases import WorstRate as WorstRate
+from .worst_cases import worst_rate as worst_rate
