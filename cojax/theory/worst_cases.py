@@ -119,7 +119,8 @@ def _linearized(method: Method) -> _System:
         for entry in leaf.ravel()
     ]
     kept = np.eye(state.size)[rows]
-    system = _System(*map(np.asarray, (a, b_grad, b_flow, c_tell, d_tell, c_at)), kept)
+    found = [np.asarray(part) for part in (a, b_grad, b_flow, c_tell, d_tell, c_at)]
+    system = _System._make([*found, kept])
     # Gradients differ at the optimum, by parts that sum to zero: the state has to hold them, with nothing to hear.
     rest = np.vstack([system.a - np.eye(state.size), system.c_tell, system.c_at])
     wanted = -np.concatenate([system.b_grad, system.d_tell, np.zeros((1, 1))])
