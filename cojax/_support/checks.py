@@ -126,8 +126,9 @@ def check_arrays(owner: str, start: Any) -> None:
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """A question after an unknown `word` that is close to one of the `choices`; nothing where none is."""
-    found = difflib.get_close_matches(word.lower(), {choice.lower(): choice for choice in choices}, 1, 0.7)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    lowered = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(word.lower(), lowered, 1, 0.7)
+    return f"; did you mean {lowered[found[0]]!r}?" if found else ""
 
 
 def one_line(error: Exception) -> str:

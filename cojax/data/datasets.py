@@ -135,7 +135,8 @@ def split_dirichlet(
             return _distribute(features, targets, by_class[order], sizes.sum(0))
     raise CojaxInputError(
         f"split_dirichlet needs every node to have a sample, got {MOST_DRAWS} draws of {len(counts)} classes over "
-        f"{num_nodes} nodes that leave one empty: raise concentration = {float(concentration):g}, or take fewer nodes."
+        f"{num_nodes} nodes that leave one empty: take fewer nodes, or another concentration than "
+        f"{float(concentration):g}."
     )
 
 

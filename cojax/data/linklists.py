@@ -26,11 +26,11 @@ def read_edges(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
             ("10 Gbit/s"; numbers are seconds and bits per second); nodes are named by text.
         max_bytes: the largest file that is read.
 
-    Attributes of links are named as their columns, in seconds and bits per second. `cojax.network` chooses its own
-    weights for a graph, so hand it
-    `networkx.to_scipy_sparse_array(graph)` to use those of the file. Loops are dropped and noted.
+    Attributes of links are named as their columns, in seconds and bits per second; an empty cell of these is left out.
+    `cojax.network` chooses its own weights for a graph, so hand it `networkx.to_scipy_sparse_array(graph)` to use those
+    of the file. Loops are dropped and noted.
     Raises `CojaxInputError`, with file and line, for other columns, empty names, a link that occurs twice, in
-    whichever direction, and weights that are not > 0.
+    whichever direction, and weights, latencies and bandwidths that cannot be.
     """
     import networkx as nx
 
@@ -49,7 +49,8 @@ def read_edges(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
         if link in lines:
             raise CojaxInputError(f"{where} repeats the link {source} - {target} of {lines[link]}: keep one of them.")
         lines[link] = where
-        attributes = {name: READ[name](cell, where) for name, cell in row.items() if name in READ}
+        told = {name: cell for name, cell in row.items() if name in READ and (cell.strip() or name == "weight")}
+        attributes = {name: READ[name](cell, where) for name, cell in told.items()}
         if source == target:
             loops.append(source)
         else:

@@ -5,11 +5,12 @@ import re
 
 from .._support.checks import CojaxInputError, did_you_mean
 
-SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 PREFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 BITS = {f"{prefix}bit/s": size for prefix, size in PREFIXES.items()}
+BITS |= {f"{prefix}bps": size for prefix, size in PREFIXES.items()}
 BITS |= {f"{prefix}B/s": 8 * size for prefix, size in PREFIXES.items()}
-FORM = re.compile(r"([0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,3})?)\s*([^\s0-9]\S*)", re.ASCII)
+FORM = re.compile(r"((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?)\s*([^\s0-9]\S*)", re.ASCII)
 
 
 def seconds(text: str | float, where: str) -> float:

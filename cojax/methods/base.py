@@ -31,9 +31,9 @@ class Method(eqx.Module):
         return self
 
     @property
-    def period(self) -> int:
-        """Steps between two exchanges, of a method that needs a network which is silent in between."""
-        return 1
+    def period(self) -> int | None:
+        """Steps between two exchanges, of a method that needs a network which is silent in between; None: any."""
+        return None
 
     @property
     def halves(self) -> "tuple[Method, Method]":

@@ -70,12 +70,12 @@ class LocalSteps(Method):
 
     def __check_init__(self):
         check_number("LocalSteps", "step_size", self.step_size, above=0.0)
-        check_transform("LocalSteps", self.inner)
-        check_transform("LocalSteps", self.outer)
+        check_transform("LocalSteps", self.inner, "inner")
+        check_transform("LocalSteps", self.outer, "outer")
 
     @property
-    def period(self) -> int:
-        return self.every
+    def period(self) -> int | None:
+        return None if self.every == 1 and self.outer is None else self.every
 
     def init(self, x: Tree, grad: Tree) -> LocalState:
         some = bool(jax.tree.leaves(x))

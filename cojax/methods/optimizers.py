@@ -25,7 +25,7 @@ class Traced(NamedTuple):
     sign: Any  # () floats
 
 
-def check_transform(owner: str, transform: Any) -> None:
+def check_transform(owner: str, transform: Any, name: str = "transform") -> None:
     """Refuse what is no optax transformation."""
     if transform is None:
         return
@@ -33,7 +33,7 @@ def check_transform(owner: str, transform: Any) -> None:
 
     if not isinstance(transform, optax.GradientTransformation):
         raise CojaxInputError(
-            f"{owner} needs an optax optimizer or transformation for transform, such as optax.adam(0.05), got "
+            f"{owner} needs an optax optimizer or transformation for {name}, such as optax.adam(0.05), got "
             f"{getattr(transform, '__name__', type(transform).__name__)}."
         )
 

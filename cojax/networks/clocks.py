@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from .._support.checks import CojaxInputError, check_number, floating, is_concrete
+from .._support.checks import CojaxInputError, check_number, floating, is_concrete, real_array
 from .._support.reprs import describe
 from .._support.straight_through import straight_through
 from .base import Layout, Network
@@ -32,15 +32,16 @@ class Clock(eqx.Module):
     Fields, all differentiable but the barrier:
         work: () or (n,), >= 0, of one gradient at a node, in core-seconds, operations, or whatever speed is told in.
         speed: () or (n,), > 0, work that one unit of share does in a second.
-        share: () or (n,), > 0; None for the shares of the run, `x.cpu`, as they change.
+        share: () or (n,), > 0; None for the shares of the run, `x.cpu`, as they change. A node with work to do and no
+            share > 0 never ends its round, nor do those that wait for it: seconds are infinite from there on.
         latency: seconds, () for all links, (n, n) symmetric for each, or (T, n, n) for steps in turn, >= 0.
         bandwidth: bits per second, shaped as the latency may be, > 0; infinite by default.
         barrier: "neighbours", or "all": nobody begins before everybody has been heard; static.
-        temperature: seconds, ()  > 0, for a smooth maximum, which is later than the largest by up to temperature times
+        temperature: seconds, (), > 0, for a smooth maximum, which is later than the largest by up to temperature times
             the logarithm of how many are waited for, in every round; None for the maximum itself, whose derivative goes
             to the last to arrive, to all alike where some arrive together.
 
-    Raises `CojaxInputError` for numbers out of these ranges, and other shapes.
+    Raises `CojaxInputError` for numbers out of these ranges, unless they are traced, and for other shapes.
     Source: the recursion of max-plus algebra, F. Baccelli, G. Cohen, G. J. Olsder, J.-P. Quadrat, "Synchronization and
     Linearity", Wiley 1992.
     """
@@ -56,22 +57,19 @@ class Clock(eqx.Module):
     def __check_init__(self):
         if self.barrier not in BARRIERS:
             raise CojaxInputError(f'Clock needs barrier "neighbours" or "all", got {self.barrier!r}.')
+        check_number("Clock", "work", self.work, at_least=0.0)
+        check_number("Clock", "speed", self.speed, above=0.0)
+        if self.share is not None:
+            check_number("Clock", "share", self.share, above=0.0)
         for name in ("work", "speed", "share"):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if name == "work":
-                check_number("Clock", name, value, at_least=0.0)
-            else:
-                check_number("Clock", name, value, above=0.0)
-            if jnp.ndim(value) > 1:
-                raise CojaxInputError(f"Clock needs one {name}, or one a node (n,), got shape {jnp.shape(value)}.")
+            shape = np.shape(getattr(self, name))
+            if len(shape) > 1:
+                raise CojaxInputError(f"Clock needs one {name}, or one a node (n,), got shape {shape}.")
         check_number("Clock", "latency", self.latency, at_least=0.0)
-        if is_concrete(self.bandwidth) and not np.all(np.asarray(self.bandwidth) > 0):  # it may be infinite
-            raise CojaxInputError(
-                f"Clock needs bandwidth > 0, got {np.asarray(self.bandwidth).min():g}: over such a link nothing ever "
-                "arrives; take the link out of the graph."
-            )
+        if is_concrete(self.bandwidth):
+            given = real_array("Clock", "bandwidth", self.bandwidth)
+            why = "over such a link nothing ever arrives; take the link out of the graph"
+            check_number("Clock", "bandwidth", np.where(given == np.inf, 1.0, given), above=0.0, why=why)
         for name in ("latency", "bandwidth"):
             _check_links(name, getattr(self, name))
         if self.temperature is not None:
@@ -209,8 +207,8 @@ def _ready(
     last = lax.stop_gradient(jnp.maximum(own, graph.largest(heard)))
     around = graph.gather(last)
     if temperature is not None:
-        late = jnp.exp((own - last) / temperature)
-        late = late + graph.scatter(jnp.where(up, jnp.exp((heard - around) / temperature), 0.0))
+        late = jnp.exp(_behind(own, last) / temperature)
+        late = late + graph.scatter(jnp.where(up, jnp.exp(_behind(heard, around) / temperature), 0.0))
         return last + temperature * jnp.log(late)
     # XLA may compute what arrives twice, with other rounding: what is equal up to rounding counts as the last.
     mine, theirs = _is_last(own, last), up & _is_last(heard, around)
@@ -222,9 +220,14 @@ def _ready(
 def _largest(ready: Float[Array, " n"], temperature: Any) -> Float[Array, ""]:
     last = lax.stop_gradient(ready.max())
     if temperature is not None:
-        return last + temperature * jnp.log(jnp.exp((ready - last) / temperature).sum())
+        return last + temperature * jnp.log(jnp.exp(_behind(ready, last) / temperature).sum())
     mine = _is_last(ready, last)
     return straight_through(last, jnp.where(mine, ready, 0.0).sum() / mine.sum(dtype=ready.dtype))
+
+
+def _behind(times: Array, last: Array) -> Array:
+    """times - last, 0 of two that never come."""
+    return jnp.where(jnp.isinf(last) & (last > 0), jnp.where(times == last, 0.0, -jnp.inf), times - last)
 
 
 def _is_last(times: Array, last: Array) -> Array:
@@ -247,7 +250,7 @@ def _settled(elapsed: Elapsed) -> Elapsed:
 
 def _check_links(name: str, table: Any) -> None:
     shape = jnp.shape(table)
-    if len(shape) not in (0, 2, 3) or (shape and shape[-1] != shape[-2]):
+    if len(shape) not in (0, 2, 3) or 0 in shape or (shape and shape[-1] != shape[-2]):
         raise CojaxInputError(
             f"Clock needs one {name}, or one a pair of nodes (n, n), or (T, n, n) for steps in turn, got shape {shape}."
         )

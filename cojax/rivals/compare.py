@@ -21,6 +21,7 @@ from ..networks.faults.faulty import untimed
 from ..optimum import Reference
 from ..problems.measures import disagreement, overload
 from ..problems.problem import Decision, Problem, check_gradient, check_plain, check_start
+from ..runs.checks import check_clock
 from ..runs.labels import Labelled, dataset, frame
 from ..runs.solutions import State
 from ..runs.solve import solve
@@ -37,7 +38,7 @@ MOST_KEPT = 2**32  # bytes of the decisions of one rival
 class Course(NamedTuple):
     """How one method fared, by row: row 0 is the start, row c the end of chunk c. NumPy arrays, without derivatives.
 
-    With seeds every field but `step` and `seconds_per_step` has an axis of them before its rows.
+    With seeds every field of rows but `step` has an axis of them before its rows.
 
         courses = cojax.compare(problem, network, methods, start, optimum=optimum, num_steps=2000, every=10)
         course = courses["NIDS"]
@@ -136,6 +137,7 @@ def compare(
     if whole_number("compare", "num_steps", num_steps, at_least=0) % every:
         raise CojaxInputError(f"compare needs num_steps to be a multiple of every, got {num_steps} and {every}.")
     drawn = None if seeds is None else _draws(network, seeds)
+    check_clock("compare", problem, network, start.cpu)
     for name, method in methods.items():
         if isinstance(method, Rival):
             _check_room(name, method, start, num_steps * (1 if drawn is None else len(drawn)))
@@ -152,9 +154,13 @@ def compare(
 
 
 def _draws(network: Network, seeds: Any) -> Int[np.ndarray, " s"]:
-    if isinstance(seeds, str) or not isinstance(seeds, Sequence | np.ndarray) or not len(seeds):
+    if isinstance(seeds, str | bytes) or not isinstance(seeds, Sequence | np.ndarray) or not len(seeds):
         raise CojaxInputError(f"compare needs seeds to be a list of whole numbers, range(10) say, got {seeds!r:.60}.")
     drawn = np.array([whole_number("compare", "seeds", seed, at_least=0, at_most=2**32 - 1) for seed in seeds])
+    if len(set(drawn.tolist())) < len(drawn):
+        raise CojaxInputError(
+            f"compare needs seeds that differ, got {seeds!r:.60}: equal ones are one run, counted twice."
+        )
     if not has_keys(network):
         raise CojaxInputError(
             "compare needs a network that draws something where it is given seeds, such as cojax.Lossy(...); this one "

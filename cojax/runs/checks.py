@@ -12,7 +12,6 @@ from ..networks.base import Network
 from ..networks.faults.faulty import members_of
 from ..problems.problem import Decision, Scenario, check_start
 from ..problems.rows import ShardedProblem
-from .solutions import State
 
 
 def check_step_size(network: Network, method: Method) -> None:
@@ -25,25 +24,32 @@ def check_step_size(network: Network, method: Method) -> None:
         )
 
 
-def check_clock(network: Network, method: Method, start: Decision | State) -> None:
-    """Whether every node with work to do has a share to do it with, as far as that is known."""
+def check_clock(owner: str, problem: Scenario, network: Network, cpu: Any, step: Any = 0) -> None:
+    """Whether every node with work to do has a share to do it with after `step` steps, as far as that is known."""
     clock = network.clock
     if clock is None or clock.share is not None:
         return
-    cpu = start.cpu if isinstance(start, Decision) else method.at(start.step).query(start.method).cpu
     if cpu is None or cpu.ndim != 1:
         got = "no shares" if cpu is None else f"{cpu.shape[1]} shares a node"
         raise CojaxInputError(
-            f"solve needs to know with which share a node does its work, got a Timed network and a problem with {got}: "
-            "give cojax.Clock a share."
+            f"{owner} needs to know with which share a node does its work, got a Timed network and a problem with "
+            f"{got}: give cojax.Clock a share."
         )
-    if not is_concrete(cpu, clock.work) or network.is_cut:
+    moves = members_of(network)
+    if moves is not None and is_concrete(moves) and (np.diff(np.asarray(moves.roll).astype(int), axis=0) > 0).any():
+        raise CojaxInputError(
+            f"{owner} needs to know with which share a node does its work that joins, which has none yet: give "
+            "cojax.Clock a share."
+        )
+    if network.is_cut or not is_concrete(cpu, clock.work, moves, step):
         return
-    idle = np.flatnonzero((np.asarray(cpu) <= 0) & (np.asarray(clock.work) > 0))
+    there = True if moves is None else np.asarray(moves.there(step))
+    idle = np.flatnonzero((np.asarray(cpu) <= 0) & (np.asarray(clock.work) > 0) & there)
     if idle.size:
         raise CojaxInputError(
-            f"solve needs a share > 0 at every node with work to do on a Timed network, got {float(cpu[idle[0]]):g} at "
-            f"node {idle[0]}: start from other shares, give cojax.Clock a share, or the node no work."
+            f"{owner} needs a share > 0 at every node with work to do on a Timed network, got "
+            f"{float(cpu[idle[0]]):g} at node {idle[0]}: start from other shares, give cojax.Clock a share, or the "
+            "node no work."
         )
 
 
@@ -56,10 +62,10 @@ def check_kept(problem: Scenario, network: Network, method: Method) -> None:
             "look like numbers by node there; solve in pieces, each with its own numbers."
         )
     for half in method.at(0).halves:
-        if half.period not in (1, network.period):
+        if half.period not in (None, network.period):
             raise CojaxInputError(
                 f"{type(half).__name__} exchanges in one step of {half.period}, on a network that talks in one of "
-                f"{network.period}: give it cojax.Intermittent(network, {half.period})."
+                f"{network.period}: give it every={network.period}, or cojax.Intermittent(network, {half.period})."
             )
     allocator = method.at(0).halves[1]
     if not allocator.adds_flow and (network.keeps_books or problem.arrivals(0) is not None):

@@ -92,7 +92,9 @@ def _describe_totals(solution: Any) -> str:
     if watched and jax.tree.leaves(solution.x.params):
         said.append(f"models {brief(trace.disagreement[-1])} apart")
     if watched and trace.seconds is not None:
-        said.append(f"{brief(trace.seconds[-1])} s by the clock")
+        ends = np.isfinite(trace.seconds[-1])
+        never = "no end by the clock: a node with work to do was left without a share"
+        said.append(f"{brief(trace.seconds[-1])} s by the clock" if ends else never)
     if watched and float(trace.overload[-1]) > 0:
         said.append(f"a share {brief(trace.overload[-1])} beyond its bounds")
     return ", ".join(said)

@@ -143,7 +143,8 @@ def check_run(
             f"solve needs a function record(problem, x, state) that Python can hash, got {_describe(record)}."
         )
     check_rows(problem, network)  # here it knows their numbers, under jit it does not
-    check_clock(network, method, start)
+    x = start if isinstance(start, Decision) else method.at(start.step).query(start.method)
+    check_clock("solve", problem, network, x.cpu, 0 if isinstance(start, Decision) else start.step)
     if num_steps > MOST_STEPS:
         raise CojaxInputError(
             f"solve needs num_steps <= {MOST_STEPS}, got {num_steps}: steps are counted in 32 bits; ask for fewer."
@@ -307,6 +308,12 @@ def _check_trace(
 def _check_state(problem: Scenario, network: Network, method: Method, state: State) -> None:
     """Whether a run of this problem, network and method has states like `state`."""
     like = None
+    if (state.elapsed is None) != (network.clock is None):
+        has, lacks = ("the state", "the network") if network.clock is None else ("the network", "the state")
+        raise CojaxInputError(
+            f"solve needs a state of a run with this network, got {has} with a clock and {lacks} without: take all as "
+            "it was, or start anew from its decision, problem.start(*solution.x)."
+        )
     try:
         # Jitted, because `init` often was before: then it need not be traced again.
         like = jax.eval_shape(jax.jit(init), problem, network, method, method.query(state.method))

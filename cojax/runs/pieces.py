@@ -94,6 +94,9 @@ def in_pieces(
             told(int(state.step) - (last - num_steps))
     with noted_signals() as noted:
         solution, is_done = None, False
+        if traces and done is not None:  # what was saved may have been at its end
+            solution = ended(problem, network, method, state)
+            is_done = done(solution)
         while not (is_done or noted) and int(state.step) < last:
             state, trace = run(state, looks, every, record)
             traces.append(trace)

@@ -81,7 +81,7 @@ def solve_to(
 
     def late(solution: Solution) -> bool:
         elapsed = solution.state.elapsed
-        return deadline is not None and elapsed is not None and float(elapsed.seconds.max()) >= deadline
+        return deadline is not None and elapsed is not None and not float(elapsed.seconds.max()) < deadline
 
     def decided(solution: Solution) -> Decision:
         """The decision in the order in which the problem has its nodes, 0 in rows that hold none."""

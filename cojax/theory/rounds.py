@@ -13,6 +13,7 @@ from .._support.compiling import compiled
 from .._support.reprs import brief
 from ..networks.base import Network
 from ..networks.clocks import Clock, by_row, schedule
+from ..networks.faults.faulty import members_of
 from .spectra import is_fixed
 
 MOST_NODES = 3000  # of a chain, which is told link by link in tables (n, n)
@@ -28,8 +29,8 @@ class Chain(NamedTuple):
         working: (n,), seconds of them in which the chain was at work at a node.
         telling: (n, n), seconds in which it was on its way between two nodes, latency and bits; symmetric.
         crossings: (n, n), how often it passed a link; symmetric.
-        share_saves: (n,), seconds saved by one more unit of share at a node, for small changes.
-        bandwidth_saves: (n, n), seconds saved by one more bit per second on a link, for small changes; symmetric.
+        share_saves: (n,), seconds a unit of share, the derivative at a node; where chains tie, of its part.
+        bandwidth_saves: (n, n), seconds a bit per second, the derivative at a link; symmetric.
     """
 
     seconds: Float[Array, ""]
@@ -59,11 +60,11 @@ def slowest_chain(network: Network, *, num_steps: int, bits: int | float, share:
     `CojaxInputError` for a network without a clock or of more nodes, and where nobody says what the shares are.
     """
     num_steps = whole_number("slowest_chain", "num_steps", num_steps, at_least=1)
-    _, share = _checked("slowest_chain", network, bits, share)
-    if network.num_callers > MOST_NODES or network.is_cut:
-        raise CojaxInputError(
-            f"slowest_chain needs at most {MOST_NODES} nodes on one device, got {network.num_callers}."
-        )
+    _, share = check_timed("slowest_chain", network, bits, share)
+    if network.num_callers > MOST_NODES:
+        raise CojaxInputError(f"slowest_chain needs at most {MOST_NODES} nodes, got {network.num_callers}.")
+    if network.is_cut:
+        raise CojaxInputError("slowest_chain needs the network that was given to cojax.shard, got that it returned.")
     return _chain(network, share, jnp.asarray(bits, float), num_steps)
 
 
@@ -102,22 +103,30 @@ def round_time(network: Network, *, bits: int | float, share: Any = None) -> Flo
 
     Raises `CojaxInputError` as `slowest_chain` does, and for graphs that change.
     """
+    return period("round_time", network, *check_timed("round_time", network, bits, share), bits)
+
+
+def period(owner: str, network: Network, clock: Clock, share: Array, bits: Any) -> Float[Array, ""]:
+    """What `round_time` returns, of a clock and shares that are checked."""
     if not is_fixed(network):
-        raise CojaxInputError("round_time needs one graph without faults: of others slowest_chain tells the seconds.")
-    clock, share = _checked("round_time", network, bits, share)
+        raise CojaxInputError(f"{owner} needs one graph without faults: of others slowest_chain tells the seconds.")
     graph: Any = network.at(0).bare()
     rows = by_row(dataclasses.replace(clock, share=share), network)
     spent, delay = rows.spent(None, None), rows.delay(jnp.asarray(bits, float), jnp.zeros((), jnp.int32))
     there, up = graph.theirs(spent), graph.edge_weights() != 0
     other = there + delay if clock.barrier == "all" else (graph.gather(spent) + there) / 2 + delay
-    return jnp.maximum(spent.max(), jnp.where(up, other, -jnp.inf).max())
+    return jnp.maximum(spent.max(), jnp.where(up, other, -jnp.inf).max(initial=-jnp.inf))
 
 
-def _checked(owner: str, network: Network, bits: Any, share: Any) -> tuple[Clock, Array]:
+def check_timed(owner: str, network: Network, bits: Any, share: Any) -> tuple[Clock, Array]:
     """The clock of a network, and the shares that nodes work with, (n,)."""
-    clock = network.clock
+    clock = network.clock if isinstance(network, Network) else None
     if clock is None:
         raise CojaxInputError(f"{owner} needs a network with a clock: cojax.Timed(network, cojax.Clock(...)).")
+    if members_of(network) is not None:
+        raise CojaxInputError(
+            f"{owner} needs a network whose nodes all stay, got one with Members: look at a run's trace."
+        )
     check_number(owner, "bits", bits, at_least=0.0, shaped=())
     share = clock.share if share is None else share
     if share is None:

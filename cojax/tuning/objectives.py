@@ -131,7 +131,8 @@ class Seconds(Objective):
         gap, seconds = _from_the_start(course)
         # The place of the larger half, not its maximum: XLA may compute that twice, and lose its derivative.
         larger = jnp.argmax(jnp.where(jnp.isfinite(gap), gap, jnp.inf), axis=1)
-        worst = _decades(jnp.take_along_axis(gap, larger[:, None], axis=1)[:, 0], jnp.finfo(gap.dtype).tiny)
+        # A gap of exactly 0 is no better than a hundredth of the target: it would pull the crossing to its left.
+        worst = _decades(jnp.maximum(jnp.take_along_axis(gap, larger[:, None], axis=1)[:, 0], 0.01 * self.target), 0.0)
         goal = jnp.log10(self.target)
         end = worst.size - 1
         last_above = jnp.max(jnp.where(worst > goal, jnp.arange(worst.size), 0))

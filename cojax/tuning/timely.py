@@ -1,6 +1,5 @@
 """Shares that cost little and train fast: the price of time beside the cost of the shares."""
 
-import functools
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -10,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import theory
-from .._support.checks import CojaxInputError, check_number
+from .._support.checks import CojaxInputError, check_number, is_concrete
 from .._support.reprs import brief
 from .._support.trees import Tree
 from ..networks.base import Network
@@ -18,6 +17,7 @@ from ..networks.clocks import by_row
 from ..networks.faults.faulty import untimed
 from ..optimum.allocations import allocate
 from ..problems.problem import Decision, Problem, check_plain
+from ..theory.rounds import check_timed, period
 
 HALVINGS = 200  # of a bracket; a double has no more bits than that
 
@@ -27,9 +27,9 @@ class Timely(NamedTuple):
 
     Fields:
         cpu: (n,), the shares.
-        round_seconds: (), how long a round takes with them in the long run.
+        round_seconds: (), how long a round takes with them in the long run; infinite where a node is left without one.
         cost: (), of the shares alone.
-        total: (), with the value of all seconds of all rounds.
+        total: (), with the value of all seconds of all rounds, which is 0 where value or rounds are.
     """
 
     cpu: Float[Array, " n"]
@@ -78,8 +78,10 @@ def timely_shares(
         check_number("timely_shares", name, number, at_least=0.0, shaped=())
     if problem.budget is None or problem.lower is None or problem.lower.ndim != 1:
         raise CojaxInputError("timely_shares needs a problem with one budget and one share a node.")
-    even = jnp.full(problem.num_nodes, float(problem.budget) / problem.num_nodes)
-    theory.round_time(network, bits=bits, share=jnp.abs(even) + 1.0)  # refuses what has no round time
+    clock, ones = check_timed("timely_shares", network, bits, jnp.ones(problem.num_nodes))
+    period("timely_shares", network, clock, ones, bits)  # refuses graphs that change
+    if not is_concrete(problem, network, params):
+        raise CojaxInputError("timely_shares computes on the host, got traced arrays; call it outside of jit and grad.")
     work, message = _of_nodes(network, bits)
     lower, upper = np.asarray(problem.lower, float), np.asarray(problem.upper, float)
     budget, worth = float(problem.budget), float(rounds) * float(value)
@@ -123,7 +125,7 @@ def timely_shares(
     return Timely(cpu, seconds, cost, cost + (worth * seconds if worth > 0 else 0.0))
 
 
-@functools.partial(jax.jit)
+@jax.jit
 def _allocated(problem: Problem, lower: Array, params: Tree) -> tuple[Array, Array]:
     found = allocate(eqx.tree_at(lambda p: p.lower, problem, lower), params)
     return found.cpu, found.floor_rent

@@ -368,7 +368,7 @@ def test_times_and_bandwidths_are_read_in_every_unit():
         ("7s", 7.0),
     ):
         assert quantities.seconds(text, "x") == pytest.approx(wanted, rel=1e-12)
-    for text, wanted in (("10 Gbit/s", 1e10), ("1 MB/s", 8e6), ("64 bit/s", 64.0), (5.0, 5.0)):
+    for text, wanted in (("10 Gbit/s", 1e10), ("1 MB/s", 8e6), ("10 Gbps", 1e10), ("64 bit/s", 64.0), (5.0, 5.0)):
         assert quantities.bits_per_second(text, "x") == pytest.approx(wanted, rel=1e-12)
 
 
@@ -415,3 +415,18 @@ def test_a_resource_that_does_not_fit_is_refused_before_the_first_run(tmp_path, 
     assert main(["plan", str(written(tmp_path, text)), "--out", str(tmp_path / "out")]) in (2, 4)
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "out" / "allocation.csv").exists()
+
+
+def test_the_work_of_a_queue_is_not_that_of_a_gradient(tmp_path, capsys):
+    (tmp_path / "links.csv").write_text(LINKS)
+    delay = SITES.replace('cost = "deviation"', 'cost = "delay"')
+    assert main(["plan", str(written(tmp_path, delay)), "--out", str(tmp_path / "out")]) == 2
+    assert "$.clock needs the work of one gradient: give $.clock.work." in capsys.readouterr().err
+    inferred = SITES.replace('cost = "deviation"', "")
+    case = cases.build_case(plans.read_plan(written(tmp_path, inferred)))
+    assert case.plan.cpu.cost == "deviation" and case.centres.pace["work"][0] == 900.0
+
+
+@pytest.mark.parametrize(("steps", "every"), [(1001, 91), (50, 1), (300, 10), (10_000, 100), (1_000_003, 100)])
+def test_a_plan_is_looked_at_as_often_as_its_steps_allow(steps, every):
+    assert plans.default_every(steps) == every

@@ -118,7 +118,7 @@ def test_steps_are_differentiable_and_resumed_runs_are_whole_runs():
 def test_what_cannot_be_is_refused():
     problem, *_ = problem_of()
     method = cojax.CoOpt(learn=cojax.LocalSteps(0.05, every=EVERY))
-    with pytest.raises(cojax.CojaxInputError, match=r"in one step of 4, on a network that talks in one of 1: give it"):
+    with pytest.raises(cojax.CojaxInputError, match=r"in one step of 4, on a network that talks in one of 1: give"):
         cojax.solve(problem, cojax.network(COMPLETE), method, problem.start(jnp.zeros((N, 3))), num_steps=4)
     with pytest.raises(cojax.CojaxInputError, match=r"LocalSteps needs a step_size, such as 0.05, or an inner"):
         cojax.LocalSteps()

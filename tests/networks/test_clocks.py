@@ -58,6 +58,10 @@ def symmetric(draw, shape=(N, N)):
     return (table + np.swapaxes(table, -1, -2)) / 2
 
 
+def last_told(problem, x, state):
+    return state.elapsed.seconds
+
+
 @jax.jit
 def weights_in_force(network):
     return jax.vmap(lambda k: network.at(k).weights)(jnp.arange(STEPS))
@@ -274,6 +278,10 @@ def test_numbers_are_chosen_as_without_a_clock_and_the_clock_stays():
             r"Timed needs a clock of 4 nodes, got bandwidth of shape \(5, 5\)",
         ),
         ({"work": float("nan")}, "Clock needs"),
+        ({"work": None}, "Clock needs"),
+        ({"work": 1.0, "bandwidth": "1 Gbit/s"}, "Clock needs"),
+        ({"work": 1.0, "bandwidth": float("nan")}, "Clock needs bandwidth > 0"),
+        ({"work": 1.0, "latency": np.ones((0, 4, 4))}, "Clock needs one latency"),
     ],
 )
 def test_a_clock_that_cannot_be_is_refused(numbers, message):
@@ -354,3 +362,82 @@ def test_what_has_no_slowest_chain_is_refused():
     for call, message in refused:
         with pytest.raises(cojax.CojaxInputError, match=message):
             call()
+
+
+def test_directed_networks_have_seconds_too():
+    random = np.random.default_rng(0)
+    latency = symmetric(lambda shape: random.uniform(0.0, 1.0, shape))
+    work = random.uniform(0.5, 2.0, N)
+    graph = np.eye(N, k=1) * 0.3 + np.eye(N, k=1 - N) * 0.3  # a circle, balanced
+    timed = cojax.Timed(cojax.Digraph(jnp.asarray(graph)), cojax.Clock(work, share=1.0, latency=latency))
+    problem = cojax.Problem(lambda x, data: 0.5 * (x.params - data) ** 2, jnp.arange(float(N)))
+    start = problem.start(jnp.zeros(N))
+    ran = cojax.solve(problem, timed, cojax.CoOpt(learn=cojax.DIGing(0.1)), start, num_steps=STEPS, record=last_told)
+    spent, hears = np.tile(work, (STEPS + 1, 1)), graph != 0
+    wanted = simulated(lambda k: hears.T, spent, lambda k, i, j: latency[i, j], "neighbours")
+    np.testing.assert_allclose(ran.trace, wanted[1:], rtol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [None, 0.01])
+def test_a_share_that_is_lost_ends_all_seconds_and_is_said(temperature):
+    dear = jnp.asarray([1.0, 1.0, 1.0, 1.0, 1.0, 100.0])
+    problem = cojax.Problem(lambda x, data: data * x.cpu + 0.05 * x.cpu**2, dear, budget=12.0)
+    timed = cojax.Timed(cojax.network(cojax.graphs.named("ring", N)), cojax.Clock(1.0, temperature=temperature))
+    method, start = cojax.CoOpt(allocate=cojax.Laplacian(0.5)), problem.start(None)
+    ran = cojax.solve(problem, timed, method, start, num_steps=6)
+    assert float(ran.x.cpu.min()) < 0 and bool(jnp.isposinf(ran.trace.seconds[-1]))
+    assert "no end by the clock: a node with work to do was left without a share" in str(ran)
+    late = cojax.solve_to(problem, timed, method, start, tolerance=1e-9, max_steps=100, every=10, deadline=20)
+    assert int(late.state.step) == 10
+
+
+def test_a_run_that_reached_its_deadline_ends_there_again(tmp_path):
+    problem, graphs, numbers, _ = drawn_case(3)
+    timed, start = cojax.Timed(cojax.network(graphs), cojax.Clock(**numbers)), problem.start(jnp.zeros((N, DIM)))
+    ask = {"tolerance": 1e-9, "max_steps": 400, "every": 20, "deadline": 100.0, "checkpoint": tmp_path / "run.npz"}
+    first = cojax.solve_to(problem, timed, METHOD, start, **ask)
+    again = cojax.solve_to(problem, timed, METHOD, start, **ask)
+    assert cojax.Status(int(first.status)) is cojax.Status.OUT_OF_TIME
+    assert int(first.state.step) == int(again.state.step) < 400
+    assert float(first.trace.seconds[-1]) >= 100.0 > float(first.trace.seconds[-2])
+    assert "reached its deadline" in str(first)
+    with pytest.raises(cojax.CojaxInputError, match="solve_to needs a network with a clock to keep a deadline"):
+        cojax.solve_to(problem, timed.graphs, METHOD, start, **ask)
+
+
+def test_one_node_alone_waits_for_nobody():
+    problem = cojax.Problem(lambda x, data: 0.5 * (x.params - data) ** 2, jnp.ones(1))
+    timed = cojax.Timed(cojax.network(np.zeros((1, 1))), cojax.Clock(2.0, share=1.0))
+    ran = cojax.solve(problem, timed, cojax.CoOpt(learn=cojax.DIGing(0.1)), problem.start(jnp.zeros(1)), num_steps=3)
+    np.testing.assert_allclose(ran.trace.seconds, [4.0, 6.0, 8.0])
+    assert float(cojax.theory.round_time(timed, bits=64.0)) == 2.0
+
+
+def test_nodes_that_leave_and_join_do_work_while_they_are_there():
+    plain = cojax.Problem(lambda x, data: 0.5 * (x.cpu - data) ** 2, jnp.arange(1.0, 7.0), budget=20.0)
+    method = cojax.CoOpt(allocate=cojax.Laplacian(0.05))
+    slow = cojax.Clock(jnp.asarray([1.0, 1.0, 1.0, 50.0, 1.0, 1.0]), share=1.0)
+    ring = cojax.network(cojax.graphs.named("ring", N))
+    leaves = cojax.Changing(plain, [cojax.Change(2, leaves=3, heir=4)])
+    network = cojax.Timed(cojax.Members(ring, leaves), slow)
+    seconds = cojax.solve(leaves, network, method, leaves.start(None), num_steps=6).trace.seconds
+    # Its work of 50 s is in the start and in the first step alone.
+    assert 100 < float(seconds[-1]) < 110
+    with pytest.raises(cojax.CojaxInputError, match="needs a network whose nodes all stay, got one with Members"):
+        cojax.theory.slowest_chain(network, num_steps=6, bits=64.0)
+    own = cojax.Timed(cojax.Members(ring, leaves), cojax.Clock(1.0))
+    ran = cojax.solve(leaves, own, method, leaves.start(None), num_steps=6)
+    assert bool(jnp.isfinite(ran.trace.seconds).all())
+    cojax.solve(leaves, own, method, ran.state, num_steps=2)  # goes on without the one that left
+    joins = cojax.Changing(plain, [cojax.Change(3, joins=3)])
+    with pytest.raises(cojax.CojaxInputError, match=r"a node does its work that joins, which has none yet: give"):
+        timed = cojax.Timed(cojax.Members(ring, joins), cojax.Clock(1.0))
+        cojax.solve(joins, timed, method, joins.start(None), num_steps=6)
+
+
+def test_a_state_with_a_clock_goes_on_with_one():
+    problem, graphs, numbers, _ = drawn_case(3)
+    network, start = cojax.network(graphs), problem.start(jnp.zeros((N, DIM)))
+    plain = cojax.solve(problem, network, METHOD, start, num_steps=2)
+    with pytest.raises(cojax.CojaxInputError, match="got the network with a clock and the state without"):
+        cojax.solve(problem, cojax.Timed(network, cojax.Clock(**numbers)), METHOD, plain.state, num_steps=2)

@@ -180,6 +180,7 @@ def test_seeds_that_would_change_nothing_and_what_are_no_seeds_are_refused(drawn
         (network, 3, "compare needs seeds to be a list of whole numbers"),
         (network, [0, -1], "compare needs a whole number seeds from 0 to 4294967295, got -1"),
         (network, [0.5], "seeds"),
+        (network, [1, 1], "compare needs seeds that differ"),
     ):
         with pytest.raises(cojax.CojaxInputError, match=message):
             laws.unchecked(cojax.compare)(PROBLEM, given, METHODS, START, **settings, seeds=seeds)

@@ -116,10 +116,11 @@ def test_seconds_count_from_when_the_gap_stays_and_a_missed_target_is_carried_on
     assert float(Seconds(1e-4).score(given(0.5, 0.5, 0.5, 10**-0.5))) == pytest.approx(8 + 8 * 3.5, rel=1e-12)
     for last in (1e3, 1e9, np.inf, np.nan):
         assert float(Seconds(1e-4).score(given(0.5, 0.5, 0.5, last))) == pytest.approx(8 + 8 * 7, rel=1e-12)
-    # Nothing is left: the line falls to what a float can say at least.
-    assert 4.0 < float(Seconds(1e-4).score(given(0.5, 0.5, 0.5, 0.0))) < 4.1
+    # A gap of exactly 0 counts as a hundredth of the target.
+    crossing = 4.0 + 4.0 * np.log10(0.5 / 1e-4) / np.log10(0.5 / 1e-6)
+    assert float(Seconds(1e-4).score(given(0.5, 0.5, 0.5, 0.0))) == pytest.approx(crossing, rel=1e-12)
     slope = jax.grad(lambda gap: Seconds(1e-4).loss(given(0.5, 0.5, 0.5, gap)))
-    assert slope(0.9) > 0 and slope(1e-3) > 0 and slope(1e-6) > 0 and slope(90.0) > 0 and slope(1e4) == 0
+    assert slope(0.9) > 0 and slope(1e-3) > 0 and slope(1e-5) > 0 and slope(90.0) > 0 and slope(1e4) == 0
     # From a look that never comes on nothing is decided any more.
     never = given(0.5, 0.2, 1e-2, 1e-3, seconds=(1.0, 3.0, np.inf, np.inf))
     assert float(Deadline(100.0).score(never)) == pytest.approx(np.log10(0.2), rel=1e-12)

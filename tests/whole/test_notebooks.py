@@ -9,7 +9,7 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
-    """As `docs/faster.md` advises; kernels find what others compiled, nine processes that would compile much anew."""
+    """As `docs/faster.md` advises; kernels find what others compiled, ten processes that would compile much anew."""
     return {
         "XLA_FLAGS": "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000",
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("programs")),

@@ -87,6 +87,8 @@ def arrange_columns(plan: Plan, table: Nodes, names: tuple[str, ...]) -> tuple[P
     taken = {*used, *MORE.get(str(plan.cpu.cost), ()), *PLACES, "lower", "upper"}
     taken |= set() if "upper" in columns else {"capacity"}
     pace = {name: columns[name] for name in ("work", "speed") if name in columns} if plan.clock else None
+    if pace is not None and plan.cpu.cost == "delay":  # whose column work is what waits at the node
+        pace.pop("work", None)
     unused = tuple(name for name in columns if name not in taken | set(pace or ()))
     return plan, Centres(used, lower, upper, places, unused, pace)
 
@@ -120,6 +122,8 @@ def unit_notes(names: tuple[str, ...], centres: Centres) -> list[str]:
 
 def _with_cost(plan: Plan, columns: dict[str, np.ndarray]) -> Plan:
     fitting = [name for name, needed in NEEDED.items() if all(column in columns for column in needed)]
+    if plan.clock is not None and plan.cpu.cost is None and len(fitting) > 1:
+        fitting = [name for name in fitting if name != "delay"]  # the column work is that of the clock
     cost = plan.cpu.cost or (fitting[0] if fitting else None)
     if plan.cpu.cost is None and len(fitting) > 1:
         each = "; ".join(f'cost = "{name}" for {FORMULAS[name]}' for name in fitting)

@@ -47,6 +47,7 @@ from .rosters import NUMBERS
 MAX_BYTES = 5_000_000
 # A key of many parts, which takes the TOML parser time that grows with the square of their number.
 LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
+MOST_LOOKS = 10_000  # that a plan takes which does not ask for them
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,23}")  # a name that a folder may have
 LONG_NUMBER = re.compile(r"[0-9_]{5000}")  # takes that parser a hundred times the memory of the file
 
@@ -74,8 +75,10 @@ class Plan(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
 
 def default_every(steps: int) -> int:
-    """Steps between two looks at a run: 100, and fewer in a short run, so that there is something to see."""
-    return math.gcd(steps, 100 if steps >= 1000 else 10 if steps >= 100 else 1)
+    """Steps between two looks at a run: 100 or the most below that fit, and fewer in a short run, to see something."""
+    most = 100 if steps >= 1000 else 10 if steps >= 100 else 1
+    found = next(every for every in range(most, 0, -1) if steps % every == 0)
+    return found if steps // found <= MOST_LOOKS else most
 
 
 def read_plan(path: str | Path, changes: Sequence[str] = (), earlier: Path | None = None) -> Plan:

@@ -147,6 +147,8 @@ def training(outcome: Outcome) -> list[str]:
     found = outcome.training
     if found is None:
         return []
+    if not found.seconds:
+        return ["rounds take no time by the clock: it has neither work nor delays"]
     node = int(np.argmax(found.working))
     took = f"{number(found.rounds, 9)} rounds take {of_seconds(found.seconds)} by the clock, with the shares to use"
     waits = f"the slowest chain is at work in {outcome.names[node]} for {percent(found.working[node], found.seconds)}"

@@ -40,13 +40,17 @@ def clock_of(case: Case, share: np.ndarray) -> Clock:
     pace = case.centres.pace or {}
     work = pace.get("work", told.work)
     if work is None:
-        raise CojaxInputError("$.clock needs the work of one gradient: give $.clock.work, or the nodes a column work.")
+        column = "" if case.plan.cpu.cost == "delay" else ", or the nodes a column work"
+        raise CojaxInputError(f"$.clock needs the work of one gradient: give $.clock.work{column}.")
     speed = pace.get("speed", 1.0 if told.speed is None else told.speed)
     for name, number in (("work", told.work), ("speed", told.speed)):
         if number is not None and name in pace:
             raise CojaxInputError(f"$.clock.{name} and the column {name} of the nodes say the same twice: keep one.")
-    if (np.min(work) < 0) or (np.min(speed) <= 0):
-        raise CojaxInputError("The columns work and speed of the nodes need numbers >= 0 and > 0 for $.clock.")
+    for name, values, wrong in (("work >= 0", work, np.less), ("speed > 0", speed, np.less_equal)):
+        bad = np.flatnonzero(wrong(np.broadcast_to(values, share.shape), 0))
+        if bad.size:
+            got = np.broadcast_to(values, share.shape)[bad[0]]
+            raise CojaxInputError(f"The node {case.names[bad[0]]!r} needs {name} for $.clock, got {got:g}.")
     idle = np.flatnonzero((share <= 0) & (np.broadcast_to(work, share.shape) > 0))
     if idle.size:
         raise CojaxInputError(

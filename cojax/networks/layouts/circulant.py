@@ -63,7 +63,7 @@ class Circulant(Layout):
         return jnp.stack(_shift(rows, self.offsets))
 
     def largest(self, arcs):
-        return arcs.max(0)
+        return arcs.max(0, initial=-jnp.inf)
 
     def named_ends(self):
         nodes = jnp.arange(self.size)

@@ -65,7 +65,7 @@ class Dense(Layout):
         return arcs.sum(1)
 
     def largest(self, arcs):
-        return arcs.max(1)
+        return arcs.max(1, initial=-jnp.inf)
 
     def named_ends(self):
         nodes = jnp.arange(self.num_nodes)

@@ -43,16 +43,16 @@ class _Arcs(Layout):
         return jnp.broadcast_to(rows[None, :], self.weights.shape)
 
     def largest(self, arcs):
-        return arcs.max(1)
+        return arcs.max(1, initial=-jnp.inf)
 
     def gather(self, rows):
-        raise CojaxInputError("A directed network has no edges with two ends: use a link without memory per edge.")
+        return jnp.broadcast_to(rows[:, None], (*self.weights.shape, *rows.shape[1:]))
 
     def reverse(self, arcs):
-        return self.gather(arcs)
+        raise CojaxInputError("A directed network has no edges with two ends: use a link without memory per edge.")
 
     def scatter(self, arcs):
-        return self.gather(arcs)
+        return arcs.sum(1)
 
 
 class Digraph(_Arcs):
