@@ -176,7 +176,7 @@ def _carried_out_in_double(command: Demo | Plan | Compare) -> int:
 
     from .cases import cases
     from .plans.demo import demo_plan
-    from .plans.plans import read_plan
+    from .plans.plans import plan_of_resource, read_plan
 
     if isinstance(command, Demo):
         out = writable(command.out)
@@ -188,9 +188,13 @@ def _carried_out_in_double(command: Demo | Plan | Compare) -> int:
     out = _folder(command, "hours" if command.hours else "result")
     plan = read_plan(command.file, command.set, out / "plan.toml" if goes_on else None)
     if command.hours:
-        if plan.resources:
-            print(f"cojax: note: --hours leaves out {', '.join(plan.resources)} of $.resources.", file=sys.stderr)
-        return _hourly(plan, out)
+        plans = {"": plan}
+        for name, one in plan.resources.items():
+            if one.hours is None:
+                print(f"cojax: note: $.resources.{name} has no hours, and is left out.", file=sys.stderr)
+            else:
+                plans[name] = plan_of_resource(plan, name)
+        return max(_hourly(each, out / name) for name, each in plans.items())
     built = {"": cases.build_case(plan), **cases.build_resources(plan)}  # what is wrong is said before the first run
     codes = []
     for name, case in built.items():

@@ -110,7 +110,8 @@ Keys:
   [units]    cpu = "CPU units", money: what shares and costs count, for what is printed
   [resources.NAME]
              another resource of the same nodes, such as memory: budget, cost, unit, and a node table of its own,
-             nodes = { file = "memory.csv" }; it is shared out by itself, into a folder NAME beside the other results
+             nodes = { file = "memory.csv" }, for --hours also hours = { file = "memory-prices.csv" }; it is shared out
+             by itself, into a folder NAME beside the other results
   [graph]    file, .graphml (yEd's too), .gml, .csv with the columns source,target, .xml or .txt of SNDlib, or a list
              of links as SNAP or KONECT publish it (.txt, .tsv, .edges, out.*), any of them packed (.bz2, .gz); links of
              one direction are taken both ways; or name:

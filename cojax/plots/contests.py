@@ -8,7 +8,10 @@ import numpy as np
 from .._support.checks import CojaxInputError
 from .canvas import BLUE, FAINT, GREEN, ORANGE, PURPLE, SKY, VERMILION, axes, column, counts, finite, hint, legend
 
-LOOKS = [(colour, dash) for dash in ("-", "--", ":") for colour in (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)]
+COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
+DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
+# Both change from line to line, so that neighbours in the legend are told apart without colour; 30 before one repeats.
+LOOKS = [(COLOURS[k % len(COLOURS)], DASHES[k % len(DASHES)]) for k in range(len(COLOURS) * len(DASHES))]
 ALONG = {"steps": "steps", "bits": "kilobits told to each neighbour", "seconds": "seconds"}
 
 

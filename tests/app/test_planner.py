@@ -430,3 +430,23 @@ def test_the_work_of_a_queue_is_not_that_of_a_gradient(tmp_path, capsys):
 @pytest.mark.parametrize(("steps", "every"), [(1001, 91), (50, 1), (300, 10), (10_000, 100), (1_000_003, 100)])
 def test_a_plan_is_looked_at_as_often_as_its_steps_allow(steps, every):
     assert plans.default_every(steps) == every
+
+
+def test_hours_of_another_resource_have_a_folder_of_their_own(tmp_path, capsys):
+    stamps = [f"2024-03-01T{hour:02d}:00" for hour in range(6)]
+    own, other = ([[1.0 + k + shift, 1.0, 2.0, 5.0] for k in range(6)] for shift in (0, 3))
+    for name, table in (("prices.csv", own), ("memory.csv", other)):
+        lines = [",".join([stamp, *map(str, row)]) for stamp, row in zip(stamps, table, strict=True)]
+        (tmp_path / name).write_text("\n".join(["time,Oslo,Bergen,Tromso,Narvik", *lines]))
+    text = FLAT + '[hours]\nfile = "prices.csv"\n' + MEMORY + '[resources.memory.hours]\nfile = "memory.csv"\n'
+    names = 'names = ["Oslo", "Bergen", "Tromso", "Narvik"]'
+    text += f"[resources.disk]\nbudget = 1.0\nnodes = {{ {names}, price = [1.0, 1.0, 1.0, 1.0] }}\n"
+    assert main(["plan", str(written(tmp_path, text)), "--hours", "--out", str(tmp_path / "out")]) == 0
+    assert "$.resources.disk has no hours, and is left out" in capsys.readouterr().err
+    for folder, table, budget, upper in (
+        (tmp_path / "out", own, 45.0, [40, 25, 10, 20]),
+        (tmp_path / "out" / "memory", other, 100.0, [40, 50, 30, 90]),
+    ):
+        bounds = [(0, top) for top in upper]
+        wanted = [linprog(row, A_eq=np.ones((1, 4)), b_eq=[budget], bounds=bounds).fun for row in table]
+        np.testing.assert_allclose([float(row["cost"]) for row in rows(folder / "hours.csv")], wanted, rtol=1e-9)

@@ -58,15 +58,6 @@ class Cpu(Struct, forbid_unknown_fields=True, frozen=True):
     cost: Literal["deviation", "price", "delay"] | None = None
 
 
-class Resource(Struct, forbid_unknown_fields=True, frozen=True):
-    """Another resource of the same nodes, shared out by itself: its budget, its cost, its own node table, its unit."""
-
-    budget: float
-    nodes: Nodes
-    cost: Literal["deviation", "price", "delay"] | None = None
-    unit: Word | None = None
-
-
 class Clock(Struct, forbid_unknown_fields=True, frozen=True):
     """How long rounds of training take: numbers of `cojax.Clock`; node and link tables may tell them apart."""
 
@@ -81,6 +72,16 @@ class Hours(Struct, forbid_unknown_fields=True, frozen=True):
     """Prices by the hour, for `cojax plan --hours`: a CSV of labels and one column per node."""
 
     file: str
+
+
+class Resource(Struct, forbid_unknown_fields=True, frozen=True):
+    """Another resource of the same nodes, shared out by itself: its budget, its cost, its own tables, its unit."""
+
+    budget: float
+    nodes: Nodes
+    cost: Literal["deviation", "price", "delay"] | None = None
+    unit: Word | None = None
+    hours: Hours | None = None
 
 
 class Graph(Struct, forbid_unknown_fields=True, frozen=True):

@@ -147,7 +147,7 @@ def plan_of_resource(plan: Plan, name: str) -> Plan:
         data=None,
         model=None,
         penalty=None,
-        hours=None,
+        hours=one.hours,
         clock=None,
         resources={},
     )
@@ -184,7 +184,8 @@ def _rebase_paths(plan: Plan, move: Callable[[str], str]) -> Plan:
     data = plan.data and moved(plan.data, "file", "test_file")
     nodes, graph, hours = moved(plan.nodes, "file"), moved(plan.graph, "file"), plan.hours and moved(plan.hours, "file")
     others = {
-        name: msgspec.structs.replace(one, nodes=moved(one.nodes, "file")) for name, one in plan.resources.items()
+        name: msgspec.structs.replace(one, nodes=moved(one.nodes, "file"), hours=one.hours and moved(one.hours, "file"))
+        for name, one in plan.resources.items()
     }
     return msgspec.structs.replace(plan, nodes=nodes, graph=graph, data=data, hours=hours, resources=others)
 
