@@ -1,10 +1,8 @@
 """Many problems, starts and draws of the links, run side by side and looked at by their distance from the optimum."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -14,7 +12,7 @@ from .._support.checks import CojaxInputError, is_concrete
 from .._support.trees import Tree
 from ..methods import CoOpt, Hold, Method
 from ..networks.base import Network
-from ..networks.faults.faulty import FaultyNetwork, faults_of
+from ..networks.faults.draws import reseed
 from ..optimum import reference
 from ..problems.problem import Decision, Problem, check_start
 from ..runs.loop import init
@@ -92,19 +90,6 @@ def _optimum(problem: Problem, start: Decision) -> Decision:
     return reference(problem.softened(), one).x
 
 
-def with_own_draws(network: Network, draw: Array) -> Network:
-    """`network` with random links of its own: a lossy one loses others in every instance."""
-
-    def rekeyed(part: Any) -> Any:
-        return eqx.tree_at(lambda part: part.key, part, jax.random.fold_in(part.key, draw))
-
-    parts = [network.bare(), *faults_of(network)]
-    bare, *faults = [rekeyed(part) if hasattr(part, "key") else part for part in parts]
-    if not isinstance(network, FaultyNetwork):
-        return bare
-    return dataclasses.replace(network, graphs=bare, faults=tuple(faults))  # its clock and its books stay
-
-
 def course_of(plan: RunPlan, network: Network, method: Method, instance: Instance) -> Course:
     """One run of one instance."""
     problem, start, best, draw = instance
@@ -121,7 +106,7 @@ def course_of(plan: RunPlan, network: Network, method: Method, instance: Instanc
         seconds = None if state.elapsed is None else state.elapsed.seconds.max()
         return gaps(x) / scale, state.step, state.wire.bits, seconds
 
-    trace = _run(plan, problem, with_own_draws(network, draw), method, start, look)
+    trace = _run(plan, problem, reseed(network, draw), method, start, look)
     return Course(*jax.tree.map(lambda part: jnp.asarray(part, float), trace))
 
 

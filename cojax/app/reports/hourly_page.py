@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from ...plots.numerals import number
 from ..results.hours import TOLERANCE, Hourly
 from .numbers import describe, median
 from .pages import inline, render
+from .words import Tile
 
 MOST_ROWS = 400  # of a table; a longer one is for a spreadsheet
 TABLES = {"Every day": "days", "Every node": "nodes"}
@@ -45,18 +47,18 @@ def _table(heading: str, file: str, columns: dict[str, list]) -> tuple[str, str,
     return heading, file, [name.replace("_", " ") for name in columns], cells, len(rows)
 
 
-def _totals(hourly: Hourly) -> list[tuple[str, str]]:
-    """The numbers to remember, with their names."""
+def _totals(hourly: Hourly) -> list[Tile]:
+    """The numbers to remember."""
     solved, held = hourly.solved, hourly.lengths
     more, less = np.asarray(solved.more.budget), np.asarray(solved.less.budget)
-    money = f" {hourly.plan.units.money}" if hourly.plan.units.money else ""
+    money = f"\u00a0{hourly.plan.units.money}" if hourly.plan.units.money else ""
     low, high = int(np.argmin(more)), int(np.argmax(more))
+    saving = number(median(less, held), 5)
     return [
-        ("Cost of all hours", f"{hourly.cost:.6g}{money}"),
-        ("One rule, the best at the mean prices, costs more", f"{hourly.fixed_cost - hourly.cost:.4g}{money}"),
-        ("Hours", f"{held.sum():g}"),
-        ("Price of one more, least", f"{more[low]:.5g}{money} in {hourly.labels[low]}"),
-        ("Price of one more, most", f"{more[high]:.5g}{money} in {hourly.labels[high]}"),
-        ("Price of one more and saving of one less, medians", f"{median(more, held):.5g}, {median(less, held):.5g}"),
-        ("Certified", f"{int(solved.certified.sum())} of {len(hourly.labels)} lines"),
+        Tile("Cost", f"{number(hourly.cost, 6)}{money}", f"of all {number(held.sum(), 6)} hours"),
+        Tile("One rule for all", f"+{number(hourly.fixed_cost - hourly.cost)}{money}", "the best at the mean prices"),
+        Tile("One more unit, most", f"{number(more[high])}{money}", str(hourly.labels[high])),
+        Tile("One more unit, least", f"{number(more[low])}{money}", str(hourly.labels[low])),
+        Tile("One more unit, median", f"{number(median(more, held))}{money}", f"one unit less saves {saving}"),
+        Tile("Certified", f"{int(solved.certified.sum())} of {len(hourly.labels)}", "lines of the series"),
     ]
