@@ -56,7 +56,7 @@ def slowest_chain(network: Network, *, num_steps: int, bits: int | float, share:
         bits: of the message that a node tells a neighbour in a round; `solution.trace.bits[-1] / (num_steps + 1)`.
         share: (n,), > 0, of every node, as they stay; None for that of the clock.
 
-    All is computed by one derivative of the recursion of rounds: seconds by work, latency and bandwidth. Raises
+    All is computed by one derivative of the recursion of rounds: of seconds, by share and by latency. Raises
     `CojaxInputError` for a network without a clock or of more nodes, and where nobody says what the shares are.
     """
     num_steps = whole_number("slowest_chain", "num_steps", num_steps, at_least=1)
