@@ -184,10 +184,8 @@ def _carried_out_in_double(command: Demo | Plan | Compare) -> int:
     if isinstance(command, Compare):
         case = cases.build_case(read_plan(command.file))
         return _contest(case, _folder(command, "contest"), command)
-    goes_on = command.resume and not command.hours
-    out = _folder(command, "hours" if command.hours else "result")
-    plan = read_plan(command.file, command.set, out / "plan.toml" if goes_on else None)
     if command.hours:
+        plan, out = read_plan(command.file, command.set), _folder(command, "hours")
         plans = {"": plan}
         for name, one in plan.resources.items():
             if one.hours is None:
@@ -195,8 +193,9 @@ def _carried_out_in_double(command: Demo | Plan | Compare) -> int:
             else:
                 plans[name] = plan_of_resource(plan, name)
         return max(_hourly(each, out / name) for name, each in plans.items())
+    plan = read_plan(command.file, command.set, _place(command, "result") / "plan.toml" if command.resume else None)
     built = {"": cases.build_case(plan), **cases.build_resources(plan)}  # what is wrong is said before the first run
-    codes = []
+    out, codes = _folder(command, "result"), []
     for name, case in built.items():
         earlier = command.against
         if name:
@@ -208,11 +207,16 @@ def _carried_out_in_double(command: Demo | Plan | Compare) -> int:
     return max(codes)
 
 
+def _place(command: Plan | Compare, ending: str) -> Path:
+    """Where results go."""
+    return command.out if command.out is not None else Path(f"{command.file.stem}-{ending}").resolve()
+
+
 def _folder(command: Plan | Compare, ending: str) -> Path:
     """Where results go, if they can be written there; said beforehand where nobody said it."""
     if command.out is not None:
         return writable(command.out)
-    out = writable(Path(f"{command.file.stem}-{ending}").resolve())
+    out = writable(_place(command, ending))
     print(f"cojax: note: results go to {out}; --out names another folder.", file=sys.stderr)
     return out
 

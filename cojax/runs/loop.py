@@ -143,8 +143,8 @@ def check_run(
             f"solve needs a function record(problem, x, state) that Python can hash, got {_describe(record)}."
         )
     check_rows(problem, network)  # here it knows their numbers, under jit it does not
-    x = start if isinstance(start, Decision) else method.at(start.step).query(start.method)
-    check_clock("solve", problem, network, x.cpu, 0 if isinstance(start, Decision) else start.step)
+    if isinstance(start, Decision):
+        check_clock("solve", problem, network, start.cpu)
     if num_steps > MOST_STEPS:
         raise CojaxInputError(
             f"solve needs num_steps <= {MOST_STEPS}, got {num_steps}: steps are counted in 32 bits; ask for fewer."
@@ -204,6 +204,7 @@ def check_beginning(problem: Scenario, network: Network, method: Method, start: 
     if isinstance(start, State):
         check_leaves("solve", problem=problem, network=network, method=method, start=start)
         _check_state(problem, network, method, start)
+        check_clock("solve", problem, network, method.at(start.step).query(start.method).cpu, start.step)
 
 
 _solve = compiled(_made_of(init, go, end), static_argnums=(4, 5, 6))

@@ -418,7 +418,7 @@ def test_a_plan_that_begins_anew_keeps_the_checkpoint_that_was_there_and_says_wh
         (["compare", "--methods", "DIGing"], "DIGing learns a model, and the plan has none to learn: "),
         (
             ["compare", "--methods", "Laplacian"],
-            "A run needs 56 GB for the trace of 1000000000 looks",
+            "A run needs 64 GB for the trace of 1000000000 looks",
         ),
         (
             ["compare", "--methods", "equal_utilisation"],

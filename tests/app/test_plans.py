@@ -340,7 +340,7 @@ def test_labels_become_what_the_model_wants_and_all_is_scaled_by_the_training_pa
         ([0, 1] * 9, DATA.replace("[model]", "concentration = 1.0\n[model]"), "need each other: give both, or none"),
         ([0, 1] * 9, DATA.replace("[model]", 'split = "dirichlet"\n[model]'), "need each other: give both, or none"),
         ([0, 1] * 9, DIRICHLET.replace("[model]", "proportions = [1, 2, 3]\n[model]"), "takes no $.data.proportions"),
-        ([0, 1] * 9, DIRICHLET.replace("0.7", "0.00001"), "that leave one empty: raise concentration"),
+        ([0, 1] * 9, DIRICHLET.replace("0.7", "0.00001"), "that leave one empty: take fewer nodes"),
     ],
 )
 def test_samples_that_the_model_cannot_use_are_refused(folder, targets, data, said):

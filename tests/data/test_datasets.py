@@ -157,7 +157,7 @@ def test_the_concentration_leads_from_one_class_a_node_to_even_classes():
 
 
 def test_a_dirichlet_split_that_leaves_a_node_empty_is_refused():
-    with pytest.raises(CojaxInputError, match="1000 draws of 3 classes over 9 nodes that leave one empty: raise"):
+    with pytest.raises(CojaxInputError, match="1000 draws of 3 classes over 9 nodes that leave one empty: take"):
         dealt(LABELS, 9, seed=0, concentration=1e-5)
     with pytest.raises(CojaxInputError, match="split_dirichlet needs concentration >= 1e-06"):
         dealt(LABELS, 9, seed=0, concentration=0.0)
