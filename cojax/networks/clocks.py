@@ -29,7 +29,9 @@ class Clock(eqx.Module):
     neighbour j after latency_ij + bits / bandwidth_ij seconds, with the bits that the link counts. It begins its next
     round when its own work is done and every neighbour whose link is up in that round has been heard.
 
-    Fields, all differentiable but the barrier:
+    Everything is differentiable in all of its numbers.
+
+    Fields:
         work: () or (n,), >= 0, of one gradient at a node, in core-seconds, operations, or whatever speed is told in.
         speed: () or (n,), > 0, work that one unit of share does in a second.
         share: () or (n,), > 0; None for the shares of the run, `x.cpu`, as they change. A node with work to do and no
