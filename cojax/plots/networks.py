@@ -60,8 +60,7 @@ def network(
             look = {"c": used, "cmap": "Blues", "vmin": 0.0, "vmax": np.fmax(used, 1.0).max()}
         discs = ax.scatter(*points.T, s=areas, edgecolors=INK, linewidths=0.6 * faint, zorder=2, **look)
         named = names_of(names, cpu.size)
-        seen = np.isfinite(areas)
-        hint(discs, [f"{named[row]}: {number(cpu[row])}" for row in np.flatnonzero(seen)])
+        hint(discs, [f"{name}: {number(share)}" for name, share in zip(named, cpu, strict=True)])
         if upper is not None:
             colour_bar(ax, discs, "share / upper bound", shrink=0.6)
         # One degree east is shorter than one degree north by the cosine of the latitude.

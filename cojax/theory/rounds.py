@@ -103,19 +103,20 @@ def round_time(network: Network, *, bits: int | float, share: Any = None) -> Flo
 
     Raises `CojaxInputError` as `slowest_chain` does, and for graphs that change.
     """
-    return period("round_time", network, *check_timed("round_time", network, bits, share), bits)
-
-
-def period(owner: str, network: Network, clock: Clock, share: Array, bits: Any) -> Float[Array, ""]:
-    """What `round_time` returns, of a clock and shares that are checked."""
-    if not is_fixed(network):
-        raise CojaxInputError(f"{owner} needs one graph without faults: of others slowest_chain tells the seconds.")
+    clock, share = check_timed("round_time", network, bits, share)
+    check_fixed("round_time", network)
     graph: Any = network.at(0).bare()
     rows = by_row(dataclasses.replace(clock, share=share), network)
     spent, delay = rows.spent(None, None), rows.delay(jnp.asarray(bits, float), jnp.zeros((), jnp.int32))
     there, up = graph.theirs(spent), graph.edge_weights() != 0
     other = there + delay if clock.barrier == "all" else (graph.gather(spent) + there) / 2 + delay
     return jnp.maximum(spent.max(), jnp.where(up, other, -jnp.inf).max(initial=-jnp.inf))
+
+
+def check_fixed(owner: str, network: Network) -> None:
+    """Refuse graphs that change."""
+    if not is_fixed(network):
+        raise CojaxInputError(f"{owner} needs one graph without faults: of others slowest_chain tells the seconds.")
 
 
 def check_timed(owner: str, network: Network, bits: Any, share: Any) -> tuple[Clock, Array]:

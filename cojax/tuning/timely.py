@@ -17,7 +17,7 @@ from ..networks.clocks import by_row
 from ..networks.faults.faulty import untimed
 from ..optimum.allocations import allocate
 from ..problems.problem import Decision, Problem, check_plain
-from ..theory.rounds import check_timed, period
+from ..theory.rounds import check_fixed, check_timed
 
 HALVINGS = 200  # of a bracket; a double has no more bits than that
 
@@ -78,8 +78,8 @@ def timely_shares(
         check_number("timely_shares", name, number, at_least=0.0, shaped=())
     if problem.budget is None or problem.lower is None or problem.lower.ndim != 1:
         raise CojaxInputError("timely_shares needs a problem with one budget and one share a node.")
-    clock, ones = check_timed("timely_shares", network, bits, jnp.ones(problem.num_nodes))
-    period("timely_shares", network, clock, ones, bits)  # refuses graphs that change
+    check_timed("timely_shares", network, bits, jnp.ones(problem.num_nodes))
+    check_fixed("timely_shares", network)
     if not is_concrete(problem, network, params):
         raise CojaxInputError("timely_shares computes on the host, got traced arrays; call it outside of jit and grad.")
     work, message = _of_nodes(network, bits)

@@ -1,6 +1,5 @@
 """The command: what it prints, writes, refuses and returns. One short demo is run once and shared by most tests."""
 
-import csv
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from support import laws
+from support import laws, spreadsheets
 
 from cojax.app import cli
 from cojax.app.cases import cases
@@ -32,8 +31,7 @@ class Ran:
         self.code, self.out, self.err, self.folder = code, out, err, folder
 
     def rows(self, name):
-        with (self.folder / name).open(newline="") as handle:
-            return list(csv.DictReader(handle))
+        return spreadsheets.rows(self.folder / name)
 
     def column(self, name, key):
         return [float(row[key]) for row in self.rows(name)]

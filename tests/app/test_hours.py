@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.interior_point import program
+from support.spreadsheets import rows
 
 from cojax import CojaxInputError, tables
 from cojax.app.cli import main
@@ -60,11 +61,6 @@ def ran(tmp_path_factory, prices):
     folder = tmp_path_factory.mktemp("hours")
     assert main(["plan", str(written(folder, prices)), "--hours", "--out", str(folder / "out")]) == 0
     return folder / "out"
-
-
-def rows(path):
-    with path.open(newline="") as handle:
-        return list(csv.DictReader(handle))
 
 
 def test_every_hour_is_that_of_an_interior_point_solver_with_its_price_and_rents(ran, prices):

@@ -1,12 +1,12 @@
 """A planner at the command line: which cost, flat prices, firm bounds, regions, budgets by the hour, what-if, units."""
 
-import csv
 import json
 import re
 
 import numpy as np
 import pytest
 from scipy.optimize import linprog
+from support.spreadsheets import rows
 
 from cojax import CojaxInputError
 from cojax.app.cases import cases
@@ -34,11 +34,6 @@ def written(folder, text, name="plan.toml"):
     path = folder / name
     path.write_text(text)
     return path
-
-
-def rows(path):
-    with path.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
 """The command `cojax scale`: what it measures, leaves out, writes and refuses."""
 
-import csv
 import json
 
 import numpy as np
 import pytest
+from support.spreadsheets import rows
 
 from cojax.app.cli import main
 from cojax.app.results import scale
@@ -20,8 +20,7 @@ def ran(tmp_path_factory):
 
 
 def rows_of(folder):
-    with (folder / "scale.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return rows(folder / "scale.csv")
 
 
 def test_every_size_has_a_row_with_a_time_and_an_exact_total(ran):

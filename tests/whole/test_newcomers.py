@@ -1,6 +1,5 @@
 """The first path of each of three people, in fresh processes that keep nothing from before: it works, and says so."""
 
-import csv
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.optimize import linprog
+from support.spreadsheets import rows
 from test_readme import programs
 
 ROOT = Path(__file__).parents[2]
@@ -80,11 +80,6 @@ def fresh(tmp_path):
     return run
 
 
-def table(path):
-    with path.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
-
-
 def test_a_planner_goes_from_two_tables_to_shares_a_what_if_and_a_day(fresh, tmp_path):
     lines = [f"{name},{low},{high},{price}" for name, (low, high, price) in NODES.items()]
     (tmp_path / "nodes.csv").write_text("\n".join(["node,lower,upper,price", *lines]))
@@ -99,19 +94,19 @@ def test_a_planner_goes_from_two_tables_to_shares_a_what_if_and_a_day(fresh, tmp
 
     first = fresh("-m", "cojax", "plan", "plan.toml", "--out", "first")
     assert first.returncode == 0 and "CERTIFIED" in first.stdout and "EUR" in first.stdout
-    shares = [float(row["share"]) for row in table(tmp_path / "first" / "allocation.csv")]
+    shares = [float(row["share"]) for row in rows(tmp_path / "first" / "allocation.csv")]
     np.testing.assert_allclose(shares, cheapest(45.0, price).x, atol=1e-9)
     assert (tmp_path / "first" / "report.html").stat().st_size > 10_000
 
     more = fresh("-m", "cojax", "plan", "plan.toml", "--set", "cpu.budget=50", "--against", "first", "--out", "more")
     assert more.returncode == 0, more.stderr
-    shares = [float(row["share"]) for row in table(tmp_path / "more" / "allocation.csv")]
+    shares = [float(row["share"]) for row in rows(tmp_path / "more" / "allocation.csv")]
     np.testing.assert_allclose(shares, cheapest(50.0, price).x, atol=1e-9)
     assert (tmp_path / "more" / "against.csv").exists()
 
     day = fresh("-m", "cojax", "plan", "plan.toml", "--hours", "--out", "day")
     assert day.returncode == 0 and "24 of 24 hours CERTIFIED" in day.stdout
-    costs = [float(row["cost"]) for row in table(tmp_path / "day" / "hours.csv")]
+    costs = [float(row["cost"]) for row in rows(tmp_path / "day" / "hours.csv")]
     wanted = [cheapest(45.0, np.array(line.split(",")[1:], float)).fun for line in hours]
     np.testing.assert_allclose(costs, wanted, rtol=1e-9)
 

@@ -116,12 +116,13 @@ def untimed(network: Network) -> Network:
 def with_fault(network: Any, fault: Fault, why_undirected: str | None = None) -> FaultyNetwork:
     """`network` with one more fault, the last; `why_undirected` says why a directed one would be wrong."""
     check_network(fault.made_by, network, why_undirected)
-    return FaultyNetwork(  # pyright: ignore[reportCallIssue]
-        graphs=graphs_of(network),
-        faults=(*faults_of(network), fault),
-        ledger=network.keeps_books,
-        clock=network.clock,
-    )
+    return changed(network, faults=(*faults_of(network), fault))
+
+
+def changed(network: Network, **fields: Any) -> FaultyNetwork:
+    """`network` with other faults, books or clock; what is not named stays as it is."""
+    known = isinstance(network, FaultyNetwork)
+    return dataclasses.replace(network if known else FaultyNetwork(graphs=network), **fields)  # pyright: ignore
 
 
 def check_network(owner: str, network: Any, why_undirected: str | None) -> None:

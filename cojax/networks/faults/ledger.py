@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .faulty import FaultyNetwork, check_network, faults_of, graphs_of
+from .faulty import FaultyNetwork, changed, check_network
 
 
 def Ledger(network: Any) -> FaultyNetwork:
@@ -26,6 +26,4 @@ def Ledger(network: Any) -> FaultyNetwork:
     end computes the flow, so that every edge keeps the sum by itself.
     """
     check_network("Ledger", network, "an edge without a second end has nobody to keep its books with")
-    return FaultyNetwork(  # pyright: ignore[reportCallIssue]
-        graphs=graphs_of(network), faults=faults_of(network), ledger=True, clock=network.clock
-    )
+    return changed(network, ledger=True)

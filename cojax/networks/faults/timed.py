@@ -1,13 +1,12 @@
 """A network with a clock: how long its rounds take."""
 
-import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
 
 from ..._support.checks import CojaxInputError
 from ..clocks import Clock
-from .faulty import FaultyNetwork, check_network, faults_of, graphs_of
+from .faulty import FaultyNetwork, changed, check_network
 
 
 def Timed(network: Any, clock: Clock) -> FaultyNetwork:
@@ -31,6 +30,4 @@ def Timed(network: Any, clock: Clock) -> FaultyNetwork:
         shape = jnp.shape(getattr(clock, name)) if getattr(clock, name) is not None else ()
         if shape and shape[-1] != size:
             raise CojaxInputError(f"Timed needs a clock of {size} nodes, got {name} of shape {shape}.")
-    if isinstance(network, FaultyNetwork):
-        return dataclasses.replace(network, clock=clock)
-    return FaultyNetwork(graphs=graphs_of(network), faults=faults_of(network), clock=clock)  # pyright: ignore
+    return changed(network, clock=clock)
