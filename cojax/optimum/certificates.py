@@ -19,7 +19,19 @@ from ..problems.measures import disagreement
 from ..problems.problem import Decision, Problem
 from . import prices, sizes
 from .fits import check_decision
-from .margins import ROUNDINGS, Slopes, Table, as_columns, ends_of_price, marginals, margins, price_of, reach_of
+from .margins import (
+    ROUNDINGS,
+    Slopes,
+    Table,
+    as_columns,
+    ends_of_price,
+    inside_of,
+    marginals,
+    margins,
+    price_of,
+    reach_of,
+)
+from .models import model_gap
 from .sizes import Sizes
 
 # A node's best share at a price, its resources in turn; one turn is exact where the cost does not couple them.
@@ -37,6 +49,8 @@ class Certificate(NamedTuple):
         gap: (), cost minus a lower bound of the optimal cost, params held at their mean, in the unit of the cost.
         consensus: (), the largest distance of a params entry from its mean over nodes.
         gradient: (), the norm of the mean over nodes of the params gradient, at the mean params.
+        model_gap: (), cost minus a lower bound of the optimal cost, shares held, in the unit of the cost; inf where
+            nothing is shown, NaN where nothing can be.
         price: () or (r,), of one unit of budget, as the marginal costs at this decision reveal it.
         sizes: what these are small against, for `is_certified`, in the same units.
     """
@@ -47,6 +61,7 @@ class Certificate(NamedTuple):
     gap: Float[Array, ""]
     consensus: Float[Array, ""]
     gradient: Float[Array, ""]
+    model_gap: Float[Array, ""]
     price: Float[Array, "*r"]
     sizes: Sizes
 
@@ -69,17 +84,30 @@ def certificate(problem: Problem, x: Decision) -> Certificate:
     of its bounds is clipped to them first; one off balance is taken to buy what it lacks at the price. A cost that is
     infinite on a bound is read just inside of it. An unbounded minimum gives inf.
 
+    model_gap: f the cost of one model at all nodes together, and |s| the length in which the Newton step s from here is
+    measured by the curvature H there, |s|**2 = s'Hs. Where H halves at most within 4 |s|, the minimum of a convex f
+    lies there, and f is above it by |s|**2 at most. How fast H can fall is proved for the costs of `cojax.costs` (by
+    self-concordance; a cost of yours may tell it too, see `cojax.problems.curving`), and measured in both directions of
+    s for others. Without a proof it is inf: so it is of a cost that falls for ever, as of separable labels without a
+    ridge, and of a minimum where H vanishes. Not convex there, and with over 1000 params and no known strong convexity,
+    it is NaN. Then the model is stationary, and not certified.
+
     A half that the decision lacks, params or cpu, has zeros. Works under jit and vmap; r resources share each scalar,
-    the one that is furthest off beside its own size counts, and `price` is (r,). Source of the gap: Boyd, Vandenberghe,
-    Convex Optimization, 2004, ch. 5.
+    the one that is furthest off beside its own size counts, and `price` is (r,). Sources: of the gap, Boyd,
+    Vandenberghe, Convex Optimization, 2004, ch. 5; of model_gap, Bach, doi 10.1214/09-EJS521.
     Raises `CojaxInputError` for a decision of other shapes than the problem's, or that its cost cannot be computed of.
     """
-    return _certify(problem, check_decision("certificate", problem, x))
+    return _certify(problem, check_decision("certificate", problem, x), jnp.inf)
+
+
+def certificate_within(problem: Problem, x: Decision, tolerance: Any) -> Certificate:
+    """The certificate of `x`, whose model_gap, which takes longest, is inf where another number exceeds `tolerance`."""
+    return _certify(problem, check_decision("certificate", problem, x), tolerance)
 
 
 @functools.partial(compiled, runs_briefly=True)
 @in_full
-def _certify(problem: Problem, x: Decision) -> Certificate:
+def _certify(problem: Problem, x: Decision, tolerance: Any) -> Certificate:
     x = x._replace(params=trees.filled(x.params, problem.members))
     params = jax.tree.map(lambda mean, leaf: jnp.broadcast_to(mean, leaf.shape), trees.node_mean(x.params), x.params)
     costs = problem.costs(Decision(params, x.cpu))
@@ -90,37 +118,57 @@ def _certify(problem: Problem, x: Decision) -> Certificate:
         balance = sizes.balance(problem, x.cpu)
         stationarity, gap, price, level, worth = _market(problem, params, x.cpu)
     box, largest = sizes.box(problem, x.cpu)
-    return Certificate(
+    total = jnp.abs(costs).sum()
+    cost = jnp.maximum(total, worth.astype(costs.dtype))
+    judged = Certificate(
         balance=balance,
         box=box,
         stationarity=stationarity,
         gap=gap,
         consensus=disagreement(x),
         gradient=slopes.mean,
+        model_gap=jnp.zeros_like(slopes.mean),
         price=price,
-        sizes=Sizes(
-            largest, level, jnp.maximum(jnp.abs(costs).sum(), worth.astype(costs.dtype)), slopes.params, slopes.gradient
-        ),
+        sizes=Sizes(largest, level, cost, slopes.params, slopes.gradient, total),
     )
+    if not jax.tree.leaves(x.params):
+        return judged
+    near = jnp.all(jnp.stack([error <= tolerance for error in relative(judged).values()]))
+    unknown = jnp.full_like(slopes.mean, jnp.inf), jnp.zeros_like(slopes.mean)
+
+    def look() -> tuple[Array, Array]:
+        found = model_gap(problem, Decision(params, inside_of(problem, x.cpu)))
+        return found[0].astype(unknown[0].dtype), found[1].astype(unknown[1].dtype)
+
+    above, curved = lax.cond(near, look, lambda: unknown)
+    size = jnp.maximum(total, curved.astype(total.dtype))
+    return judged._replace(model_gap=above, sizes=judged.sizes._replace(model_cost=size))
 
 
 def is_certified(certificate: Certificate, tolerance: Any) -> Bool[Array, ""]:
     """Whether every number of a certificate is below `tolerance` beside its own size: whatever the units, the same.
 
     The sizes are `Sizes` of the problem and the decision: box beside the largest share, stationarity beside the
-    largest marginal cost, gap beside the absolute costs, consensus beside the largest params entry, gradient beside the
-    largest gradient of one node; or beside what the curvature makes of the decision, where that is larger. NaN is never
-    certified. sqrt(precision) is what one may ask of a long run, 1e-10 of `reference` in float64. The second tier, of
-    `Status.CONVERGED_REDUCED`, is tolerance ** (2/3): 1e-6 gives 1e-4.
+    largest marginal cost, the gaps beside the absolute costs, consensus beside the largest params entry, gradient
+    beside the largest gradient of one node; or beside what the curvature makes of the decision, where that is larger.
+    NaN is never certified. sqrt(precision) is what one may ask of a long run, 1e-10 of `reference` in float64. The
+    second tier, of `Status.CONVERGED_REDUCED`, is tolerance ** (2/3): 1e-6 gives 1e-4.
     """
     return jnp.all(jnp.stack([error <= tolerance for error in relative(certificate).values()]), 0)
+
+
+def is_stationary(certificate: Certificate, tolerance: Any) -> Bool[Array, ""]:
+    """Whether all but the gap of the model is below `tolerance`, and that no number: it may have no optimum."""
+    others = {name: error for name, error in relative(certificate).items() if name != "model_gap"}
+    small = jnp.all(jnp.stack([error <= tolerance for error in others.values()]), 0)
+    return small & ~jnp.isfinite(certificate.model_gap)
 
 
 def relative(certificate: Certificate) -> dict[str, Array]:
     """What `is_certified` compares: every number of a certificate beside its size."""
     own = certificate.sizes
     pairs = {"box": own.cpu, "stationarity": own.price, "gap": own.cost}
-    pairs |= {"consensus": own.params, "gradient": own.gradient}
+    pairs |= {"consensus": own.params, "gradient": own.gradient, "model_gap": own.model_cost}
     beside = {name: sizes.beside(getattr(certificate, name), size) for name, size in pairs.items()}
     return {"balance": certificate.balance} | beside
 
@@ -133,13 +181,18 @@ WORDS = {
     "gap": "the gap of the shares",
     "consensus": "the distance between the models",
     "gradient": "the gradient of the model",
+    "model_gap": "the gap of the model",
 }
 
 
 def verdict(certificate: Certificate) -> str:
     """To which power of ten a certificate passes, and what is furthest off; on the host."""
     off = {name: float(error) for name, error in relative(certificate).items()}
-    worst = max(off, key=lambda name: np.inf if np.isnan(off[name]) else off[name])
+    worst = _worst(off)
+    if worst == "model_gap" and not np.isfinite(off[worst]):
+        worst = _worst({name: error for name, error in off.items() if name != "model_gap"})
+        if off[worst] <= 1e-2:
+            return f"NOT certified: stationary to {off[worst]:.2g}, and nothing shows that this is the optimum"
     if off[worst] == 0:
         return "certified: nothing is off"
     if not off[worst] <= 1e-2:
@@ -150,6 +203,10 @@ def verdict(certificate: Certificate) -> str:
     return f"certified to 1e-{power:.0f}: furthest off is {WORDS[worst]}, {off[worst]:.2g} of its size"
 
 
+def _worst(off: dict[str, float]) -> str:
+    return max(off, key=lambda name: np.inf if np.isnan(off[name]) else off[name])
+
+
 def judgement(certificate: Certificate) -> list[str]:
     """What a certificate says of each half that the decision has, a line each; on the host."""
     shares = (
@@ -158,11 +215,22 @@ def judgement(certificate: Certificate) -> list[str]:
         f"price {brief(certificate.price)}"
     )
     model = (
-        f"model: copies {brief(certificate.consensus)} apart, norm of the mean gradient {brief(certificate.gradient)}"
+        f"model: copies {brief(certificate.consensus)} apart, norm of the mean gradient "
+        f"{brief(certificate.gradient)}, {words_of_gap(certificate.model_gap)}"
     )
     has_shares = bool(certificate.sizes.cpu > 0) or bool(np.any(certificate.price))
-    has_model = bool(certificate.sizes.gradient > 0) or bool(certificate.sizes.params > 0)
+    own = certificate.sizes
+    has_model = any(bool(number != 0) for number in (own.gradient, own.params, certificate.model_gap))
     return [shares] * has_shares + [model] * has_model
+
+
+def words_of_gap(gap: Any) -> str:
+    """What the gap of a model says; on the host."""
+    if np.isnan(gap):
+        return "no bound of its cost: not convex here, or too large to tell"
+    if np.isinf(gap):
+        return "no bound of its cost: it may fall further, for ever if nothing stops it (a ridge would)"
+    return f"cost at most {brief(gap)} above the best model's (convex costs)"
 
 
 def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, Array, Array, Array]:

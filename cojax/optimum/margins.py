@@ -44,6 +44,14 @@ class Margins(NamedTuple):
         return jnp.maximum(jnp.abs(self.less), jnp.abs(self.more))
 
 
+def inside_of(problem: Problem, cpu: Array | None) -> Array | None:
+    """Shares just inside of their bounds, on which a cost may be infinite."""
+    if cpu is None or problem.budget is None:
+        return cpu
+    lower, upper, _ = as_columns(problem)
+    return prices.pulled_in(cpu.reshape(lower.shape), lower, upper).reshape(cpu.shape)
+
+
 def margins(slopes: Slopes, cpu: Table, lower: Table, upper: Table, reach: Float[Array, " r"]) -> Margins:
     """The margins of `cpu`; what lies within `reach`, a bound or a corner, counts as met.
 

@@ -17,7 +17,8 @@ from .._support.trees import Tree
 from ..problems.problem import Decision, Problem
 from .allocations import Allocation, allocate
 from .fits import check_params
-from .references import MOST_CG, MOST_DENSE, Point, look_at, newton_direction, widen
+from .models import MOST_DENSE, widen
+from .references import MOST_CG, Point, look_at, newton_direction
 from .soundness import stack_copies
 
 MOST_STEPS = 60

@@ -23,12 +23,11 @@ from . import prices
 from .allocations import Allocation, allocate
 from .certificates import Certificate, certificate, relative
 from .fits import check_problem
-from .margins import as_columns, exact_margins, marginals
+from .margins import as_columns, exact_margins, inside_of, marginals
+from .models import MOST_DENSE, widen
 from .responses import response
 from .soundness import check_finite, check_sound, stack_copies
 
-# A Hessian of this many rows is built and factorised; larger ones are only multiplied, in conjugate gradients.
-MOST_DENSE = 1000
 MOST_CG = 500
 MOST_STEPS = 200
 MOST_HALVINGS = 40
@@ -71,7 +70,8 @@ def reference(problem: Problem, start_params: Tree = None, *, tolerance: float |
     V(params) = sum_i cost_i(params, cpu*(params)) with cpu* from `allocate`; its gradient is the partial one at cpu*
     (Danskin), its Hessian that gradient's derivative through cpu*. Newton with backtracking, |eigenvalues| in place
     of eigenvalues, so that it descends where V is not convex; conjugate gradients above 1000 parameters. For any cost
-    that is smooth, convex in cpu, and has a minimum; where V is not convex the point found may be a local one.
+    that is smooth, convex in cpu, and has a minimum; where V is not convex the point found may be a local one, and
+    then the certificate's model_gap is not finite.
 
     Args:
         problem: coupled in params and cpu or not; with a budget, or params, or both.
@@ -100,11 +100,30 @@ def reference(problem: Problem, start_params: Tree = None, *, tolerance: float |
     costs = problem.costs(x)
     check_finite(np.asarray(costs), "at the optimum")
     judged = certificate(problem, x)
+    if not np.isfinite(judged.model_gap):
+        _check_ends(problem, params, x.cpu)
     if allocation is not None:
         _check_bounded(problem, np.asarray(allocation.cpu), float(judged.gap))
         _check_found(judged, allocation)
     price = None if allocation is None else allocation.price
     return Reference(x, params, costs.sum(), price, allocation, judged)
+
+
+def _check_ends(problem: Problem, params: Tree, cpu: Array | None) -> None:
+    """Refuse a model from which the cost falls on as far as one looks: no curvature there shows a minimum."""
+    start = widen(params)
+    flat = ravel_pytree(start)[0]
+    here = Point(flat, cpu, *total_and_slope(problem, start, flat, cpu))
+    direction = newton_direction(problem, start, here)
+    lengths = 4.0 ** np.arange(9)
+    costs = [float(total_and_slope(problem, start, flat + length * direction, cpu)[0]) for length in (0.0, *lengths)]
+    rounding = 64 * float(jnp.finfo(flat.dtype).eps) * abs(costs[0])
+    if np.all(np.diff(costs) <= rounding) and costs[-1] < costs[0] - rounding:
+        raise CojaxInputError(
+            f"reference needs a cost with a minimum, got one that still falls at params of norm "
+            f"{float(jnp.linalg.norm(flat)):.3g}, and {lengths[-1]:.3g} Newton steps further on: give it a ridge; "
+            "without one a classifier of labels that a plane separates has no best model."
+        )
 
 
 def _check_bounded(problem: Problem, cpu: np.ndarray, gap: float) -> None:
@@ -193,16 +212,9 @@ def total_and_slope(problem: Problem, start: Tree, flat: Array, cpu: Array | Non
         return problem.cost(Decision(params, cpu), data)
 
     copies = stack_copies(problem, ravel_pytree(start)[1](flat))
-    values, slopes = jax.vmap(jax.value_and_grad(with_safe_maxima(cost)))(copies, _inner(problem, cpu), problem.data)
+    values, slopes = jax.vmap(jax.value_and_grad(with_safe_maxima(cost)))(copies, inside_of(problem, cpu), problem.data)
     rows = jax.vmap(lambda tree: ravel_pytree(tree)[0])(slopes)
     return values.sum().astype(flat.dtype), rows.sum(0), jnp.max(jnp.linalg.norm(rows, axis=1))
-
-
-def _inner(problem: Problem, cpu: Array | None) -> Array | None:
-    if cpu is None:
-        return None
-    lower, upper, _ = as_columns(problem)
-    return prices.pulled_in(cpu.reshape(lower.shape), lower, upper).reshape(cpu.shape)
 
 
 def _curve(problem: Problem, start: Tree, here: Point) -> Callable[[Array], Array]:
@@ -266,10 +278,3 @@ def _conjugate_gradients(curve: Any, slope: Array) -> Array:
     start = (jnp.zeros_like(slope), -slope, -slope, jnp.asarray(True), jnp.zeros((), jnp.int32))
     found, _, _, _, count = lax.while_loop(going_on, advance, start)
     return jnp.where(jnp.any(found != 0) | (count == 0), found, -slope)
-
-
-def widen(tree: Tree) -> Tree:
-    """`tree` in the widest of its dtypes, float32 at least: Newton wants one dtype, of more digits than 16 bits."""
-    dtype = max((leaf.dtype for leaf in jax.tree.leaves(tree)), key=lambda dtype: dtype.itemsize, default=jnp.float32)
-    dtype = dtype if jnp.finfo(dtype).bits > 32 else jnp.float32
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)

@@ -28,6 +28,7 @@ class Sizes(NamedTuple):
         params: the largest entry of the params; or how far a node's own gradient, at its curvature, would move it.
         gradient: the largest norm of one node's params gradient; or what a node's changes by where its params move
             down along it by their own length.
+        model_cost: the sum of the absolute costs of all nodes; or half of the params times the curvature times them.
     """
 
     cpu: Float[Array, ""]
@@ -35,6 +36,7 @@ class Sizes(NamedTuple):
     cost: Float[Array, ""]
     params: Float[Array, ""]
     gradient: Float[Array, ""]
+    model_cost: Float[Array, ""]
 
 
 class Slopes(NamedTuple):

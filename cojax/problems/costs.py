@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from .._support import trees
 from .._support.checks import CojaxInputError, check_number, floating, is_concrete, real_array
+from .curving import told
 from .sparse import SparseFeatures as SparseFeatures
 
 
@@ -62,6 +63,14 @@ class LeastSquares(eqx.Module):
         errors = scores - samples.targets.astype(scores.dtype)
         return _weigh(samples, errors**2 / 2) + _ridge(self.ridge, params, scores)
 
+    def self_concordance(self, direction: Any, samples: Any) -> Array:
+        """0: a quadratic has one curvature everywhere, see `cojax.certificate`."""
+        return jnp.zeros(())
+
+    def strong_convexity(self, samples: Any) -> Any:
+        """The ridge, see `cojax.certificate`."""
+        return self.ridge
+
 
 @jax.custom_jvp
 def _softplus(value: Array) -> Array:
@@ -97,6 +106,14 @@ class Logistic(eqx.Module):
         margins = samples.targets.astype(scores.dtype) * scores
         return _weigh(samples, _softplus(-margins)) + _ridge(self.ridge, params, scores)
 
+    def self_concordance(self, direction: Any, samples: Any) -> Float[Array, " m"]:
+        """How fast curvature changes along a direction, a number a sample, see `cojax.certificate`."""
+        return jnp.where(samples.weights > 0, self.score(direction, samples.features), 0)
+
+    def strong_convexity(self, samples: Any) -> Any:
+        """The ridge, see `cojax.certificate`."""
+        return self.ridge
+
 
 class Softmax(eqx.Module):
     """g(y) = sum_j weights_j (logsumexp(s_j) - s_j[targets_j]) + ridge/2 |y|**2, s = features y, params y (d, c).
@@ -122,6 +139,16 @@ class Softmax(eqx.Module):
         own = jax.nn.one_hot(samples.targets.astype(jnp.int32), scores.shape[1], dtype=scores.dtype)
         losses = jax.nn.logsumexp(scores, axis=1) - jnp.sum(own * scores, axis=1)
         return _weigh(samples, losses) + _ridge(self.ridge, params, scores)
+
+    def self_concordance(self, direction: Any, samples: Any) -> Float[Array, "m c"]:
+        """As `Logistic`'s, c numbers a sample: a third central moment is a variance times the range at most."""
+        scores = self.score(direction, samples.features)
+        apart = scores - scores.mean(1, keepdims=True)
+        return jnp.where(samples.weights[:, None] > 0, 2 * apart, 0)
+
+    def strong_convexity(self, samples: Any) -> Any:
+        """The ridge, see `cojax.certificate`."""
+        return self.ridge
 
 
 class SmoothHinge(eqx.Module):
@@ -161,6 +188,11 @@ class SmoothHinge(eqx.Module):
         missing = 1 - samples.targets.astype(scores.dtype) * scores
         losses = _softplus(sharpness * missing) / sharpness
         return weight * _weigh(samples, losses) + _ridge(self.ridge, params[:-1], scores)
+
+    def self_concordance(self, direction: Any, samples: Any) -> Float[Array, " m"]:
+        """As `Logistic`'s, times the sharpness."""
+        scores = self.score(direction, samples.features)
+        return jnp.where(samples.weights > 0, jnp.asarray(self.sharpness, scores.dtype) * scores, 0)
 
 
 class Deviation(eqx.Module):
@@ -209,6 +241,16 @@ class Sum(eqx.Module):
         _check_tuple("Sum", data, len(self.parts))
         return _add([part(x, own) for part, own in zip(self.parts, data, strict=True)])
 
+    def self_concordance(self, direction: Any, data: Any) -> Any:
+        """Those of all parts, None where one tells none."""
+        rates = [told(part, "self_concordance", direction, own) for part, own in zip(self.parts, data, strict=True)]
+        return None if any(rate is None for rate in rates) else jnp.concatenate([jnp.ravel(rate) for rate in rates])
+
+    def strong_convexity(self, data: Any) -> Any:
+        """The sum of those of all parts, None where one tells none."""
+        least = [told(part, "strong_convexity", own) for part, own in zip(self.parts, data, strict=True)]
+        return None if any(part is None for part in least) else sum(least)
+
 
 class Separable(eqx.Module):
     """cost(x, (samples, cpu_data)) = learn(x.params, samples) + allocate(x.cpu, cpu_data), the paper's objective.
@@ -230,6 +272,14 @@ class Separable(eqx.Module):
         _check_tuple("Separable", data, 2)
         halves = ((self.learn, x.params, data[0]), (self.allocate, x.cpu, data[1]))
         return _add([cost(own, its_data) for cost, own, its_data in halves if cost is not None])
+
+    def self_concordance(self, direction: Any, data: Any) -> Any:
+        """That of the cost to learn."""
+        return told(self.learn, "self_concordance", direction, data[0])
+
+    def strong_convexity(self, data: Any) -> Any:
+        """That of the cost to learn."""
+        return told(self.learn, "strong_convexity", data[0])
 
 
 def check_labels(targets: Any) -> None:

@@ -26,6 +26,8 @@ ENDS = {
     "its grid, 64 times the largest at the start (float32: 16): take smaller step sizes, or start from larger shares",
     "DISCONNECTED": "had links that never connected all nodes: give the network more of them, or fewer losses",
     "INTERRUPTED": "was interrupted: give its state to solve and it goes on",
+    "STATIONARY": "kept its tolerance, but nothing shows that its model is the best, or that there is a best one: "
+    "without a ridge a cost may fall for ever, and a cost that is not convex shows no more",
     "OUT_OF_TIME": "reached its deadline: give it more seconds, shares or bandwidth, or ask for less",
 }
 MORE = {Status.CONVERGED_REDUCED, Status.OUT_OF_STEPS, Status.INTERRUPTED, Status.OUT_OF_TIME}

@@ -8,6 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._support.checks import CojaxInputError, check_number, whole_number
 from .._support.compiling import compiled
@@ -15,7 +16,7 @@ from .._support.trees import choose_rows, zeros_like
 from ..methods import Method
 from ..networks.base import Network
 from ..networks.connectivity import connects
-from ..optimum import Certificate, certificate, is_certified
+from ..optimum.certificates import Certificate, certificate_within, is_certified, is_stationary
 from ..problems.penalties import BarrierPenalty
 from ..problems.problem import Decision, Problem, Scenario
 from .pieces import in_pieces, progress_bar
@@ -59,8 +60,9 @@ def solve_to(
             Ctrl-C or SIGTERM, which end it after the look under way. Where the file exists, the run goes on from it.
 
     Returns: a `Solution` with its `certificate`. Its status is `CONVERGED` or `CONVERGED_REDUCED` by the certificate
-    alone, and `DISCONNECTED` where it is not and the links that were up did not connect all nodes. A run that diverged
-    and still moves away ends there.
+    alone, and `DISCONNECTED` where it is not and the links that were up did not connect all nodes. It is `STATIONARY`
+    where all numbers keep the tolerance but the gap of the model, which nothing bounds; a run ends so where more steps
+    could not bound it either. A run that diverged and still moves away ends there.
 
     Raises `CojaxInputError` as `solve` does, for a trace that could grow beyond 4 GB, for a tolerance that the
     precision of the decision cannot reach, for a deadline without a clock, for a checkpoint of another run, and for one
@@ -95,7 +97,11 @@ def solve_to(
             return False
         if is_lost(solution):
             return True
-        return bool(_certify(problem, decided(solution), solution.state.step, tolerance)[1])
+        nearby = second_tier(tolerance)  # farther off no gap of the model is needed to tell
+        judged = _certify(problem, decided(solution), solution.state.step, nearby)
+        # Of a model that is not convex, or too large, more steps prove no more.
+        ended = bool(np.isnan(judged.model_gap)) and bool(is_stationary(judged, tolerance))
+        return ended or bool(is_certified(judged, tolerance))
 
     with progress_bar("solve_to", max_steps, progress) as told:
         ran = in_pieces(
@@ -112,43 +118,44 @@ def solve_to(
             told=told,
         )
     solution = ran.solution
-    judged, kept, nearly = _certify(problem, decided(solution), solution.state.step, tolerance)
+    judged = _certify(problem, decided(solution), solution.state.step, jnp.inf)
     first = int(start.step) if isinstance(start, State) else 0
-    status = _status(network, solution, bool(kept), bool(nearly), first)
+    status = _status(network, solution, judged, tolerance, first)
     if late(solution) and status in (Status.OUT_OF_STEPS, Status.CONVERGED_REDUCED):
         status = Status.OUT_OF_TIME
     return solution._replace(status=jnp.asarray(status, jnp.int32), certificate=judged)
 
 
-def _status(network: Network, solution: Solution, kept: bool, nearly: bool, first: int) -> Status:
+def _status(network: Network, solution: Solution, judged: Certificate, tolerance: float, first: int) -> Status:
     """How a run ended, by its certificate where that says more than the solver does."""
     status = Status(int(solution.status))
     if status in HOPELESS:
         return status
-    if kept:
+    if bool(is_certified(judged, tolerance)):
         return Status.CONVERGED
     if status is Status.INTERRUPTED:
         return status
     if not connects(network, first, int(solution.state.step)):
         return Status.DISCONNECTED
-    return short_of(solution, nearly)
+    return short_of(solution, judged, tolerance)
 
 
-def short_of(solution: Solution, nearly: bool) -> Status:
-    """How a run ended that does not keep its tolerance: never as converged, whatever digits it settled to."""
+def short_of(solution: Solution, judged: Certificate, tolerance: float) -> Status:
+    """How a run ended that is not certified to its tolerance: never as converged, whatever digits it settled to."""
+    if bool(is_stationary(judged, tolerance)):
+        return Status.STATIONARY
     status = Status(int(solution.status))
     if status in (Status.STALLED, Status.LIMIT_CYCLE):
         return status
     if stalled(solution.state.progress):  # within the tolerance of `solve`, but not within this one
         return Status.STALLED
-    return Status.CONVERGED_REDUCED if nearly else Status.OUT_OF_STEPS
+    return Status.CONVERGED_REDUCED if bool(is_certified(judged, second_tier(tolerance))) else Status.OUT_OF_STEPS
 
 
 @functools.partial(compiled, runs_briefly=True)
-def _certify(problem: Scenario, x: Decision, k: Any, tolerance: Any) -> tuple[Certificate, Any, Any]:
-    """The certificate of the problem that the run solves, as it is after `k` steps, and whether it keeps both tiers."""
-    judged = certificate(_as_run(problem.at(k)), x)
-    return judged, is_certified(judged, tolerance), is_certified(judged, second_tier(tolerance))
+def _certify(problem: Scenario, x: Decision, k: Any, nearby: Any) -> Certificate:
+    """The certificate of the problem that the run solves, as it is after `k` steps; see `certificate_within`."""
+    return certificate_within(_as_run(problem.at(k)), x, nearby)
 
 
 def _as_run(problem: Problem) -> Problem:

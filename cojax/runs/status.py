@@ -34,6 +34,7 @@ class Status(enum.IntEnum):
     DISCONNECTED = 8  # from `solve_to`: the links that were up in the whole run did not connect all nodes
     INTERRUPTED = 9  # from `solve_to`: a signal came; the state is whole and can be continued
     OUT_OF_TIME = 10  # from `solve_to`: its deadline came first
+    STATIONARY = 11  # from `solve_to`: as converged, but nothing shows that the model is an optimum, or that one exists
 
 
 # A node moves by sums of what several neighbours round: on the floor of a quantizer by a few times what one rounds.

@@ -40,6 +40,12 @@ MEANINGS = {
         "At 0 no small change of the model fits the training data better; for a convex loss, no change at all. "
         "It promises nothing about new data: the test score speaks of that.",
     ),
+    "model_gap": (
+        "Model gap",
+        "Cost minus a lower bound of the best possible cost, the shares held fixed.",
+        "No model fits the training data better by more than this, for a loss that is convex. Infinite or not a number "
+        "where nothing shows that there is a best model at all.",
+    ),
     "price": (
         "Price",
         "Cost of one more unit of budget.",

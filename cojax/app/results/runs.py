@@ -23,7 +23,7 @@ from ...problems.problem import Decision, Problem, Softened
 from ...runs.pieces import Ran, in_pieces
 from ...runs.solutions import Solution
 from ...runs.solve_to import short_of
-from ...runs.status import Status, is_lost, second_tier
+from ...runs.status import Status, is_lost
 from ..cases.cases import Case, model_cost
 from ..cases.centres import cost_words
 from ..plans import plans
@@ -72,7 +72,7 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpo
     kept = status != Status.NOT_FINITE and bool(is_certified(judged_run, tolerance))
     certified = kept and bool(is_certified(judged_exact, tolerance))
     if status == Status.CONVERGED and not kept:
-        status = short_of(ran.solution, bool(is_certified(judged_run, second_tier(tolerance))))
+        status = short_of(ran.solution, judged_run, tolerance)
     plan = case.plan
     return Outcome(
         title=plan.title,
@@ -82,9 +82,9 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpo
         upper=case.centres.upper,
         budget=float(plan.cpu.budget),
         cpu=np.asarray(x.cpu),
-        marginal=_marginal(shares, x.cpu),
+        marginal=marginal_costs(shares, x.cpu),
         exact_cpu=np.asarray(allocation.cpu),
-        exact_marginal=_marginal(shares, allocation.cpu),
+        exact_marginal=marginal_costs(shares, allocation.cpu),
         price=float(allocation.price),
         worth=worth.worth(case.centres.columns, priced),
         learned=None if central is None else learned(case, x.params, central.params),
@@ -95,9 +95,9 @@ def run(case: Case, progress: Callable[[int], Any] = lambda steps: None, checkpo
         cost=float(case.problem.costs(x).sum()),
         exact_cost=float(case.problem.costs(exact).sum()),
         reference_cost=_reference_cost(shares, allocation, central),
-        certificate=_numbers(judged),
-        run_certificate=_numbers(judged_run),
-        exact_certificate=_numbers(judged_exact),
+        certificate=numbers_of(judged),
+        run_certificate=numbers_of(judged_run),
+        exact_certificate=numbers_of(judged_exact),
         tolerance=tolerance,
         certified=certified,
         status=status.name,
@@ -190,11 +190,11 @@ def _reference_cost(shares: Problem, allocation: Allocation, central: Reference 
     return cost if central is None else cost + float(central.cost)
 
 
-def _marginal(shares: Problem, cpu: Any) -> Float[np.ndarray, " n"]:
+def marginal_costs(shares: Problem, cpu: Any) -> Float[np.ndarray, " n"]:
     return np.asarray(marginals(shares, None)(cpu[:, None])[:, 0])
 
 
-def _numbers(judged: Certificate) -> dict[str, float]:
+def numbers_of(judged: Certificate) -> dict[str, float]:
     """The numbers of a certificate, and `worst`: the largest of them relative to its size, which must pass."""
     numbers = {name: float(getattr(judged, name)) for name in judged._fields if name != "sizes"}
     errors = [float(error) for error in relative(judged).values()]
