@@ -31,6 +31,7 @@ from .._support.precision import in_full
 from .._support.reprs import brief, describe, shapes
 from .._support.trees import Tree
 from .checks import check_cost
+from .curving import told
 
 # What is said of a gradient that is none.
 NO_GRADIENT = (
@@ -159,8 +160,8 @@ class Problem(Scenario):
         if jnp.finfo(budget.dtype).bits < 32:  # too few bits to count shares in
             budget = budget.astype(jnp.float32)
         self.budget = exact_grid.round_budget(budget)
-        self.lower = _bound("lower", lower, -jnp.inf, nodes, budget)
-        self.upper = _bound("upper", upper, jnp.inf, nodes, budget)
+        self.lower = bound_of("lower", lower, -jnp.inf, nodes, budget)
+        self.upper = bound_of("upper", upper, jnp.inf, nodes, budget)
         if is_concrete(budget, self.lower, self.upper):
             _check_bounds(np.asarray(budget), np.asarray(self.lower), np.asarray(self.upper))
 
@@ -350,6 +351,14 @@ class Softened(eqx.Module):
             return cost
         return cost + self.penalty(x.cpu, lower, upper).astype(cost.dtype)
 
+    def self_concordance(self, direction: Tree, data: Tree) -> Any:
+        """That of the cost: a penalty does not see the params."""
+        return told(self.cost, "self_concordance", direction, data[0])
+
+    def strong_convexity(self, data: Tree) -> Any:
+        """That of the cost."""
+        return told(self.cost, "strong_convexity", data[0])
+
 
 def slopes(cost: Callable, x: Decision, data: Tree) -> Decision:
     """The gradient of every node's cost at its own decision."""
@@ -444,7 +453,8 @@ def _check_data(data: Tree) -> int:
     return lengths[0]
 
 
-def _bound(name: str, value: Any, default: float, nodes: int, budget: Array) -> Array:
+def bound_of(name: str, value: Any, default: float, nodes: int, budget: Array) -> Array:
+    """A bound of all shares, (n,) or (n, r), in the dtype of the budget."""
     shape = (nodes, *budget.shape)
     if value is None:
         return jnp.full(shape, default, budget.dtype)
@@ -464,13 +474,18 @@ def _bound(name: str, value: Any, default: float, nodes: int, budget: Array) -> 
         raise CojaxInputError(f"Problem needs {name} of shape {shape}, got {value.shape}.") from error
 
 
-def _check_bounds(budget: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+def check_ends(lower: np.ndarray, upper: np.ndarray) -> None:
+    """Refuse bounds between which there is no share."""
     if np.isnan(lower).any() or np.isnan(upper).any():
         raise CojaxInputError("Problem needs bounds without NaN; use -inf or inf where there is none.")
     if (lower > upper).any():
         node = int(np.argwhere(lower > upper)[0, 0])
         low, high = lower[node], upper[node]
         raise CojaxInputError(f"Problem needs lower <= upper, got {low} > {high} at node {node}.")
+
+
+def _check_bounds(budget: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+    check_ends(lower, upper)
     least, most = lower.astype(np.float64).sum(0), upper.astype(np.float64).sum(0)
     room, need = (_rounding(budget, bound) for bound in (upper, lower))
     if (budget > most + room).any():
