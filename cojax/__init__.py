@@ -32,7 +32,9 @@ from .networks.faults.messages import Delayed as Delayed
 from .networks.faults.messages import Duplicated as Duplicated
 from .networks.faults.messages import LossyOneWay as LossyOneWay
 from .networks.faults.messages import Reordered as Reordered
+from .networks.faults.paces import Asynchronous as Asynchronous
 from .networks.faults.random_graph import RandomGraph as RandomGraph
+from .networks.faults.random_pairs import RandomPairs as RandomPairs
 from .networks.faults.scripted import Crashing as Crashing
 from .networks.faults.scripted import Scripted as Scripted
 from .networks.faults.timed import Timed as Timed
@@ -52,6 +54,7 @@ from .networks.links.quantizers import FloatQuantizer as FloatQuantizer
 from .networks.links.quantizers import LogQuantizer as LogQuantizer
 from .networks.links.quantizers import OneBitQuantizer as OneBitQuantizer
 from .networks.links.quantizers import Quantizer as Quantizer
+from .networks.links.quantizers import RandK as RandK
 from .networks.links.quantizers import TopK as TopK
 from .networks.links.quantizers import UniformQuantizer as UniformQuantizer
 from .optimum import Allocation as Allocation
@@ -68,6 +71,9 @@ from .optimum import sensitivities as sensitivities
 from .optimum import shift as shift
 from .problems import costs as costs
 from .problems import penalties as penalties
+from .problems.budgets import at_most as at_most
+from .problems.budgets import used as used
+from .problems.budgets import weighted as weighted
 from .problems.changing import Change as Change
 from .problems.changing import Changing as Changing
 from .problems.minibatches import Minibatch as Minibatch

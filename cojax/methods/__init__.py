@@ -24,6 +24,7 @@ from .push_pull import PushPull as PushPull
 from .saturated import Saturated as Saturated
 from .scheduled import Scheduled as Scheduled
 from .single_bit import SingleBit as SingleBit
+from .streaming_steps import StreamingSteps as StreamingSteps
 from .tracking_momentum import TrackingMomentum as TrackingMomentum
 
 __all__ = [name for name, value in globals().items() if callable(value)]  # pyright: ignore[reportUnsupportedDunderAll]

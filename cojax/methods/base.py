@@ -36,6 +36,11 @@ class Method(eqx.Module):
         return None
 
     @property
+    def takes_turns(self) -> bool:
+        """Whether one place of its message is another number at another step, so that nobody can remember it."""
+        return False
+
+    @property
     def halves(self) -> "tuple[Method, Method]":
         """The method of the params and that of the shares: this one twice, of a method that stands alone."""
         return self, self

@@ -57,13 +57,18 @@ class Link(eqx.Module):
         """Whether it remembers something of every edge, and not of every node alone."""
         return False
 
+    @property
+    def remembers(self) -> bool:
+        """Whether what it makes of a message depends on those before."""
+        return False
+
     @abc.abstractmethod
     def open(self, message: Tree, net: "Layout") -> Wire:
         """The wire after the first `message`, told over the graph `net` of the first step."""
 
     @abc.abstractmethod
-    def tell(self, message: Tree, wire: Wire, net: "Layout") -> Wire:
-        """The wire after `message`, told at the end of a step over the graph `net` of the next one."""
+    def tell(self, message: Tree, wire: Wire, net: "Layout", step: Int[Array, ""] | int) -> Wire:
+        """The wire after `message`, told over the graph `net` of `step` at the end of the step before."""
 
     @abc.abstractmethod
     def check(self, *, fixed: bool, symmetric: bool) -> None:
@@ -105,6 +110,11 @@ class Network(eqx.Module):
     def keeps_books(self) -> bool:
         """Whether the ends of every edge keep books of what they gave."""
         return False
+
+    @property
+    def edges_stay(self) -> bool:
+        """Whether one place among the edges is one pair of nodes at every step, so that it can be remembered."""
+        return True
 
     @property
     def period(self) -> int:
@@ -216,9 +226,9 @@ class Layout(Network):
         """The wire after the first message, told over the graph of the first step."""
         return self.link.open(message, self)
 
-    def tell(self, message: Tree, wire: Wire) -> Wire:
-        """The wire after `message`, told at the end of a step over the graph of the next one."""
-        return self.link.tell(message, wire, self)
+    def tell(self, message: Tree, wire: Wire, step: Int[Array, ""] | int) -> Wire:
+        """The wire after `message`, told over this graph, that of `step`, at the end of the step before."""
+        return self.link.tell(message, wire, self, step)
 
     def flow_alone(self, wire: Wire, along: Tree, step: Int[Array, ""]) -> Tree:
         """The flow of a step in which nothing arrives from outside, compiled apart from what reads it."""
@@ -248,6 +258,11 @@ class Layout(Network):
     @abc.abstractmethod
     def edge_weights(self) -> Array:
         """The weight of every directed edge that there is room for, (*edges); 0 where there is none."""
+
+    @property
+    def numbers(self) -> Int[Array, " n"]:
+        """The caller's number of the node in every row."""
+        return jnp.arange(self.num_nodes, dtype=jnp.int32)
 
     def ends(self) -> tuple[Array, Array]:
         """The two nodes of every directed edge, (*edges), by row: the one that hears, and the one that it hears."""

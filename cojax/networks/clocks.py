@@ -86,13 +86,39 @@ class Elapsed(NamedTuple):
 
     since: Float[Array, ""]  # seconds that the first of all nodes took
     lost: Float[Array, ""]  # by how much rounding has made them too many
-    ahead: Float[Array, " n"]  # how much later the others were
+    ahead: Float[Array, " n"]  # how much later the others were; one number where all have one time
     bits: Float[Array, ""]  # of what was told
 
     @property
     def seconds(self) -> Float[Array, " n"]:
         """Since the beginning of the run, of every node."""
         return self.since + (self.ahead - self.lost)
+
+
+class Ticks(eqx.Module):
+    """The clock of `cojax.Asynchronous`: every step takes as long, in which some act and others are at work.
+
+    Fields: tick: seconds, (), > 0.
+    """
+
+    tick: Any = eqx.field(converter=floating)
+
+    def begun(self, cpu: Array | None, members: Array | None, bits: Any) -> Elapsed:
+        """At the start, with nobody ahead."""
+        zero = jnp.zeros((), jnp.result_type(float))
+        return Elapsed(zero, zero, zero[None], jnp.asarray(bits, zero.dtype))
+
+    def advanced(
+        self,
+        elapsed: Elapsed,
+        network: Any,
+        step: Int[Array, ""],
+        cpu: Array | None,
+        members: Array | None,
+        bits: Any,
+    ) -> Elapsed:
+        """After one more step."""
+        return elapsed._replace(since=(step + 1).astype(elapsed.since.dtype) * self.tick, bits=jnp.asarray(bits))
 
 
 class RowClock(eqx.Module):
@@ -167,16 +193,18 @@ def schedule(
     return lax.scan(one, clock.begun(first, None, bits), jnp.arange(num_steps, dtype=jnp.int32))[1]
 
 
-def by_row(clock: Clock, network: Network) -> RowClock:
+def by_row(clock: Clock | Ticks, network: Network) -> RowClock | Ticks:
     """The numbers of a clock by row of `network`, and by directed edge of its graphs."""
+    if isinstance(clock, Ticks):
+        return clock
     nodes = {name: getattr(clock, name) for name in ("work", "speed", "share")}
     nodes = network.to_rows({name: _per_node(value, network) for name, value in nodes.items() if value is not None})
-    clock = eqx.tree_at(
+    ours: Clock = eqx.tree_at(
         lambda clock: tuple(getattr(clock, name) for name in nodes), clock, tuple(nodes[name] for name in nodes)
     )
-    tables = [_by_edge(table, network) for table in (clock.latency, clock.bandwidth)]
-    by_step = tuple(jnp.ndim(table) == 3 for table in (clock.latency, clock.bandwidth))
-    return RowClock(clock, *tables, by_step=by_step)  # pyright: ignore[reportArgumentType]
+    tables = [_by_edge(table, network) for table in (ours.latency, ours.bandwidth)]
+    by_step = tuple(jnp.ndim(table) == 3 for table in (ours.latency, ours.bandwidth))
+    return RowClock(ours, *tables, by_step=by_step)  # pyright: ignore[reportArgumentType]
 
 
 def _per_node(value: Any, network: Network) -> Array:

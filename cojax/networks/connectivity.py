@@ -24,20 +24,31 @@ def connects(network: Network, first: int, last: int) -> bool:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    hears, says = (np.asarray(part).ravel() for part in _layout(network.at(first)).ends())
-    up, away = np.zeros(hears.size, bool), network.num_nodes - network.num_callers
+    links, away = _ends(network, first), network.num_nodes - network.num_callers
+    up, linked = np.zeros(links.shape[1], bool), links[:, :0]
     members = members_of(network)
     if members is not None and last > first:
         before = np.asarray(members.steps)
         first = max(first, int(before[before < last].max(initial=0)))
         away = int((~np.asarray(members.there(last - 1))).sum())
-    for begin in range(first, last, STEPS_AT_ONCE):
-        up |= np.asarray(_up(network, jnp.asarray(begin), jnp.asarray(last))).ravel()
+    at_once = STEPS_AT_ONCE if network.edges_stay else 1
+    for begin in range(first, last, at_once):
+        now = np.asarray(_up(network, jnp.asarray(begin), jnp.asarray(min(begin + at_once, last)))).ravel()
+        if network.edges_stay:
+            up |= now
+            linked = links[:, up]
+        else:
+            linked = np.hstack([linked, _ends(network, begin)[:, now]])
         shape = (network.num_nodes, network.num_nodes)
-        graph = coo_array((np.ones(up.sum()), (hears[up], says[up])), shape=shape)
+        graph = coo_array((np.ones(linked.shape[1]), (linked[0], linked[1])), shape=shape)
         if connected_components(graph, directed=True, connection="strong")[0] == 1 + away:
             return True
     return last <= first
+
+
+def _ends(network: Network, k: int) -> np.ndarray:
+    """The two nodes of every directed edge of step `k`, (2, edges): the one that hears, and the one that it hears."""
+    return np.stack([np.asarray(part).ravel() for part in _layout(network.at(k)).ends()])
 
 
 @jax.jit

@@ -9,6 +9,7 @@ import numpy as np
 from .._support.checks import CojaxInputError, is_concrete
 from ..methods import Method, Scheduled
 from ..networks.base import Network
+from ..networks.clocks import Clock
 from ..networks.faults.faulty import members_of
 from ..problems.problem import Decision, Scenario, check_start
 from ..problems.rows import ShardedProblem
@@ -27,7 +28,7 @@ def check_step_size(network: Network, method: Method) -> None:
 def check_clock(owner: str, problem: Scenario, network: Network, cpu: Any, step: Any = 0) -> None:
     """Whether every node with work to do has a share to do it with after `step` steps, as far as that is known."""
     clock = network.clock
-    if clock is None or clock.share is not None:
+    if not isinstance(clock, Clock) or clock.share is not None:
         return
     if cpu is None or cpu.ndim != 1:
         got = "no shares" if cpu is None else f"{cpu.shape[1]} shares a node"
@@ -66,6 +67,12 @@ def check_kept(problem: Scenario, network: Network, method: Method) -> None:
             raise CojaxInputError(
                 f"{type(half).__name__} exchanges in one step of {half.period}, on a network that talks in one of "
                 f"{network.period}: give it every={network.period}, or cojax.Intermittent(network, {half.period})."
+            )
+        if half.takes_turns and (network.keeps_books or network.link.remembers):
+            got = "a Ledger" if network.keeps_books else str(network.link)
+            raise CojaxInputError(
+                f"{type(half).__name__} with parts > 1 tells other numbers in every exchange, which {got} would take "
+                "for changes of those told last; use the link Ideal() or Quantized(...), without a Ledger."
             )
     allocator = method.at(0).halves[1]
     if not allocator.adds_flow and (network.keeps_books or problem.arrivals(0) is not None):

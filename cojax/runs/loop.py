@@ -14,7 +14,7 @@ from .._support.compiling import MOST_NUMBERS, compiled, count_numbers, is_trace
 from .._support.trees import Tree, alike
 from ..methods import Method
 from ..networks.base import Network, Wire
-from ..networks.clocks import Elapsed, RowClock, by_row
+from ..networks.clocks import Elapsed, RowClock, Ticks, by_row
 from ..networks.faults.books import on_the_way
 from ..networks.laws import read_alike
 from ..problems.checks import check_cost
@@ -56,12 +56,14 @@ def step(problem: Scenario, network: Network, method: Method, state: State) -> S
     return one_step(problem, network, method, clock_of(network), state)
 
 
-def clock_of(network: Network) -> RowClock | None:
+def clock_of(network: Network) -> RowClock | Ticks | None:
     """The clock of a network by row; None where nobody asks how long a round takes."""
     return None if network.clock is None else by_row(network.clock, network)
 
 
-def one_step(problem: Scenario, network: Network, method: Method, clock: RowClock | None, state: State) -> State:
+def one_step(
+    problem: Scenario, network: Network, method: Method, clock: RowClock | Ticks | None, state: State
+) -> State:
     """What `step` does, with a clock that is by row already."""
     along = method.at(state.step).along(state.method)
     flow, wire = network.at(state.step).exchange(state.wire, along, problem.arrivals(state.step + 1))
@@ -72,7 +74,9 @@ def one_step(problem: Scenario, network: Network, method: Method, clock: RowCloc
     return after if clock is None else after._replace(elapsed=wait(problem, network, method, clock, state, after))
 
 
-def wait(problem: Scenario, network: Network, method: Method, clock: RowClock, state: State, after: State) -> Elapsed:
+def wait(
+    problem: Scenario, network: Network, method: Method, clock: RowClock | Ticks, state: State, after: State
+) -> Elapsed:
     """When every node has told what it knows after the step from `state` to `after`."""
     assert state.elapsed is not None
     cpu, members = method.at(after.step).query(after.method).cpu, problem.at(after.step).members
@@ -102,7 +106,7 @@ def transmit(problem: Scenario, network: Network, method: Method, state: State, 
     now, then, there = problem.at(state.step + 1), network.at(state.step + 1), method.at(state.step + 1)
     # By the numbers of the next step, whose update completes what is told here.
     along = there.along(inner)
-    told = then.tell(there.message(inner, grad), state.wire.without_bits()).with_bits_of(state.wire)
+    told = then.tell(there.message(inner, grad), state.wire.without_bits(), state.step + 1).with_bits_of(state.wire)
     wire = _read_alike(told, along)
     off = total_off(now, there.query(inner), wire, along)
     return State(state.step + 1, jnp.maximum(state.imbalance, off), inner, grad, wire, state.progress, state.elapsed)

@@ -62,6 +62,6 @@ def rejoined(problem: Scenario, network: Network, method: Method, state: State, 
     x = method.query(inner)
     grad = at_now.grad(x)
     before = state.wire._replace(books=books)
-    wire = net.tell(method.message(inner, grad), before.without_bits()).with_bits_of(before)
+    wire = net.tell(method.message(inner, grad), before.without_bits(), state.step).with_bits_of(before)
     off = jnp.maximum(state.imbalance, total_off(at_now, x, wire, along))
     return state._replace(imbalance=off, method=inner, grad=grad, wire=wire)

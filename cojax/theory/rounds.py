@@ -106,7 +106,7 @@ def round_time(network: Network, *, bits: int | float, share: Any = None) -> Flo
     clock, share = check_timed("round_time", network, bits, share)
     check_fixed("round_time", network)
     graph: Any = network.at(0).bare()
-    rows = by_row(dataclasses.replace(clock, share=share), network)
+    rows: Any = by_row(dataclasses.replace(clock, share=share), network)
     spent, delay = rows.spent(None, None), rows.delay(jnp.asarray(bits, float), jnp.zeros((), jnp.int32))
     there, up = graph.theirs(spent), graph.edge_weights() != 0
     other = there + delay if clock.barrier == "all" else (graph.gather(spent) + there) / 2 + delay
@@ -124,6 +124,10 @@ def check_timed(owner: str, network: Network, bits: Any, share: Any) -> tuple[Cl
     clock = network.clock if isinstance(network, Network) else None
     if clock is None:
         raise CojaxInputError(f"{owner} needs a network with a clock: cojax.Timed(network, cojax.Clock(...)).")
+    if not isinstance(clock, Clock):
+        raise CojaxInputError(f"{owner} needs rounds in which nodes wait for each other, got an Asynchronous network.")
+    if not network.edges_stay:
+        raise CojaxInputError(f"{owner} needs links that stay, got pairs drawn in every step: look at a run's trace.")
     if members_of(network) is not None:
         raise CojaxInputError(
             f"{owner} needs a network whose nodes all stay, got one with Members: look at a run's trace."

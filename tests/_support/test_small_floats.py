@@ -19,6 +19,7 @@ LINKS = {
     "float": cojax.Quantized(cojax.FloatQuantizer(20)),
     "adaptive": cojax.Innovation(cojax.AdaptiveQuantizer()),
     "the largest": cojax.Innovation(cojax.TopK(1)),
+    "at random": cojax.Innovation(cojax.RandK(1)),
     "one bit": cojax.Innovation(cojax.OneBitQuantizer(), memory="edge"),
     "events": cojax.EventTriggered(0.01, 0.99),
 }

@@ -142,7 +142,7 @@ def test_node_sums_are_conserved_for_random_gradients_and_graphs(pair, seed, qua
         # Nine additions to shares of size one, three times.
         allowed = approximate(pair, 3 * num_nodes * 2.0**-52)
         assert laws.exact_imbalance(method.query(state).cpu, float(num_nodes)) <= allowed
-        wire = network.link.tell(method.message(state, after), wire, network)
+        wire = network.link.tell(method.message(state, after), wire, network, 1)
 
 
 @each_pair

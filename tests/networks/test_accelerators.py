@@ -94,6 +94,7 @@ NETWORKS = {
     "lossy": cojax.Lossy(SWITCHING, 0.3),
     "intermittent": cojax.Intermittent(SWITCHING, 2),
     "random": cojax.RandomGraph(8, 0.5),
+    "random pairs": cojax.RandomPairs(8),
     "with a ledger": cojax.Ledger(FAULTY),
 }
 

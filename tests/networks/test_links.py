@@ -75,7 +75,7 @@ def test_a_row_is_what_one_node_says_in_one_leaf(layout, memory):
         there = np.asarray(net.edge_weights() > 0) if memory == "edge" else np.ones(8, bool)
         np.testing.assert_array_equal(np.asarray(leaf)[there], wanted[there])
     if memory == "node":
-        after = net.link.tell(jax.tree.map(jnp.asarray, second), wire, net).heard[0]
+        after = net.link.tell(jax.tree.map(jnp.asarray, second), wire, net, 1).heard[0]
         np.testing.assert_allclose(after, held + kept(second[0] - held, alone)[0], atol=1e-15)  # one sum
 
 
@@ -98,6 +98,50 @@ def test_the_largest_alone_are_exact_with_memory_and_lose_the_others_without():
     assert np.abs(np.asarray(plain.params) - params).max() > 0.1
     np.testing.assert_allclose(plain.cpu, cpu, atol=1e-12)  # one number a node, which passes whole
     assert laws.exact_imbalance(plain.cpu, laws.quadratic().budget) == 0
+
+
+def chosen_by(quantizer, node, step, size):
+    """Which entries `node` tells at `step`."""
+    return np.asarray(quantizer.at(node, step).adapt(jnp.ones(size), None)[0]) > 0
+
+
+@pytest.mark.parametrize("layout", laws.LAYOUTS)
+def test_random_entries_are_those_of_the_node_and_the_step_over_every_link(layout):
+    quantizer, random = cojax.RandK(2, 5), np.random.default_rng(0)
+    first, second = random.normal(size=(2, 8, 6))
+    chosen = [np.stack([chosen_by(quantizer, node, step, 6) for node in range(8)]) for step in (0, 9)]
+    assert (chosen[0].sum(1) == 2).all() and (chosen[0] != chosen[1]).any() and (chosen[0] != chosen[0][:1]).any()
+    held = np.where(chosen[0], first, 0)
+    after = held + np.where(chosen[1], second - held, 0)
+    for link in (cojax.Quantized(quantizer), cojax.Innovation(quantizer), cojax.Innovation(quantizer, memory="edge")):
+        net = cojax.network(laws.ring_with_chords(), link=link, layout=layout).at(0)
+        wire = link.tell(jnp.asarray(second), link.open(jnp.asarray(first), net), net, 9)
+        if isinstance(link, cojax.Quantized):
+            np.testing.assert_array_equal(wire.heard, np.where(chosen[1], 3 * second, 0))
+        elif wire.near is None:
+            np.testing.assert_array_equal(wire.heard, after)
+        else:
+            there = np.asarray(net.edge_weights() > 0)
+            np.testing.assert_array_equal(
+                np.asarray(wire.near)[there], np.asarray(net.gather(jnp.asarray(after)))[there]
+            )
+
+
+def test_random_entries_are_exact_with_memory_and_a_resumed_run_chooses_as_the_whole_one():
+    by_node = cojax.network(laws.ring_with_chords(), link=cojax.Innovation(cojax.RandK(1)))
+    is_optimal(ended(by_node, 8000))
+    by_edge = cojax.network(laws.switching_graphs(), link=cojax.Innovation(cojax.RandK(2), memory="edge"))
+    by_edge = cojax.Lossy(by_edge, 0.2)
+    is_optimal(ended(by_edge, 8000))
+    problem = laws.quadratic()
+    for network in (by_node, by_edge, cojax.Intermittent(by_edge, 3)):
+        length = dict(every=10, record=laws.nothing)
+        whole = cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=20, **length)
+        half = cojax.solve(problem, network, METHOD, laws.start_of(problem), num_steps=10, **length)
+        rest = cojax.solve(problem, network, METHOD, half.state, num_steps=10, **length)
+        assert whole.state.imbalance == 0.0
+        for one, other in zip(jax.tree.leaves(rest.x), jax.tree.leaves(whole.x), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_edge_memory_on_a_fixed_graph_is_node_memory():
@@ -127,7 +171,7 @@ def test_a_memory_moves_only_where_its_link_is_up():
     net, after = network.at(0), network.at(1)
     message = jnp.asarray(np.random.default_rng(0).normal(size=8))
     before = net.link.open(message, net)
-    told = after.link.tell(2 * message, before, after)
+    told = after.link.tell(2 * message, before, after, 1)
     moved = np.asarray(told.near != before.near)
     up = np.asarray(after.weights > 0)
     assert moved.any() and not moved[~up].any() and moved[up].all()
@@ -200,6 +244,8 @@ def bits_sent(problem, x, state):
         # Two of three numbers with two bits for their places, of params and tracker each, and one number that has none.
         (cojax.Innovation(cojax.TopK(2)), 2 * 2 * (64 + 2) + 64),
         (cojax.Quantized(cojax.TopK(3)), 7 * 64),
+        # The same without places, which both ends know from the key, the node and the step.
+        (cojax.Innovation(cojax.RandK(2)), 2 * 2 * 64 + 64),
     ],
 )
 def test_bits_are_counted_per_neighbour_and_step(link, bits):
@@ -237,7 +283,7 @@ def test_a_link_that_was_at_rest_for_long_follows_a_jump_as_soon_as_any(quantize
 
     @jax.jit
     def told(message, wire, times):
-        return jax.lax.fori_loop(0, times, lambda _, wire: net.link.tell(message, wire, net), wire)
+        return jax.lax.fori_loop(0, times, lambda _, wire: net.link.tell(message, wire, net, 1), wire)
 
     wire = told(before, net.link.open(before, net), 2000)
     rested, jumped = told(before, wire, 1), told(2 * before, wire, 300)

@@ -158,6 +158,32 @@ def test_the_largest_of_a_leaf_of_any_shape_and_their_slopes():
     np.testing.assert_array_equal(slopes, [[0, -4], [3, 0]])
 
 
+@given(value=messages, k=st.integers(1, 14), node=st.integers(0, 10**5), step=st.integers(0, 2**31 - 1))
+@settings(max_examples=50, deadline=None)
+def test_k_numbers_are_chosen_at_random_and_lose_what_was_not(value, k, node, step):
+    value, quantizer = jnp.asarray(value), cojax.RandK(k, 3).at(node, step)
+    kept, _ = quantizer.adapt(value, None)
+    chosen = np.asarray(quantizer.adapt(jnp.ones_like(value), None)[0]) > 0
+    assert chosen.sum() == min(k, value.size)
+    np.testing.assert_array_equal(kept, np.where(chosen, value, 0))
+    np.testing.assert_array_equal(quantizer.adapt(kept, None)[0], kept)
+    np.testing.assert_array_equal(quantizer(value), np.asarray(kept) * max(value.size / k, 1.0))
+
+
+def test_every_number_is_chosen_as_often_and_what_is_heard_without_memory_is_right_on_average():
+    quantizer, value = cojax.RandK(2), jnp.asarray([1.0, -2.0, 4.0, 0.5, 3.0])
+    steps = jnp.arange(5000)
+    heard = jax.vmap(lambda step: quantizer.at(7, step)(value))(steps)
+    of_nodes = jax.vmap(lambda node: quantizer.at(node, 7)(value))(steps)
+    for drawn in (heard, of_nodes):
+        # A mean of 5000 draws of 5/2 with probability 2/5 is within 5 deviations, sqrt(3/2 / 5000) each.
+        np.testing.assert_allclose(drawn.mean(0) / value, 1.0, atol=5 * np.sqrt(1.5 / 5000))
+    both = np.cov((np.asarray(heard) / np.asarray(value)).T) * 4 / 25  # of indicators: -2/5 3/5 / 4 for two of five
+    np.testing.assert_allclose(both[~np.eye(5, dtype=bool)], -0.06, atol=0.02)
+    slopes = jax.grad(lambda leaf: (quantizer.at(7, 0)(leaf) ** 2).sum() / 2)(value)
+    np.testing.assert_allclose(slopes, heard[0] * 2.5)
+
+
 def test_one_bit_without_memory_is_refused():
     with pytest.raises(cojax.CojaxInputError, match="needs a link with memory"):
         cojax.OneBitQuantizer()(jnp.ones(2))
@@ -179,6 +205,8 @@ def test_one_bit_without_memory_is_refused():
         (lambda: cojax.UniformQuantizer(0), "UniformQuantizer needs delta > 0, got 0."),
         (lambda: cojax.TopK(0), "TopK needs a whole number k >= 1, got 0."),
         (lambda: cojax.TopK(1.5), "TopK needs a whole number k >= 1, got 1.5."),
+        (lambda: cojax.RandK(0), "RandK needs a whole number k >= 1, got 0."),
+        (lambda: cojax.RandK(1, -1), "RandK needs a whole number key >= 0, got -1."),
         (lambda: cojax.FloatQuantizer(2.5), "FloatQuantizer needs a whole number mantissa_bits from 0 to 52, got 2.5."),
         (
             lambda: cojax.FloatQuantizer(60),

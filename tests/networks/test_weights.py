@@ -131,6 +131,82 @@ def test_the_fastest_weights_for_curved_costs_are_those_of_a_semidefinite_solver
 
 
 @pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("curved", [False, True])
+def test_no_weights_beat_the_bound_and_the_fastest_are_within_a_thousandth_of_it(name, curved):
+    graph = GRAPHS[name]
+    size, pairs = len(graph), pairs_of(graph)
+    curvature = np.random.default_rng(0).uniform(0.05, 0.5, size) if curved else np.ones(size)
+    modulus, least = weights.fastest_bound(size, pairs, weights.fastest(size, pairs, curvature), curvature)
+    optimum = fastest_by_clarabel(graph, curvature)
+    assert least <= optimum + 1e-7 <= modulus + 2e-7  # the precision of the semidefinite solver
+    assert 1 - modulus >= (1 - 1e-3) * (1 - least)
+
+
+def drawn():
+    """Graphs of five kinds, of 20 and of 50 nodes, not all of them connected."""
+    for seed in range(10):
+        for size in (20, 50):
+            yield nx.erdos_renyi_graph(size, 6 / size, seed=seed)
+            yield nx.barabasi_albert_graph(size, 2, seed=seed)
+            yield nx.random_geometric_graph(size, 1.6 / np.sqrt(size), seed=seed)
+            yield nx.random_regular_graph(4, size, seed=seed)
+            yield nx.connected_watts_strogatz_graph(size, 4, 0.3, seed=seed)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("spread", [1.0, 10.0])
+def test_the_fastest_of_a_hundred_graphs_are_within_a_thousandth_of_the_bound(spread):
+    left = []
+    for graph in drawn():
+        size, pairs = len(graph), pairs_of(graph)
+        curvature = np.random.default_rng(0).uniform(1.0, spread, size)
+        modulus, least = weights.fastest_bound(size, pairs, weights.fastest(size, pairs, curvature), curvature)
+        left.append((modulus - least) / (1 - least))
+    assert max(left) < 1e-3 and np.median(left) < 4e-4, (max(left), np.median(left))  # as the docstring says
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_the_bound_is_that_of_the_graph_whatever_is_judged(name):
+    graph = GRAPHS[name]
+    size, pairs = len(graph), pairs_of(graph)
+    random = np.random.default_rng(2)
+    bounds = []
+    for chosen in (*(rule(size, pairs) for rule in RULES[:3]), *random.uniform(0, 0.5, (5, pairs.shape[1]))):
+        judged = weights.fastest_bound(size, pairs, chosen)
+        np.testing.assert_allclose(judged.modulus, modulus(graph, chosen), atol=1e-12)  # rounding of eigenvalues
+        assert judged.least <= judged.modulus
+        bounds.append(judged.least)
+    assert np.ptp(bounds) == 0.0
+
+
+@pytest.mark.parametrize("size", [4, 25, 100])
+def test_the_bound_of_a_path_is_below_what_is_known_to_be_optimal_on_it(size):
+    path = nx.path_graph(size)
+    modulus, least = weights.fastest_bound(size, pairs_of(path), np.full(size - 1, 0.5))
+    best = np.cos(np.pi / size)  # see `test_the_fastest_weights_of_a_hundred_nodes_beat_every_other_rule`
+    np.testing.assert_allclose(modulus, best, atol=1e-12)
+    assert (1 - 1e-3) * (1 - least) <= 1 - best <= 1 - least
+
+
+def test_the_bound_of_parts_is_that_of_the_slowest_part():
+    graph = nx.disjoint_union(nx.path_graph(4), nx.complete_graph(3))
+    graph.add_node(7)
+    chosen = weights.fastest(8, pairs_of(graph))
+    modulus, least = weights.fastest_bound(8, pairs_of(graph), chosen)
+    best = np.cos(np.pi / 4)  # of the path
+    assert (1 - 1e-3) * (1 - least) <= 1 - best <= 1 - least and modulus >= best - 1e-12
+    assert weights.fastest_bound(3, np.zeros((2, 0), np.int64), np.zeros(0)) == (0.0, 0.0)
+
+
+def test_weights_that_fit_no_graph_are_not_judged():
+    pairs = np.array([[0, 1], [1, 2]])
+    with pytest.raises(CojaxInputError, match=r"fastest_bound needs shape \(2,\) for chosen, got shape \(3,\)"):
+        weights.fastest_bound(3, pairs, np.ones(3))
+    with pytest.raises(CojaxInputError, match="fastest_bound needs chosen >= 0, got -1"):
+        weights.fastest_bound(3, pairs, np.array([-1.0, 1.0]))
+
+
+@pytest.mark.parametrize("name", GRAPHS)
 def test_steepest_weights_keep_every_eigenvalue_between_0_and_2(name):
     graph = GRAPHS[name]
     curvature = np.random.default_rng(1).uniform(0.05, 5.0, len(graph))

@@ -36,6 +36,7 @@ NETWORKS = {
     **{layout: laid_out(layout) for layout in (*laws.LAYOUTS, "circulant")},
     "switching": lambda link: cojax.network(laws.switching_graphs(), link=link),
     "random": lambda link: cojax.RandomGraph(NUM_NODES, 0.5, link=link),
+    "random pairs": lambda link: cojax.RandomPairs(NUM_NODES, link=link),
     "digraph": lambda link: cojax.network(ARCS, link=link),
     "digraphs in turn": lambda link: cojax.network([ARCS, ARCS.reverse()], link=link),
     "directed": directed(1),
@@ -47,6 +48,7 @@ LINKS = {
     "by node": cojax.Innovation(cojax.LogQuantizer(0.5)),
     "by edge": cojax.Innovation(cojax.LogQuantizer(0.5), memory="edge"),
     "the largest": cojax.Innovation(cojax.TopK(1), memory="edge"),
+    "at random": cojax.Innovation(cojax.RandK(1), memory="edge"),
     "one bit": cojax.Innovation(cojax.OneBitQuantizer(), memory="edge"),
     "events": cojax.EventTriggered(0.01, 0.99),
 }

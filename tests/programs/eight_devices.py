@@ -73,8 +73,12 @@ NETWORKS = {
     "a table that fails in bursts, the largest numbers with memory by edge": lambda: cojax.GilbertElliott(
         network_of(scrambled_grid(), layout="neighbors", link=cojax.Innovation(cojax.TopK(1), memory="edge")), 0.1, 0.3
     ),
+    "a table, random numbers with memory by edge": lambda: network_of(
+        scrambled_grid(), layout="neighbors", link=cojax.Innovation(cojax.RandK(1), memory="edge")
+    ),
     "a directed graph": lambda: network_of(directed_ring(), link=cojax.Innovation(COARSE)),
     "a graph drawn in every step": lambda: cojax.RandomGraph(NUM_NODES, 0.2, key=1, link=cojax.Quantized(COARSE)),
+    "pairs drawn in every step": lambda: cojax.RandomPairs(NUM_NODES, key=1, link=cojax.Quantized(COARSE)),
 }
 MARKS = {  # matrices and a list of edges as those above; rows are gathered in the flux over random graphs too
     "a random graph, where all rows are gathered": pytest.mark.exhaustive,

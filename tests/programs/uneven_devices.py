@@ -40,6 +40,7 @@ NETWORKS = {
     ),
     "a directed graph": lambda _: cojax.network(nx.cycle_graph(NUM_NODES, create_using=nx.DiGraph)),
     "a graph drawn in every step": lambda _: cojax.RandomGraph(NUM_NODES, 0.3, key=1),
+    "pairs drawn in every step": lambda _: cojax.RandomPairs(NUM_NODES, key=1),
     "a table, told of events": lambda graph: cojax.network(
         graph, nodelist=range(NUM_NODES), layout="neighbors", link=cojax.EventTriggered(0.05, 0.9)
     ),

@@ -26,6 +26,7 @@ LEARNERS = {
     "PushDIGing": cojax.PushDIGing(0.05),
     "PushPull": cojax.PushPull(0.05),
     "LocalSteps": cojax.LocalSteps(0.05),
+    "StreamingSteps": cojax.StreamingSteps(0.02, parts=2, late=1, keep=0.5),
     "TrackingMomentum": cojax.TrackingMomentum(0.03, momentum=0.3),
 }
 # They stop at a bias with a constant step: `test_contract` sees that these do, and no others.
@@ -45,7 +46,13 @@ ALLOCATORS = {
 CHATTERING_ALLOCATORS = ("FiniteTime", "FixedTime", "SingleBit")  # they end in a cycle with a constant step
 APPROXIMATE_ALLOCATORS = ("MomentumFlow",)  # they keep the total to rounding, not to the last bit
 LAYOUTS = ("dense", "neighbors", "split", "edges")
-QUANTIZERS = (cojax.LogQuantizer(0.25), cojax.UniformQuantizer(0.125), cojax.FloatQuantizer(3), cojax.TopK(1))
+QUANTIZERS = (
+    cojax.LogQuantizer(0.25),
+    cojax.UniformQuantizer(0.125),
+    cojax.FloatQuantizer(3),
+    cojax.TopK(1),
+    cojax.RandK(1),
+)
 
 
 def cost(x, data):

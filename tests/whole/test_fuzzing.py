@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.hostile import npz
 
 from cojax import CojaxInputError, graphs, tables
-from cojax.app.cases import cases
+from cojax.app.cases import answers, cases
 from cojax.app.help_texts import EXAMPLE
 from cojax.app.plans import plans
 from cojax.data.npz import read_arrays
@@ -50,6 +50,27 @@ READERS = {
         tables.read_series,
         b"hour,a,b\n2024-01-01T00,1,-364\n2024-01-01T01,15637,3.5\n",
         [b"hour", b"a", b",", b"\n", b"\r", b'"', b"1", b"-1e9", b"1e400", b"nan", b"\xff", b"\x00", b" "],
+    ),
+    ".answer.csv": (
+        lambda path: answers.read_answer(path, ("a", "b"), 3.0, "GB"),
+        b"node,share\na,1\nb,2\n",
+        [
+            b"node",
+            b"share",
+            b"[GB]",
+            b"a",
+            b",",
+            b"\n",
+            b"\r",
+            b'"',
+            b"1",
+            b"-1e9",
+            b"1e400",
+            b"nan",
+            b"\xff",
+            b"\x00",
+            b" ",
+        ],
     ),
     ".csv": (
         tables.read_samples,

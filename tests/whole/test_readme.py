@@ -43,15 +43,26 @@ def test_the_python_of_the_readme_and_of_the_choice_by_hand_runs_and_the_total_i
 
 
 def test_the_page_on_the_clock_runs_and_timely_shares_are_faster_than_cheap_ones():
-    (code,) = programs("docs/clock.md")
+    code = "\n".join(programs("docs/clock.md"))
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert out.returncode == 0, out.stderr
-    told, chain, rounds = out.stdout.splitlines()
+    told, chain, rounds, off, freely = out.stdout.splitlines()
     after = [float(word) for word in told.rpartition("[")[2].rstrip("]").split()]
     assert 0 < after[0] < after[1] < after[2]
     assert float(chain.split()[-4]) == pytest.approx(after[2], rel=0.05)
     cheap, timely = map(float, rounds.split()[-2:])
     assert timely < cheap
+    assert float(off.split()[-1]) == 0
+    assert float(freely.split()[-1]) == pytest.approx(200)
+
+
+def test_the_recipe_for_an_answer_of_another_solver_certifies_it():
+    (code,) = programs("docs/recipes.md")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert out.returncode == 0, out.stderr
+    *_, certified, lost = out.stdout.splitlines()
+    assert certified == "True"
+    assert all(abs(float(each)) < 1e-9 for each in lost.strip("[]").split())  # of a cost of 78.3
 
 
 def test_the_two_commands_of_the_readme_are_those_of_the_makefile_and_of_ci():

@@ -58,6 +58,10 @@ class OrderedLayout(CutLayout):
     def is_reordered(self) -> bool:
         return self.place is not None
 
+    @property
+    def numbers(self):
+        return self.names
+
     def to_rows(self, tree):
         return tree if self.place is None else reorder(tree, self.num_nodes, self.names, self.mesh, ROWS)
 

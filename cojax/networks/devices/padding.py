@@ -27,8 +27,8 @@ from .layouts import ROWS, WHOLE, reorder
 class PaddedNetwork(Network):
     """A network with rows that hold no node and have no neighbour; `cojax.shard` makes it.
 
-    Fields: network, of all rows, or a `RandomGraph` of the nodes alone; there, (rows,), which rows hold a node; size,
-    static, how many nodes there are; rows, static, how many rows; mesh, over which they are cut.
+    Fields: network, of all rows, or one that draws graphs of the nodes alone; there, (rows,), which rows hold a node;
+    size, static, how many nodes there are; rows, static, how many rows; mesh, over which they are cut.
     """
 
     network: Network
@@ -54,6 +54,10 @@ class PaddedNetwork(Network):
     @property
     def node_names(self) -> Names | None:
         return self.network.node_names
+
+    @property
+    def edges_stay(self) -> bool:
+        return self.network.edges_stay
 
     @property
     def is_cut(self) -> bool:
@@ -101,8 +105,8 @@ class _AmongNodes(Link):
     def open(self, message, net):
         return self.link.open(message, net)
 
-    def tell(self, message, wire, net):
-        told = self.link.tell(message, wire, net)
+    def tell(self, message, wire, net, step):
+        told = self.link.tell(message, wire, net, step)
         return told._replace(bits=wire.bits + self.rows_per_node * (told.bits - wire.bits))
 
     def check(self, *, fixed, symmetric):
@@ -150,14 +154,14 @@ def with_rows(network: Any, rows: int) -> Any:
         return Edges(weights=network.weights, pairs=network.pairs, size=rows, link=network.link)
     if isinstance(network, Dense | Digraph | Directed):
         return type(network)(weights=_zeros_after(network.weights, rows, 2), link=network.link)
-    if not isinstance(network, Neighbors) or not is_concrete(network.index, network.twin):
+    if not isinstance(network, Neighbors):
         return network  # for `shard` to refuse
     more = (network.index.shape[0], rows - network.num_nodes)
     own = np.broadcast_to(np.arange(network.num_nodes, rows), more)
     slot = np.broadcast_to(np.arange(more[0])[:, None], more)
-    index, twin = (np.hstack([np.asarray(part), last]) for part, last in ((network.index, own), (network.twin, slot)))
+    index, twin = (_longer(part, last) for part, last in ((network.index, own), (network.twin, slot)))
     weights = _zeros_after(network.weights, rows, 1)
-    return Neighbors(weights=weights, index=_whole(index), twin=_whole(twin), link=network.link)
+    return Neighbors(weights=weights, index=index, twin=twin, link=network.link)
 
 
 def as_table(network: Circulant) -> Neighbors:
@@ -173,6 +177,12 @@ def as_table(network: Circulant) -> Neighbors:
 def _zeros_after(weights: Array, rows: int, axes: int) -> Array:
     more = rows - weights.shape[-1]
     return jnp.pad(weights, [(0, 0)] * (weights.ndim - axes) + [(0, more)] * axes)
+
+
+def _longer(index: Array, last: np.ndarray) -> Array:
+    if not is_concrete(index):  # drawn in a step
+        return jnp.hstack([index, jnp.asarray(last, index.dtype)])
+    return _whole(np.hstack([np.asarray(index), last]))
 
 
 def _whole(index: np.ndarray) -> Array:

@@ -22,6 +22,7 @@ from ..faults.faulty import FaultyNetwork
 from ..faults.intermittent import Pauses
 from ..faults.lossy import Loss
 from ..faults.random_graph import RandomGraph
+from ..faults.random_pairs import RandomPairs
 from ..layouts.circulant import Circulant
 from ..layouts.dense import Dense
 from ..layouts.directed import Digraph, Directed
@@ -179,7 +180,7 @@ def _cut_arrays(network: Network, mesh: Mesh) -> tuple[Any, np.ndarray | None]:
         weights = placed(mesh, network.weights, rows)
         link = everywhere(mesh, network.link)
         return eqx.tree_at(lambda net: (net.weights, net.link), network, (weights, link)), None
-    if isinstance(network, RandomGraph):
+    if isinstance(network, RandomGraph | RandomPairs):
         return everywhere(mesh, network), None
     raise CojaxInputError(
         "shard needs a network of cojax.network(...), Lossy, GilbertElliott or Intermittent perhaps, or a RandomGraph, "

@@ -43,6 +43,7 @@ class Fault(eqx.Module):
     one_way: ClassVar[bool] = False  # whether one end only sees it, so that sums are kept by a ledger alone
     spoils: ClassVar[bool] = False  # whether messages arrive damaged
     stops: ClassVar[bool] = False  # whether nodes are down and keep their state
+    waits: ClassVar[bool] = False  # whether it looks at when messages are there, after all other faults
 
     def check(self, network: Network) -> None:
         """Refuse, with the way out, a network on which this fault would be a wrong model."""
@@ -56,6 +57,14 @@ class Fault(eqx.Module):
 
     def up(self, step: Array, nodes: Array) -> Array | None:
         """Whether `nodes` are up, and there at all, in `step`; None: they always are."""
+        return None
+
+    def sends(self, step: Array, nodes: Array) -> Array | None:
+        """Whether `nodes` send in `step` what they told last; None: they always do."""
+        return self.up(step, nodes)
+
+    def telling(self, step: Array) -> Array | None:
+        """The part of all nodes that send in `step`, whose bits count; None: all count."""
         return None
 
     def strike(self, copies: list[Copy], sending: Sending, place: int) -> list[Copy]:
@@ -86,6 +95,11 @@ class Fault(eqx.Module):
 def check_ledger_can_carry(owner: str, network: Network) -> None:
     """Refuse a link with a memory, whose ends have to agree."""
     network.link.check(fixed=False, symmetric=True)
+    if not network.edges_stay:
+        raise CojaxInputError(
+            f"{owner} cannot keep books of pairs that are drawn anew in every step, for they part before these are "
+            "settled; use a network whose links stay, or Lossy, whose loss both ends see."
+        )
     if isinstance(network.link, Innovation):
         raise CojaxInputError(
             f"{owner} cannot carry Innovation: its memories stay equal only where the sender knows what arrived; use "
@@ -97,6 +111,7 @@ def fates(faults: tuple[Fault, ...], sending: Sending) -> list[Copy]:
     """The copies of every message, as the faults that one end sees make them, one after the other."""
     shape = jnp.broadcast_shapes(sending.step.shape, sending.sender.shape)
     copies = [Copy(jnp.ones(shape, bool), jnp.zeros(shape, jnp.int32), jnp.zeros(shape, jnp.uint32))]
-    for place, fault in enumerate(fault for fault in faults if fault.one_way):
+    placed = list(enumerate(fault for fault in faults if fault.one_way))
+    for place, fault in sorted(placed, key=lambda one: one[1].waits):
         copies = fault.strike(copies, sending, place)
     return copies

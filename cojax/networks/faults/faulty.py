@@ -13,7 +13,7 @@ from ..._support.names import Names
 from ..._support.reprs import brief, describe
 from ...problems.membership import Moves
 from ..base import Layout, Network
-from ..clocks import Clock
+from ..clocks import Clock, Ticks
 from .fault import Fault, check_ledger_can_carry
 from .rounds import Round
 
@@ -29,7 +29,7 @@ class FaultyNetwork(Network):
     graphs: Network
     faults: tuple[Fault, ...] = ()
     ledger: bool = eqx.field(static=True, default=False)
-    clock: Clock | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
+    clock: Clock | Ticks | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __check_init__(self):
         for fault in self.faults:
@@ -54,6 +54,10 @@ class FaultyNetwork(Network):
     @property
     def keeps_books(self) -> bool:
         return self.ledger
+
+    @property
+    def edges_stay(self) -> bool:
+        return self.graphs.edges_stay
 
     @property
     def period(self) -> int:

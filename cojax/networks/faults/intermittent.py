@@ -44,8 +44,8 @@ class _Silenced(Link):
     def open(self, message, net):
         return self.link.open(message, net)
 
-    def tell(self, message, wire, net):
-        told = self.link.tell(message, wire, net)
+    def tell(self, message, wire, net, step):
+        told = self.link.tell(message, wire, net, step)
 
         def if_told(new: Array, old: Array) -> Array:
             return jnp.where(self.talks, new, old)

@@ -61,18 +61,21 @@ class Round(Network):
         )
         return wire._replace(books=books, bits=_bits(message, jnp.zeros(()), wire, self.num_nodes))
 
-    def tell(self, message: Tree, wire: Wire) -> Wire:
+    def tell(self, message: Tree, wire: Wire, step: Int[Array, ""]) -> Wire:
         """The wire after `message`; the books are those of `wire`."""
-        told = self.link.tell(message, wire, self.graph)
-        return told._replace(bits=_bits(message, wire.bits, told, self.num_nodes))
+        told = self.link.tell(message, wire, self.graph, step)
+        bits = _bits(message, wire.bits, told, self.num_nodes)
+        for part in (fault.telling(step) for fault in self.faults):
+            bits = bits if part is None else wire.bits + part * (bits - wire.bits)
+        return told._replace(bits=bits)
 
     def up(self, step: Array, nodes: Array) -> Array:
         """Whether nodes are up, and there at all."""
-        up = jnp.ones(jnp.broadcast_shapes(step.shape, nodes.shape), bool)
-        for fault in self.faults:
-            theirs = fault.up(step, nodes)
-            up = up if theirs is None else up & theirs
-        return up
+        return _all(step, nodes, [fault.up(step, nodes) for fault in self.faults])
+
+    def sends(self, step: Array, nodes: Array) -> Array:
+        """Whether nodes send in a step what they told last."""
+        return _all(step, nodes, [fault.sends(step, nodes) for fault in self.faults])
 
     def awake(self, before: Tree, after: Tree) -> Tree:
         """`after`, with the rows of nodes that are down as they were."""
@@ -170,7 +173,7 @@ class Round(Network):
             spoiled = jnp.where(now & (~arrives | (copy.spoiled == 0)), copy.spoiled, spoiled)
             arrives = arrives | now
         there = (self.graph.edge_weights() > 0)[None] & self.up(self.step.reshape(1, *ones), here)
-        arrives = arrives & there & self.up(sent, other) & (sent >= 0) & (sent > news[None])
+        arrives = arrives & there & self.sends(sent, other) & (sent >= 0) & (sent > news[None])
         age = jnp.argmax(arrives, axis=0).astype(jnp.int32)
         return age, arrives.any(0), _at_age(jnp.broadcast_to(spoiled, arrives.shape), age)
 
@@ -191,6 +194,13 @@ class Round(Network):
             return jnp.where(wide(moves, heard), law(weights, difference), 0)
 
         return with_laws(flux, along, own, heard)
+
+
+def _all(step: Array, nodes: Array, parts: list[Array | None]) -> Array:
+    there = jnp.ones(jnp.broadcast_shapes(step.shape, nodes.shape), bool)
+    for part in parts:
+        there = there if part is None else there & part
+    return there
 
 
 def _minus(law: Along, new: Array, old: Array) -> Array:

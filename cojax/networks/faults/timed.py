@@ -20,7 +20,8 @@ def Timed(network: Any, clock: Clock) -> FaultyNetwork:
     for as if it arrived.
 
     Args: network; clock, with (n,) or (n, n) of its nodes where it tells them apart, in your order of nodes.
-    Raises `CojaxInputError` for another number of nodes, and for what is no network or no clock.
+    Raises `CojaxInputError` for another number of nodes, for what is no network or no clock, and for a table of links
+    on `RandomPairs`.
     """
     check_network("Timed", network, None)
     if not isinstance(clock, Clock):
@@ -30,4 +31,8 @@ def Timed(network: Any, clock: Clock) -> FaultyNetwork:
         shape = jnp.shape(getattr(clock, name)) if getattr(clock, name) is not None else ()
         if shape and shape[-1] != size:
             raise CojaxInputError(f"Timed needs a clock of {size} nodes, got {name} of shape {shape}.")
+    if not network.edges_stay and (jnp.ndim(clock.latency) or jnp.ndim(clock.bandwidth)):
+        raise CojaxInputError(
+            "Timed needs one latency and one bandwidth for pairs drawn anew in every step, got a table of links."
+        )
     return changed(network, clock=clock)

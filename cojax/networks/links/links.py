@@ -1,7 +1,9 @@
 """What a channel does: it turns what every node tells into what its neighbours hear."""
 
+import functools
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -22,9 +24,9 @@ class Ideal(Link):
     """The value itself travels, in full precision."""
 
     def open(self, message, net):
-        return self.tell(message, _fresh_wire(message), net)
+        return self.tell(message, _fresh_wire(message), net, 0)
 
-    def tell(self, message, wire, net):
+    def tell(self, message, wire, net, step):
         sizes = [leaf.size // net.num_nodes * leaf.dtype.itemsize * 8 for leaf in jax.tree.leaves(message)]
         return wire._replace(heard=message, bits=wire.bits + sum(sizes))
 
@@ -44,10 +46,13 @@ class Quantized(Link):
     quantizer: Any  # one, or a prefix tree of the message: one for each part of it
 
     def open(self, message, net):
-        return self.tell(message, _fresh_wire(message), net)
+        return self.tell(message, _fresh_wire(message), net, 0)
 
-    def tell(self, message, wire, net):
-        heard = _map_parts(lambda one, leaf: _mapped(one, one, 1)(leaf), self.quantizer, message)
+    def tell(self, message, wire, net, step):
+        def rounded(one: Quantizer, leaf: Array) -> Array:
+            return _mapped(one, lambda one, leaf: one(leaf), 1, lambda: net.numbers, step)(leaf)
+
+        heard = _map_parts(rounded, self.quantizer, message)
         return _count_bits(self.quantizer, message, message, None, wire._replace(heard=heard), net)
 
     def check(self, *, fixed, symmetric):
@@ -83,21 +88,29 @@ class Innovation(Link):
     def by_edge(self):
         return self.memory == "edge"
 
+    @property
+    def remembers(self):
+        return True
+
     def open(self, message, net):
         held = trees.zeros_like(message if self.memory == "node" else jax.tree.map(net.gather, message))
         scale = _map_parts(lambda quantizer, leaf: quantizer.first_scale(leaf), self.quantizer, held)
         wire = _fresh_wire(held, None, scale) if self.memory == "node" else _fresh_wire(None, held, scale)
-        return self.tell(message, wire, net)
+        return self.tell(message, wire, net, 0)
 
-    def tell(self, message, wire, net):
+    def tell(self, message, wire, net, step):
         if self.memory == "node":
             told = trees.subtract(message, wire.heard)
-            rounded, scale = _adapt(self.quantizer, told, wire.scale, wire.heard, num_axes=1)
+            rounded, scale = _adapt(self.quantizer, told, wire.scale, wire.heard, 1, lambda: net.numbers, step)
             after = wire._replace(heard=trees.add(wire.heard, rounded), scale=scale)
             return _count_bits(self.quantizer, message, told, wire.scale, after, net)
         told = trees.subtract(jax.tree.map(net.gather, message), wire.near)
         there = net.edge_weights() > 0
-        rounded, scale = _adapt(self.quantizer, told, wire.scale, wire.near, num_axes=there.ndim)
+
+        def senders() -> Array:
+            return net.gather(net.numbers)
+
+        rounded, scale = _adapt(self.quantizer, told, wire.scale, wire.near, there.ndim, senders, step)
 
         def where_there(new: Array, old: Array) -> Array:
             return jnp.where(there.reshape(there.shape + (1,) * (new.ndim - there.ndim)), new, old)
@@ -139,11 +152,15 @@ class EventTriggered(Link):
         check_number("EventTriggered", "threshold", self.threshold, at_least=0.0, shaped=())
         check_number("EventTriggered", "decay", self.decay, above=0.0, at_most=1.0, shaped=())
 
+    @property
+    def remembers(self):
+        return True
+
     def open(self, message, net):
         wire = Ideal().open(message, net)
         return wire._replace(scale=jnp.asarray(self.threshold, jnp.result_type(float)))
 
-    def tell(self, message, wire, net):
+    def tell(self, message, wire, net, step):
         level = wire.scale * self.decay
         sends = jnp.zeros(net.num_nodes, bool)
         for new, old in zip(jax.tree.leaves(message), jax.tree.leaves(wire.heard), strict=True):
@@ -153,7 +170,7 @@ class EventTriggered(Link):
         def last_sent(new: Array, old: Array) -> Array:
             return jnp.where(sends.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
-        every_bit = Ideal().tell(message, wire, net).bits - wire.bits
+        every_bit = Ideal().tell(message, wire, net, step).bits - wire.bits
         bits = wire.bits + sends.mean(dtype=every_bit.dtype) * every_bit
         return wire._replace(heard=jax.tree.map(last_sent, message, wire.heard), scale=level, bits=bits)
 
@@ -205,23 +222,36 @@ def _map_parts(function: Any, quantizer: Any, message: Tree) -> Tree:
     return treedef.unflatten([function(one, leaf) for one, leaf in pairs])
 
 
-def _adapt(quantizer: Any, told: Tree, scale: Tree, held: Tree, num_axes: int) -> tuple[Tree, Tree]:
+def _adapt(
+    quantizer: Any, told: Tree, scale: Tree, held: Tree, num_axes: int, senders: Callable[[], Array], step: Any
+) -> tuple[Tree, Tree]:
     """What arrives of `told`, whose first axes are those of nodes or edges, and the quantizer's next state."""
     leaves, treedef = jax.tree.flatten(told)
     ones, memories = quantizers_of(quantizer, told), treedef.flatten_up_to(held)
     scales = treedef.flatten_up_to(scale)
     pairs = [
-        _mapped(one, one.adapt, num_axes)(leaf, size) for one, leaf, size in zip(ones, leaves, scales, strict=True)
+        _mapped(one, lambda one, leaf, size: one.adapt(leaf, size), num_axes, senders, step)(leaf, size)
+        for one, leaf, size in zip(ones, leaves, scales, strict=True)
     ]
     sizes = [_floor_scale(size, memory) for (_, size), memory in zip(pairs, memories, strict=True)]
     return treedef.unflatten([rounded for rounded, _ in pairs]), treedef.unflatten(sizes)
 
 
-def _mapped(quantizer: Quantizer, function: Any, num_axes: int) -> Any:
-    """`function` of a quantizer, over leaves whose first `num_axes` axes are those of nodes or edges."""
+def _mapped(quantizer: Quantizer, apply: Any, num_axes: int, senders: Callable[[], Array], step: Any) -> Any:
+    """`apply` with a quantizer, over leaves whose first `num_axes` axes are those of nodes or edges.
+
+    `senders` are the numbers of the nodes that tell them in `step`, of those axes.
+    """
+    if not quantizer.drawn:
+        function = functools.partial(apply, quantizer)
+    else:
+
+        def function(node: Array, *parts: Any) -> Any:
+            return apply(quantizer.at(node, step), *parts)
+
     for _ in range(num_axes if quantizer.by_row else 0):
         function = jax.vmap(function)
-    return function
+    return functools.partial(function, senders()) if quantizer.drawn else function
 
 
 def _floor_scale(scale: Array | None, held: Array) -> Array | None:

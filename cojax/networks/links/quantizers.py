@@ -1,15 +1,17 @@
 """What rounding does to one message, each quantizer with the sector that its rounding stays in."""
 
 import abc
+import dataclasses
 import functools
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ..._support.checks import CojaxInputError, check_number, floating, is_concrete, whole_number
+from ..._support.checks import CojaxInputError, as_key, check_number, floating, is_concrete, whole_number
 from ..._support.reprs import describe
 from ..._support.straight_through import straight_through
 
@@ -18,9 +20,14 @@ class Quantizer(eqx.Module):
     """A map of every number of a message to a coarser one, or with `by_row` of the numbers of one node together."""
 
     by_row: ClassVar[bool] = False  # whether links map it over nodes and edges: it then sees one leaf of one node
+    drawn: ClassVar[bool] = False  # of one by row, whether `at` makes another one of it for every node and step
 
     def __repr__(self) -> str:
         return describe(self)
+
+    def at(self, node: Int[Array, ""] | int, step: Int[Array, ""] | int) -> "Quantizer":
+        """The quantizer of what the caller's `node` tells at `step`: this one, unless it is `drawn`."""
+        return self
 
     @abc.abstractmethod
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -353,6 +360,58 @@ class TopK(Quantizer):
     def message_bits(self, size: int, dtype: Any) -> Float[Array, ""]:
         place = (size - 1).bit_length() if size > self.k else 0
         return min(self.k, size) * (self.num_bits(dtype) + place)
+
+    def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
+        return None
+
+
+class RandK(Quantizer):
+    """k numbers of a node's message leaf, chosen at random anew in every step, and 0 for the others.
+
+    The choice follows from the key, the caller's number of the node, and the step alone, so that both ends of a link
+    know it: places cost no bits, every layout and device chooses the same, and a run that goes on later goes on with
+    it. Over `Innovation` what was not chosen waits in the difference, which is error feedback: the numbers travel as
+    they are, E |q(u) - u|^2 = (1 - k/d) |u|^2 for d numbers, and methods are exact with smaller steps. A link without
+    memory multiplies them by d/k, so that what is heard is right on average, E q(u) = u; but E |q(u) - u|^2 =
+    (d/k - 1) |u|^2 stays where messages do, so `Quantized(RandK(k))` does not converge. Leaves of k numbers or fewer,
+    such as the one marginal cost of a node, pass whole. The derivative is exact.
+
+    Args:
+        k: >= 1, static.
+        key: a JAX key or an integer seed.
+
+    A number that is sent takes the bits of its dtype. Leaves of one size are chosen from alike.
+
+    Raises:
+        CojaxInputError: k is not a whole number >= 1, or key no key and no seed.
+
+    Source: Stich, Cordonnier, Jaggi, NeurIPS 2018, arXiv 1809.07599: with memory as it is, without it unbiased.
+    """
+
+    by_row: ClassVar[bool] = True
+    drawn: ClassVar[bool] = True
+    k: int = eqx.field(static=True, converter=functools.partial(whole_number, "RandK", "k", at_least=1))
+    key: PRNGKeyArray = eqx.field(converter=functools.partial(as_key, "RandK"), default=0)
+
+    def at(self, node: Int[Array, ""] | int, step: Int[Array, ""] | int) -> "RandK":
+        return dataclasses.replace(self, key=jax.random.fold_in(jax.random.fold_in(self.key, step), node))
+
+    def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        chosen, _ = self.adapt(value, None)
+        return chosen * jnp.asarray(max(value.size / self.k, 1.0), value.dtype)
+
+    def adapt(self, value: Float[Array, "..."], scale: Any) -> tuple[Float[Array, "..."], Any]:
+        if self.k >= value.size:
+            return value, scale
+        _, places = lax.top_k(jax.random.uniform(self.key, (value.size,), jnp.float32), self.k)
+        chosen = jnp.zeros(value.size, bool).at[places].set(True)
+        return jnp.where(chosen.reshape(value.shape), value, 0), scale
+
+    def num_bits(self, dtype: Any) -> Float[Array, ""]:
+        return jnp.asarray(float(jnp.finfo(dtype).bits))
+
+    def message_bits(self, size: int, dtype: Any) -> Float[Array, ""]:
+        return min(self.k, size) * self.num_bits(dtype)
 
     def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
         return None
