@@ -68,6 +68,20 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Check:
+    file: Path
+    """The plan, a TOML file."""
+    answer: Path
+    """The shares to judge, a CSV file with the columns node and share."""
+    resource: str | None = None
+    """The other resource of the plan, [resources.NAME], that the answer shares out."""
+    tolerance: float | None = None
+    """Relative, that the certificate must keep; by default the tolerance of the plan."""
+    out: Path | None = None
+    """Folder for check.csv and check.json; by default nothing is written."""
+
+
+@dataclass(frozen=True)
 class Scale:
     out: Path = Path("cojax-scale")
     """Folder for the results."""
@@ -132,7 +146,7 @@ def _what_is_missing(package: str) -> str:
     return f"this needs {names}, which {are} not installed: pip install 'cojax[{','.join(extras)}]'."
 
 
-def _parse(arguments: list[str]) -> Demo | Plan | Compare | Scale:
+def _parse(arguments: list[str]) -> Demo | Plan | Compare | Check | Scale:
     """The command that the arguments ask for."""
     import tyro
 
@@ -141,6 +155,7 @@ def _parse(arguments: list[str]) -> Demo | Plan | Compare | Scale:
         "demo": help_texts.DEMO,
         "plan": help_texts.PLAN,
         "compare": help_texts.COMPARE,
+        "check": help_texts.CHECK,
         "scale": help_texts.SCALE,
     }
     told = {name: text if name in arguments[:1] else text.partition("\n")[0] for name, text in texts.items()}
@@ -149,6 +164,7 @@ def _parse(arguments: list[str]) -> Demo | Plan | Compare | Scale:
         Annotated[Demo, named["demo"]]
         | Annotated[Plan, named["plan"]]
         | Annotated[Compare, named["compare"]]
+        | Annotated[Check, named["check"]]
         | Annotated[Scale, named["scale"]]
     )
     positional = tyro.conf.PositionalRequiredArgs
@@ -156,8 +172,8 @@ def _parse(arguments: list[str]) -> Demo | Plan | Compare | Scale:
     return tyro.cli(commands, prog="cojax", description=help_texts.COJAX, args=arguments, config=config)
 
 
-def _carried_out(command: Demo | Plan | Compare) -> int:
-    """Run a plan or a contest, say what it came to, and write it down."""
+def _carried_out(command: Demo | Plan | Compare | Check) -> int:
+    """Run a plan or a contest, or judge an answer, say what it came to, and write it down."""
     import jax
 
     from .._support.compiling import keep_programs, settings_restored
@@ -171,13 +187,15 @@ def _carried_out(command: Demo | Plan | Compare) -> int:
         return _carried_out_in_double(command)
 
 
-def _carried_out_in_double(command: Demo | Plan | Compare) -> int:
+def _carried_out_in_double(command: Demo | Plan | Compare | Check) -> int:
     from tqdm import tqdm
 
     from .cases import cases
     from .plans.demo import demo_plan
     from .plans.plans import plan_of_resource, read_plan
 
+    if isinstance(command, Check):
+        return _check(command)
     if isinstance(command, Demo):
         out = writable(command.out)
         return _run(cases.build_case(demo_plan(steps=command.steps, seed=command.seed)), out, tqdm)
@@ -269,8 +287,43 @@ def _contest(case: Any, out: Path, asked: Compare) -> int:
         print(f"cojax: note: {note}", file=sys.stderr)
     print(contest.text(found, case.plan.cpu.budget))
     contest.write_files(out, found.courses, case.plan.cpu.budget)
-    print(f"\nWritten to {out.resolve()}: a table (CSV) for each half, and pictures over steps and over bits.")
+    over = "steps and over bits" if case.plan.clock is None else "steps, over bits and over seconds"
+    print(f"\nWritten to {out.resolve()}: a table (CSV) for each half, and pictures over {over}.")
     return CERTIFIED
+
+
+def _check(asked: Check) -> int:
+    """Judge an answer by what a plan asks for, say what it loses and where, and write that down if asked to."""
+    from .._support.checks import check_number, did_you_mean
+    from .cases.answers import read_answer
+    from .cases.cases import state_shares
+    from .plans.plans import plan_of_resource, read_plan
+    from .reports import verdicts
+    from .results.check import check
+
+    plan = read_plan(asked.file)
+    if asked.resource is not None:
+        if asked.resource not in plan.resources:
+            others = ", ".join(plan.resources) or "none"
+            raise CojaxInputError(
+                f"--resource needs a name of $.resources in {asked.file}, which has {others}, got {asked.resource!r}"
+                f"{did_you_mean(asked.resource, plan.resources) or '.'}"
+            )
+        plan = plan_of_resource(plan, asked.resource)
+    tolerance = plan.tolerance if asked.tolerance is None else asked.tolerance
+    check_number("cojax check", "--tolerance", tolerance, above=0.0)
+    stated = state_shares(plan)
+    share = read_answer(asked.answer, stated.names, plan.cpu.budget, plan.units.cpu)
+    out = None if asked.out is None else writable(asked.out)
+    checked = check(stated, share, tolerance)
+    if plan.resources:
+        names = ", ".join(plan.resources)
+        print(f"cojax: note: the other resources, {names}, are not judged; --resource names one.", file=sys.stderr)
+    print(verdicts.text(checked, asked.answer))
+    if out is not None:
+        verdicts.write_files(out, checked)
+        print(f"Written to {out.resolve()}: check.csv, check.json.")
+    return CERTIFIED if checked.certified else NOT_CERTIFIED
 
 
 def _run(case: Any, out: Path, progress: Any, resume: bool = False, against: Path | None = None) -> int:

@@ -9,6 +9,7 @@ COJAX = """Train one model and share out the CPU over a network of computing cen
 Examples:
   cojax demo                          a real data set over a real backbone network, in under a minute
   cojax plan my-plan.toml --out july  your own case; `cojax plan --help` explains the file
+  cojax check my-plan.toml answer.csv what shares that something else has found lose, and where
   cojax scale                         how long a step takes on this machine, from 100 to 100 000 nodes
   cojax --version
 
@@ -174,7 +175,34 @@ numbers whatever the link of the plan is; those that need a fixed graph, or boun
 With --seeds 20 every method runs over twenty draws of the links that fail, the same for all: the table tells medians,
 and the pictures have bands from the least to the largest.
 
-Writes learn.csv, share.csv and pictures over steps and over bits to a folder. Exit codes: 0, or 2 for bad input.
+With a section [clock] in the plan seconds are those of its clock, with the shares to use, as `cojax plan` counts them;
+a step is one gradient there, also where a method takes more. Without one they are those of this machine.
+
+Writes learn.csv, share.csv and pictures over steps, over bits and, with a clock, over its seconds to a folder. Exit
+codes: 0, or 2 for bad input.
+"""
+
+CHECK = """Judge shares that anything else has found, CVXPY, PyPSA or a spreadsheet, by what a plan asks for.
+
+Example, in the folder of my-plan.toml with three nodes:
+  answer.csv
+    node,share
+    Oslo,25
+    Bergen,12
+    Tromso,8
+  cojax check my-plan.toml answer.csv --tolerance 1e-6
+
+Prints a row a node, those that lose most first: its share, the best share at the optimum, how far it is beyond a bound,
+its marginal cost, and what it loses: f(share) - f(best) - price (share - best), which is never negative and sums to the
+cost above the optimum. Then cost, price, budget, bounds, the most that any shares could be cheaper by, and the verdict.
+Judged are the shares, by the hard bounds; a model, the graph and the method of the plan have no part in it.
+
+ANSWER.csv has the columns node and share among any others, as the allocation.csv that `cojax plan` writes, or two
+columns only, names and shares. Its lines may have any order. Shares are in the unit of the plan; a column may say it,
+"share [GB]". With --resource NAME they are those of [resources.NAME].
+
+With --out FOLDER it writes check.csv, the table, and check.json, the rest. Exit codes: 0 certified, 2 bad input, 3 not
+certified, 4 no plan is possible.
 """
 
 SCALE = """Time whole runs, and one step, on this machine, at many sizes, and draw them.

@@ -335,8 +335,35 @@ def test_a_plan_with_a_clock_says_how_long_training_takes_and_what_it_waits_for(
 def test_a_clock_that_cannot_be_is_refused_before_the_run(tmp_path, capsys, old, new, message):
     (tmp_path / "links.csv").write_text(LINKS)
     assert old in SITES
-    assert main(["plan", str(written(tmp_path, SITES.replace(old, new))), "--out", str(tmp_path / "out")]) == 2
-    assert re.search(message, capsys.readouterr().err)
+    plan = written(tmp_path, SITES.replace(old, new))
+    for command in ("plan", "compare"):
+        assert main([command, str(plan), "--out", str(tmp_path / "out")]) == 2
+        assert re.search(message, capsys.readouterr().err)
+
+
+def test_a_contest_is_told_and_drawn_over_the_seconds_of_a_plans_clock(tmp_path, capsys):
+    (tmp_path / "links.csv").write_text(LINKS)
+    out = tmp_path / "out"
+    sites = "steps = 200\nevery = 10\n" + SITES
+    assert main(["plan", str(written(tmp_path, sites)), "--out", str(tmp_path / "plan")]) in (0, 3)
+    share = np.array([float(row["share"]) for row in rows(tmp_path / "plan" / "allocation.csv")])
+    capsys.readouterr()
+    asked = ["compare", str(tmp_path / "plan.toml"), "--out", str(out), "--methods", "Laplacian", "mirror_extra"]
+    assert main(asked) == 0
+    said = capsys.readouterr().out
+    assert "seconds by the clock of the plan" in said and "over steps, over bits and over seconds" in said
+    spent = np.array([900.0, 400.0, 500.0, 300.0]) / (100.0 * share)
+    for row in rows(out / "share.csv"):
+        per_step = 1000 * float(row["kbit to 1e-2"]) / int(row["steps to 1e-2"])  # bits, near enough
+        period = max(spent[0], spent[3]) + 0.012 + per_step / 20.0
+        assert float(row["s to 1e-2"]) == pytest.approx(period * int(row["steps to 1e-2"]) + spent.max(), rel=0.02)
+    assert (out / "share-over-seconds.png").stat().st_size > 5000
+    untimed = sites.replace("[clock]", "").replace('latency = "12 ms"\nspeed = 100.0\nbarrier = "all"', "")
+    written(tmp_path, untimed)
+    assert main(asked) == 0
+    said = capsys.readouterr().out
+    assert "clock" not in said and said.rstrip().endswith("pictures over steps and over bits.")
+    assert sorted(path.name for path in out.iterdir()) == ["share-over-bits.png", "share-over-step.png", "share.csv"]
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,28 @@ def build_case(plan: Plan) -> Case:
     return Case(plan, names, centres, wiring, dataset, problem, running, build_pair(plan), start, limits)
 
 
+class Stated(NamedTuple):
+    """The shares that a plan asks for, without network, model and method: its costs are plain sums."""
+
+    plan: Plan  # with the cost of a share named
+    names: tuple[str, ...]
+    centres: Centres
+    problem: Problem  # whose decisions have cpu only
+
+
+def state_shares(plan: Plan) -> Stated:
+    """What an answer to a plan is judged by. The graph is read only where it names the nodes.
+
+    Raises as `build_case`, for what concerns the shares.
+    """
+    table = read_table(plan.nodes)
+    names = table.names or build_wiring(plan, (), num_rows(table)).names
+    plan, centres = arrange_columns(plan, table, names)
+    check_curved(plan, names, centres)
+    bare = msgspec.structs.replace(plan, model=None, penalty=None)
+    return Stated(plan, names, centres, _problem(bare, centres, None))
+
+
 def build_resources(plan: Plan) -> dict[str, Case]:
     """By name, the cases of the other resources of a plan, which are shared out by themselves over the same nodes.
 

@@ -13,7 +13,7 @@ from ..plans.plans import Plan, write_plan
 from ..results.outcome import Outcome
 from ..results.sheets import write_csv
 from . import words
-from .numbers import lay_out
+from .numbers import even, lay_out
 from .words import sides
 
 MOST_ROWS = 60  # on a terminal; allocation.csv has all nodes
@@ -112,12 +112,12 @@ def _table(outcome: Outcome) -> list[str]:
     """The nodes, one a line: names to the left, numbers to the right."""
     columns = {
         "node": list(outcome.names),
-        "share": _numbers(outcome.exact_cpu),
-        "in the run": _numbers(outcome.cpu),
-        "lower": _numbers(outcome.lower),
-        "upper": _numbers(outcome.upper),
+        "share": even(outcome.exact_cpu),
+        "in the run": even(outcome.cpu),
+        "lower": even(outcome.lower),
+        "upper": even(outcome.upper),
         "at bound": sides(outcome),
-        "marginal cost": _numbers(outcome.exact_marginal),
+        "marginal cost": even(outcome.exact_marginal),
     }
     if outcome.learned is not None:
         columns["samples"] = [str(count) for count in outcome.learned.num_samples]
@@ -245,12 +245,3 @@ def _score(outcome: Outcome, value: float) -> str:
     if not np.isfinite(value):
         return "-"
     return f"{100 * value:.1f} %" if outcome.learned and outcome.learned.score == "accuracy" else f"{value:.4g}"
-
-
-def _numbers(values: np.ndarray) -> list[str]:
-    """All with as many decimals as give the largest four digits."""
-    largest = np.abs(values[np.isfinite(values)]).max(initial=0.0)
-    if largest != 0 and not 1e-3 <= largest < 1e7:
-        return [f"{value:.3e}" if np.isfinite(value) else "-" for value in values]
-    decimals = max(3 - int(np.floor(np.log10(largest))), 0) if largest else 0
-    return [f"{value:.{decimals}f}" if np.isfinite(value) else "-" for value in values]

@@ -7,21 +7,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from ... import plots, rivals
 from ..._support.checks import CojaxInputError, check_number, whole_number
 from ...methods import CoOpt, Hold, Method
+from ...networks.base import Network
+from ...networks.faults.timed import Timed
 from ...optimum import reference
+from ...optimum.allocations import allocate
 from ...rivals import compare as comparisons
 from ...rivals.compare import Course
 from ...runs.files import replace_text
 from ...tuning.tuned import CAUTIOUS_MOMENTUM, tuned
 from ..cases.cases import Case
 from ..plans.rosters import ALLOCATORS, LEARNERS, known_names, match_names, title
-from .runs import as_run
+from .runs import as_run, shares_only
 from .sheets import write_picture
+from .training import clock_of
 
 Field = dict[str, Method | rivals.Rival]
+ALONG = {"steps": "step", "bits": "bits", "seconds": "seconds"}  # what a picture runs over, and how its file calls that
 
 
 class Contest(NamedTuple):
@@ -45,6 +51,7 @@ def contest(case: Case, names: Sequence[str], kilobits: float | None, num_seeds:
         )
     if kilobits is not None:
         check_number("cojax compare", "--kilobits", kilobits, at_least=0.0)
+    network = _clocked(case)  # what a clock lacks is said before any run
     fields: dict[str, Field] = {"learn": {}, "share": {}}
     reasons: dict[str, list[str]] = {}
     for name in match_names(names) if names else known_names():
@@ -66,12 +73,20 @@ def contest(case: Case, names: Sequence[str], kilobits: float | None, num_seeds:
     bits = None if kilobits is None else 1000.0 * kilobits
     settings = {"optimum": best, "num_steps": case.plan.steps, "every": case.plan.every, "bits": bits}
     settings |= {"seeds": range(num_seeds)} if num_seeds else {}
-    problem, network = case.running, case.wiring.network
     fields = {half: field for half, field in fields.items() if field}
+    problem = case.running
     courses = {
         half: comparisons.compare(problem, network, field, case.start, **settings) for half, field in fields.items()
     }
     return Contest(courses, fields, _left_out(reasons) + _cautions(fields.get("share", {})))
+
+
+def _clocked(case: Case) -> Network:
+    """The network of a plan; with its clock, where it has one, and the shares to use, as `cojax plan` counts."""
+    network = case.wiring.network
+    if case.plan.clock is None:
+        return network
+    return Timed(network, clock_of(case, np.asarray(allocate(shares_only(case)).cpu)))
 
 
 def _left_out(reasons: dict[str, list[str]]) -> list[str]:
@@ -113,9 +128,14 @@ def text(found: Contest, budget: float) -> str:
         title = titles[half] if looks.size < 2 else f"{titles[half]}, looked at every {looks[1] - looks[0]:g} steps"
         seeds = next(iter(courses.values())).seeds
         title += "" if seeds is None else f", medians over {seeds.size} draws of the links that fail"
+        title += ", seconds by the clock of the plan" if _are_timed(courses) else ""
         parts += [f"{title}\n{comparisons.text_table([row[:fast] for row in rows])}", comparisons.text_table(kept)]
         parts.append("\n".join(["Ran with, computed from the theory:", *_numbers(found.fields[half])]))
     return "\n\n".join(parts)
+
+
+def _are_timed(courses: dict[str, Course]) -> bool:
+    return next(iter(courses.values())).seconds is not None
 
 
 def _numbers(field: Field) -> list[str]:
@@ -128,16 +148,21 @@ def _numbers(field: Field) -> list[str]:
 
 
 def write_files(folder: Path, courses: dict[str, dict[str, Course]], budget: float) -> None:
-    """learn.csv and share.csv with the tables, and a picture of each half over rounds and over bits."""
+    """learn.csv and share.csv with the tables, and pictures of each half over rounds, bits and a clock's seconds."""
     folder.mkdir(parents=True, exist_ok=True)
-    for half in {"learn", "share"} - set(courses):  # of an earlier contest: they are no part of this one
-        for name in (f"{half}.csv", f"{half}-over-step.png", f"{half}-over-bits.png"):
+    pictures = {
+        f"{half}-over-{name}.png": (half, over)
+        for half, field in courses.items()
+        for over, name in ALONG.items()
+        if over != "seconds" or _are_timed(field)
+    }
+    written = {f"{half}.csv" for half in courses} | set(pictures)
+    for half in ("learn", "share"):  # of an earlier contest: they are no part of this one
+        for name in {f"{half}.csv", *(f"{half}-over-{name}.png" for name in ALONG.values())} - written:
             (folder / name).unlink(missing_ok=True)
     for half, field in courses.items():
         sheet = io.StringIO(newline="")
         csv.writer(sheet).writerows(comparisons.table(field, half, budget))
         replace_text(folder / f"{half}.csv", sheet.getvalue())
-    for half, field in courses.items():
-        for over, name in (("steps", "step"), ("bits", "bits")):
-            ax = plots.contest(field, half, over=over)
-            write_picture(folder / f"{half}-over-{name}.png", ax)
+    for name, (half, over) in pictures.items():
+        write_picture(folder / name, plots.contest(courses[half], half, over=over))
