@@ -1,13 +1,15 @@
 """The tables of the two defaults and of the paper's claim in `docs/benchmarks/`, from the JSON of their scripts.
 
-python benchmarks/print_tables.py [allocators | learners | paper_claim ...]
+python benchmarks/print_tables.py [allocators | learners | seconds | paper_claim ...]
 """
 
 import json
+import statistics
 import sys
 from collections.abc import Mapping
 from typing import Any
 
+from scipy.stats import kendalltau
 from support.timing import RESULTS, show
 
 Rows = list[dict[str, Any]]
@@ -112,6 +114,93 @@ def short(label: str) -> str:
     return label.replace(" over our link, ", "* ").replace(" over our link", "*")
 
 
+def seconds() -> None:
+    """Counts by hardware, then every learner beside the fastest, what seconds follow, and one line a network."""
+    rows, gaps = rows_of("seconds_to_accuracy"), {"1e-3": 0, "1e-6": 1}
+    kinds = [what for what in rows[0]["learners"]["default"] if what not in ("rounds", "bits")]
+    counts: Rows = []
+    lines: list[dict[str, Any]] = [{key: row[key] for key in ("network", "setting")} for row in rows]
+    for hardware in kinds:
+        for group in ("tuned", "in hindsight"):
+            count: dict[str, Any] = {"hardware": hardware, "others": group}
+            found = [[beside_the_best(row, hardware, place, group) for place in gaps.values()] for row in rows]
+            for gap, place in gaps.items():
+                ratios = [of_row[place][0] for of_row in found if of_row[place][0] is not None]
+                ahead, near = sum(ratio < 1 for ratio in ratios), sum(ratio <= 1.25 for ratio in ratios)
+                middle, worst = statistics.median(ratios), max(ratios)
+                told = f"ahead on {ahead}, within 1.25 on {near}, of {len(ratios)}"
+                count[f"to {gap}"] = f"{told}; median {middle:.2g}, worst {worst:.2g}"
+            counts.append(count)
+            for line, of_row in zip(lines, found, strict=True):
+                told = ", ".join("-" if ratio is None else f"{ratio:.2g}" for ratio, _ in of_row)
+                line[f"{hardware}, {group}"] = f"{told} ({'; '.join(dict.fromkeys(who for _, who in of_row))})"
+    show(counts)
+    print()
+    show(beside_the_fastest(rows, kinds, gaps["1e-6"]))
+    print()
+    show([what_seconds_follow(rows, hardware, gaps["1e-6"]) for hardware in kinds])
+    print()
+    show(lines)
+
+
+def beside_the_best(row: dict[str, Any], hardware: str, place: int, group: str) -> tuple[Any, str]:
+    """The default's seconds to a gap beside those of the best other, and who; None where one never got there."""
+    mine, others = finished(row, hardware, place)
+    others = {label: value for label, value in others.items() if group != "tuned" or is_tuned(label)}
+    if not others:
+        return None, "nobody" if mine is None else "the default alone"
+    best = min(others, key=lambda label: others[label])
+    return (None, f"{short(best)} alone") if mine is None else (mine / others[best], short(best))
+
+
+def is_tuned(label: str) -> bool:
+    """Whether all constants were computed beforehand."""
+    return not label.endswith("in hindsight")
+
+
+def finished(row: dict[str, Any], what: str, place: int) -> tuple[float | None, dict[str, float]]:
+    """What the default took to a gap, None if it never got there, and what the others took that did."""
+    found = {label: one[what][place] for label, one in row["learners"].items()}
+    mine = found.pop("default")
+    return mine, {label: value for label, value in found.items() if value is not None}
+
+
+def beside_the_fastest(rows: Rows, kinds: list[str], place: int) -> Rows:
+    """By learner, the median over networks of its seconds beside those of the fastest learner there, and how often."""
+    ratios: dict[str, dict[str, list[float]]] = {}
+    for hardware in kinds:
+        for row in rows:
+            mine, found = finished(row, hardware, place)
+            found |= {} if mine is None else {"default": mine}
+            for label in row["learners"]:
+                if found:
+                    ratio = found.get(label, float("inf")) / min(found.values())
+                    ratios.setdefault(label, {}).setdefault(hardware, []).append(ratio)
+    lines = []
+    for label, by_kind in sorted(ratios.items(), key=lambda item: sum(map(statistics.median, item[1].values()))):
+        line: dict[str, Any] = {"learner": short(label), "networks": len(by_kind[kinds[0]])}
+        for hardware, values in by_kind.items():
+            middle, first = statistics.median(values), sum(value == 1 for value in values)
+            line[hardware] = "-" if middle == float("inf") else f"{middle:.2g} ({first})"
+        lines.append(line)
+    return lines
+
+
+def what_seconds_follow(rows: Rows, hardware: str, place: int) -> dict[str, Any]:
+    """How alike the order of learners by seconds is to that by rounds and by bits: medians of Kendall's tau."""
+    alike: dict[str, list[float]] = {"rounds": [], "bits": []}
+    for row in rows:
+        all_of = [one for one in row["learners"].values() if one[hardware][place] is not None]
+        if len(all_of) > 2:
+            took = [one[hardware][place] for one in all_of]
+            rounds = [one["rounds"][place] for one in all_of]
+            bits = [one["rounds"][place] * one["bits"][place] for one in all_of]
+            for what, order in (("rounds", rounds), ("bits", bits)):
+                found: Any = kendalltau(took, order)
+                alike[what].append(found.statistic)
+    return {"hardware": hardware} | {f"as by {what}": statistics.median(each) for what, each in alike.items()}
+
+
 def paper_claim() -> None:
     """Beside equal utilisation by setting and spread, then beside every rival at equal rounds and at equal bits."""
     rows = rows_of("paper_claim")
@@ -139,6 +228,7 @@ def paper_claim() -> None:
 
 
 if __name__ == "__main__":
-    for table in sys.argv[1:] or ("allocators", "learners", "paper_claim"):
-        {"allocators": allocators, "learners": learners, "paper_claim": paper_claim}[table]()
+    tables = {"allocators": allocators, "learners": learners, "seconds": seconds, "paper_claim": paper_claim}
+    for table in sys.argv[1:] or tables:
+        tables[table]()
         print()

@@ -41,6 +41,11 @@ class Method(eqx.Module):
         return False
 
     @property
+    def steps_late(self) -> int:
+        """Steps from when a message is heard to when it is used, at most its period."""
+        return 0
+
+    @property
     def halves(self) -> "tuple[Method, Method]":
         """The method of the params and that of the shares: this one twice, of a method that stands alone."""
         return self, self
@@ -103,6 +108,11 @@ class Hold(Method):
 
     def query(self, state):
         return state
+
+
+def lateness(method: Method) -> int:
+    """Steps after which a method uses what it heard: of the half that uses it first."""
+    return min((half.steps_late for half in method.halves if not isinstance(half, Hold)), default=0)
 
 
 def check_share_step(owner: str, step_size: Any) -> None:

@@ -41,7 +41,7 @@ class StreamingSteps(StepsAtHome):
     The parts are equal slices of a node's numbers in a row, in the order of the leaves, those of each dtype for
     themselves; the last one is filled up with zeros, which are told and counted. `outer` sees one part at a time, with
     a state of its own for each. A link with memory, and a `Ledger`, would take a part for the one before: `solve`
-    refuses them where parts > 1. `Clock` waits for a message in the step that hears it, whatever `late` is.
+    refuses them where parts > 1. By a `Clock` a message is waited for in the step that uses it.
 
     Fields:
         step_size, inner, outer, every: as those of `LocalSteps`.
@@ -79,6 +79,10 @@ class StreamingSteps(StepsAtHome):
     @property
     def period(self) -> int | None:
         return self.every
+
+    @property
+    def steps_late(self) -> int:
+        return self.late
 
     @property
     def takes_turns(self) -> bool:

@@ -88,6 +88,7 @@ class Elapsed(NamedTuple):
     lost: Float[Array, ""]  # by how much rounding has made them too many
     ahead: Float[Array, " n"]  # how much later the others were; one number where all have one time
     bits: Float[Array, ""]  # of what was told
+    due: Float[Array, " n"] | None = None  # of a method that uses late what it heard: when all of that has arrived
 
     @property
     def seconds(self) -> Float[Array, " n"]:
@@ -103,7 +104,7 @@ class Ticks(eqx.Module):
 
     tick: Any = eqx.field(converter=floating)
 
-    def begun(self, cpu: Array | None, members: Array | None, bits: Any) -> Elapsed:
+    def begun(self, cpu: Array | None, members: Array | None, bits: Any, late: int = 0) -> Elapsed:
         """At the start, with nobody ahead."""
         zero = jnp.zeros((), jnp.result_type(float))
         return Elapsed(zero, zero, zero[None], jnp.asarray(bits, zero.dtype))
@@ -116,6 +117,8 @@ class Ticks(eqx.Module):
         cpu: Array | None,
         members: Array | None,
         bits: Any,
+        late: int = 0,
+        every: int = 1,
     ) -> Elapsed:
         """After one more step."""
         return elapsed._replace(since=(step + 1).astype(elapsed.since.dtype) * self.tick, bits=jnp.asarray(bits))
@@ -129,11 +132,11 @@ class RowClock(eqx.Module):
     bandwidth: Array
     by_step: tuple[bool, bool] = eqx.field(static=True)
 
-    def begun(self, cpu: Array | None, members: Array | None, bits: Any) -> Elapsed:
-        """After the first gradient, at the start."""
+    def begun(self, cpu: Array | None, members: Array | None, bits: Any, late: int = 0) -> Elapsed:
+        """After the first gradient, at the start; `late` as that of `advanced`."""
         zero = jnp.zeros((), jnp.result_type(float))
         spent = self.spent(cpu, members)
-        return _settled(Elapsed(zero, zero, spent, jnp.asarray(bits, spent.dtype)))
+        return _settled(Elapsed(zero, zero, spent, jnp.asarray(bits, spent.dtype), spent if late else None))
 
     def advanced(
         self,
@@ -143,8 +146,13 @@ class RowClock(eqx.Module):
         cpu: Array | None,
         members: Array | None,
         bits: Any,
+        late: int = 0,
+        every: int = 1,
     ) -> Elapsed:
-        """After one more step, which heard over `network` what was told, worked with the shares `cpu`, told `bits`."""
+        """After one more step, which heard over `network` what was told, worked with the shares `cpu`, told `bits`.
+
+        What is heard in the steps 0, every, 2 every, ... is used, and waited for, `late` <= every steps later.
+        """
         graph = network.bare()
         heard = graph.theirs(elapsed.ahead) + self.delay(elapsed.bits, step)
         up = graph.edge_weights() != 0
@@ -153,8 +161,14 @@ class RowClock(eqx.Module):
         ready = _ready(graph, elapsed.ahead, heard, up, self.clock.temperature)
         if self.clock.barrier == "all":
             ready = jnp.broadcast_to(_largest(ready, self.clock.temperature), ready.shape)
+        due = None
+        if late:
+            assert elapsed.due is not None
+            lands = (step >= late) & ((step - late) % every == 0)
+            due = jnp.where(step % every == 0, ready, elapsed.due)
+            ready = jnp.where(lands, _later(elapsed.ahead, elapsed.due, self.clock.temperature), elapsed.ahead)
         after = network.awake(elapsed.ahead, ready + self.spent(cpu, members))
-        return _settled(elapsed._replace(ahead=after, bits=jnp.asarray(bits, after.dtype)))
+        return _settled(elapsed._replace(ahead=after, bits=jnp.asarray(bits, after.dtype), due=due))
 
     def delay(self, bits: Array, step: Int[Array, ""]) -> Array:
         """Seconds that a message of so many bits is on its way, () or by directed edge."""
@@ -255,6 +269,14 @@ def _largest(ready: Float[Array, " n"], temperature: Any) -> Float[Array, ""]:
     return straight_through(last, jnp.where(mine, ready, 0.0).sum() / mine.sum(dtype=ready.dtype))
 
 
+def _later(one: Float[Array, " n"], other: Float[Array, " n"], temperature: Any) -> Float[Array, " n"]:
+    """The later of two times."""
+    if temperature is None:
+        return jnp.maximum(one, other)
+    last = lax.stop_gradient(jnp.maximum(one, other))
+    return last + temperature * jnp.logaddexp(_behind(one, last) / temperature, _behind(other, last) / temperature)
+
+
 def _behind(times: Array, last: Array) -> Array:
     """times - last, 0 of two that never come."""
     return jnp.where(jnp.isinf(last) & (last > 0), jnp.where(times == last, 0.0, -jnp.inf), times - last)
@@ -275,7 +297,8 @@ def _settled(elapsed: Elapsed) -> Elapsed:
     first = jnp.where(jnp.isfinite(first), first, 0.0)
     added = first - elapsed.lost
     since = elapsed.since + added
-    return elapsed._replace(since=since, lost=(since - elapsed.since) - added, ahead=elapsed.ahead - first)
+    due = None if elapsed.due is None else elapsed.due - first
+    return elapsed._replace(since=since, lost=(since - elapsed.since) - added, ahead=elapsed.ahead - first, due=due)
 
 
 def _check_links(name: str, table: Any) -> None:

@@ -13,6 +13,7 @@ from .._support.checks import MOST_STEPS, CojaxInputError, check_arrays, check_l
 from .._support.compiling import MOST_NUMBERS, compiled, count_numbers, is_traced
 from .._support.trees import Tree, alike
 from ..methods import Method
+from ..methods.base import lateness
 from ..networks.base import Network, Wire
 from ..networks.clocks import Elapsed, RowClock, Ticks, by_row
 from ..networks.faults.books import on_the_way
@@ -46,7 +47,8 @@ def init(problem: Scenario, network: Network, method: Method, start: Decision) -
         off = jnp.maximum(off, exact_grid.imbalance(start.cpu, first.budget))
     elapsed = None
     if network.clock is not None:
-        elapsed = by_row(network.clock, network).begun(start.cpu, first.members, wire.bits)
+        late = lateness(method)
+        elapsed = by_row(network.clock, network).begun(start.cpu, first.members, wire.bits, late)
     progress = first_progress(first, network, start, grad)
     return State(jnp.zeros((), jnp.int32), off, inner, grad, wire, progress, elapsed)
 
@@ -81,7 +83,8 @@ def wait(
     assert state.elapsed is not None
     cpu, members = method.at(after.step).query(after.method).cpu, problem.at(after.step).members
     bits = after.wire.bits_since(state.wire)
-    return clock.advanced(state.elapsed, network.at(state.step), state.step, cpu, members, bits)
+    here, late = network.at(state.step), lateness(method.at(state.step))
+    return clock.advanced(state.elapsed, here, state.step, cpu, members, bits, late, network.period)
 
 
 def update(problem: Scenario, network: Network, method: Method, state: State, flow: Tree) -> Tree:

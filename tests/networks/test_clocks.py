@@ -88,6 +88,66 @@ def drawn_case(seed, turns=1):
     return problem, graphs, numbers, share
 
 
+def simulated_late(linked, spent, delay, every, late):
+    """As `simulated`, where messages are sent every so many steps and waited for `late` steps later."""
+    env = simpy.Environment()
+    steps, n = spent.shape
+    arrived = {(k, i, j): env.event() for k in range(steps) for i in range(n) for j in range(n)}
+    told = np.zeros((steps, n))
+
+    def travel(k, i, j):
+        yield env.timeout(delay[i, j])
+        arrived[k, i, j].succeed()
+
+    def node(i):
+        for k in range(steps):
+            yield env.timeout(spent[k, i])
+            told[k, i] = env.now
+            if k % every == 0:
+                for j in np.flatnonzero(linked[i]):
+                    env.process(travel(k, i, int(j)))
+            if k >= late and (k - late) % every == 0:
+                yield env.all_of([arrived[k - late, int(j), i] for j in np.flatnonzero(linked[:, i])])
+
+    for i in range(n):
+        env.process(node(i))
+    env.run()
+    return told
+
+
+@pytest.mark.parametrize("every, late", [(4, 0), (4, 2), (4, 4), (1, 1)])
+def test_messages_that_are_used_late_are_waited_for_late(every, late):
+    for seed in range(10):
+        problem, graphs, numbers, _ = drawn_case(2 * seed + 1)
+        share = np.random.default_rng(seed).uniform(0.5, 2.0, N)
+        problem = cojax.Problem(lambda x, data: jnp.sum((x.params - data[1]) ** 2), problem.data)
+        network = cojax.network(graphs[0], layout="dense")
+        clock = cojax.Clock(**numbers | {"bandwidth": 30.0}, share=share)
+        timed = cojax.Timed(cojax.Intermittent(network, every), clock)
+        method = cojax.CoOpt(learn=cojax.StreamingSteps(0.05, every=every, late=late))
+        start = problem.start(jnp.zeros((N, DIM)))
+        seconds = np.asarray(cojax.solve(problem, timed, method, start, num_steps=STEPS, record=last_told).trace)
+        delay = numbers["latency"] + 64 * DIM / 30.0
+        spent = np.tile(numbers["work"] / (numbers["speed"] * share), (STEPS + 1, 1))
+        wanted = simulated_late(np.asarray(network.weights) != 0, spent, delay, every, late)
+        np.testing.assert_allclose(seconds, wanted[1:], rtol=1e-9)
+
+
+def test_a_message_on_its_way_while_nodes_work_costs_no_time():
+    """Of four steps of a second each, one message of three: late by four steps it is hidden behind the work."""
+    problem = cojax.Problem(lambda x, data: jnp.sum((x.params - data) ** 2), jnp.arange(6.0))
+    network = cojax.network(cojax.graphs.named("complete", 6))
+    timed = cojax.Timed(cojax.Intermittent(network, 4), cojax.Clock(work=1.0, share=1.0, latency=3.0))
+    start = problem.start(jnp.zeros((6, 1)))
+
+    def seconds(late):
+        method = cojax.CoOpt(learn=cojax.StreamingSteps(0.05, every=4, late=late))
+        return float(cojax.solve(problem, timed, method, start, num_steps=40, every=40).trace.seconds[-1])
+
+    assert seconds(0) == 41 + 10 * 3
+    assert seconds(4) == 41
+
+
 @pytest.mark.parametrize("barrier", ["neighbours", "all"])
 @pytest.mark.parametrize("link", LINKS)
 @pytest.mark.parametrize("turns", [1, 2])
