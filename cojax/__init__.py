@@ -45,6 +45,7 @@ from .networks.layouts.directed import Directed as Directed
 from .networks.layouts.edges import Edges as Edges
 from .networks.layouts.neighbors import Neighbors as Neighbors
 from .networks.layouts.split import Split as Split
+from .networks.links.links import ErrorFeedback as ErrorFeedback
 from .networks.links.links import EventTriggered as EventTriggered
 from .networks.links.links import Ideal as Ideal
 from .networks.links.links import Innovation as Innovation
@@ -82,6 +83,10 @@ from .problems.problem import Problem as Problem
 from .problems.problem import replicate as replicate
 from .rivals.compare import Course as Course
 from .rivals.compare import compare as compare
+from .rivals.trials import Paired as Paired
+from .rivals.trials import Profile as Profile
+from .rivals.trials import Trials as Trials
+from .rivals.trials import trials as trials
 from .runs import records as records
 from .runs.loop import init as init
 from .runs.loop import step as step

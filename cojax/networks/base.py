@@ -26,6 +26,7 @@ class Wire(NamedTuple):
     saturated: Any = 0  # numbers so far, of all nodes, that lay beyond the outermost level
     books: Any = None  # what the ends of every edge have written down, where messages may be lost one way or late
     excess: Any = 0.0  # by how much rounding has made bits too large
+    unsent: Tree = None  # what a node has not told yet of its message, where the link makes good for it
 
     def without_bits(self) -> "Wire":
         """This wire, with bits counted from 0 again: a few bits more would be lost in a float that is large."""

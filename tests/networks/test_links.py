@@ -293,3 +293,62 @@ def test_a_link_that_was_at_rest_for_long_follows_a_jump_as_soon_as_any(quantize
     # 55 halvings to the last bit; the slowest of the three takes three steps for each, and as many to find the way.
     there = np.ones(np.shape(ends), bool) if memory == "node" else np.asarray(net.edge_weights() > 0)
     np.testing.assert_allclose(np.asarray(held[2])[there], np.asarray(ends)[there], rtol=1e-10)
+
+
+def by_hand(targets, weights, step_size, keep, steps):
+    """DGD over `ErrorFeedback(TopK(keep))`, in NumPy, one node after the other."""
+    n, d = targets.shape
+    x, unsent = np.zeros((n, d)), np.zeros((n, d))
+
+    def told(x, unsent):
+        due = x + unsent
+        largest = np.argsort(-np.abs(due), axis=1, kind="stable")[:, :keep]
+        sent = np.zeros_like(due)
+        np.put_along_axis(sent, largest, np.take_along_axis(due, largest, 1), 1)
+        return sent, due - sent
+
+    heard, unsent = told(x, unsent)
+    for _ in range(steps):
+        flow = np.array([sum(weights[i, j] * (heard[j] - heard[i]) for j in range(n)) for i in range(n)])
+        x = x + flow - step_size * (x - targets)
+        heard, unsent = told(x, unsent)
+    return x
+
+
+def test_what_a_message_lost_is_added_to_the_next():
+    targets = np.random.default_rng(0).normal(size=(6, 8)) + np.linspace(1.0, 3.0, 8)
+    plain = cojax.network(cojax.graphs.named("ring", 6), layout="dense")
+    weights = 0.2 * np.asarray(plain.weights)
+    problem = cojax.Problem(lambda x, data: jnp.sum((x.params - data) ** 2) / 2, targets)
+    start = problem.start(params=jnp.zeros((6, 8)))
+    method = cojax.CoOpt(learn=cojax.DGD(step_size=0.02))
+
+    def ends(link, steps):
+        network = cojax.Dense(weights=jnp.asarray(weights), link=link)
+        return cojax.solve(problem, network, method, start, num_steps=steps)
+
+    ran = ends(cojax.ErrorFeedback(cojax.TopK(3)), 60)
+    np.testing.assert_allclose(ran.x.params, by_hand(targets, weights, 0.02, 3, 60), rtol=1e-9, atol=1e-12)
+    assert float(ran.trace.bits[-1]) == 61 * 3 * (64 + 3)
+    # On average over nodes every learner of the kind ends at the mean; what is lost for good keeps models apart.
+    exact = np.asarray(ends(cojax.Ideal(), 3000).x.params)
+    off = {
+        name: np.abs(np.asarray(ends(link, 3000).x.params) - exact).max()
+        for name, link in (
+            ("fed back", cojax.ErrorFeedback(cojax.TopK(3))),
+            ("lost", cojax.Quantized(cojax.TopK(3))),
+        )
+    }
+    assert off["fed back"] < 0.5 * off["lost"]
+
+
+def test_the_total_is_exact_over_error_feedback_whatever_the_network_does():
+    demand = jnp.linspace(1.0, 4.0, 6)
+    problem = cojax.Problem(lambda x, data: (x.cpu - data) ** 2, demand, budget=12.0)
+    link = cojax.ErrorFeedback(cojax.LogQuantizer(0.5))
+    network = cojax.network(cojax.graphs.named("ring", 6), link=link)
+    method = cojax.CoOpt(allocate=cojax.Laplacian(0.05))
+    for net in (network, cojax.Lossy(network, 0.3), cojax.Ledger(cojax.LossyOneWay(network, 0.3))):
+        ran = cojax.solve(problem, net, method, problem.start(), num_steps=3000, every=100)
+        assert float(ran.state.imbalance) == 0
+        np.testing.assert_allclose(ran.x.cpu, demand - 0.5, atol=0.3)

@@ -51,6 +51,7 @@ LINKS = {
     "at random": cojax.Innovation(cojax.RandK(1), memory="edge"),
     "one bit": cojax.Innovation(cojax.OneBitQuantizer(), memory="edge"),
     "events": cojax.EventTriggered(0.01, 0.99),
+    "what is left": cojax.ErrorFeedback(cojax.LogQuantizer(0.5)),
 }
 WRAPPERS = {
     "Lossy": lambda network: cojax.Lossy(network, 0.3),

@@ -53,7 +53,7 @@ def made():
     return [
         *laws.LEARNERS.values(), *laws.ALLOCATORS.values(), *laws.QUANTIZERS, METHOD, cojax.Hold(),
         cojax.OneBitQuantizer(), cojax.Ideal(), cojax.Quantized(quantizer), cojax.Innovation(quantizer, memory="edge"),
-        cojax.EventTriggered(0.1, 0.9), *(cojax.network(PATH, layout=layout) for layout in laws.LAYOUTS),
+        cojax.EventTriggered(0.1, 0.9), cojax.ErrorFeedback(cojax.TopK(2)), *(cojax.network(PATH, layout=layout) for layout in laws.LAYOUTS),
         cojax.network(nx.cycle_graph(9), layout="circulant"), cojax.network(nx.DiGraph(PATH)),
         cojax.Directed(weights=jnp.full((2, 2), 0.4)), cojax.RandomGraph(8, 0.5),
         cojax.RandomPairs(8),

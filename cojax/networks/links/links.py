@@ -134,6 +134,40 @@ class Innovation(Link):
             )
 
 
+class ErrorFeedback(Link):
+    """The quantized value travels, and what was lost of it is added to the next one: no neighbour has to remember.
+
+    h = q(m + e), e+ = m + e - h, from e = 0; the sender uses h too. On average over steps h is m, whatever q does: so
+    `TopK` and `RandK` send all entries in time. But single messages are as wrong as q is, unlike those of
+    `Innovation`, so runs settle in a neighbourhood of the optimum that shrinks with the mixing weights, and need small
+    ones: about k/d for k of d numbers. Take it where `Innovation` cannot be: over `Ledger` networks and digraphs
+    that change, and where memory by edge is too much.
+
+    Fields: quantizer: one, or a prefix tree of the message: one for each part of it.
+    Source: DeepSqueeze: Tang et al., arXiv 1907.07346.
+    """
+
+    quantizer: Any
+
+    @property
+    def remembers(self):
+        return True
+
+    def open(self, message, net):
+        scale = _map_parts(lambda quantizer, leaf: quantizer.first_scale(leaf), self.quantizer, message)
+        wire = _fresh_wire(message, None, scale)._replace(unsent=trees.zeros_like(message))
+        return self.tell(message, wire, net, 0)
+
+    def tell(self, message, wire, net, step):
+        due = trees.add(message, wire.unsent)
+        told, scale = _adapt(self.quantizer, due, wire.scale, message, 1, lambda: net.numbers, step)
+        after = wire._replace(heard=told, scale=scale, unsent=trees.subtract(due, told))
+        return _count_bits(self.quantizer, message, due, wire.scale, after, net)
+
+    def check(self, *, fixed, symmetric):
+        pass
+
+
 class EventTriggered(Link):
     """A node sends its message only when an entry of it moved by more than threshold * decay**k since last sent.
 

@@ -329,7 +329,8 @@ class TopK(Quantizer):
 
     Of equal ones the first are kept. It is odd and idempotent, and |q(u) - u|^2 <= (1 - k/d) |u|^2 for d numbers, but
     what is not sent is lost: `Quantized(TopK(k))` does not converge. Over `Innovation` what was not sent yet stays in
-    the difference, which is error feedback, and methods are exact with smaller steps. Leaves of k numbers or fewer,
+    the difference, which is error feedback, and methods are exact with smaller steps; over `ErrorFeedback` it is added
+    to the next message. Leaves of k numbers or fewer,
     such as the one marginal cost of a node, pass whole. The derivative is exact: 1 for what is kept, else 0.
 
     Args:
