@@ -105,6 +105,8 @@ from .tuning import tune as tune
 from .tuning.default import default as default
 from .tuning.default_allocator import default_allocator as default_allocator
 from .tuning.default_learner import default_learner as default_learner
+from .tuning.outer import OuterTuning as OuterTuning
+from .tuning.outer import tune_problem as tune_problem
 from .tuning.timely import Timely as Timely
 from .tuning.timely import timely_shares as timely_shares
 from .tuning.tuned import tuned as tuned

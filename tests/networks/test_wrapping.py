@@ -108,8 +108,8 @@ def check_all(kinds, links, wraps):
 def test_one_around_any_directed_network_runs_or_is_refused_at_once(name):
     kinds = [kind for kind in NETWORKS if kind.startswith("di")]
     num_runs = check_all(kinds, LINKS, [[name]])
-    # Two links without memory, and on the two fixed ones two of one memory a node.
-    assert num_runs == (4 * 2 + 2 * 2 if name == "Intermittent" else 0)
+    # Three links that no neighbour has to remember, and on the two fixed ones two of one memory a node.
+    assert num_runs == (4 * 3 + 2 * 2 if name == "Intermittent" else 0)
 
 
 @pytest.mark.parametrize("inner", ["Lossy", "Intermittent"])
