@@ -51,11 +51,14 @@ def model_gap(problem: Problem, x: Decision) -> tuple[Float[Array, ""], Float[Ar
     Where neither holds nothing is shown, and the gap infinite. It is NaN where f is not convex at x, and above 1000
     params for costs without a `strong_convexity` m; of those with one it is |g|**2 / (2 m).
 
-    The size is what the cost of the params alone is: half of x'Hx.
+    The size is what the cost of the params alone is: half of x'Hx. Neither has a derivative.
     Source: Bach, doi 10.1214/09-EJS521; Sun, Tran-Dinh, arXiv 1703.04599; Boyd, Vandenberghe, section 9.1.2.
     """
+    problem, x = lax.stop_gradient((problem, x))  # equal eigenvalues have no derivatives
     start = widen(jax.tree.map(lambda leaf: leaf[0], x.params))
     flat, unravel = ravel_pytree(start)
+    if not flat.size:
+        return jnp.zeros(()), jnp.zeros(())
 
     def slopes(flat: Array) -> Float[Array, "n d"]:
         def cost(params: Tree, cpu: Any, data: Tree) -> Array:

@@ -233,3 +233,19 @@ def test_a_run_of_a_model_that_is_not_convex_stops_when_it_is_stationary():
     # Of the first the second entry stays on the hill at 0: stationary, and no minimum.
     assert [status for status, _ in ends] == [cojax.Status.STATIONARY] * 2
     assert all(steps < 20_000 for _, steps in ends)
+
+
+def test_what_is_shown_has_no_derivative_and_spoils_none():
+    """Two directions of one curvature: the derivative of an eigenvector would be NaN."""
+    problem = cojax.Problem(own(costs.LeastSquares(1.0)), samples(np.zeros((NODES, SAMPLES, 2)), np.ones((NODES, 6))))
+
+    def numbers(entry):
+        found = cojax.certificate(problem, cojax.Decision(jnp.full((NODES, 2), entry)))
+        return jnp.stack([found.gradient, found.model_gap])
+
+    np.testing.assert_allclose(jax.jacfwd(numbers)(0.5), [2**0.5, 0.0])
+
+
+def test_a_model_without_numbers_is_no_model():
+    problem = cojax.Problem(lambda x, data: data**2 + jnp.sum(x.params), jnp.arange(3.0))
+    assert float(cojax.certificate(problem, cojax.Decision(jnp.zeros((3, 0)))).model_gap) == 0
