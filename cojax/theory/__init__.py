@@ -48,5 +48,7 @@ from .spectra import laplacians as laplacians
 from .spectra import spectrum as spectrum
 from .stalls import stall_floor as stall_floor
 from .turns import apapc_radius as apapc_radius
+from .worst_cases import ProvedSteps as ProvedSteps
 from .worst_cases import WorstRate as WorstRate
+from .worst_cases import proved_steps as proved_steps
 from .worst_cases import worst_rate as worst_rate

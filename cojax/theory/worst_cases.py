@@ -1,5 +1,6 @@
 """The worst rate of a method over all smooth, strongly convex costs, and all graphs that mix as fast."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from .spectra import spectrum
 
 SLACK = 1e-7  # of a matrix inequality, which a solver meets up to its own tolerance
 DIGITS = 1e-4  # of the rate
+LARGEST, SMALLEST = 4.0, 1e-6  # steps that are looked at, times the smoothness
 
 
 class WorstRate(NamedTuple):
@@ -26,6 +28,20 @@ class WorstRate(NamedTuple):
 
     rate: float
     mixing: float
+
+
+class ProvedSteps(NamedTuple):
+    """What `proved_steps` returns.
+
+    Fields:
+        limit: a step below which a rate < 1 is proved, to three digits; 0 where none is.
+        best: the step whose proved rate is least.
+        rate: that rate; 1 where none is proved.
+    """
+
+    limit: float
+    best: float
+    rate: float
 
 
 class _System(NamedTuple):
@@ -78,6 +94,42 @@ def worst_rate(method: Method, network: Network, *, convexity: float, smoothness
         middle = (low + high) / 2
         low, high = (low, middle) if _is_proved(system, mixing, convexity, smoothness, middle) else (middle, high)
     return WorstRate(high, mixing)
+
+
+def proved_steps(method: Method, network: Network, *, convexity: float, smoothness: float) -> ProvedSteps:
+    """Which steps are safe over all costs and graphs of `worst_rate`, and which of them has the best proved rate.
+
+        found = cojax.theory.proved_steps(cojax.DIGing(0.1), network, convexity=0.1, smoothness=1.0)
+        method = cojax.DIGing(found.best)  # no run over graphs that mix as fast is slower than found.rate
+
+    Such steps hold whatever the graphs do and however unlike the costs are, so `cojax.tuned`, which knows one graph and
+    measures the costs, may take longer ones that are not proved. The step is looked for where it is proved from 0 on.
+
+    Args: as of `worst_rate`; all numbers of `method` but its step_size stay as they are.
+    Raises `CojaxInputError` as `worst_rate` does, and for a method without a step_size.
+    """
+    from scipy.optimize import minimize_scalar
+
+    learn: Any = method.halves[0]
+    if not hasattr(learn, "step_size"):
+        raise CojaxInputError(f"proved_steps needs a learner with a step_size, got {type(learn).__name__}.")
+
+    def rate(step: float) -> float:
+        return worst_rate(
+            dataclasses.replace(learn, step_size=step), network, convexity=convexity, smoothness=smoothness
+        ).rate
+
+    high = LARGEST / smoothness
+    low = high
+    while not rate(low) < 1:
+        low, high = low / 2, low
+        if low < SMALLEST / smoothness:
+            return ProvedSteps(0.0, 0.0, 1.0)
+    while high - low > 1e-3 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if rate(middle) < 1 else (low, middle)
+    found = minimize_scalar(rate, bounds=(0.0, low), method="bounded", options={"xatol": 1e-3 * low})
+    return ProvedSteps(low, float(found.x), float(found.fun))
 
 
 def _linearized(method: Method) -> _System:

@@ -129,3 +129,34 @@ def test_numbers_that_cannot_be_are_refused():
     ):
         with pytest.raises(cojax.CojaxInputError, match=message):
             cojax.theory.worst_rate(cojax.DIGing(0.1), COMPLETE, **numbers)
+
+
+def test_where_all_agree_in_one_step_the_best_proved_step_is_that_of_gradient_descent():
+    """Of gradient descent: steps below 2 / L, the best 2 / (L + m), with the rate (L - m) / (L + m)."""
+    found = cojax.theory.proved_steps(cojax.ExactDiffusion(0.1), COMPLETE, convexity=CONVEX, smoothness=SMOOTH)
+    assert found.limit == pytest.approx(2 / SMOOTH, rel=2e-3)
+    assert found.best == pytest.approx(2 / (SMOOTH + CONVEX), rel=1e-2)
+    assert found.rate == pytest.approx((SMOOTH - CONVEX) / (SMOOTH + CONVEX), abs=2e-3)
+
+
+def test_proved_steps_are_proved_and_smaller_where_graphs_mix_slowly():
+    ring = cojax.network(cojax.graphs.named("ring", N))
+    fast, slow = (
+        cojax.theory.proved_steps(cojax.CoOpt(learn=cojax.DIGing(1.0)), net, convexity=CONVEX, smoothness=SMOOTH)
+        for net in (COMPLETE, ring)
+    )
+    assert 0 < slow.limit < fast.limit
+    assert slow.rate > fast.rate
+    assert rate(cojax.DIGing(0.99 * slow.limit), ring).rate < 1
+    assert rate(cojax.DIGing(1.02 * slow.limit), ring).rate == np.inf
+    for step in (0.5 * slow.best, 2 * slow.best):
+        assert rate(cojax.DIGing(step), ring).rate >= slow.rate - 2e-4
+
+
+def test_where_nothing_is_proved_no_step_is():
+    found = cojax.theory.proved_steps(
+        cojax.DIGing(0.1), cojax.network(laws.switching_graphs()), convexity=CONVEX, smoothness=SMOOTH
+    )
+    assert found == (0.0, 0.0, 1.0)
+    with pytest.raises(cojax.CojaxInputError, match="step_size"):
+        cojax.theory.proved_steps(cojax.Hold(), COMPLETE, convexity=CONVEX, smoothness=SMOOTH)
