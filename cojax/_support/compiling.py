@@ -19,7 +19,8 @@ from .checks import CojaxInputError
 
 Returned = TypeVar("Returned")
 
-# The older emitters of kernels compile in two thirds of the time of the newer ones, and what they make is as fast.
+# The older emitters of kernels compile in two thirds of the time of the newer ones, and what they make is as fast. From
+# JAX 0.11 on XLA has them no more.
 OLDER_EMITTERS: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False}
 # Not optimised, a program compiles in a third of that time, and runs one to five times as long.
 UNOPTIMISED: dict[str, str | bool] = OLDER_EMITTERS | {"xla_backend_optimization_level": "0"}
@@ -54,10 +55,10 @@ class Program(Generic[Returned]):
 
     def __init__(self, function: Callable[..., Returned], static_argnums: Any, runs_briefly: bool):
         functools.update_wrapper(self, function)
-        jit = functools.partial(jax.jit, function, static_argnums=static_argnums)
-        self._plain: Any = jit()
-        self._sooner: Any = jit(compiler_options=OLDER_EMITTERS)
-        self._soonest: Any = jit(compiler_options=UNOPTIMISED) if runs_briefly else self._sooner
+        self._runs_briefly = runs_briefly
+        self._made: dict[tuple, Any] = {}
+        self._jit = functools.partial(jax.jit, function, static_argnums=static_argnums)
+        self._plain: Any = self._jit()
 
     def __call__(self, *args: Any) -> Returned:
         return self._chosen(args)(*args)
@@ -66,11 +67,15 @@ class Program(Generic[Returned]):
         return self._chosen(args).lower(*args)
 
     def _chosen(self, args: tuple) -> Any:
-        if is_traced() or jax.default_backend() != "cpu" or not _has_options():
+        if is_traced() or jax.default_backend() != "cpu":
             return self._plain
-        if self._soonest is self._sooner:
-            return self._sooner
-        return self._soonest if count_numbers(args) <= MOST_NUMBERS else self._sooner
+        brief = self._runs_briefly and count_numbers(args) <= MOST_NUMBERS
+        return self._with(known_options(tuple((UNOPTIMISED if brief else OLDER_EMITTERS).items())))
+
+    def _with(self, options: tuple[tuple[str, str | bool], ...]) -> Any:
+        if options not in self._made:
+            self._made[options] = self._jit(compiler_options=dict(options)) if options else self._plain
+        return self._made[options]
 
 
 def compiled(
@@ -81,13 +86,13 @@ def compiled(
 
 
 @functools.cache
-def _has_options() -> bool:
-    """Whether this version of XLA knows the options; one that does not says so when it compiles."""
+def known_options(options: tuple[tuple[str, str | bool], ...]) -> tuple[tuple[str, str | bool], ...]:
+    """Those of the options that this version of XLA knows; of one that it does not it says so when it compiles."""
     try:
-        jax.jit(lambda: np.float32(0)).lower().compile(compiler_options=UNOPTIMISED)
+        jax.jit(lambda: np.float32(0)).lower().compile(compiler_options=dict(options))
     except Exception:  # whatever kind of error the compiler raises, the program is right without
-        return False
-    return True
+        return sum((known_options((option,)) for option in options), ()) if len(options) > 1 else ()
+    return options
 
 
 @contextlib.contextmanager
