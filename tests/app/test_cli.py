@@ -526,6 +526,32 @@ def test_a_contest_over_draws_of_the_links_that_fail_tells_medians(command, tmp_
     assert "set $.graph.loss, or leave --seeds out" in refused(command("compare", plan, "--seeds", "5"))
 
 
+def test_a_contest_over_instances_keeps_them_and_adds_to_them(command, tmp_path):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(CONTEST.replace('name = "ring"', 'name = "ring"\nloss = 0.2'))
+    asked = ("compare", plan, "--methods", "Laplacian", "Nesterov")
+    few = command(*asked, "--trials", "2")
+    assert few.code == 0 and "Steps to a gap of the shares, 2 trials" in few.out, few.err
+    kept = {path: path.stat().st_mtime_ns for path in few.folder.glob("share-trials/trial-*.npz")}
+    many = command(*asked, "--trials", "7", folder=few.folder)
+    assert many.code == 0 and "Kilobits to a gap of the shares, 7 trials" in many.out, many.err
+    assert len(kept) == 2 and all(path.stat().st_mtime_ns == then for path, then in kept.items())
+    rows = many.rows("share-trials.csv")
+    assert [(row["method"], row["trial"]) for row in rows] == [
+        (name, str(seed)) for name in ("Laplacian", "Nesterov") for seed in range(7)
+    ]
+    # The first is the run of the plan itself, as `compare` looks at it.
+    alone = command(*asked)
+    assert float(rows[0]["steps to 0.01"]) == float(alone.rows("share.csv")[0]["steps to 1e-2"])
+    for name in ("share-trials-over-steps", "share-trials-over-bits", "share-profile-over-bits"):
+        assert (many.folder / f"{name}.png").stat().st_size > 5000
+    others = command(*asked[:4], "--trials", "2", folder=few.folder)
+    assert (others.code, others.out) == (2, "") and "is of other trials than these: methods" in others.err
+    assert "leave --kilobits and --seeds" in refused(command(*asked, "--trials", "2", "--seeds", "3"))
+    plan.write_text(CONTEST)
+    assert "$.seed draws none of them" in refused(command(*asked, "--trials", "2"))
+
+
 def test_a_method_for_directed_graphs_is_refused_with_the_one_that_it_is(command, tmp_path):
     plan = tmp_path / "plan.toml"
     plan.write_text(CONTEST)

@@ -30,6 +30,7 @@ def outcome(**changes):
     steps = np.arange(1, 11) * 100
     falling = np.exp(-steps / 200.0)
     numbers = {"balance": 0.0, "box": 0.01, "stationarity": 0.02, "gap": 0.003, "consensus": 1e-6, "gradient": 2e-7}
+    numbers |= {"model_gap": 1e-12}
     fields = {
         "title": "Four nodes",
         "names": ("Bonn", "Paris", "Rome", "Oslo"),
