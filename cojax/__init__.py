@@ -81,6 +81,8 @@ from .problems.minibatches import Minibatch as Minibatch
 from .problems.problem import Decision as Decision
 from .problems.problem import Problem as Problem
 from .problems.problem import replicate as replicate
+from .rivals.choices import Choice as Choice
+from .rivals.choices import choose as choose
 from .rivals.compare import Course as Course
 from .rivals.compare import compare as compare
 from .rivals.trials import Paired as Paired

@@ -63,6 +63,8 @@ class Compare:
     """What each may tell a neighbour in all; by default what it tells in the steps of the plan."""
     seeds: int = 0
     """Over how many draws of the links that fail, medians of which are told; 0 for the one of the plan."""
+    trials: int = 0
+    """On how many instances, each with a seed of its own for graph, split and links; kept in --out, and added to."""
     out: Path | None = None
     """Folder for the results; by default the name of the plan with -contest."""
 
@@ -282,6 +284,8 @@ def _contest(case: Any, out: Path, asked: Compare) -> int:
     from .results import contest
 
     _say_notes(case)
+    if asked.trials:
+        return _ensemble(case, out, asked)
     found = contest.contest(case, asked.methods, asked.kilobits, asked.seeds)
     for note in found.notes:
         print(f"cojax: note: {note}", file=sys.stderr)
@@ -289,6 +293,24 @@ def _contest(case: Any, out: Path, asked: Compare) -> int:
     contest.write_files(out, found.courses, case.plan.cpu.budget)
     over = "steps and over bits" if case.plan.clock is None else "steps, over bits and over seconds"
     print(f"\nWritten to {out.resolve()}: a table (CSV) for each half, and pictures over {over}.")
+    return CERTIFIED
+
+
+def _ensemble(case: Any, out: Path, asked: Compare) -> int:
+    from .results import ensembles
+
+    if asked.kilobits is not None or asked.seeds:
+        raise CojaxInputError(
+            "cojax compare tells bits to a gap and draws links of --trials: leave --kilobits and --seeds."
+        )
+    found = ensembles.ensemble(case, asked.methods, asked.trials, out)
+    for note in found.notes:
+        print(f"cojax: note: {note}", file=sys.stderr)
+    print(ensembles.text(found))
+    ensembles.write_files(out, found)
+    print(
+        f"\nWritten to {out.resolve()}: every trial, a table (CSV) and pictures for each half; more --trials add to it."
+    )
     return CERTIFIED
 
 

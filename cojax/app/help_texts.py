@@ -175,11 +175,17 @@ numbers whatever the link of the plan is; those that need a fixed graph, or boun
 With --seeds 20 every method runs over twenty draws of the links that fail, the same for all: the table tells medians,
 and the pictures have bands from the least to the largest.
 
+With --trials 30 every method runs on thirty instances, with the seeds of the plan and the 29 after it: other random
+graphs, splits of the data and links that fail. Tables have medians, the band that half of the trials are in, and each
+method beside the best on the same instances, with an interval at 95 % or more, or "not distinguishable". Every trial
+is kept in the folder: --trials 100 then runs 70, and what was killed goes on. Rivals compile for every instance.
+
 With a section [clock] in the plan seconds are those of its clock, with the shares to use, as `cojax plan` counts them;
 a step is one gradient there, also where a method takes more. Without one they are those of this machine.
 
-Writes learn.csv, share.csv and pictures over steps, over bits and, with a clock, over its seconds to a folder. Exit
-codes: 0, or 2 for bad input.
+Writes learn.csv, share.csv and pictures over steps, over bits and, with a clock, over its seconds to a folder; with
+--trials learn-trials.csv, share-trials.csv, pictures of gaps and of performance profiles, and a file for every trial.
+Exit codes: 0, or 2 for bad input.
 """
 
 CHECK = """Judge shares that anything else has found, CVXPY, PyPSA or a spreadsheet, by what a plan asks for.

@@ -1,6 +1,8 @@
 """Pictures of a network, its shares, and a run; matplotlib is loaded when the first one is drawn."""
 
 from .contests import contest as contest
+from .contests import profile as profile
+from .contests import trials as trials
 from .courses import consensus as consensus
 from .courses import gap as gap
 from .courses import meeting as meeting

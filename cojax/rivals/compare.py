@@ -2,7 +2,8 @@
 
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from .._support import exact_grid
 from .._support.checks import CojaxInputError, check_leaves, check_number, whole_number
+from .._support.compiling import compiled
 from .._support.reprs import brief
 from ..methods import Method
 from ..networks.base import Network
@@ -23,6 +25,8 @@ from ..problems.measures import disagreement, overload
 from ..problems.problem import Decision, Problem, check_gradient, check_plain, check_start
 from ..runs.checks import check_clock
 from ..runs.labels import Labelled, dataset, frame
+from ..runs.loop import check_beginning, check_run
+from ..runs.records import standard
 from ..runs.solutions import State
 from ..runs.solve import solve
 from . import Rival
@@ -133,24 +137,67 @@ def compare(
     check_leaves("compare", network=network, methods=methods, optimum=optimum)
     if bits is not None:
         check_number("compare", "bits", bits, at_least=0.0)
-    every = whole_number("compare", "every", every, at_least=1)
-    if whole_number("compare", "num_steps", num_steps, at_least=0) % every:
-        raise CojaxInputError(f"compare needs num_steps to be a multiple of every, got {num_steps} and {every}.")
+    every = check_looks("compare", num_steps, every)
     drawn = None if seeds is None else _draws(network, seeds)
     check_clock("compare", problem, network, start.cpu)
+    num_runs = 1 if drawn is None else len(drawn)
     for name, method in methods.items():
         if isinstance(method, Rival):
-            _check_room(name, method, start, num_steps * (1 if drawn is None else len(drawn)))
+            _check_room("compare", name, method, start, num_steps * num_runs)
     look = _Look(problem.softened(), optimum.x)
     courses = {}
     for name, method in methods.items():
-        run = _rows_of_rival if isinstance(method, Rival) else _rows_of_method
-        rows, seconds = run(problem, network, method, start, num_steps, every, look, drawn)
-        if np.isnan(rows).any():  # of a run that diverged, or of one that never could begin
-            check_gradient(look.soft.grad(start))
-        seconds /= max(num_steps, 1) * (1 if drawn is None else len(drawn))
-        courses[name] = _course(rows, seconds, bits, abs(float(optimum.cost)), drawn, network.clock is not None)
+        prepared = _prepared(problem, network, method, start, num_steps, every, look, drawn)
+        jax.block_until_ready(prepared.run())
+        began = time.perf_counter()
+        found = jax.block_until_ready(prepared.run())
+        seconds = (time.perf_counter() - began) / max(num_steps, 1) / num_runs
+        rows = prepared.rows_of(found)
+        courses[name] = _course(rows, seconds, bits, optimum, drawn, network.clock is not None)
     return courses
+
+
+def course_in(
+    pool: Executor,
+    owner: str,
+    problem: Problem,
+    network: Network,
+    method: Method | Rival,
+    start: Decision,
+    *,
+    optimum: Reference,
+    num_steps: int,
+    every: int,
+) -> Callable[[], Course]:
+    """One run as `compare` judges it, computed in a thread of `pool`; returns what waits for it and makes its course.
+
+    It is not timed: `seconds_per_step` is 0. Methods that differ in numbers alone are one program.
+    """
+    check_plain(owner, problem)
+    check_start(owner, problem, start)
+    check_leaves(owner, network=network, method=method, optimum=optimum)
+    check_clock(owner, problem, network, start.cpu)
+    if isinstance(method, Rival):
+        _check_room(owner, "a method", method, start, num_steps)
+    look = _Look(problem.softened(), optimum.x)
+    prepared = _prepared(problem, network, method, start, num_steps, every, look, None)
+    # JAX's settings hold in one thread: so whatever depends on them, as compiling does, is done here.
+    given = jax.tree.map(jnp.asarray, prepared.given)
+    compute = prepared.program.lower(*given, *prepared.static).compile()
+    running = pool.submit(lambda: jax.block_until_ready(compute(*given)))
+
+    def wait() -> Course:
+        return _course(prepared.rows_of(running.result()), 0.0, None, optimum, None, network.clock is not None)
+
+    return wait
+
+
+def check_looks(owner: str, num_steps: Any, every: Any) -> int:
+    """`every`, of which `num_steps` has to be a multiple."""
+    every = whole_number(owner, "every", every, at_least=1)
+    if whole_number(owner, "num_steps", num_steps, at_least=0) % every:
+        raise CojaxInputError(f"{owner} needs num_steps to be a multiple of every, got {num_steps} and {every}.")
+    return every
 
 
 def _draws(network: Network, seeds: Any) -> Int[np.ndarray, " s"]:
@@ -178,12 +225,12 @@ def _mapped(run: Any, network: Network, drawn: Int[np.ndarray, " s"] | None) -> 
     return functools.partial(jax.vmap(run, in_axes=(axes,)), networks)
 
 
-def _check_room(name: str, method: Rival, start: Decision, num_steps: int) -> None:
+def _check_room(owner: str, name: str, method: Rival, start: Decision, num_steps: int) -> None:
     half = jax.tree.leaves(start.params if method.half == "learn" else start.cpu)
     size = num_steps * sum(np.size(leaf) * jnp.result_type(leaf).itemsize for leaf in half)
     if size > MOST_KEPT:
         raise CojaxInputError(
-            f"compare would keep {size / 1e9:.3g} GB for {name}, a rival, which returns the decision of each of its "
+            f"{owner} would keep {size / 1e9:.3g} GB for {name}, a rival, which returns the decision of each of its "
             f"{num_steps} steps: take fewer, or leave it out."
         )
 
@@ -216,24 +263,65 @@ class _Rows(NamedTuple):
     seconds: Any  # by the clock; 0 without one
 
 
-def _rows_of_method(problem, network, method, start, num_steps, every, look, drawn) -> tuple[_Rows, float]:
-    """Every row of a run of ours, each (c,) or (s, c), and its seconds."""
+class _Prepared(NamedTuple):
+    """A run, or one of every seed, that can begin: its program, what that takes, and what makes rows of the result."""
 
+    program: Any  # jitted, except over seeds
+    given: tuple
+    static: tuple[int, ...]
+    rows_of: Callable[[Any], _Rows]  # each row (c,) or (s, c)
+
+    def run(self) -> Any:
+        return self.program(*self.given, *self.static)
+
+
+def _prepared(problem, network, method, start, num_steps, every, look, drawn) -> _Prepared:
+    prepare = _prepared_rival if isinstance(method, Rival) else _prepared_method
+    prepared = prepare(problem, network, method, start, num_steps, every, look, drawn)
+
+    def rows_of(found: Any) -> _Rows:
+        rows = prepared.rows_of(found)
+        if np.isnan(rows).any():  # of a run that diverged, or of one that never could begin
+            check_gradient(look.soft.grad(start))
+        return rows
+
+    return prepared._replace(rows_of=rows_of)
+
+
+def _prepared_method(problem, network, method, start, num_steps, every, look, drawn) -> _Prepared:
+    # Here they know the numbers that they check; in a program they do not.
+    check_run(problem, network, method, start, num_steps, every, standard)
+    check_beginning(problem, network, method, start)
+
+    def rows_of(trace: _Rows) -> _Rows:
+        first = _Rows(0.0, 0.0, *_look_at(look, problem, start), imbalance=0.0, seconds=0.0)
+        return _Rows(*map(_after, first, trace))
+
+    if drawn is None:
+        return _Prepared(_trace, (problem, network, method, start, look), (num_steps, every), rows_of)
+
+    def one_run(network: Network) -> _Rows:
+        return _trace(problem, network, method, start, look, num_steps, every)
+
+    return _Prepared(_mapped(one_run, network, drawn), (), (), rows_of)
+
+
+# The look is an argument: a function that closed over it would be another program for every problem.
+@functools.partial(compiled, static_argnums=(5, 6))
+def _trace(
+    problem: Problem, network: Network, method: Method, start: Decision, look: _Look, num_steps: int, every: int
+) -> _Rows:
     def record(problem: Problem, x: Decision, state: State) -> _Rows:
         clock = 0.0 if state.elapsed is None else state.elapsed.seconds.max()
         row = _Rows(state.step, state.wire.bits, *look(problem, x), imbalance=state.imbalance, seconds=clock)
         return _Rows(*(jnp.asarray(entry, float) for entry in row))
 
-    def one_run(network: Network) -> _Rows:
-        return solve(problem, network, method, start, num_steps=num_steps, every=every, record=record).trace
+    return solve(problem, network, method, start, num_steps=num_steps, every=every, record=record).trace
 
-    run = _mapped(one_run, network, drawn)
-    jax.block_until_ready(run())
-    began = time.perf_counter()
-    trace = jax.block_until_ready(run())
-    seconds = time.perf_counter() - began
-    first = _Rows(0.0, 0.0, *look(problem, start), imbalance=0.0, seconds=0.0)
-    return _Rows(*map(_after, first, trace)), seconds
+
+@functools.partial(compiled, runs_briefly=True)
+def _look_at(look: _Look, problem: Problem, x: Decision) -> tuple[Array, ...]:
+    return look(problem, x)
 
 
 def _after(first: Any, rest: Any) -> np.ndarray:
@@ -242,16 +330,10 @@ def _after(first: Any, rest: Any) -> np.ndarray:
     return np.concatenate([np.broadcast_to(float(first), (*rows.shape[:-1], 1)), rows], axis=-1)
 
 
-def _rows_of_rival(problem, network, rival, start, num_steps, every, look, drawn) -> tuple[_Rows, float]:
-    """As `_rows_of_method`; the half that a rival does not decide stays at the start."""
-    compiled = jax.jit(rival.run, static_argnums=3)
-    run = _mapped(lambda network: compiled(problem, network, start, num_steps), untimed(network), drawn)
-    jax.block_until_ready(run())
-    began = time.perf_counter()
-    decided = jax.block_until_ready(run())
-    seconds = time.perf_counter() - began
+def _prepared_rival(problem, network, rival, start, num_steps, every, look, drawn) -> _Prepared:
+    """As `_prepared_method`; the half that a rival does not decide stays at the start."""
+    program = jax.jit(rival.run, static_argnums=3)
     along = 0 if drawn is None else 1  # the axis of steps
-    seen = decided[(slice(None),) * along + (slice(every - 1, None, every),)]
 
     def judged(half: Array) -> tuple:
         return look(problem, start._replace(**{"params" if rival.half == "learn" else "cpu": half}))
@@ -259,25 +341,35 @@ def _rows_of_rival(problem, network, rival, start, num_steps, every, look, drawn
     def each(function: Any) -> Any:
         return jax.vmap(function if drawn is None else jax.vmap(function))
 
-    steps = np.broadcast_to(every * np.arange(seen.shape[along] + 1.0), (*seen.shape[:along], seen.shape[along] + 1))
-    parts = map(_after, look(problem, start), jax.jit(each(judged))(seen))
-    off = np.zeros((*seen.shape[:along], num_steps + 1))
-    if rival.half == "share":
-        beside = each(lambda cpu: exact_grid.imbalance(cpu, problem.budget))(decided)
-        off[..., 1:] = np.maximum.accumulate(np.asarray(beside), axis=-1)
-    clock = np.zeros_like(off)
-    if network.clock is not None:
+    def clocked(network: Network) -> Array:
+        later = program(problem, untimed(network), start, num_steps) if rival.half == "share" else None
+        return schedule(network, start.cpu, later, rival.bits, num_steps)
 
-        def clocked(network: Network) -> Array:
-            later = compiled(problem, untimed(network), start, num_steps) if rival.half == "share" else None
-            return schedule(network, start.cpu, later, rival.bits, num_steps)
+    def rows_of(decided: Array) -> _Rows:
+        seen = decided[(slice(None),) * along + (slice(every - 1, None, every),)]
+        size = seen.shape[along] + 1
+        steps = np.broadcast_to(every * np.arange(float(size)), (*seen.shape[:along], size))
+        parts = map(_after, _look_at(look, problem, start), jax.jit(each(judged))(seen))
+        off = np.zeros((*seen.shape[:along], num_steps + 1))
+        if rival.half == "share":
+            beside = each(lambda cpu: exact_grid.imbalance(cpu, problem.budget))(decided)
+            off[..., 1:] = np.maximum.accumulate(np.asarray(beside), axis=-1)
+        clock = np.zeros_like(off)
+        if network.clock is not None:
+            clock[..., 1:] = np.asarray(_mapped(clocked, network, drawn)())
+        return _Rows(steps, rival.bits * steps, *parts, imbalance=off[..., ::every], seconds=clock[..., ::every])
 
-        clock[..., 1:] = np.asarray(_mapped(clocked, network, drawn)())
-    return _Rows(steps, rival.bits * steps, *parts, imbalance=off[..., ::every], seconds=clock[..., ::every]), seconds
+    if drawn is None:
+        return _Prepared(program, (problem, untimed(network), start), (num_steps,), rows_of)
+    run = _mapped(lambda network: program(problem, network, start, num_steps), untimed(network), drawn)
+    return _Prepared(run, (), (), rows_of)
 
 
-def _course(rows: _Rows, seconds_per_step: float, bits: float | None, size: float, seeds: Any, timed: bool) -> Course:
-    """`size` is that of the optimal cost, beside which gaps are told where the start has none."""
+def _course(
+    rows: _Rows, seconds_per_step: float, bits: float | None, optimum: Reference, seeds: Any, timed: bool
+) -> Course:
+    """Gaps are told beside that of the start; where it has none, beside the optimal cost."""
+    size = abs(float(optimum.cost))
     told = rows.bits if seeds is None else rows.bits.max(0)
     kept = _Rows(*(row if bits is None else row[..., told <= bits] for row in rows))
 

@@ -23,7 +23,7 @@ def on_all_cores(program: Any, many: Tree, same: Tree, num_runs: int, *static: A
     core that this process may use gets as many runs as any other, at least `LEAST_RUNS`, of one compiled program; the
     last run is computed again where there are too few.
     """
-    num_pieces = min(_num_cores(), num_runs // LEAST_RUNS)
+    num_pieces = min(num_cores(), num_runs // LEAST_RUNS)
     if num_pieces < 2 or not _can_split(many, same):
         return program(many, same, num_runs, *static)
     size = -(-num_runs // num_pieces)
@@ -55,5 +55,6 @@ def _can_split(many: Tree, same: Tree) -> bool:
     return len(devices) == 1 and devices.pop().platform == "cpu"
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
+    """How many cores this process may use; `taskset` makes them fewer."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

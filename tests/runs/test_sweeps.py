@@ -125,7 +125,7 @@ def test_the_derivative_of_a_sweep_is_that_of_its_runs():
 
 def on_cores(monkeypatch, num_cores):
     monkeypatch.setattr(cores, "LEAST_RUNS", 2)
-    monkeypatch.setattr(cores, "_num_cores", lambda: num_cores)
+    monkeypatch.setattr(cores, "num_cores", lambda: num_cores)
 
 
 def test_runs_cut_into_pieces_for_all_cores_are_the_same_runs(monkeypatch):

@@ -49,11 +49,13 @@ def made():
     quantizer = cojax.AdaptiveQuantizer(2)
     layer = eqx.nn.Linear(3, 3, key=jax.random.key(0))
     optimum = cojax.reference(PROBLEM, np.zeros(laws.DIM))
+    tried = cojax.trials(lambda seed: (PROBLEM, NETWORK, START, optimum), {"one": METHOD}, num_trials=1, num_steps=2)
     points = cojax.sweep(lambda step_size: (PROBLEM, NETWORK, METHOD, START), step_size=[0.1], num_steps=2)
     return [
         *laws.LEARNERS.values(), *laws.ALLOCATORS.values(), *laws.QUANTIZERS, METHOD, cojax.Hold(),
         cojax.OneBitQuantizer(), cojax.Ideal(), cojax.Quantized(quantizer), cojax.Innovation(quantizer, memory="edge"),
-        cojax.EventTriggered(0.1, 0.9), cojax.ErrorFeedback(cojax.TopK(2)), *(cojax.network(PATH, layout=layout) for layout in laws.LAYOUTS),
+        cojax.EventTriggered(0.1, 0.9), cojax.ErrorFeedback(cojax.TopK(2)),
+        *(cojax.network(PATH, layout=layout) for layout in laws.LAYOUTS),
         cojax.network(nx.cycle_graph(9), layout="circulant"), cojax.network(nx.DiGraph(PATH)),
         cojax.Directed(weights=jnp.full((2, 2), 0.4)), cojax.RandomGraph(8, 0.5),
         cojax.RandomPairs(8),
@@ -66,6 +68,9 @@ def made():
         cojax.Crashing(NETWORK, [2], [0], [3]), cojax.Members(NETWORK, changing), PROBLEM, START, changing, *changes,
         cojax.Minibatch(PROBLEM, 2, samples=lambda data: data[:2]), run, optimum, points,
         cojax.compare(PROBLEM, NETWORK, {"one": METHOD}, START, optimum=optimum, num_steps=2)["one"],
+        tried, tried.paired("one", "one"), tried.profile(),
+        cojax.Choice("one", METHOD, {"one": 1.0}, {"one": 1}, tried, None, 1, 2),
+        cojax.OuterTuning(PROBLEM, START, {"budget": np.ones(())}, 2.0, 1.0, 3, 1.0),
         cojax.sensitivities(PROBLEM, optimum.x), cojax.shift(PROBLEM, optimum.x, budget=1.0),
         cojax.transfers(NETWORK, METHOD, run.state), cojax.Status.CONVERGED,
         cojax.Problem(Frozen(layer), (np.ones((8, 3)), PROBLEM.data[2])),

@@ -56,6 +56,21 @@ def test_the_page_on_the_clock_runs_and_timely_shares_are_faster_than_cheap_ones
     assert float(freely.split()[-1]) == pytest.approx(200)
 
 
+def test_the_page_on_evidence_runs_and_more_trials_make_intervals_narrower(tmp_path):
+    (code,) = programs("docs/evidence.md")
+    run = {"capture_output": True, "text": True, "cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}}
+    out = subprocess.run([sys.executable, "-c", code], **run, check=False)
+    assert out.returncode == 0, out.stderr
+    few, many = (
+        [float(end) for end in found]
+        for found in re.findall(r"^Nesterov / .* times \(([\d.]+) to ([\d.]+)\)", out.stdout, re.M)
+    )
+    assert many[1] - many[0] < few[1] - few[0]
+    assert "not distinguishable" in out.stdout
+    assert len(list(tmp_path.glob("runs/lossy/trial-*.npz"))) == 20
+    assert all((tmp_path / f"runs/lossy/{name}.png").stat().st_size > 1000 for name in ("bits", "profile"))
+
+
 def test_the_recipe_for_an_answer_of_another_solver_certifies_it():
     (code,) = programs("docs/recipes.md")
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)

@@ -14,8 +14,9 @@ from ..._support.checks import CojaxInputError, check_number, whole_number
 from ...methods import CoOpt, Hold, Method
 from ...networks.base import Network
 from ...networks.faults.timed import Timed
-from ...optimum import reference
+from ...optimum import Reference, reference
 from ...optimum.allocations import allocate
+from ...problems.problem import Decision, Problem
 from ...rivals import compare as comparisons
 from ...rivals.compare import Course
 from ...runs.files import replace_text
@@ -51,7 +52,25 @@ def contest(case: Case, names: Sequence[str], kilobits: float | None, num_seeds:
         )
     if kilobits is not None:
         check_number("cojax compare", "--kilobits", kilobits, at_least=0.0)
-    network = _clocked(case)  # what a clock lacks is said before any run
+    network = clocked(case)  # what a clock lacks is said before any run
+    fields, notes = fields_of(case, names)
+    bits = None if kilobits is None else 1000.0 * kilobits
+    settings = {"optimum": optimum_of(case), "num_steps": case.plan.steps, "every": case.plan.every, "bits": bits}
+    settings |= {"seeds": range(num_seeds)} if num_seeds else {}
+    problem = case.running
+    courses = {
+        half: comparisons.compare(problem, network, field, case.start, **settings) for half, field in fields.items()
+    }
+    return Contest(courses, fields, notes)
+
+
+def optimum_of(case: Case) -> Reference:
+    """That of what the runs minimise."""
+    return reference(as_run(case), None if case.dataset is None else jnp.asarray(case.start.params)[0])
+
+
+def fields_of(case: Case, names: Sequence[str]) -> tuple[dict[str, Field], list[str]]:
+    """By half every named method, or all, with its numbers; and notes on what is left out and what is cautious."""
     fields: dict[str, Field] = {"learn": {}, "share": {}}
     reasons: dict[str, list[str]] = {}
     for name in match_names(names) if names else known_names():
@@ -64,24 +83,16 @@ def contest(case: Case, names: Sequence[str], kilobits: float | None, num_seeds:
                 )
             continue
         try:
-            fields[half][title(name)] = _build_contender(case, name)
+            fields[half][title(name)] = contender(name, case.running, case.wiring.network, case.start)
         except CojaxInputError as error:
             if names:
                 raise
             reasons.setdefault(str(error).removeprefix(f"{name} "), []).append(title(name))
-    best = reference(as_run(case), None if case.dataset is None else jnp.asarray(case.start.params)[0])
-    bits = None if kilobits is None else 1000.0 * kilobits
-    settings = {"optimum": best, "num_steps": case.plan.steps, "every": case.plan.every, "bits": bits}
-    settings |= {"seeds": range(num_seeds)} if num_seeds else {}
     fields = {half: field for half, field in fields.items() if field}
-    problem = case.running
-    courses = {
-        half: comparisons.compare(problem, network, field, case.start, **settings) for half, field in fields.items()
-    }
-    return Contest(courses, fields, _left_out(reasons) + _cautions(fields.get("share", {})))
+    return fields, _left_out(reasons) + _cautions(fields.get("share", {}))
 
 
-def _clocked(case: Case) -> Network:
+def clocked(case: Case) -> Network:
     """The network of a plan; with its clock, where it has one, and the shares to use, as `cojax plan` counts."""
     network = case.wiring.network
     if case.plan.clock is None:
@@ -107,8 +118,8 @@ def _cautions(field: Field) -> list[str]:
     ]
 
 
-def _build_contender(case: Case, name: str) -> Method | rivals.Rival:
-    problem, network, start = case.running, case.wiring.network, case.start
+def contender(name: str, problem: Problem, network: Network, start: Decision) -> Method | rivals.Rival:
+    """The method of that name with its numbers."""
     if name in LEARNERS:
         return CoOpt(learn=tuned(LEARNERS[name], problem, network, start))
     if name in ALLOCATORS:
