@@ -1,6 +1,6 @@
 """The tables of the two defaults and of the paper's claim in `docs/benchmarks/`, from the JSON of their scripts.
 
-python benchmarks/print_tables.py [allocators | learners | seconds | paper_claim ...]
+python benchmarks/print_tables.py [allocators | learners | choosing | seconds | paper_claim ...]
 """
 
 import json
@@ -14,6 +14,7 @@ from support.timing import RESULTS, show
 
 Rows = list[dict[str, Any]]
 HALF = 50.0  # percent: the claim
+EXACT = 1e-14  # rounding of the costs
 LEAST = -1000.0  # percent: paper_claim.py saves what is below as this
 
 
@@ -112,6 +113,62 @@ def short(label: str) -> str:
     """NIDS* is over the champion's link."""
     label = label.replace(" in hindsight", "").replace(" of its limit", "")
     return label.replace(" over our link, ", "* ").replace(" over our link", "*")
+
+
+def choosing() -> None:
+    """Counts beside rivals in hindsight, every candidate beside the default, and one line a network."""
+    found = json.loads((RESULTS / "worth_of_choosing.json").read_text())
+    rows, budgets = found["rows"], [f"{budget:g} kbit" for budget in found["kilobits"]]
+    counts: Rows = []
+    for who in ("default", "chosen"):
+        columns: dict[str, list[float | None]] = {budget: [] for budget in budgets}
+        for row in rows:
+            for place, budget in enumerate(budgets):
+                columns[budget].append(smaller_than_rivals(row, row.get(who, who), found["rivals"], place)[0])
+        line = counted("", columns)
+        line["rivals"] = who
+        for budget, values in columns.items():
+            behind = sum(value is not None and value < 100 * (1 - 1.1) for value in values)
+            line[budget] += f"; behind by over 10 % on {behind}"
+        counts.append(line)
+    show(counts)
+    print()
+    names = list(rows[0]["bits to the gap"])
+    beside: Rows = []
+    for name in names:
+        line = {"candidate": name}
+        for setting in dict.fromkeys(row["setting"] for row in rows):
+            here = [row["bits to the gap"] for row in rows if row["setting"] == setting]
+            ratios = [bits[name] / bits["default"] for bits in here]
+            first = sum(bits[name] == min(bits.values()) for bits in here)
+            line[setting] = f"{statistics.median(ratios):.2g}, {max(ratios):.2g} ({first})"
+        line["chosen"] = sum(row["chosen"] == name for row in rows)
+        beside.append(line)
+    show(beside)
+    print()
+    lines: Rows = []
+    for row in rows:
+        bits, name = row["bits to the gap"], row["chosen"]
+        best = min(bits, key=lambda each: bits[each])
+        line = {key: row[key] for key in ("network", "setting")}
+        line |= {"chosen": name, "bits, default": bits["default"], "chosen / default": bits[name] / bits["default"]}
+        line["best in hindsight"] = f"{bits[name] / bits[best]:.2f} ({'itself' if best == name else best})"
+        of_rivals = [smaller_than_rivals(row, name, found["rivals"], place) for place in range(len(budgets))]
+        who = "; ".join(dict.fromkeys(rival for _, rival in of_rivals))
+        line[f"own gap smaller by %, {', '.join(budgets)}"] = (
+            f"{', '.join(percent(value) for value, _ in of_rivals)} ({who})"
+        )
+        line |= {"runs": f"{row['runs']} of {row['runs of all']}", "s": row["seconds of choosing"]}
+        lines.append(line)
+    show(lines)
+
+
+def smaller_than_rivals(row: dict[str, Any], name: str, rivals: list[str], place: int) -> tuple[float | None, str]:
+    """By how many percent the own gap of one is smaller than that of the best rival in hindsight, and who that is."""
+    gaps = {each: values[place] for each, values in row["own gaps"].items()}
+    rival = min(rivals, key=lambda each: gaps[each])
+    exact = max(gaps[name], gaps[rival]) < EXACT
+    return None if exact else max(100 * (1 - gaps[name] / gaps[rival]), LEAST), rival
 
 
 def seconds() -> None:
@@ -228,7 +285,13 @@ def paper_claim() -> None:
 
 
 if __name__ == "__main__":
-    tables = {"allocators": allocators, "learners": learners, "seconds": seconds, "paper_claim": paper_claim}
+    tables = {
+        "allocators": allocators,
+        "learners": learners,
+        "choosing": choosing,
+        "seconds": seconds,
+        "paper_claim": paper_claim,
+    }
     for table in sys.argv[1:] or tables:
         tables[table]()
         print()
