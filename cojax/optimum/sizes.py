@@ -93,7 +93,7 @@ def learning(problem: Problem, x: Decision) -> Slopes:
     largest = trees.largest(x.params)
     if not jax.tree.leaves(x.params):
         return Slopes(jnp.zeros(()), largest, jnp.zeros(()))
-    length = jnp.max(jax.vmap(trees.norm)(x.params))
+    length = jnp.max(jax.vmap(_length)(x.params))
 
     def cost(params, cpu, data):
         return problem.cost(Decision(params, cpu), data)
@@ -101,11 +101,11 @@ def learning(problem: Problem, x: Decision) -> Slopes:
     def look(state: tuple[Tree, Tree], _: None) -> tuple[tuple[Tree, Tree], tuple[Array, ...]]:
         params, before = state
         slopes = trees.filled(jax.vmap(jax.grad(with_safe_maxima(cost)))(params, x.cpu, problem.data), problem.members)
-        own, change = (jax.vmap(trees.norm)(tree) for tree in (slopes, trees.subtract(slopes, before)))
+        own, change = (jax.vmap(_length)(tree) for tree in (slopes, trees.subtract(slopes, before)))
         down = trees.add_scaled(x.params, -jnp.where(own > 0, length / jnp.where(own > 0, own, 1), 0), slopes)
         # Where a step of that length leaves the cost's domain, it tells nothing.
         known = jnp.max(jnp.where(jnp.isfinite(change), change, 0))
-        return (down, slopes), (trees.norm(trees.node_mean(slopes)), jnp.max(own), known)
+        return (down, slopes), (_length(trees.node_mean(slopes)), jnp.max(own), known)
 
     # A loop, so that the gradient is compiled once.
     start = x.params, trees.zeros_like(x.params)
@@ -113,3 +113,10 @@ def learning(problem: Problem, x: Decision) -> Slopes:
     told = change > 16 * jnp.finfo(change.dtype).eps * own
     moves = jnp.where(told, jnp.maximum(own / jnp.where(told, change, 1), 1), 1)
     return Slopes(mean, largest * moves, jnp.maximum(own, change))
+
+
+def _length(tree: Tree) -> Float[Array, ""]:
+    """As `trees.norm`, also of entries whose squares are too small for float32, as of a cost in a tiny unit."""
+    top = lax.stop_gradient(trees.largest(tree))
+    top = jnp.where((top > 0) & jnp.isfinite(top), top, 1)
+    return top * trees.norm(jax.tree.map(lambda leaf: leaf.astype(top.dtype) / top, tree))

@@ -125,8 +125,8 @@ def weighted(
     Source: weighted sums in distributed allocation, arXiv 2503.06167.
     """
     part = _parts("weighted", cost, data, budget, lower, upper, weights)
-    bounds = {"lower": part.lower * part.weights, "upper": part.upper * part.weights}
-    return Problem(Weighted(part.cost), (part.data, part.weights), budget, **bounds, penalty=penalty)
+    low, high = part.ends
+    return Problem(Weighted(part.cost), (part.data, part.weights), budget, lower=low, upper=high, penalty=penalty)
 
 
 def at_most(
@@ -151,20 +151,28 @@ def at_most(
     part = _parts("at_most", cost, data, budget, lower, upper, weights)
     if part.lower.ndim != 1:
         raise CojaxInputError(f"at_most needs one resource, got {part.lower.shape[1]}: make a problem of each.")
-    low, high = part.lower * part.weights, part.upper * part.weights
+    low, high = part.ends
     return Problem(Disposable(Weighted(part.cost)), ((part.data, part.weights), low, high), budget, lower=low)
 
 
 def used(problem: Problem, x: Decision) -> Decision:
     """What nodes use of their shares, in the unit of the cost, of a problem made by `weighted` or `at_most`.
 
-    Args: problem; x, (n,) or (n, r) shares of its budget. Differentiable. Raises `CojaxInputError` for other problems.
+    Args: problem; x, (n,) or (n, r) shares of its budget. Differentiable. Raises `CojaxInputError` for other problems,
+    and for shares of another shape.
     """
     inner = getattr(getattr(problem, "cost", None), "used", None)
     if inner is None:
         raise CojaxInputError(
             f"used needs a problem made by cojax.weighted or cojax.at_most, got {type(problem).__name__} of another "
             "cost: what it holds is what it uses."
+        )
+    assert problem.lower is not None  # a budget comes with bounds
+    if not isinstance(x, Decision) or np.shape(x.cpu) != problem.lower.shape:
+        got = f"shape {np.shape(x.cpu)}" if isinstance(x, Decision) and x.cpu is not None else f"{x!r:.60}"
+        raise CojaxInputError(
+            f"used needs a Decision with cpu of shape {problem.lower.shape}, one share a node, got {got}; a "
+            "solution has its own at .x."
         )
     return jax.vmap(inner)(x, problem.data)
 
@@ -175,6 +183,13 @@ class _Parts(NamedTuple):
     lower: Array
     upper: Array
     weights: Array
+
+    @property
+    def ends(self) -> tuple[Array, Array]:
+        """The bounds in the unit of the budget; where there is none, no derivative either: 0 times inf is NaN."""
+        bounds = (self.lower, self.upper)
+        low, high = (jnp.where(jnp.isinf(end), end, jnp.where(jnp.isinf(end), 0, end) * self.weights) for end in bounds)
+        return low, high
 
 
 def _parts(owner: str, cost: Callable, data: Tree, budget: Any, lower: Any, upper: Any, weights: Any) -> _Parts:

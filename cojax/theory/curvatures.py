@@ -145,7 +145,10 @@ def _built(problem: Problem, x: Decision) -> tuple[Array, Float[Array, "d d"]]:
 
     at_once = max(1, ENTRIES_AT_ONCE // (problem.num_nodes * flat.size))
     columns = jax.lax.map(column, jnp.eye(flat.size, dtype=flat.dtype), batch_size=min(at_once, flat.size))
-    hessians = jnp.moveaxis(columns, 0, -1)
+    # Eigenvalues are not computed in 16 bits.
+    hessians = jnp.moveaxis(columns, 0, -1).astype(
+        columns.dtype if jnp.finfo(columns.dtype).bits >= 32 else jnp.float32
+    )
     hessians = (hessians + hessians.swapaxes(1, 2)) / 2
     return jnp.abs(jnp.linalg.eigvalsh(hessians)).max(), hessians.mean(0)
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from .._support import exact_grid
 from .._support.checks import CojaxInputError, check_number, is_concrete, whole_number
-from .._support.compiling import compiled
+from .._support.compiling import compiled, is_traced
 from .._support.reprs import brief
 from ..optimum.polishing import polish
 from ..problems.problem import Decision, Problem, check_plain
@@ -69,7 +69,8 @@ def tune_problem(
     derivative is that of the optimality conditions. So the loss may look at shares, model, prices (through `allocate`
     of the problem that it is given) and the numbers themselves, and no run and no step size has a part in it. L-BFGS
     (SciPy), in logarithms of numbers that are all > 0, in the numbers themselves otherwise. It finds a local minimum;
-    where the optimum has kinks in theta, as where a bound begins to bind, it may stop at one.
+    where the optimum has kinks in theta, as where a bound begins to bind, it may stop at one. A budget beyond its
+    bounds is never returned; a number that is 0 may go below: start one that must not, such as a ridge, from above 0.
 
     Args:
         problem: plain, with a cost that is convex; what is tuned has to stand in it as floats.
@@ -77,7 +78,8 @@ def tune_problem(
         loss: `loss(problem, x)`, a scalar that JAX can differentiate; x has one copy of the params a node.
         what: names inside of the problem, "cost.learn.ridge", "upper", "budget", "cost.price" ...: all floats of what a
             name holds are tuned.
-        max_looks: optima to compute at most.
+        max_looks: optima to compute at most; the start, the eight at most that check its derivatives, and one more
+            are computed in any case.
         tolerance: of the norm of the slope in the free coordinates, beside 1 + |loss|.
 
     Loops on the host. Raises `CojaxInputError` for names that are not there or hold no floats, for a loss that is no
@@ -90,7 +92,7 @@ def tune_problem(
     check_plain("tune_problem", problem)
     max_looks = whole_number("tune_problem", "max_looks", max_looks, at_least=1)
     check_number("tune_problem", "tolerance", tolerance, above=0.0, shaped=())
-    if not is_concrete(problem, x):
+    if is_traced() or not is_concrete(problem, x):
         raise CojaxInputError("tune_problem loops on the host, got traced arrays; call it outside of jit and grad.")
     if isinstance(what, str) or not what or not all(isinstance(name, str) for name in what):
         raise CojaxInputError(f'tune_problem needs names, such as ["cost.learn.ridge"], for what, got {what!r}.')
@@ -110,30 +112,45 @@ def tune_problem(
     def look(flat: Array) -> Array:
         now = made(flat)
         value = loss(now, polish(now, x))
-        if jnp.shape(value) != ():
-            raise CojaxInputError(f"tune_problem needs a loss that is one number, got shape {jnp.shape(value)}.")
+        if value is None or jnp.shape(value) != ():
+            got = "None" if value is None else f"shape {jnp.shape(value)}"
+            raise CojaxInputError(f"tune_problem needs a loss that is one number, got {got}.")
         return jnp.asarray(value, flat.dtype)
 
     looks: list[tuple[float, np.ndarray]] = []
 
     def told(flat: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = look(jnp.asarray(flat, start.dtype))
-        value = float(value) if np.isfinite(value) else np.inf
+        value = float(value) if np.isfinite(value) and _is_sound(made(jnp.asarray(flat, start.dtype))) else np.inf
         looks.append((value, np.asarray(flat)))
+        if np.isinf(value) and len(looks) > 1:  # a search along a line finds its way back from a number alone
+            worst = max(abs(known) for known, _ in looks if np.isfinite(known))
+            return 10 * (1 + worst), np.zeros(start.size)
         return value, np.nan_to_num(np.asarray(slope, float), nan=0.0, posinf=0.0, neginf=0.0)
 
     before, slope = told(np.asarray(start, float))
     if not np.isfinite(before):
         raise CojaxInputError("tune_problem needs a loss that is finite at what was given, got NaN or infinity.")
     cosine = _agreement(lambda flat: told(flat)[0], np.asarray(start, float), slope)
-    options = {"maxfun": max(max_looks - len(looks), 1), "gtol": tolerance * (1 + abs(before)), "ftol": 0.0}
+    checked = looks[1:]  # which may lie where no search would go, as a ridge below 0
+    del looks[1:]
+    options = {"maxfun": max(max_looks - len(checked) - 1, 1), "gtol": tolerance * (1 + abs(before)), "ftol": 0.0}
     minimize(told, np.asarray(start, float), jac=True, method="L-BFGS-B", options=options)
     after, best = min(looks, key=lambda one: one[0])
     final = made(jnp.asarray(best, start.dtype))
     if final.budget is not None:
         final = _with(final, "budget", exact_grid.round_budget(final.budget))
     values = {name: jax.tree.map(np.asarray, _at(final, name)) for name in what}
-    return OuterTuning(final, polish(final, x), values, before, after, len(looks), cosine)
+    return OuterTuning(final, polish(final, x), values, before, after, len(checked) + len(looks), cosine)
+
+
+def _is_sound(problem: Problem) -> bool:
+    """Whether there are shares within the bounds that sum to the budget."""
+    try:
+        Problem(problem.cost, problem.data, problem.budget, lower=problem.lower, upper=problem.upper)
+    except CojaxInputError:
+        return False
+    return True
 
 
 def _agreement(value: Callable[[np.ndarray], float], at: np.ndarray, slope: np.ndarray) -> float:
@@ -163,9 +180,11 @@ def _held(problem: Problem, name: str) -> Any:
             f'tune_problem needs names inside of the problem, such as "cost.learn.ridge" or "upper", got {name!r}: '
             f"{error}."
         ) from error
-    leaves = jax.tree.leaves(found)
+    leaves = [] if callable(found) else jax.tree.leaves(found)
     if not leaves or not all(isinstance(leaf, float) or eqx.is_inexact_array(leaf) for leaf in leaves):
-        raise CojaxInputError(f"tune_problem needs floats at {name!r}, got {brief(found)}: nothing else has a slope.")
+        raise CojaxInputError(
+            f"tune_problem needs floats at {name!r}, got {type(found).__name__}: nothing else has a slope."
+        )
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in leaves):
         raise CojaxInputError(f"tune_problem needs finite numbers at {name!r}, got {brief(found)}.")
     return jax.tree.map(jnp.asarray, found)

@@ -80,3 +80,9 @@ def test_a_run_of_16_bit_params_ends_at_their_rounding_and_says_so():
     np.testing.assert_allclose(solution.x.cpu, cpu, atol=1e-4)  # a step of the grid, 2**-19, over step and weight
     assert laws.exact_imbalance(solution.x.cpu, PROBLEM.budget) == 0
     assert cojax.Status(int(solution.status)) is cojax.Status.STALLED
+
+
+def test_curvatures_of_16_bit_params_are_those_of_more_bits():
+    wide = cojax.theory.learn_curvature(EXACT, WIDE)
+    small = cojax.theory.learn_curvature(PROBLEM, START)
+    assert small == pytest.approx(wide, rel=2.0**-6)  # a few last bits of bfloat16

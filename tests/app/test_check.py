@@ -235,6 +235,11 @@ GOOD = "node,share\nOslo,27\n=Bergen,9\nTromso,7\nNarvik,2\n"
         ("Oslo,27", "Oslo,1e999", r"answer.csv:2 needs a finite number for the column 'share', .* overflows"),
         ("Oslo,27", "Oslo,27,3", r"answer.csv:2 has 3 cells"),
         ("share", "share [MW]", r"answer.csv:1 has shares in 'MW' in the column 'share \[MW\]', .* in 'kilo-cores'"),
+        (
+            GOOD,
+            "node,share,Share [kilo-cores]\nOslo,27,1\n",
+            r"answer.csv:1 has the columns 'share' and 'Share .*which one",
+        ),
         ("node,share", "node;share", r"answer.csv:1 separates columns by semicolons"),
         ("node,share", "name,share,price", r"answer.csv:1 needs a column node and a column share"),
         ("node,share", "hour,Oslo,Bergen", r"answer.csv:1 has the column 'hour': these are shares by the hour"),

@@ -1,5 +1,7 @@
 """Nodes that act at their own pace hear what a simulation of events says they hear, and keep every total."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -153,7 +155,11 @@ def test_a_deadline_ends_a_run():
     assert float(ran.trace.seconds[-1]) == 50.0
 
 
-NETWORK = cojax.network(cojax.graphs.named("ring", 4))
+def linked(link):
+    return cojax.network(cojax.graphs.named("ring", 4), link=link)
+
+
+NETWORK = linked(cojax.Ideal())
 CLOCK = cojax.Clock(work=1.0, share=2.0, latency=0.1)
 REFUSED = {
     "tick > 0": (NETWORK, CLOCK, 0.0, 0.0),
@@ -163,12 +169,9 @@ REFUSED = {
     "tables by step": (NETWORK, cojax.Clock(work=1.0, share=1.0, latency=np.zeros((2, 4, 4))), 0.1, 0.0),
     "of 4 nodes": (NETWORK, cojax.Clock(work=np.ones(3), share=1.0), 0.1, 0.0),
     "at most 1000 ticks": (NETWORK, cojax.Clock(work=1.0, share=1.0), 1e-6, 0.0),
-    "cannot carry Innovation": (
-        cojax.network(cojax.graphs.named("ring", 4), link=cojax.Innovation(cojax.AdaptiveQuantizer(4), memory="edge")),
-        CLOCK,
-        0.1,
-        0.0,
-    ),
+    "got Innovation": (linked(cojax.Innovation(cojax.AdaptiveQuantizer(4), memory="edge")), CLOCK, 0.1, 0.0),
+    "got ErrorFeedback": (linked(cojax.ErrorFeedback(cojax.TopK(1))), CLOCK, 0.1, 0.0),
+    "nobody waits": (NETWORK, dataclasses.replace(CLOCK, barrier="all"), 0.1, 0.0),
 }
 
 

@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 
 import cojax
 from cojax import costs
+from cojax.optimum.certificates import relative
 
 NODES, SAMPLES, ENTRIES, CLASSES = 3, 6, 3, 3
 DRAWN = 40  # instances of each of seven costs, each looked at three times on its way
@@ -249,3 +250,22 @@ def test_what_is_shown_has_no_derivative_and_spoils_none():
 def test_a_model_without_numbers_is_no_model():
     problem = cojax.Problem(lambda x, data: data**2 + jnp.sum(x.params), jnp.arange(3.0))
     assert float(cojax.certificate(problem, cojax.Decision(jnp.zeros((3, 0)))).model_gap) == 0
+
+
+def test_the_verdict_is_the_same_in_a_tiny_unit_in_float32():
+    """Of the cost and of the params: the squares of such slopes are 0 in float32."""
+    targets = np.random.default_rng(0).normal(size=(NODES, SAMPLES))
+
+    def judged(unit):
+        features = drawn_features(0)[1] * unit
+        with jax.enable_x64(False):
+            weights = jnp.full((NODES, SAMPLES), 2.0**-30, jnp.float32)
+            data = costs.Samples(jnp.asarray(features, jnp.float32), jnp.asarray(targets, jnp.float32), weights)
+            problem = cojax.Problem(own(costs.LeastSquares()), data)
+            params = jnp.full((NODES, ENTRIES), 0.1 / unit, jnp.float32)
+            return jax.device_get(relative(cojax.certificate(problem, cojax.Decision(params))))
+
+    tiny, plain = judged(2.0**-30), judged(1.0)
+    assert float(plain["gradient"]) > 0.1
+    for name in ("gradient", "model_gap", "consensus"):
+        np.testing.assert_allclose(tiny[name], plain[name], rtol=1e-3, err_msg=name)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import LinearConstraint, minimize
+from support import laws
 
 import cojax
 
@@ -168,3 +169,24 @@ def test_what_makes_no_sense_is_refused():
     plain = cojax.Problem(cost, data, 10.0)
     with pytest.raises(cojax.CojaxInputError, match=r"made by cojax\.weighted"):
         cojax.used(plain, plain.start())
+    problem = cojax.weighted(cost, data, 10.0, weights)
+    for wrong in (cojax.Decision(None, jnp.ones(3)), cojax.Decision(None, None), jnp.ones(N)):
+        with pytest.raises(cojax.CojaxInputError, match="cpu of shape"):
+            laws.unchecked(cojax.used)(problem, wrong)
+
+
+@pytest.mark.parametrize("lower", [None, 0.0])
+@pytest.mark.parametrize("make", [cojax.weighted, cojax.at_most])
+def test_weights_have_derivatives_where_there_is_no_bound(make, lower):
+    data, weights, _, high = drawn(3)
+    budget = 0.3 * float(high @ weights)
+
+    def least(weights):
+        problem = make(cost, data, budget, weights=weights, lower=lower)
+        return problem.costs(decision(cojax.allocate(problem))).sum()
+
+    slope = jax.grad(least)(weights)
+    for node in range(3):
+        way = 1e-4 * np.eye(N)[node]
+        difference = (least(weights + way) - least(weights - way)) / 2e-4
+        assert float(slope[node]) == pytest.approx(float(difference), rel=1e-5, abs=1e-7)

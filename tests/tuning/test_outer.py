@@ -94,6 +94,21 @@ def test_bounds_and_budgets_can_be_tuned():
     assert found.problem.costs(found.x).sum() + 0.5 * found.problem.budget == pytest.approx(found.after)
 
 
+def test_a_budget_beyond_its_bounds_is_never_returned():
+    """The more budget the better, up to the 16 that the bounds have room for."""
+    cost = costs.Separable(None, costs.Deviation())
+    data = (None, (jnp.ones(4), jnp.ones(4)))
+    problem = cojax.Problem(cost, data, 8.0, lower=0.0, upper=4.0)
+
+    def short(problem, x):
+        return jnp.sum((x.cpu - 9.0) ** 2)
+
+    found = cojax.tune_problem(problem, problem.start(), short, what=["budget"])
+    assert 15.0 < float(found.problem.budget) <= 16.0
+    assert float(found.x.cpu.sum()) == pytest.approx(float(found.problem.budget), rel=1e-12)
+    assert found.after == pytest.approx(4 * (4.0 - 9.0) ** 2, rel=0.05)  # an edge is where a search may stop
+
+
 def test_bad_input_is_refused_in_a_sentence():
     *_, data = regression(0)
     problem = cojax.Problem(costs.Separable(costs.LeastSquares(0.5), None), (data, None))

@@ -71,7 +71,14 @@ def read_answer(path: Path, names: tuple[str, ...], budget: float, unit: str) ->
 
 def _columns(path: Path, header: list[str]) -> tuple[str, str]:
     """The columns of the names and of the shares."""
-    bare = {UNIT.sub("", name).strip().lower(): name for name in header}
+    bare: dict[str, str] = {}
+    for name in header:
+        plain = UNIT.sub("", name).strip().lower()
+        if plain in (NAMES, SHARES) and plain in bare:
+            raise CojaxInputError(
+                f"{path}:1 has the columns {bare[plain]!r} and {name!r}: nobody knows which one counts; rename one."
+            )
+        bare[plain] = name
     if NAMES in bare and SHARES in bare:
         return bare[NAMES], bare[SHARES]
     if "hour" in bare:

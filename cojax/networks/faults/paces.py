@@ -88,6 +88,13 @@ def Asynchronous(network: Any, clock: Clock, tick: int | float, bits: int | floa
     check_number("Asynchronous", "bits", bits, at_least=0.0, shaped=())
     if network.clock is not None:
         raise CojaxInputError("Asynchronous needs a network without a clock, got a Timed one: give it the clock alone.")
+    if network.link.remembers:
+        raise CojaxInputError(
+            f"Asynchronous needs the link Ideal() or Quantized(...), got {network.link}: it would take for told "
+            "what nobody hears, of the ticks in which a node is at work."
+        )
+    if clock.barrier == "all":
+        raise CojaxInputError('Asynchronous needs a clock without barrier="all": nobody waits for anybody.')
     if clock.share is None:
         raise CojaxInputError("Asynchronous needs a clock with a share: by what it works a node has its pace.")
     if not is_concrete(clock):
