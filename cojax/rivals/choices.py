@@ -80,9 +80,9 @@ def choose(
     many new ones, until one is left beside the default, which always goes on. So of c candidates and t trials about
     2 t log2(c) runs are made, not t c. What counts is the geometric mean of steps, bits or seconds; a run that does not
     get there counts as ten times the most that any run of that trial took in all: to tell little is no way to win. The
-    last two meet on instances of their own, and the default is returned where it takes no more there.
-    A candidate may be whatever `trials` takes: methods, rivals, links, edge weights, numbers of local steps, or what
-    `tune` makes of an instance.
+    last two meet on instances of their own, and the default is returned where it takes no more there. Models are judged
+    by their mean over nodes: `held_out.disagreement` tells how far copies are apart. A candidate may be whatever
+    `trials` takes: methods, rivals, links, edge weights, numbers of local steps, or what `tune` makes of an instance.
 
     Args:
         case, num_steps, every, folder: as of `trials`; seeds 0, 1, ... are used once each.
