@@ -68,9 +68,9 @@ def tune_problem(
     min over theta of loss(problem(theta), x*(theta)), x* the exact optimum within hard bounds, by `polish`, whose
     derivative is that of the optimality conditions. So the loss may look at shares, model, prices (through `allocate`
     of the problem that it is given) and the numbers themselves, and no run and no step size has a part in it. L-BFGS
-    (SciPy), in logarithms of numbers that are all > 0, in the numbers themselves otherwise. It finds a local minimum;
+    (SciPy), in logarithms of numbers that are all > 0; numbers that are all >= 0 stay so. It finds a local minimum;
     where the optimum has kinks in theta, as where a bound begins to bind, it may stop at one. A budget beyond its
-    bounds is never returned; a number that is 0 may go below: start one that must not, such as a ridge, from above 0.
+    bounds is never returned.
 
     Args:
         problem: plain, with a cost that is convex; what is tuned has to stand in it as floats.
@@ -100,6 +100,11 @@ def tune_problem(
     free = {name: all(bool((leaf > 0).all()) for leaf in jax.tree.leaves(part)) for name, part in given.items()}
     first = {name: jax.tree.map(jnp.log, part) if free[name] else part for name, part in given.items()}
     start, unravel = ravel_pytree(first)
+    floors = {
+        name: jax.tree.map(lambda leaf, name=name: jnp.full_like(leaf, _floor(given[name], free[name])), part)
+        for name, part in first.items()
+    }
+    least = np.asarray(ravel_pytree(floors)[0], float)
 
     def made(flat: Array) -> Problem:
         changed = problem
@@ -135,13 +140,26 @@ def tune_problem(
     checked = looks[1:]  # which may lie where no search would go, as a ridge below 0
     del looks[1:]
     options = {"maxfun": max(max_looks - len(checked) - 1, 1), "gtol": tolerance * (1 + abs(before)), "ftol": 0.0}
-    minimize(told, np.asarray(start, float), jac=True, method="L-BFGS-B", options=options)
+    minimize(
+        told,
+        np.asarray(start, float),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=list(zip(least, np.full(least.shape, np.inf), strict=True)),
+        options=options,
+    )
     after, best = min(looks, key=lambda one: one[0])
     final = made(jnp.asarray(best, start.dtype))
     if final.budget is not None:
         final = _with(final, "budget", exact_grid.round_budget(final.budget))
     values = {name: jax.tree.map(np.asarray, _at(final, name)) for name in what}
     return OuterTuning(final, polish(final, x), values, before, after, len(checked) + len(looks), cosine)
+
+
+def _floor(part: Any, in_logarithms: bool) -> float:
+    """Below which the free coordinates may not fall: numbers that are all >= 0 stay so, as a ridge has to."""
+    stays = not in_logarithms and all(bool((leaf >= 0).all()) for leaf in jax.tree.leaves(part))
+    return 0.0 if stays else -np.inf
 
 
 def _is_sound(problem: Problem) -> bool:

@@ -132,3 +132,22 @@ def test_bad_input_is_refused_in_a_sentence():
     with pytest.raises(cojax.CojaxInputError, match="plain Problem"):
         drawn = cojax.Minibatch(problem, 2, samples=lambda data: data[0])
         laws.unchecked(cojax.tune_problem)(drawn, start, loss, what=["cost.learn.ridge"])
+
+
+def test_a_ridge_that_starts_at_0_never_falls_below():
+    """Of exact targets every ridge is too much."""
+    features, _, test, wanted, _ = regression(1)
+    truth = np.linalg.lstsq(test, wanted, rcond=None)[0]
+    data = costs.Samples(jnp.asarray(features), jnp.asarray(features @ truth), jnp.full((N, M), 1 / M))
+    problem = cojax.Problem(costs.Separable(costs.LeastSquares(0.0), None), (data, None))
+    start = problem.start(params=jnp.zeros((N, D)))
+
+    def far(problem, x):  # falls for ever with the ridge
+        return jnp.mean(test @ x.params[0]) * 0 - jnp.sum(x.params[0] ** 2)
+
+    def near(problem, x):
+        return jnp.mean((test @ x.params[0] - wanted) ** 2)
+
+    for loss in (far, near):
+        found = cojax.tune_problem(problem, start, loss, what=["cost.learn.ridge"], max_looks=30)
+        assert float(found.values["cost.learn.ridge"]) == 0
