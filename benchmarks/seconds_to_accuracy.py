@@ -11,7 +11,6 @@ MOST_ROUNDS never does.
 """
 
 import dataclasses
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from support import families
-from support.timing import RESULTS, save
+from support.timing import kept_rows, save
 from which_learner import (
     COARSE,
     DIM,
@@ -216,15 +215,10 @@ def main(only: list[str]) -> None:
         runs = [contest(name, setting, FIRST_SEED + turn) for turn in range(1 if name in FEW else 3)]
         found = {(name, setting): row(name, setting, runs)}
         print(f"{name} {setting}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-        rows = {(line["network"], line["setting"]): line for line in last_rows()} | found
+        rows = {
+            (line["network"], line["setting"]): line for line in kept_rows("seconds_to_accuracy", FIRST_SEED)
+        } | found
         save("seconds_to_accuracy", [rows[cell] for cell in families.cells() if cell in rows], gaps=GAPS)
-
-
-def last_rows() -> list[dict[str, Any]]:
-    """The table so far, of the same instances."""
-    path = RESULTS / "seconds_to_accuracy.json"
-    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
-    return [line for line in rows if line["first seed"] == FIRST_SEED]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ link has one weight they are ATCTracking and DIGing (tests/rivals/test_rivals.py
 
 import dataclasses
 import functools
-import json
 import sys
 import time
 from typing import Any
@@ -21,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from support import families
-from support.timing import RESULTS, save
+from support.timing import kept_rows, save
 
 import cojax
 from cojax import rivals, theory
@@ -186,15 +185,8 @@ def main(only: list[str]) -> None:
         seeds = range(FIRST_SEED, FIRST_SEED + (5 if name in FEW else 10))
         found = {(name, setting): row(name, setting, [contest(name, setting, seed) for seed in seeds])}
         print(f"{name} {setting}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-        rows = {(line["network"], line["setting"]): line for line in last_rows()} | found
+        rows = {(line["network"], line["setting"]): line for line in kept_rows("which_learner", FIRST_SEED)} | found
         save("which_learner", [rows[cell] for cell in families.cells() if cell in rows], kilobits=KILOBITS)
-
-
-def last_rows() -> list[dict[str, Any]]:
-    """The table so far, of the same instances."""
-    path = RESULTS / "which_learner.json"
-    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
-    return [line for line in rows if line.get("first seed") == FIRST_SEED]
 
 
 if __name__ == "__main__":

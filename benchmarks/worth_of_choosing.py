@@ -12,7 +12,6 @@ and lossy ones; every network is saved when it is done, and one that is saved is
 """
 
 import dataclasses
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from support import families
-from support.timing import RESULTS, save
+from support.timing import kept_rows, save
 from which_learner import DIM, FEW, at_budgets, instance, told
 
 import cojax
@@ -190,7 +189,7 @@ def main(only: list[str]) -> None:
     jax.config.update("jax_enable_x64", True)
     asked = [cell for cell in families.cells() if not only or {*cell, "/".join(cell)} & set(only)]
     for name, setting in sorted(asked, key=lambda cell: families.SETTINGS.index(cell[1])):
-        rows = {(line["network"], line["setting"]): line for line in last_rows()}
+        rows = {(line["network"], line["setting"]): line for line in kept_rows("worth_of_choosing", FIRST_SEED)}
         if (name, setting) in rows:
             continue
         if name not in families.SYNTHETIC:
@@ -200,13 +199,6 @@ def main(only: list[str]) -> None:
         print(f"{name} {setting}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
         kept = [rows[cell] for cell in families.cells() if cell in rows]
         save("worth_of_choosing", kept, gap=GAP, kilobits=KILOBITS, rivals=list(RIVALS))
-
-
-def last_rows() -> list[dict[str, Any]]:
-    """The table so far, of the same instances."""
-    path = RESULTS / "worth_of_choosing.json"
-    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
-    return [line for line in rows if line["first seed"] == FIRST_SEED]
 
 
 if __name__ == "__main__":

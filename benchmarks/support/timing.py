@@ -89,3 +89,10 @@ def _processor() -> str:
     names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     flags = "AVX-512" if "avx512f" in info.read_text() else "no AVX-512"
     return f"{names[0] if names else platform.processor()}, {flags}"
+
+
+def kept_rows(name: str, first_seed: int) -> list[dict[str, Any]]:
+    """The table of a script so far, of the same instances."""
+    path = RESULTS / f"{name}.json"
+    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
+    return [line for line in rows if line.get("first seed") == first_seed]

@@ -133,7 +133,7 @@ def _certify(problem: Problem, x: Decision, tolerance: Any) -> Certificate:
     )
     if not jax.tree.leaves(x.params):
         return judged
-    near = jnp.all(jnp.stack([error <= tolerance for error in relative(judged).values()]))
+    near = is_certified(judged, tolerance)
     unknown = jnp.full_like(slopes.mean, jnp.inf), jnp.zeros_like(slopes.mean)
 
     def look() -> tuple[Array, Array]:
@@ -159,9 +159,8 @@ def is_certified(certificate: Certificate, tolerance: Any) -> Bool[Array, ""]:
 
 def is_stationary(certificate: Certificate, tolerance: Any) -> Bool[Array, ""]:
     """Whether all but the gap of the model is below `tolerance`, and that no number: it may have no optimum."""
-    others = {name: error for name, error in relative(certificate).items() if name != "model_gap"}
-    small = jnp.all(jnp.stack([error <= tolerance for error in others.values()]), 0)
-    return small & ~jnp.isfinite(certificate.model_gap)
+    gap = certificate.model_gap
+    return is_certified(certificate._replace(model_gap=jnp.zeros_like(gap)), tolerance) & ~jnp.isfinite(gap)
 
 
 def relative(certificate: Certificate) -> dict[str, Array]:
@@ -216,7 +215,7 @@ def judgement(certificate: Certificate) -> list[str]:
     )
     model = (
         f"model: copies {brief(certificate.consensus)} apart, norm of the mean gradient "
-        f"{brief(certificate.gradient)}, {words_of_gap(certificate.model_gap)}"
+        f"{brief(certificate.gradient)}, {_words_of_gap(certificate.model_gap)}"
     )
     has_shares = bool(certificate.sizes.cpu > 0) or bool(np.any(certificate.price))
     own = certificate.sizes
@@ -224,7 +223,7 @@ def judgement(certificate: Certificate) -> list[str]:
     return [shares] * has_shares + [model] * has_model
 
 
-def words_of_gap(gap: Any) -> str:
+def _words_of_gap(gap: Any) -> str:
     """What the gap of a model says; on the host."""
     if np.isnan(gap):
         return "no bound of its cost: not convex here, or too large to tell"

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,17 +11,15 @@ from jaxtyping import Array, Float
 
 from .._support.checks import CojaxInputError, check_number, is_concrete
 from .._support.trees import Tree
-from .curving import told
+from .curving import AroundCost
 from .problem import Decision, Problem, bound_of, check_ends
 
 HALVINGS = 64  # of the shares between which a node's cheapest lies: to rounding
 DOUBLINGS = 60  # of the distance in which it is looked for where there is no lower bound
 
 
-class Weighted(eqx.Module):
+class Weighted(AroundCost):
     """A cost of shares that count by what they take of the budget; data is (its data, weight)."""
-
-    cost: Callable
 
     def __call__(self, x: Decision, data: Tree) -> Any:
         return self.cost(self.used(x, data), data[0])
@@ -31,19 +28,13 @@ class Weighted(eqx.Module):
         """The decision in the unit of the cost."""
         return x._replace(cpu=x.cpu / data[1].astype(x.cpu.dtype))
 
-    def self_concordance(self, direction: Tree, data: Tree) -> Any:
-        """That of the cost: the params are the same."""
-        return told(self.cost, "self_concordance", direction, data[0])
 
-    def strong_convexity(self, data: Tree) -> Any:
-        """That of the cost."""
-        return told(self.cost, "strong_convexity", data[0])
+class Disposable(AroundCost):
+    """The least cost of all shares from the lower bound up to the share that is held; data is (its data, low, high).
 
-
-class Disposable(eqx.Module):
-    """The least cost of all shares from the lower bound up to the share that is held; data is (its data, low, high)."""
-
-    cost: Callable
+    It curves in the params as the cost does where that adds up a model and a share: then the share that is used does
+    not follow the params.
+    """
 
     def __call__(self, x: Decision, data: Tree) -> Any:
         return self.cost(self._part(x, data), data[0])
@@ -69,14 +60,6 @@ class Disposable(eqx.Module):
         inside = (found > low) & (found < held) & (bend > 0)
         cheapest = found - jnp.where(inside, slope(x.params, found) / jnp.where(inside, bend, 1), 0)
         return x._replace(cpu=jnp.where(found < held, cheapest, held))
-
-    def self_concordance(self, direction: Tree, data: Tree) -> Any:
-        """That of the cost, of those that add up a model and a share: then the share does not follow the params."""
-        return told(self.cost, "self_concordance", direction, data[0])
-
-    def strong_convexity(self, data: Tree) -> Any:
-        """That of the cost: a minimum over the share keeps it."""
-        return told(self.cost, "strong_convexity", data[0])
 
 
 def _cheapest(slope: Callable[[Array], Array], held: Array, low: Array) -> Float[Array, ""]:

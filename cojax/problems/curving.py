@@ -10,7 +10,26 @@ A cost may have two methods, as the ready-made ones of a model have:
 Source: generalised self-concordance, Bach, doi 10.1214/09-EJS521; Sun, Tran-Dinh, arXiv 1703.04599.
 """
 
+from collections.abc import Callable
 from typing import Any
+
+import equinox as eqx
+
+from .._support.trees import Tree
+
+
+class AroundCost(eqx.Module):
+    """A cost made of another one, whose data comes first in its own: in the params it curves as that one does."""
+
+    cost: Callable
+
+    def self_concordance(self, direction: Tree, data: Tree) -> Any:
+        """That of the cost inside."""
+        return told(self.cost, "self_concordance", direction, data[0])
+
+    def strong_convexity(self, data: Tree) -> Any:
+        """That of the cost inside."""
+        return told(self.cost, "strong_convexity", data[0])
 
 
 def told(cost: Any, name: str, *args: Any) -> Any:

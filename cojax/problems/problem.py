@@ -31,7 +31,7 @@ from .._support.precision import in_full
 from .._support.reprs import brief, describe, shapes
 from .._support.trees import Tree
 from .checks import check_cost
-from .curving import told
+from .curving import AroundCost
 
 # What is said of a gradient that is none.
 NO_GRADIENT = (
@@ -338,10 +338,9 @@ def check_start(owner: str, problem: Scenario, start: Decision) -> None:
     )
 
 
-class Softened(eqx.Module):
-    """A cost with its penalty, the bounds among the data."""
+class Softened(AroundCost):
+    """A cost with its penalty, which does not see the params; the bounds are among the data."""
 
-    cost: Callable
     penalty: Callable | None
 
     def __call__(self, x: Decision, data: Tree) -> Any:
@@ -350,14 +349,6 @@ class Softened(eqx.Module):
         if self.penalty is None or x.cpu is None:
             return cost
         return cost + self.penalty(x.cpu, lower, upper).astype(cost.dtype)
-
-    def self_concordance(self, direction: Tree, data: Tree) -> Any:
-        """That of the cost: a penalty does not see the params."""
-        return told(self.cost, "self_concordance", direction, data[0])
-
-    def strong_convexity(self, data: Tree) -> Any:
-        """That of the cost."""
-        return told(self.cost, "strong_convexity", data[0])
 
 
 def slopes(cost: Callable, x: Decision, data: Tree) -> Decision:

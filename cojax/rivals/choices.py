@@ -105,16 +105,21 @@ def choose(
     last = num_trials if num_held_out is None else num_held_out
     last = whole_number("choose", "num_held_out", last, at_least=1)
     check_number("choose", "gap", gap, above=0.0, below=1.0, shaped=())
-    settings = {"num_steps": num_steps, "every": every}
+
+    def run(names: list[str], first: int, count: int, part: str) -> Trials:
+        def later(seed: int) -> tuple:
+            return case(first + seed)
+
+        chosen = {name: candidates[name] for name in names}
+        place = None if folder is None else Path(folder) / part
+        return trials(later, chosen, num_trials=count, num_steps=num_steps, every=every, folder=place)
+
     names, begun, num_runs = list(candidates), 0, 0
     logs: dict[str, list[np.ndarray]] = {name: [] for name in names}
     halvings = max(math.ceil(math.log2(len(names) - 1)), 1)
     for turn in range(halvings):
         count = max(math.ceil(num_trials * 2.0 ** (turn + 1 - halvings)), 1)
-        place = None if folder is None else Path(folder) / f"round-{turn}"
-        found = trials(
-            _later(case, begun), {name: candidates[name] for name in names}, num_trials=count, folder=place, **settings
-        )
+        found = run(names, begun, count, f"round-{turn}")
         begun, num_runs = begun + count, num_runs + count * len(names)
         for name, row in zip(names, spent(found, over, gap).T, strict=True):
             logs[name].append(np.log(row))
@@ -123,10 +128,7 @@ def choose(
     mean = {name: float(np.concatenate(rows).mean()) for name, rows in logs.items()}
     best = min(names, key=lambda name: mean[name])
     finals = [best] if best == default else [best, default]
-    place = None if folder is None else Path(folder) / "held-out"
-    held_out = trials(
-        _later(case, begun), {name: candidates[name] for name in finals}, num_trials=last, folder=place, **settings
-    )
+    held_out = run(finals, begun, last, "held-out")
     held_out = held_out._replace(seeds=held_out.seeds + begun)  # what `case` was called with
     num_runs += last * len(finals)
     paired = None
@@ -154,12 +156,3 @@ def spent(found: Trials, over: Over, gap: float) -> Float[np.ndarray, "t m"]:
     took = found.taken(over, gap)
     most = found.along(over)[:, :, -1].max(axis=1, keepdims=True)
     return np.maximum(np.where(np.isfinite(took), took, MISSED * most), 1e-300)
-
-
-def _later(case: Callable[[int], tuple], first: int) -> Callable[[int], tuple]:
-    """The cases from the seed `first` on."""
-
-    def later(seed: int) -> tuple:
-        return case(first + seed)
-
-    return later

@@ -22,7 +22,7 @@ from ..optimum import Reference, reference
 from ..problems.problem import Decision, Problem, check_start
 from ..runs.cores import num_cores
 from ..runs.files import check_folder, replace_file
-from ..runs.fingerprints import differences, fingerprint
+from ..runs.fingerprints import fingerprint, tell_differences
 from ..runs.labels import dataset
 from . import Rival
 from .compare import GAPS, check_looks, course_in, first_row_at, text_table
@@ -44,7 +44,6 @@ JUDGED = (("learn",), ("share",), ("learn", "share"))
 BY_LOOK = ("bits", "learn_gap", "share_gap", "disagreement", "imbalance", "overload", "seconds")
 FILE = re.compile(r"trial-(\d{6})\.npz")
 MOST_TRIALS = 10**5
-MOST_TOLD = 5
 MOST_AMOUNTS = 400
 
 
@@ -557,12 +556,10 @@ def _is_whole(trial: _Trial) -> bool:
 
 
 def _check_alike(path: Path, there: Mapping[str, str], here: Mapping[str, str], these: str) -> None:
-    different = differences(there, here)
+    different = tell_differences(there, here)
     if different:
-        more = f" and {len(different) - MOST_TOLD} more" if len(different) > MOST_TOLD else ""
         raise CojaxInputError(
-            f"{path} is of other trials than {these}: {', '.join(different[:MOST_TOLD])}{more}; take all as it was, or "
-            "another folder."
+            f"{path} is of other trials than {these}: {different}; take all as it was, or another folder."
         )
 
 

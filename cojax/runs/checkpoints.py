@@ -12,11 +12,9 @@ import numpy as np
 from .._support.checks import CojaxInputError
 from ..data.npz import read_arrays
 from .files import replace_file
-from .fingerprints import differences
+from .fingerprints import tell_differences
 
 PRINTS = "fingerprint"  # the only array that is no leaf
-# More differences than this are counted, not told.
-MOST_TOLD = 5
 UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32}
 
 
@@ -52,12 +50,10 @@ def load(path: str | Path, like: Saved, prints: Mapping[str, str]) -> Saved:
     path = Path(path)
     arrays = read_arrays(path)
     there = _prints(path, arrays.pop(PRINTS, None))
-    different = differences(there, prints)
+    different = tell_differences(there, prints)
     if different:
-        more = f" and {len(different) - MOST_TOLD} more" if len(different) > MOST_TOLD else ""
         raise CojaxInputError(
-            f"{path} is the checkpoint of another run: {', '.join(different[:MOST_TOLD])}{more}; take all as "
-            "it was, or another file."
+            f"{path} is the checkpoint of another run: {different}; take all as it was, or another file."
         )
     leaves, kind = jax.tree_util.tree_flatten_with_path(like)
     names = [_name(place, where) for place, (where, _) in enumerate(leaves)]

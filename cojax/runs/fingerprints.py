@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 PACKAGES = ("cojax", "jax", "jaxlib", "numpy")
+# More differences than this are counted, not told.
+MOST_TOLD = 5
 
 
 def fingerprint(**parts: Any) -> dict[str, str]:
@@ -41,6 +43,13 @@ def differences(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
         for path in dict.fromkeys([*there, *here])
         if there.get(path) != here.get(path)
     ]
+
+
+def tell_differences(there: Mapping[str, str], here: Mapping[str, str]) -> str:
+    """The first few of them, for a sentence; empty where there is none."""
+    found = differences(there, here)
+    more = f" and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
+    return f"{', '.join(found[:MOST_TOLD])}{more}"
 
 
 def _shorten(text: str) -> str:

@@ -109,8 +109,8 @@ def _around(
 
 def _judge(slopes: Float[np.ndarray, "p k"], differences: Float[np.ndarray, "p k"]) -> GradientCheck:
     derivative, difference = slopes.mean(0), differences.mean(0)
-    agree = _cosine(derivative, difference)
-    halves = _cosine(differences[::2].mean(0), differences[1::2].mean(0))
+    agree = cosine(derivative, difference)
+    halves = cosine(differences[::2].mean(0), differences[1::2].mean(0))
     size = float(np.linalg.norm(difference))
     ratio = float(np.linalg.norm(derivative)) / size if size > 0 else np.inf
     same = float((np.sign(derivative) == np.sign(difference)).mean())
@@ -132,6 +132,7 @@ def _judge(slopes: Float[np.ndarray, "p k"], differences: Float[np.ndarray, "p k
     return GradientCheck(agree, ratio, same, halves, trusted, verdict)
 
 
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Of the angle between two vectors; 0 where one has no length."""
     size = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / size if size > 0 else 0.0

@@ -17,7 +17,7 @@ from .._support.compiling import compiled, is_traced
 from .._support.reprs import brief
 from ..optimum.polishing import polish
 from ..problems.problem import Decision, Problem, check_plain
-from .gradients import TRUSTED
+from .gradients import TRUSTED, cosine
 
 STEP = 1e-4  # of a finite difference, in the free coordinates
 
@@ -136,24 +136,18 @@ def tune_problem(
     before, slope = told(np.asarray(start, float))
     if not np.isfinite(before):
         raise CojaxInputError("tune_problem needs a loss that is finite at what was given, got NaN or infinity.")
-    cosine = _agreement(lambda flat: told(flat)[0], np.asarray(start, float), slope)
+    agreement = _agreement(lambda flat: told(flat)[0], np.asarray(start, float), slope)
     checked = looks[1:]  # which may lie where no search would go, as a ridge below 0
     del looks[1:]
     options = {"maxfun": max(max_looks - len(checked) - 1, 1), "gtol": tolerance * (1 + abs(before)), "ftol": 0.0}
-    minimize(
-        told,
-        np.asarray(start, float),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=list(zip(least, np.full(least.shape, np.inf), strict=True)),
-        options=options,
-    )
+    bounds = [(floor, np.inf) for floor in least]
+    minimize(told, np.asarray(start, float), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     after, best = min(looks, key=lambda one: one[0])
     final = made(jnp.asarray(best, start.dtype))
     if final.budget is not None:
         final = _with(final, "budget", exact_grid.round_budget(final.budget))
     values = {name: jax.tree.map(np.asarray, _at(final, name)) for name in what}
-    return OuterTuning(final, polish(final, x), values, before, after, len(checked) + len(looks), cosine)
+    return OuterTuning(final, polish(final, x), values, before, after, len(checked) + len(looks), agreement)
 
 
 def _floor(part: Any, in_logarithms: bool) -> float:
@@ -180,9 +174,7 @@ def _agreement(value: Callable[[np.ndarray], float], at: np.ndarray, slope: np.n
     drawn = np.column_stack([slope / size, random.standard_normal((at.size, min(3, at.size - 1)))])
     directions = np.linalg.qr(drawn)[0].T
     differences = np.array([(value(at + STEP * way) - value(at - STEP * way)) / (2 * STEP) for way in directions])
-    derivatives = directions @ slope
-    both = float(np.linalg.norm(differences) * np.linalg.norm(derivatives))
-    return float(differences @ derivatives) / both if both > 0 else 0.0
+    return cosine(differences, directions @ slope)
 
 
 def _at(problem: Problem, name: str) -> Any:

@@ -11,6 +11,7 @@ from ..._support.checks import CojaxInputError, check_number, is_concrete
 from ..clocks import Clock, Ticks
 from .faulty import FaultyNetwork, changed, check_network, with_fault
 from .messages import WHY_UNDIRECTED, MessageFault
+from .timed import check_clock_of
 
 MOST_LATE = 1000  # ticks that messages are kept
 ROUNDING = 1e-9  # of a tick: 0.3 / 0.1 is 3 ticks
@@ -82,8 +83,7 @@ def Asynchronous(network: Any, clock: Clock, tick: int | float, bits: int | floa
     where `Ledger` does. Source: Tian, Sun, Scutari, arXiv 1803.10359; Lian, Zhang, Zhang, Liu, arXiv 1710.06952.
     """
     check_network("Asynchronous", network, WHY_UNDIRECTED)
-    if not isinstance(clock, Clock):
-        raise CojaxInputError(f"Asynchronous needs a cojax.Clock, got {type(clock).__name__}.")
+    check_clock_of("Asynchronous", network, clock)
     check_number("Asynchronous", "tick", tick, above=0.0, shaped=())
     check_number("Asynchronous", "bits", bits, at_least=0.0, shaped=())
     if network.clock is not None:
@@ -101,12 +101,8 @@ def Asynchronous(network: Any, clock: Clock, tick: int | float, bits: int | floa
         raise CojaxInputError("Asynchronous counts ticks on the host, got a traced clock; make it outside of jit.")
     if any(np.ndim(table) == 3 for table in (clock.latency, clock.bandwidth)):
         raise CojaxInputError("Asynchronous needs one latency and one bandwidth a link, got tables by step.")
-    size = network.num_callers
     work = np.asarray(clock.work, float) / (np.asarray(clock.speed, float) * np.asarray(clock.share, float))
     delay = np.asarray(clock.latency, float) + float(bits) / np.asarray(clock.bandwidth, float)
-    for name, shape, wanted in (("work, speed and share", work.shape, (size,)), ("links", delay.shape, (size, size))):
-        if shape not in ((), wanted):
-            raise CojaxInputError(f"Asynchronous needs {name} of {size} nodes, got shape {shape}.")
     period, lag = (np.maximum(np.ceil(seconds / float(tick) - ROUNDING), 1) for seconds in (work, delay))
     most = lag.max() - 1 + period.max() - 1
     if not most <= MOST_LATE:
@@ -114,5 +110,7 @@ def Asynchronous(network: Any, clock: Clock, tick: int | float, bits: int | floa
             f"Asynchronous keeps messages for at most {MOST_LATE} ticks, got {most:g} ticks for the slowest work "
             f"and message together: take a tick of {float(tick) * most / MOST_LATE:.3g} s or more."
         )
-    paces = Paces(jnp.asarray(np.broadcast_to(period, size), jnp.int32), jnp.asarray(lag, jnp.int32), int(most))  # pyright: ignore[reportCallIssue]
+    paces = Paces(
+        jnp.asarray(np.broadcast_to(period, network.num_callers), jnp.int32), jnp.asarray(lag, jnp.int32), int(most)
+    )  # pyright: ignore[reportCallIssue]
     return changed(with_fault(network, paces, WHY_UNDIRECTED), ledger=True, clock=Ticks(tick))

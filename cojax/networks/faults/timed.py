@@ -24,15 +24,20 @@ def Timed(network: Any, clock: Clock) -> FaultyNetwork:
     on `RandomPairs`.
     """
     check_network("Timed", network, None)
-    if not isinstance(clock, Clock):
-        raise CojaxInputError(f"Timed needs a cojax.Clock, got {type(clock).__name__}.")
-    size = network.num_callers
-    for name in ("work", "speed", "share", "latency", "bandwidth"):
-        shape = jnp.shape(getattr(clock, name)) if getattr(clock, name) is not None else ()
-        if shape and shape[-1] != size:
-            raise CojaxInputError(f"Timed needs a clock of {size} nodes, got {name} of shape {shape}.")
+    check_clock_of("Timed", network, clock)
     if not network.edges_stay and (jnp.ndim(clock.latency) or jnp.ndim(clock.bandwidth)):
         raise CojaxInputError(
             "Timed needs one latency and one bandwidth for pairs drawn anew in every step, got a table of links."
         )
     return changed(network, clock=clock)
+
+
+def check_clock_of(owner: str, network: Any, clock: Any) -> None:
+    """Refuse what is no clock, and the clock of another number of nodes."""
+    if not isinstance(clock, Clock):
+        raise CojaxInputError(f"{owner} needs a cojax.Clock, got {type(clock).__name__}.")
+    size = network.num_callers
+    for name in ("work", "speed", "share", "latency", "bandwidth"):
+        shape = jnp.shape(getattr(clock, name)) if getattr(clock, name) is not None else ()
+        if shape and shape[-1] != size:
+            raise CojaxInputError(f"{owner} needs a clock of {size} nodes, got {name} of shape {shape}.")
