@@ -2,9 +2,13 @@
 
 60 drawn problems a row, of six nodes with two parameters and random weights of connected graphs. Every threshold is
 measured by bisection on whole runs: a step is stable if the distance from the optimum is smaller at the end of a run
-than in its middle. `python benchmarks/stability_thresholds.py`
+than in its middle. And, of learners on two graphs of twelve nodes, which steps `cojax.theory.proved_steps` proves, and
+from which on `cojax.theory.worst_instance` diverges.
+
+python benchmarks/stability_thresholds.py [limits | proved ...]
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -169,14 +173,74 @@ def allocators() -> list[dict[str, Any]]:
     return [*rows, row("allocation_limit (Laplacian, 3 lossy graphs)", "unlike", lossy, grows)]
 
 
-def main() -> None:
-    jax.config.update("jax_enable_x64", True)
+ENDS = {"convexity": 0.01, "smoothness": 1.0}
+GRAPHS = {"ring": nx.cycle_graph(12), "random": nx.erdos_renyi_graph(12, 0.35, seed=1)}
+
+
+def known(most: float) -> dict[str, tuple[Callable[[float], cojax.Method], Callable[[Any], theory.Limit]]]:
+    """Learners on a graph with lambda_n = most, and their limits by formula."""
+    return {
+        "NIDS": (cojax.NIDS, lambda net: theory.nids_limit(net, 1.0)),
+        "LEAD": (cojax.LEAD, lambda net: theory.nids_limit(net, 1.0)),
+        "EXTRA": (cojax.EXTRA, lambda net: theory.extra_limit(net, 1.0)),
+        "DIGing": (cojax.DIGing, lambda net: theory.tracking_limit(net, 1.0)),
+        "ATCTracking": (cojax.ATCTracking, lambda net: theory.atc_limit(net, 1.0)),
+        "TrackingMomentum, momentum 0.3": (
+            lambda step: cojax.TrackingMomentum(step, 0.3),
+            lambda net: theory.tracking_momentum_limit(net, 1.0, 0.3),
+        ),
+        "APAPC, blend 0.5": (
+            lambda step: cojax.APAPC(step, 0.5, gain=1 / most),
+            lambda net: theory.apapc_limit(net, 1.0, 0.5),
+        ),
+    }
+
+
+def instance_limit(kind: Callable[[float], cojax.Method], network: cojax.Network) -> float:
+    """The step from which on the worst instance grows, to 0.1 %."""
+    low, high = 0.0, 4.0
+    while high - low > 1e-3 * high:
+        middle = (low + high) / 2
+        stable = theory.worst_instance(kind(middle), network, **ENDS).rate < 1
+        low, high = (middle, high) if stable else (low, middle)
+    return low
+
+
+def proved() -> list[dict[str, Any]]:
+    """By formula, by proof for all smooth strongly convex costs, and by an instance that diverges."""
+    rows = []
+    for graph, edges in GRAPHS.items():
+        network = cojax.network(edges)
+        for name, (kind, bound) in known(theory.spectrum(network).lambda_n).items():
+            limit, found = bound(network), theory.proved_steps(kind(0.1), network, **ENDS)
+            slowest = theory.worst_instance(kind(found.best), network, **ENDS)
+            rows.append({
+                "graph": graph, "learner": name, "by formula": limit.value, "kind": limit.kind, "proved": found.limit,
+                "an instance diverges from": instance_limit(kind, network), "best proved step": found.best,
+                "proved rate": f"{found.rate:.5f}", "rate of its worst instance": f"{slowest.rate:.5f}",
+            })  # fmt: skip
+            print(name, graph, flush=True)
+    return rows
+
+
+def limits() -> None:
     example = theory.unstable_switching()
     rows = [*learners(), *switching(), *allocators()]
     show(rows)
     print(f"\nunstable_switching: each graph alone {example.frozen()}, one turn {example.growth():.4g}")
     turns = {"alone": example.frozen(), "turn": example.growth()}
     save("stability_thresholds", rows, draws=NUM_DRAWN, steps=NUM_STEPS, unstable_switching=turns)
+
+
+def main() -> None:
+    jax.config.update("jax_enable_x64", True)
+    parts = sys.argv[1:] or ["limits", "proved"]
+    if "limits" in parts:
+        limits()
+    if "proved" in parts:
+        rows = proved()
+        show(rows)
+        save("proved_steps", rows, **ENDS)
 
 
 if __name__ == "__main__":

@@ -52,3 +52,5 @@ from .worst_cases import ProvedSteps as ProvedSteps
 from .worst_cases import WorstRate as WorstRate
 from .worst_cases import proved_steps as proved_steps
 from .worst_cases import worst_rate as worst_rate
+from .worst_instances import WorstInstance as WorstInstance
+from .worst_instances import worst_instance as worst_instance

@@ -34,7 +34,8 @@ class Limit(NamedTuple):
     """A number below which a method is stable.
 
     tight: some problem that meets the assumptions is unstable right above it. sufficient: proved, and some or all
-    problems allow more. heuristic: the limit of a simpler case, without proof for this one.
+    problems allow more. heuristic: the limit of a simpler case, without proof for this one; `proved_steps` finds one of
+    linear learners that is proved.
     """
 
     value: float

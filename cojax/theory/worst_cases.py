@@ -1,20 +1,18 @@
-"""The worst rate of a method over all smooth, strongly convex costs, and all graphs that mix as fast."""
+"""The worst rate of a method over all smooth, strongly convex costs, and all graphs with such a spectrum."""
 
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.flatten_util import ravel_pytree
-
 from .._support.checks import CojaxInputError, check_number
 from ..methods.base import Method
-from ..networks.base import Network
-from .spectra import spectrum
+from ..networks.base import Layout, Network
+from ..networks.faults.faulty import untimed
+from .linearized import Linear, linearized
+from .proofs import falls
+from .spectra import Spectrum, is_fixed, is_undirected, spectrum
 
-SLACK = 1e-7  # of a matrix inequality, which a solver meets up to its own tolerance
-DIGITS = 1e-4  # of the rate
+DIGITS = 1e-4  # of the rate, and
+SHARE, FINEST = 1e-2, 1e-7  # at most this part of what it is below 1, but not less than a solver can tell
 LARGEST, SMALLEST = 4.0, 1e-6  # steps that are looked at, times the smoothness
 
 
@@ -44,66 +42,52 @@ class ProvedSteps(NamedTuple):
     rate: float
 
 
-class _System(NamedTuple):
-    """A method at one node: s+ = a s + b_grad g + b_flow f, telling m = c_tell s + d_tell g, where y = c_at s.
-
-    f = -L m is the flow of what is told, g the gradient at y; `kept` s sums to zero over nodes.
-    """
-
-    a: np.ndarray
-    b_grad: np.ndarray
-    b_flow: np.ndarray
-    c_tell: np.ndarray
-    d_tell: np.ndarray
-    c_at: np.ndarray
-    kept: np.ndarray
-
-
 def worst_rate(method: Method, network: Network, *, convexity: float, smoothness: float) -> WorstRate:
     """A rate that no run can be slower than, of any learner that is linear in gradients and flows, a user's own too.
 
-        cojax.theory.worst_rate(cojax.DIGing(0.1), network, convexity=0.1, smoothness=1.0).rate  # 0.990...
+        cojax.theory.worst_rate(cojax.NIDS(0.5), network, convexity=0.1, smoothness=1.0).rate  # 0.9500...
 
-    It holds for all costs that are `convexity`-strongly convex with `smoothness`-Lipschitz gradients at every node, for
-    any number of nodes, and for any sequence of symmetric graphs that mix as `network` does, changing from step to
-    step as they like. So it is no better, and may be much worse, than what one graph that stands allows: of methods
-    made for that, such as `NIDS`, little is proved where graphs mix slowly. Links are `Ideal()`. A semidefinite program
-    of the size of one node's state is solved for every guess of the rate, by Clarabel (pip install clarabel).
+    It holds for all costs that are `convexity`-strongly convex with `smoothness`-Lipschitz gradients at every node,
+    alike or not, for any number of nodes, and for all symmetric graphs whose Laplacians have no eigenvalues but 0 and
+    those from lambda_2 to lambda_n of `network`. Where `network` `is_fixed`, one such graph stands for the whole run;
+    where graphs take turns, any sequence of such graphs will do, changing from step to step as they like, which less is
+    proved of. Where links fail a graph may be without any, and nothing is proved. Links are `Ideal()`.
+
+    A semidefinite program of the size of one node's state is solved for every guess of the rate, by Clarabel (pip
+    install clarabel); that what it found is a proof is checked by eigenvalues. `worst_instance` is a bound from the
+    other side.
 
     Where a method keeps a sum over nodes at zero its class has to say so, `kept = ("slack",)`: else nothing is proved.
 
     Args:
         method: of params, with constant numbers, such as `cojax.NIDS(0.5)`; or the learner of a `CoOpt`.
-        network: undirected, whose spectrum gives the mixing.
+        network: undirected, whose spectrum is taken.
         convexity: > 0, the least second derivative of a node's cost in any direction.
         smoothness: >= convexity, the largest.
 
-    Raises `CojaxInputError` for a method that is not linear, has numbers per node, or stops beside the optimum, and
-    where Clarabel is missing. Source: A. Sundararajan, B. Van Scoy, L. Lessard, IEEE TCNS 2020, arXiv 1907.05448.
+    Raises `CojaxInputError` for a method that is not linear, has numbers per node, or stops beside the optimum, for a
+    network that is directed or that `laplacians` refuses, and where Clarabel is missing.
+    Source: of changing graphs A. Sundararajan, B. Van Scoy, L. Lessard, IEEE TCNS 2020, arXiv 1907.05448; of one graph
+    that stands S. Colla, J. Hendrickx, arXiv 2203.14781; of two steps A. Taylor, B. Van Scoy, L. Lessard, ICML 2018,
+    arXiv 1803.06073.
     """
     learn = method.halves[0]
-    check_number("worst_rate", "convexity", convexity, above=0.0, shaped=())
-    check_number("worst_rate", "smoothness", smoothness, at_least=float(convexity), shaped=())
-    found = spectrum(network)
-    mixing = max(abs(1 - found.lambda_2), abs(1 - found.lambda_n))
-    system = _linearized(learn)
-    if mixing >= 1 or not _is_proved(system, mixing, convexity, smoothness, 1.0):
-        return WorstRate(float("inf"), mixing)
-    low, high = 0.0, 1.0
-    while high - low > DIGITS:
-        middle = (low + high) / 2
-        low, high = (low, middle) if _is_proved(system, mixing, convexity, smoothness, middle) else (middle, high)
-    return WorstRate(high, mixing)
+    check_curvatures("worst_rate", convexity, smoothness)
+    found = _spectrum("worst_rate", network)
+    return WorstRate(
+        _rate(_scaled("worst_rate", learn, found, smoothness), found, convexity / smoothness, is_fixed(network)),
+        max(abs(1 - found.lambda_2), abs(1 - found.lambda_n)),
+    )
 
 
 def proved_steps(method: Method, network: Network, *, convexity: float, smoothness: float) -> ProvedSteps:
     """Which steps are safe over all costs and graphs of `worst_rate`, and which of them has the best proved rate.
 
         found = cojax.theory.proved_steps(cojax.DIGing(0.1), network, convexity=0.1, smoothness=1.0)
-        method = cojax.DIGing(found.best)  # no run over graphs that mix as fast is slower than found.rate
+        method = cojax.DIGing(found.best)  # no run over such graphs is slower than found.rate
 
-    Such steps hold whatever the graphs do and however unlike the costs are, so `cojax.tuned`, which knows one graph and
-    measures the costs, may take longer ones that are not proved. The step is looked for where it is proved from 0 on.
+    Such steps hold however unlike the costs are, and need not be quadratic; the limits of `cojax.theory` by formula are
+    of quadratic costs for some methods, and heuristic for others. The step is looked for where it is proved from 0 on.
 
     Args: as of `worst_rate`; all numbers of `method` but its step_size stay as they are.
     Raises `CojaxInputError` as `worst_rate` does, and for a method without a step_size.
@@ -113,177 +97,61 @@ def proved_steps(method: Method, network: Network, *, convexity: float, smoothne
     learn: Any = method.halves[0]
     if not hasattr(learn, "step_size"):
         raise CojaxInputError(f"proved_steps needs a learner with a step_size, got {type(learn).__name__}.")
+    check_curvatures("proved_steps", convexity, smoothness)
+    found, fixed = _spectrum("proved_steps", network), is_fixed(network)
+
+    def scaled(step: float) -> Linear:
+        return _scaled("proved_steps", dataclasses.replace(learn, step_size=step), found, smoothness)
+
+    def is_safe(step: float) -> bool:
+        return _falls(scaled(step), found, convexity / smoothness, 1.0, fixed)
 
     def rate(step: float) -> float:
-        return worst_rate(
-            dataclasses.replace(learn, step_size=step), network, convexity=convexity, smoothness=smoothness
-        ).rate
+        return _rate(scaled(step), found, convexity / smoothness, fixed)
 
     high = LARGEST / smoothness
     low = high
-    while not rate(low) < 1:
+    while not is_safe(low):
         low, high = low / 2, low
         if low < SMALLEST / smoothness:
             return ProvedSteps(0.0, 0.0, 1.0)
     while high - low > 1e-3 * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if rate(middle) < 1 else (low, middle)
-    found = minimize_scalar(rate, bounds=(0.0, low), method="bounded", options={"xatol": 1e-3 * low})
-    return ProvedSteps(low, float(found.x), float(found.fun))
+        low, high = (middle, high) if is_safe(middle) else (low, middle)
+    best = minimize_scalar(rate, bounds=(0.0, low), method="bounded", options={"xatol": 1e-3 * low})
+    return ProvedSteps(low, float(best.x), float(best.fun))
 
 
-def _linearized(method: Method) -> _System:
-    """A method on one parameter of one node, and whether it can rest at an optimum at which gradients differ."""
-    name = type(method).__name__
-    zero = jnp.zeros((1, 1))
-    try:
-        state, back = ravel_pytree(method.init(zero, zero))
-        message, unpack = ravel_pytree(method.message(back(state), zero))
+def check_curvatures(owner: str, convexity: float, smoothness: float) -> None:
+    check_number(owner, "convexity", convexity, above=0.0, shaped=())
+    check_number(owner, "smoothness", smoothness, at_least=float(convexity), shaped=())
 
-        def update(s: Any, g: Any, f: Any) -> Any:
-            return ravel_pytree(method.update(back(s), g.reshape(1, 1), unpack(f)))[0]
 
-        def tell(s: Any, g: Any) -> Any:
-            return ravel_pytree(method.message(back(s), g.reshape(1, 1)))[0]
-
-        at = (jnp.zeros(state.size), jnp.zeros(1), jnp.zeros(message.size))
-        if update(*at).shape != state.shape:
-            raise ValueError("it makes one state of another size")
-        a, b_grad, b_flow = jax.jacobian(update, argnums=(0, 1, 2))(*at)
-        c_tell, d_tell = jax.jacobian(tell, argnums=(0, 1))(*at[:2])
-        c_at = jax.jacobian(lambda s: ravel_pytree(method.query(back(s)))[0])(at[0])
-        probe = tuple(jnp.cos(jnp.arange(1.0, part.size + 1.0)) for part in at)
-        off = jnp.abs(update(*probe) - (a @ probe[0] + b_grad @ probe[1] + b_flow @ probe[2])).max()
-        places = back(jnp.arange(float(state.size)))
-    except (TypeError, ValueError, AttributeError) as error:
+def _spectrum(owner: str, network: Network) -> Spectrum:
+    """That of all graphs that may be in force: where links fail, of a graph without links too."""
+    if not is_undirected(network):
         raise CojaxInputError(
-            f"worst_rate needs a learner with one number for each of its fields, got {name}, of which one node alone "
-            f"cannot be made ({type(error).__name__})."
-        ) from error
-    if not float(off) < 1e-6:
-        raise CojaxInputError(
-            f"worst_rate needs a method that is linear in its gradients and flows, got {name}, which is not."
+            f"{owner} needs an undirected network, got a {type(network.bare()).__name__}, of which no eigenvalues tell "
+            "how it mixes; use the Laplacian of an undirected one."
         )
-    rows = [
-        int(entry)
-        for field in method.kept or ()
-        for leaf in jax.tree.leaves(getattr(places, field))
-        for entry in leaf.ravel()
-    ]
-    kept = np.eye(state.size)[rows]
-    found = [np.asarray(part) for part in (a, b_grad, b_flow, c_tell, d_tell, c_at)]
-    system = _System._make([*found, kept])
-    # Gradients differ at the optimum, by parts that sum to zero: the state has to hold them, with nothing to hear.
-    rest = np.vstack([system.a - np.eye(state.size), system.c_tell, system.c_at])
-    wanted = -np.concatenate([system.b_grad, system.d_tell, np.zeros((1, 1))])
-    left = rest @ np.linalg.lstsq(rest, wanted, rcond=None)[0] - wanted
-    if np.abs(left).max() > 1e-6:
-        raise CojaxInputError(
-            f"worst_rate needs a method that can rest at the optimum, got {name}: where the nodes' gradients differ "
-            "there, it stops beside it; use DIGing, NIDS or another exact one."
-        )
-    return system
+    found = spectrum(network)
+    return found if isinstance(untimed(network), Layout) else found._replace(lambda_2=0.0)
 
 
-def _is_proved(system: _System, mixing: float, convexity: float, smoothness: float, rate: float) -> bool:
-    """Whether a quadratic in the error of the mean, and one in what nodes differ by, fall by `rate` squared a step."""
-    clarabel = _clarabel()
-    from scipy import sparse
-
-    p, q = len(system.a), len(system.c_tell)
-    sector = np.array([[-2 * convexity * smoothness, convexity + smoothness], [convexity + smoothness, -2.0]])
-    ahead = np.hstack([system.a, system.b_grad, -system.b_flow])  # of (s, g, L m)
-    here = np.eye(p, p + 1 + q)
-    seen = np.vstack([np.pad(system.c_at, ((0, 0), (0, 1 + q))), np.eye(1, p + 1 + q, p)])
-    told = np.hstack([system.c_tell, system.d_tell, np.zeros((q, q))])
-    moved = np.eye(q, p + 1 + q, p + 1)
-    # The mean hears nothing, and of it what sums to zero is zero.
-    mean = np.eye(p + 1 + q, p + 1) @ _null_space(np.pad(system.kept, ((0, 0), (0, 1))))
-
-    def falling(weight: np.ndarray) -> np.ndarray:
-        return ahead.T @ weight @ ahead - rate**2 * here.T @ weight @ here
-
-    def mixed(weight: np.ndarray) -> np.ndarray:  # |(I - L) m|^2 <= mixing^2 |m|^2 of what nodes differ by
-        cross = told.T @ weight @ moved
-        return (mixing**2 - 1) * told.T @ weight @ told + cross + cross.T - moved.T @ weight @ moved
-
-    of_state, of_told = _symmetric(p), _symmetric(q)
-    of_mean = [mean.T @ falling(one) @ mean for one in of_state] + [mean.T @ seen.T @ sector @ seen @ mean]
-    of_rest = [falling(one) for one in of_state] + [mixed(one) for one in of_told] + [seen.T @ sector @ seen]
-    problem = _Conic(len(of_state) * 2 + len(of_told) + 3)
-    first, second, third = 0, len(of_state), 2 * len(of_state)
-    single = third + len(of_told)  # two multipliers of the sector, and the slack
-    problem.add([*range(first, second), single], [-one for one in of_mean], slack=True)
-    problem.add([*range(second, single), single + 1], [-one for one in of_rest], slack=True)
-    problem.add(list(range(first, second)), of_state, constant=-np.eye(p))
-    problem.add(list(range(second, third)), of_state, constant=-np.eye(p))
-    problem.add(list(range(third, single)), of_told)
-    return problem.least_slack(clarabel, sparse) < SLACK
+def _scaled(owner: str, method: Method, found: Spectrum, smoothness: float) -> Linear:
+    return linearized(owner, method).scaled(smoothness, found.lambda_n)
 
 
-class _Conic:
-    """The least t with matrices that are affine in x, plus t times the identity for some, positive semidefinite."""
-
-    def __init__(self, size: int):
-        self.size = size
-        self.rows: list[np.ndarray] = []
-        self.limits: list[np.ndarray] = []
-        self.sides: list[int] = []
-
-    def add(self, places: list[int], parts: list[np.ndarray], constant: np.ndarray | None = None, slack: bool = False):
-        """sum of x[place] part + constant, and with `slack` + t identity, is positive semidefinite."""
-        side = len(parts[0])
-        block = np.zeros((side * (side + 1) // 2, self.size))
-        for place, part in zip(places, parts, strict=True):
-            block[:, place] -= _stacked(part)
-        if slack:
-            block[:, -1] = -_stacked(np.eye(side))
-        self.rows.append(block)
-        self.limits.append(np.zeros(len(block)) if constant is None else _stacked(constant))
-        self.sides.append(side)
-
-    def least_slack(self, clarabel: Any, sparse: Any) -> float:
-        signs = -np.eye(self.size)[-3:]  # both multipliers >= 0, the slack >= -1
-        matrix = sparse.csc_matrix(np.vstack([*self.rows, signs]))
-        limits = np.concatenate([*self.limits, [0.0, 0.0, 1.0]])
-        cones = [*map(clarabel.PSDTriangleConeT, self.sides), clarabel.NonnegativeConeT(3)]
-        settings = clarabel.DefaultSettings()
-        settings.verbose = False
-        cost = np.eye(self.size)[-1]
-        none = sparse.csc_matrix((self.size, self.size))
-        solved = clarabel.DefaultSolver(none, cost, matrix, limits, cones, settings).solve()
-        return float(solved.x[-1]) if "Solved" in str(solved.status) else np.inf
+def _falls(linear: Linear, found: Spectrum, convexity: float, rate: float, fixed: bool) -> bool:
+    return found.lambda_2 > 0 and falls(linear, found.lambda_2 / found.lambda_n, convexity, rate, fixed)
 
 
-def _symmetric(side: int) -> list[np.ndarray]:
-    """A basis of symmetric matrices."""
-    found = []
-    for column in range(side):
-        for row in range(column + 1):
-            one = np.zeros((side, side))
-            one[row, column] = one[column, row] = 1.0
-            found.append(one)
-    return found
-
-
-def _stacked(matrix: np.ndarray) -> np.ndarray:
-    """The upper triangle by columns, off the diagonal times the root of 2, as Clarabel has it."""
-    side = len(matrix)
-    scaled = matrix * (np.sqrt(2) - (np.sqrt(2) - 1) * np.eye(side))
-    return np.concatenate([scaled[: column + 1, column] for column in range(side)])
-
-
-def _null_space(rows: np.ndarray) -> np.ndarray:
-    """Columns that span what `rows` map to zero."""
-    if not len(rows):
-        return np.eye(rows.shape[1])
-    _, values, turned = np.linalg.svd(rows)
-    return turned[int((values > 1e-12).sum()) :].T
-
-
-def _clarabel() -> Any:
-    try:
-        import clarabel
-    except ModuleNotFoundError as error:
-        raise CojaxInputError("worst_rate needs Clarabel: pip install clarabel.") from error
-    return clarabel
+def _rate(linear: Linear, found: Spectrum, convexity: float, fixed: bool) -> float:
+    """The least rate that is proved; infinite where none is."""
+    if not _falls(linear, found, convexity, 1.0, fixed):
+        return float("inf")
+    low, high = 0.0, 1.0
+    while high - low > max(FINEST, min(DIGITS, SHARE * (1 - high))):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _falls(linear, found, convexity, middle, fixed) else (middle, high)
+    return high

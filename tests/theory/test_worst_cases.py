@@ -4,11 +4,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import networkx as nx
 import numpy as np
 import pytest
 from support import laws
 
 import cojax
+from cojax.theory.semidefinite import Program
 
 CONVEX, SMOOTH = 0.1, 1.0
 N = 6
@@ -160,3 +162,133 @@ def test_where_nothing_is_proved_no_step_is():
     assert found == (0.0, 0.0, 1.0)
     with pytest.raises(cojax.CojaxInputError, match="step_size"):
         cojax.theory.proved_steps(cojax.Hold(), COMPLETE, convexity=CONVEX, smoothness=SMOOTH)
+
+
+RING = cojax.network(cojax.graphs.named("ring", 16))
+
+
+@pytest.mark.parametrize("step", [0.3, 1.0, 1.7])
+@pytest.mark.parametrize("kind", [cojax.NIDS, cojax.LEAD])
+def test_on_slow_graphs_nids_is_as_fast_as_a_proof_by_hand(kind, step):
+    """With h = y - a g, M = 2 L^-1: |y+|^2 + a^2 |D+|_M^2 <= |h|^2 + a^2 |D|_(M - I)^2, by h = y+ + a D+ squared, where
+
+    y+ = a (M - I) (D+ - D). So the square falls by max((1 - a m)^2, (1 - a L)^2, 1 - lambda_2 / 2): the first two are
+    those of a gradient step, |h| of |y|; the third is |D|_(M - I)^2 of |D|_M^2.
+    """
+    by_hand = max((1 - step * CONVEX) ** 2, (1 - step * SMOOTH) ** 2, 1 - cojax.theory.spectrum(RING).lambda_2 / 2)
+    assert rate(kind(step), RING).rate < np.sqrt(by_hand) + 1e-4 < 1
+
+
+def test_one_graph_that_stands_is_never_slower_than_graphs_that_change():
+    random = np.random.default_rng(3)
+    kinds = (cojax.NIDS, cojax.EXTRA, cojax.ATCTracking, lambda a: cojax.DIGing(a / 4), lambda a: cojax.LEAD(a, 0.5))
+    faster = 0
+    for draw in range(20):
+        weights = np.triu(random.uniform(0.02, 0.3, (N, N)), 1)
+        weights = weights + weights.T
+        method = kinds[draw % len(kinds)](float(random.uniform(0.05, 0.8)))
+        stands = rate(method, cojax.network(weights, layout="dense")).rate
+        changes = rate(method, cojax.network(np.stack([weights, weights]), layout="dense")).rate
+        assert stands < changes + 1e-4
+        faster += stands < changes - 1e-3
+    assert faster > 0
+
+
+def test_what_is_proved_does_not_depend_on_units():
+    """Of costs in thousandths with steps a thousand times as long, and of weights that mixing makes up for."""
+    weights = np.full((N, N), 0.7 / N) * (1 - np.eye(N))
+    heavy, light = cojax.network(20 * weights), cojax.network(weights)
+    ours = rate(cojax.DIGing(0.1, mixing=1.0), light).rate
+    theirs = cojax.theory.worst_rate(
+        cojax.DIGing(0.1 / 4000, mixing=1 / 20), heavy, convexity=4000 * CONVEX, smoothness=4000 * SMOOTH
+    ).rate
+    assert theirs == pytest.approx(ours, abs=2e-4) and ours < 1
+
+
+@pytest.mark.parametrize(
+    ("method", "network"),
+    [
+        (cojax.NIDS(1.6), RING),
+        (cojax.DIGing(0.1), RING),
+        (cojax.APAPC(0.8, 0.5, gain=0.6, convexity=CONVEX), RING),
+        (cojax.TrackingMomentum(0.1, 0.3), RING),
+        (cojax.EXTRA(0.9), RING),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_no_run_over_costs_that_bend_is_slower(method, network):
+    """Each side of a node's optimum, and of a place beside it, has a curvature of its own: not quadratic at all."""
+    random = np.random.default_rng(0)
+    size = network.num_nodes
+    proved = rate(method, network).rate
+    assert proved < 1
+
+    def bent(x, data):
+        low, high, place, slope = data
+        left, right = jnp.minimum(x.params - place, 0.0), jnp.maximum(x.params - place, 0.0)
+        return (low * left**2 + high * right**2) / 2 + slope * x.params
+
+    for _ in range(4):
+        sides = random.choice([CONVEX, SMOOTH], (2, size))
+        slope = random.normal(size=size)
+        slope -= slope.mean()
+        # With slopes that sum to zero the optimum is where the other parts do; bisection finds it.
+        place = random.normal(size=size) * random.choice([1e-2, 1.0])
+        low, high, middle = -10.0, 10.0, 0.0
+        for _ in range(100):
+            middle = (low + high) / 2
+            pull = np.where(middle < place, sides[0], sides[1]) @ (middle - place)
+            low, high = (low, middle) if pull > 0 else (middle, high)
+        problem = cojax.Problem(bent, (*sides, place, slope))
+        start = problem.start(jnp.asarray(random.normal(size=size)))
+        ran = cojax.solve(
+            problem, network, cojax.CoOpt(learn=method), start, num_steps=600, record=cojax.records.decision
+        )
+        error = np.linalg.norm(np.asarray(ran.trace.params) - middle, axis=1)
+        last = int(np.argmax(error < 1e-10)) or len(error) - 1
+        first = last // 3
+        assert (error[last] / error[first]) ** (1 / (last - first)) < proved + 2e-3
+
+
+def test_where_links_fail_or_point_one_way_nothing_is_proved():
+    assert rate(cojax.DIGing(0.05), cojax.Lossy(COMPLETE, 0.1, jax.random.key(0))).rate == np.inf
+    circle = nx.cycle_graph(N, create_using=nx.DiGraph)
+    with pytest.raises(cojax.CojaxInputError, match="worst_rate needs an undirected network, got a"):
+        rate(cojax.DIGing(0.05), cojax.network(circle))
+
+
+class Claimed(Own):
+    """Says of its params that they sum to zero, which they do not."""
+
+    kept: ClassVar = ("params", "slack")
+
+
+def test_sums_that_are_not_kept_are_refused():
+    with pytest.raises(cojax.CojaxInputError, match="worst_rate needs sums over nodes that start at zero"):
+        rate(Claimed(), COMPLETE)
+
+
+def test_programs_are_met_where_a_matrix_is_stable_and_nowhere_else():
+    """P > A'PA for some P > 0 if and only if the eigenvalues of A are within the unit circle."""
+    random = np.random.default_rng(0)
+    for radius in (0.5, 0.95, 0.999, 1.001, 1.1):
+        for _ in range(5):
+            matrix = random.normal(size=(4, 4))
+            matrix *= radius / np.abs(np.linalg.eigvals(matrix)).max()
+            program = Program(10)
+            weight = program.symmetric(4)
+            program.positive(weight)
+            program.positive(weight - matrix.T @ weight @ matrix)
+            assert program.is_met() == (radius < 1)
+
+
+class Clipped(Own):
+    """Linear near the optimum alone."""
+
+    def update(self, state, grad, flow):
+        return super().update(state, jax.tree.map(lambda g: jnp.clip(g, -10.0, 10.0), grad), flow)
+
+
+def test_what_is_linear_only_for_small_gradients_is_refused():
+    with pytest.raises(cojax.CojaxInputError, match="worst_rate needs a method that is linear"):
+        rate(Clipped(), COMPLETE)
