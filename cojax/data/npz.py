@@ -1,11 +1,12 @@
 """An npz file is checked from its directory and its headers before one number of it is unpacked."""
 
 import contextlib
+import functools
 import io
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,11 +58,23 @@ def read_arrays(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str, np
 
     Raises `CojaxInputError` for objects, archives that declare too much, and truncated or damaged files.
     """
+    with open_arrays(path, max_bytes=max_bytes) as arrays:
+        return {name: read() for name, read in arrays.items()}
+
+
+@contextlib.contextmanager
+def open_arrays(path: str | Path, *, max_bytes: int = MAX_BYTES) -> Iterator[dict[str, Callable[[], np.ndarray]]]:
+    """What reads every array of an npz file, by name: one at a time where they are many.
+
+    Raises `CojaxInputError` as `read_arrays`, here or where an array is read.
+    """
     path = checked_path(path, max_bytes)
     with _open_archive(path) as archive:
         _check_sizes(path, archive.infolist(), max_bytes)
-        found = {info.filename.removesuffix(".npy"): _raw(path, archive, info) for info in archive.infolist()}
-    return found
+        yield {
+            info.filename.removesuffix(".npy"): functools.partial(_raw, path, archive, info)
+            for info in archive.infolist()
+        }
 
 
 @contextlib.contextmanager

@@ -54,6 +54,11 @@ class Link(eqx.Module):
         return describe(self)
 
     @property
+    def given(self) -> "Link":
+        """This link as the caller gave it."""
+        return self
+
+    @property
     def by_edge(self) -> bool:
         """Whether it remembers something of every edge, and not of every node alone."""
         return False

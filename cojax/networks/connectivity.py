@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.experimental import multihost_utils
 from jaxtyping import Array, Bool, Int
 
 from .base import Layout, Network
@@ -33,7 +34,7 @@ def connects(network: Network, first: int, last: int) -> bool:
         away = int((~np.asarray(members.there(last - 1))).sum())
     at_once = STEPS_AT_ONCE if network.edges_stay else 1
     for begin in range(first, last, at_once):
-        now = np.asarray(_up(network, jnp.asarray(begin), jnp.asarray(min(begin + at_once, last)))).ravel()
+        now = _on_host(_up(network, jnp.asarray(begin), jnp.asarray(min(begin + at_once, last)))).ravel()
         if network.edges_stay:
             up |= now
             linked = links[:, up]
@@ -48,7 +49,14 @@ def connects(network: Network, first: int, last: int) -> bool:
 
 def _ends(network: Network, k: int) -> np.ndarray:
     """The two nodes of every directed edge of step `k`, (2, edges): the one that hears, and the one that it hears."""
-    return np.stack([np.asarray(part).ravel() for part in _layout(network.at(k)).ends()])
+    return np.stack([_on_host(part).ravel() for part in _layout(network.at(k)).ends()])
+
+
+def _on_host(array: Array) -> np.ndarray:
+    """All of an array, of which other processes may have rows: all of them ask together."""
+    if not (array.is_fully_addressable or array.is_fully_replicated):
+        array = multihost_utils.process_allgather(array, tiled=True)
+    return np.asarray(array)
 
 
 @jax.jit

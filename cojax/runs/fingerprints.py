@@ -8,7 +8,7 @@ import platform
 import types
 from collections.abc import Iterator, Mapping
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,12 @@ import numpy as np
 PACKAGES = ("cojax", "jax", "jaxlib", "numpy")
 # More differences than this are counted, not told.
 MOST_TOLD = 5
+
+
+class Said(NamedTuple):
+    """What stands in a tree for an array: what is to be said of it."""
+
+    text: str
 
 
 def fingerprint(**parts: Any) -> dict[str, str]:
@@ -61,7 +67,9 @@ def _facts(path: str, value: Any, above: tuple[int, ...]) -> Iterator[tuple[str,
     if id(value) in above:  # a function that closes over itself
         return
     above = (*above, id(value))
-    if isinstance(value, jax.Array | np.ndarray | np.generic):
+    if isinstance(value, Said):
+        yield path, value.text
+    elif isinstance(value, jax.Array | np.ndarray | np.generic):
         yield path, _array(value)
     elif value is None or isinstance(value, bool | int | float | complex | str | bytes | enum.Enum):
         said = repr(value)
@@ -131,6 +139,8 @@ def _constant(value: Any) -> str:
 def _array(value: Any) -> str:
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return f"key {_array(jax.random.key_data(value))}"
+    if isinstance(value, jax.Array) and not (value.is_fully_addressable or value.is_fully_replicated):
+        return f"{value.dtype}{list(value.shape)} over several processes"  # in a closure: what is of a run is told
     array = np.asarray(value)
     if array.dtype.hasobject:  # their bytes are addresses
         return repr(array.tolist())

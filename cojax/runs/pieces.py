@@ -5,7 +5,7 @@ import functools
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +16,11 @@ from .._support.checks import CojaxInputError
 from ..methods import Method
 from ..networks.base import Network
 from ..problems.problem import Decision, Problem, Scenario
+from .blocks import Blocks
 from .checkpoints import Saved, load, save
 from .files import check_folder
-from .fingerprints import fingerprint
 from .loop import advance, check_beginning, check_run, ended, first_state, go
+from .prints import prints_of
 from .records import standard
 from .signals import noted_signals
 from .solutions import Solution, State
@@ -67,24 +68,25 @@ def in_pieces(
     `solve` does, for a trace beyond 4 GB, for a place that no checkpoint can be written to, and for one that is damaged
     or another run's.
     """
+    num_looks, every = check_run(problem, network, method, start, num_steps, every, record, MOST_JOINED)
+    blocks = Blocks(network, problem, start)
     if checkpoint is not None:
         if not isinstance(checkpoint, str | os.PathLike):
             raise CojaxInputError(f"A checkpoint needs a path, got an object of type {type(checkpoint).__name__}.")
-        _check_place(Path(checkpoint))
-    num_looks, every = check_run(problem, network, method, start, num_steps, every, record, MOST_JOINED)
+        with blocks.together(f"The checkpoint {checkpoint} cannot be written"):
+            _check_place(Path(checkpoint))
+        blocks.check_common(Path(checkpoint).parent)
     looks = equal_pieces(num_looks) if piece is None else piece // every
     check_beginning(problem, network, method, start)
     state = start if isinstance(start, State) else first_state(problem, network, method, start)
     run = functools.partial(advance, problem, network, method)
     last, traces = int(state.step) + num_steps, []
-    keeper = _Keeper(checkpoint)
+    keeper = _Keeper(checkpoint, blocks)
     if checkpoint is not None:
-        keeper.prints = fingerprint(
-            problem=problem, network=network, method=method, start=start, every=every, record=record
-        )
-        if Path(checkpoint).exists():
+        keeper.prints = prints_of(blocks, problem, network, method, start, every, record)
+        if blocks.told(Path(checkpoint).exists())[0, 0]:
             trace = jax.eval_shape(lambda state: go(problem, network, method, state, 1, every, record)[1], state)
-            found = load(checkpoint, Saved(state, trace), keeper.prints)
+            found = load(checkpoint, Saved(state, trace), keeper.prints, blocks)
             state, traces = found.state, [found.trace]
             if int(state.step) > last:
                 raise CojaxInputError(
@@ -97,23 +99,26 @@ def in_pieces(
         if traces and done is not None:  # what was saved may have been at its end
             solution = ended(problem, network, method, state)
             is_done = done(solution)
-        while not (is_done or noted) and int(state.step) < last:
+        signal, _ = keeper.agreed(noted)
+        while not (is_done or signal) and int(state.step) < last:
             state, trace = run(state, looks, every, record)
             traces.append(trace)
             if done is not None:
                 solution = ended(problem, network, method, state)
                 is_done = done(solution)
             told(looks * every)
-            keeper.keep(state, traces)
+            signal, is_due = keeper.agreed(noted)
+            if is_due:
+                keeper.keep(state, traces)
         if not is_done:
-            keeper.keep(state, traces, now=True)
+            keeper.keep(state, traces)
     if not traces:
         traces.append(run(state, 0, every, record)[1])
     if solution is None:
         solution = ended(problem, network, method, state)
-    status = jnp.asarray(Status.INTERRUPTED, jnp.int32) if noted and not is_done else solution.status
+    status = jnp.asarray(Status.INTERRUPTED, jnp.int32) if signal and not is_done else solution.status
     whole = solution._replace(trace=_join(traces), status=status)
-    return Ran(whole, noted[0] if noted else None, keeper.kept)
+    return Ran(whole, signal, keeper.kept)
 
 
 def equal_pieces(num_chunks: int) -> int:
@@ -158,22 +163,29 @@ def _check_place(path: Path) -> None:
 class _Keeper:
     """Saves a run now and then."""
 
-    def __init__(self, path: str | Path | None):
-        self.path, self.prints, self.kept = path, {}, True
+    def __init__(self, path: str | Path | None, blocks: Blocks):
+        self.path, self.blocks, self.kept = path, blocks, True
+        self.prints: Mapping[str, str] = {}
         self.due, self.step = 0.0, -1
 
-    def keep(self, state: State, traces: list[Any], now: bool = False) -> None:
-        began = time.monotonic()
-        if self.path is None or (began < self.due and not now) or self.step == int(state.step):
+    def agreed(self, noted: list[int]) -> tuple[int | None, bool]:
+        """The signal that any process of the run noted, and whether it is time to save: by the clock of the first."""
+        told = self.blocks.told(noted[0] if noted else 0, time.monotonic() >= self.due)
+        return int(told[:, 0].max()) or None, bool(told[0, 1])
+
+    def keep(self, state: State, traces: list[Any]) -> None:
+        if self.path is None or self.step == int(state.step):
             return
+        began = time.monotonic()
         traces[:] = [_join(traces)]
         try:
-            save(self.path, Saved(state, traces[0]), self.prints)
+            save(self.path, Saved(state, traces[0]), self.prints, self.blocks)
             self.step = int(state.step)
-        except OSError as error:
+        except (OSError, CojaxInputError) as error:  # of this process, or of another one
             if self.kept:
+                reason = getattr(error, "strerror", None) or str(error)
                 warnings.warn(
-                    f"The checkpoint {self.path} cannot be written ({error.strerror}): the run goes on, and what was "
+                    f"The checkpoint {self.path} cannot be written ({reason}): the run goes on, and what was "
                     "saved last stays.",
                     RuntimeWarning,
                     stacklevel=3,

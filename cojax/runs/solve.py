@@ -38,7 +38,8 @@ def solve(
         progress: whether to show a bar, in a terminal or a notebook (tqdm). The run is then at most 200 calls from the
             host, bit for bit the same; Ctrl-C ends it after the one under way, with the status `INTERRUPTED`.
         checkpoint: a file that the run is saved to as it goes on, never more than a twentieth of the time, after Ctrl-C
-            or SIGTERM, and at the end. Where the file exists, the run goes on from it.
+            or SIGTERM, and at the end. Where the file exists, the run goes on from it, on any number of devices
+            (`cojax.shard`). Of several processes every one keeps its own rows, in a file beside it.
 
     Returns: a `Solution`. While running nothing is raised: its status and its trace say what happened.
 

@@ -57,7 +57,8 @@ def solve_to(
             status `OUT_OF_TIME` where it does not keep its tolerance.
         progress: whether to show a bar, in a terminal or a notebook (tqdm).
         checkpoint: a file that the run is saved to as it goes on, never more than a twentieth of the time, and after
-            Ctrl-C or SIGTERM, which end it after the look under way. Where the file exists, the run goes on from it.
+            Ctrl-C or SIGTERM, which end it after the look under way. Where the file exists, the run goes on from it, as
+            in `solve`.
 
     Returns: a `Solution` with its `certificate`. Its status is `CONVERGED` or `CONVERGED_REDUCED` by the certificate
     alone, and `DISCONNECTED` where it is not and the links that were up did not connect all nodes. It is `STATIONARY`

@@ -1,10 +1,7 @@
 """What travels between devices is counted right, and a run is the same on 8 devices and on 2 processes as on one."""
 
-import os
-import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,19 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import laws
+from support.processes import TESTS, environment, free_port
 
 import cojax
 from cojax.networks.devices.halos import arrange_nodes, cut, node_order, num_received
-
-TESTS = Path(__file__).parents[1]
-
-
-def environment(num_devices):
-    """This process's, with so many devices made of the CPU: the flag must be there before JAX is."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    paths = [str(TESTS.parent), str(TESTS), *filter(None, [kept.get("PYTHONPATH")])]
-    flags = f"{kept.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={num_devices}"
-    return kept | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def both_ways(graph):
@@ -43,10 +31,7 @@ def test_eight_devices_do_what_one_does(chosen):
 
 
 def test_two_processes_do_what_one_does():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, str(TESTS / "programs" / "two_processes.py"), str(port)]
+    command = [sys.executable, str(TESTS / "programs" / "two_processes.py"), str(free_port())]
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(2))
     processes = [subprocess.Popen([*command, str(process)], **pipes) for process in range(2)]
     try:

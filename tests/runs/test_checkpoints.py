@@ -19,6 +19,7 @@ from support import laws
 
 import cojax
 from cojax.runs import checkpoints, files, pieces
+from cojax.runs.blocks import Blocks
 from cojax.runs.files import check_folder, replace_file
 from cojax.runs.fingerprints import differences, fingerprint
 
@@ -81,15 +82,19 @@ def test_small_floats_and_keys_come_back_with_every_bit(tmp_path):
         "key": jax.random.key(3),
         "flag": jnp.asarray([True, False]),
         "double": jnp.asarray(np.nextafter(1.0, 2.0)),
+        "keys by node": jax.random.split(jax.random.key(4), 8),
+        "small by node": jnp.arange(16, dtype=jnp.bfloat16).reshape(8, 2) / 3,
     }
     trace = jnp.arange(3, dtype=jnp.int32)
-    checkpoints.save(tmp_path / "a.npz", checkpoints.Saved(tree, trace), {"a": "1"})
-    found = checkpoints.load(tmp_path / "a.npz", checkpoints.Saved(tree, trace[:1]), {"a": "1"})
+    blocks = Blocks(NETWORK)
+    checkpoints.save(tmp_path / "a.npz", checkpoints.Saved(tree, trace), {"a": "1"}, blocks)
+    found = checkpoints.load(tmp_path / "a.npz", checkpoints.Saved(tree, trace[:1]), {"a": "1"}, blocks)
     assert found.trace.tolist() == [0, 1, 2]
-    for name in ("small", "flag", "double"):
+    for name in ("small", "flag", "double", "small by node"):
         assert found.state[name].dtype == tree[name].dtype
         assert np.asarray(found.state[name]).tobytes() == np.asarray(tree[name]).tobytes()
-    assert (jax.random.key_data(found.state["key"]) == jax.random.key_data(tree["key"])).all()
+    for name in ("key", "keys by node"):
+        assert (jax.random.key_data(found.state[name]) == jax.random.key_data(tree[name])).all()
 
 
 def _other_cost(x, data):
@@ -182,7 +187,11 @@ def _shapeless(arrays):
         (_repacked(_lying), "declares 549755813888 bytes for state0000"),
         (_repacked(_pickled), "keeps state0000 as Python objects, which could run code"),
         (_repacked(_shapeless), "does not hold what a run of this problem, network and method has"),
-        (_repacked(_without("state0003")), "does not hold what a run of this problem"),
+        (_repacked(_without("state0000")), "does not hold what a run of this problem"),
+        (_repacked(_without("state0003.0")), "does not hold what a run of this problem"),
+        (_repacked(_without("rows.0")), "does not hold what a run of this problem"),
+        (_repacked(lambda arrays: arrays.update({"rows.0": arrays["rows.0"][::-1] + 1})), "does not hold what a run"),
+        (_repacked(_without("parts")), "is no checkpoint of this version of cojax"),
         (_repacked(_without("fingerprint")), "is no checkpoint of a run"),
         (
             _repacked(lambda arrays: arrays.update(fingerprint=np.frombuffer(b"[" * 100000, np.uint8))),

@@ -102,6 +102,10 @@ class _AmongNodes(Link):
     link: EventTriggered
     rows_per_node: float = eqx.field(static=True)
 
+    @property
+    def given(self):
+        return self.link
+
     def open(self, message, net):
         return self.link.open(message, net)
 
