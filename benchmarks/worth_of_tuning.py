@@ -1,6 +1,7 @@
 """How many rounds and bits tuning saves on instances that it never saw, beside closed forms and honest controls.
 
     python benchmarks/worth_of_tuning.py [family ...]
+    python benchmarks/worth_of_tuning.py choose [family ...]
 
 Five networks, DIGing and Laplacian over 3-bit innovations. 10 instances to take gradients on, 8 to select by, 12 to
 report on. With names, the rows of the other networks stay as they are in results/tune.json. Rounds until the squared
@@ -8,6 +9,12 @@ distance from the optimum, of params and of shares, over all nodes, is and stays
 over the 12. Where an instance does not get there in five times the steps that are tuned on, it counts with those times
 1 + the decades missing. All searches but the grids work in the same free coordinates. The closed form is that of every
 single instance; everything else is one method for all.
+
+With `choose`, into results/worth_of_tuning_choose.json: `cojax.choose` with numbers by gradient, for each half alone,
+over LEARNERS and ALLOCATORS in closed form with Metropolis and fastest weights; defaults are DIGing and Laplacian as
+above. It is judged on the same 12 instances beside all candidates as they are, beside the best of 24 steps of every
+candidate, selected on the 8 instances, and beside the search of `cojax.tune` from the pair whose grid is best, with its
+edge weights. Of closed forms and grids the best candidate is taken in hindsight, on the 12 instances.
 """
 
 import json
@@ -24,8 +31,11 @@ from support.deployments import BITS, Family, families, instances
 from support.timing import RESULTS, save, show
 
 import cojax
+from cojax.networks.faults.draws import reseed
+from cojax.rivals.choices import Scaled
 from cojax.tuning import Area, Bits, PerNode, distances
-from cojax.tuning.ensembles import Instance, RunPlan, course_of, taken
+from cojax.tuning.ensembles import Instance, RunPlan, course_of, stack_instances, taken
+from cojax.tuning.factors import scaled
 from cojax.tuning.searches import TuningSearch
 from cojax.tuning.workbenches import Workbench, workbench
 
@@ -36,6 +46,16 @@ MARGIN = 1.5  # of the limit of theory, whose curvatures are the worst that coul
 FACTORS = np.geomspace(0.25, 8.0, 24)  # of the grid, times the closed form: 16 % apart
 WHAT = (PerNode("learn.step_size"), "learn.mixing", "allocate.step_size", "weights")
 AREA, KBIT = Area(), Bits()
+LEARNERS = (cojax.DIGing, cojax.EXTRA, cojax.NIDS, cojax.ATCTracking, cojax.LEAD, cojax.APAPC)
+ALLOCATORS = (cojax.Laplacian, cojax.HeavyBall, cojax.Nesterov)
+KINDS = {"learn": LEARNERS, "allocate": ALLOCATORS}
+WEIGHTS = {"": cojax.weights.metropolis, ", fastest": cojax.weights.fastest}
+CHOSEN_TRIALS, CHOSEN_UPDATES = 6, 4
+LENGTH = 5  # times the steps that are tuned on: the runs that all are judged by
+CHOSEN_WHAT = {
+    "learn": ["learn.step_size", "learn.mixing", "learn.gain", "learn.blend"],
+    "allocate": ["allocate.step_size", "allocate.momentum"],
+}
 Pair = tuple[Any, Any]
 
 
@@ -49,7 +69,9 @@ class Judge:
 
     def _one(self, pair: Pair, instance: Instance) -> tuple:
         course = course_of(self.plan, pair[1], pair[0], instance)
-        halves = [AREA.score(course._replace(gap=course.gap[:, place : place + 1])) for place in (0, 1)]
+        halves = [
+            AREA.score(course._replace(gap=course.gap[:, place : place + 1])) for place in range(course.gap.shape[1])
+        ]
         return AREA.score(course), KBIT.score(course) / 1000, *halves
 
     def same(self, pair: Pair, on: Instance) -> tuple[float, float, float]:
@@ -58,7 +80,7 @@ class Judge:
         return float(rounds.mean()), float(kilobits.mean()), float(rounds.max())
 
     def each(self, methods: list[Any], network: Any, on: Instance) -> np.ndarray:
-        """A method for every instance: rounds, kilobits, rounds of the learner and of the allocator, (4, m)."""
+        """A method for every instance: rounds, kilobits, rounds of the halves that move, (3, m) or (4, m)."""
         stacked = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf, float) for leaf in leaves]), *methods)
         return np.asarray(self._each((stacked, network), on))
 
@@ -168,7 +190,7 @@ def row_of(name: str, family: Family) -> dict[str, Any]:
     )  # fmt: skip
     ends = np.cumsum([TRAINING, SELECTION, REPORT])
     training, select, report = (taken(everything, slice(a, b)) for a, b in zip([0, *ends[:2]], ends, strict=True))
-    judge, short = Judge(family, 5), Judge(family, 1)
+    judge, short = Judge(family, LENGTH), Judge(family, 1)
     last = list(zip(problems, starts, strict=True))[-REPORT:]
     closed = judge.each([pair_of(cojax.DIGing, cojax.Laplacian, ideal, *one) for one in last], network, report)
     other = judge.each([pair_of(cojax.NIDS, cojax.Nesterov, ideal, *one) for one in last], network, report)
@@ -202,8 +224,168 @@ def row_of(name: str, family: Family) -> dict[str, Any]:
     return row
 
 
+class Candidates:
+    """Closed forms of one network: by half and name a function of an instance, computed once for each."""
+
+    def __init__(self, family: Family):
+        self.family = family
+        self.networks = {name: family.network(weights=rule) for name, rule in WEIGHTS.items()}
+        self.ideal = {name: family.network(ideal=True, weights=rule) for name, rule in WEIGHTS.items()}
+        self.known: dict[Any, Any] = {}
+        self.by_name = {
+            half: {kind.__name__ + words: self._candidate(half, kind, words) for kind in kinds for words in WEIGHTS}
+            for half, kinds in KINDS.items()
+        }
+
+    def _candidate(self, half: str, kind: Any, words: str) -> Callable[..., Pair]:
+        def made(problem: Any, network: Any, start: Any) -> Pair:
+            key = half, kind, words, np.asarray(problem.data[0]).tobytes()
+            if key not in self.known:
+                self.known[key] = cojax.CoOpt(**{half: cojax.tuned(kind, problem, self.ideal[words], start)})
+            return network.over(self.networks[words].bare()), self.known[key]
+
+        return made
+
+    def case(self, seed: int) -> tuple:
+        """The instances that other searches have too, and some after them."""
+        (problem,), (start,) = instances(self.family.num_nodes, [seed])
+        return problem, reseed(self.networks[""], seed), start
+
+
+def judged(judge: Judge, half: str, given: Callable[..., Pair], ones: list[Any], network: Any, on: Instance) -> Any:
+    """Rounds of one half of a candidate on some instances; infinite where it has no closed form."""
+    try:
+        pairs = [given(problem, network, start) for problem, start in ones]
+    except cojax.CojaxInputError:
+        return np.full(len(ones), np.inf)
+    return judge.each([method for _, method in pairs], pairs[0][0], on)[0]
+
+
+def best_step(judge: Judge, half: str, given: Any, ones: list[Any], network: Any, select: Instance) -> Scaled | None:
+    """The candidate with the best of 24 factors of its step, as `grid` selects."""
+    paths = [f"{half}.step_size"]
+    try:
+        pairs = [given(problem, network, start) for problem, start in ones]
+    except cojax.CojaxInputError:
+        return None
+    scaled_ones = [
+        scaled((method, linked), paths, [float(np.log(factor))])[0] for factor in FACTORS for linked, method in pairs
+    ]
+    count = len(ones)
+    found = judge.each(scaled_ones, pairs[0][0], taken(select, np.tile(np.arange(count), len(FACTORS))))
+    means = found[0].reshape(len(FACTORS), count).mean(1)
+    return Scaled(given, {paths[0]: float(FACTORS[np.maximum(means[:-1], means[1:]).argmin()])})
+
+
+class Ensemble:
+    """The instances of one network, and who judges there."""
+
+    def __init__(self, family: Family):
+        self.family, self.candidates = family, Candidates(family)
+        self.network = self.candidates.networks[""]
+        numbers = [*range(TRAINING + SELECTION), *range(FIRST_REPORT, FIRST_REPORT + REPORT)]
+        self.problems, self.starts = instances(family.num_nodes, numbers)
+        self.ones = list(zip(self.problems, self.starts, strict=True))
+        self.judge = Judge(family, LENGTH)
+        everything, ends = stack_instances(self.problems, self.starts, None), np.cumsum([TRAINING, SELECTION, REPORT])
+        parts = (taken(everything, slice(a, b)) for a, b in zip([0, *ends[:2]], ends, strict=True))
+        self.training, self.select, self.report = parts
+
+    def rounds(self, half: str, given: Callable[..., Pair]) -> np.ndarray:
+        """Of one half of a candidate, on the instances to report on."""
+        return judged(self.judge, half, given, self.ones[-REPORT:], self.network, self.report)
+
+
+def controls(on: Ensemble) -> dict[str, Any]:
+    """Rounds of the default, and of the best of closed forms, of grids and of tuning; and what these cost."""
+    family, select = on.family, on.ones[TRAINING:-REPORT]
+    short, row = Judge(family, 1), {}
+    rounds: dict[str, dict[str, np.ndarray]] = {}
+    pair: dict[str, Any] = {}
+    for half, fields in on.candidates.by_name.items():
+        closed = {each: on.rounds(half, given) for each, given in fields.items()}
+        made = {each: best_step(short, half, given, select, on.network, on.select) for each, given in fields.items()}
+        grids = {each: given for each, given in made.items() if given is not None}
+        searched = {each: on.rounds(half, given) for each, given in grids.items()}
+        hindsight = min(closed, key=lambda each: closed[each].mean())
+        favourite = min(searched, key=lambda each: searched[each].mean())
+        row |= {f"{half}: best closed form": hindsight, f"{half}: best grid": favourite}
+        first = closed[next(iter(fields))]
+        rounds[half] = {"default": first, "closed forms": closed[hindsight], "grids": searched[favourite]}
+        row |= {f"{half}: rounds of {who}": float(found.mean()) for who, found in rounds[half].items()}
+        pair[half] = grids[favourite](on.problems[0], on.network, on.starts[0])
+    row |= {
+        who: float(np.maximum(rounds["learn"][who], rounds["allocate"][who]).mean())
+        for who in ("default", "closed forms", "grids")
+    }
+    (linked, learn), (_, allocate) = pair["learn"], pair["allocate"]
+    bench, _ = workbench(
+        on.problems[:1], linked, cojax.CoOpt(learn.learn, allocate.allocate), on.starts[:1],
+        what=("learn.step_size", "allocate.step_size", "weights"), objective=AREA, num_steps=family.num_steps,
+        every=family.every, optima=None, margin=MARGIN, inflation=1.1, window=None, gap=distances,
+    )  # fmt: skip
+    tuned, _ = gradient(bench, on.training, on.select, UPDATES, UPDATES)
+    row["tuned from the best grid"] = on.judge.same(tuned, on.report)[0]
+    count = sum(map(len, on.candidates.by_name.values()))
+    return row | {
+        "runs of closed forms": count * (TRAINING + SELECTION),
+        "runs of grids": count * len(FACTORS) * SELECTION,
+        "runs of one tuning": UPDATES * TRAINING * 4,
+    }
+
+
+def chosen(name: str, on: Ensemble) -> dict[str, Any]:
+    """Rounds of what `choose` takes for both halves, and what that cost."""
+    began, runs, rounds, row = time.perf_counter(), 0, [], {}
+    for half, fields in on.candidates.by_name.items():
+        best = cojax.choose(
+            on.candidates.case,
+            fields,
+            default=next(iter(fields)),
+            num_trials=CHOSEN_TRIALS,
+            num_steps=LENGTH * on.family.num_steps,
+            every=on.family.every,
+            over="steps",
+            what=CHOSEN_WHAT[half],
+            num_updates=CHOSEN_UPDATES,
+        )
+        print(f"{name}, {half}\n{best}", flush=True)
+        runs += best.num_runs
+        rounds.append(on.rounds(half, best.candidate))
+        row |= {f"{half}: chosen": best.name, f"{half}: rounds of chosen": float(rounds[-1].mean())}
+    row |= {"chosen": float(np.maximum(*rounds).mean()), "chosen, worst of 12": float(np.maximum(*rounds).max())}
+    return row | {"runs of choosing": runs, "seconds of choosing": time.perf_counter() - began}
+
+
+def choosing(names: list[str]) -> None:
+    """Controls that are saved are not run again."""
+    saved, order = RESULTS / "worth_of_tuning_choose.json", list(families())
+    rows = {row["network"]: row for row in json.loads(saved.read_text())["rows"]} if saved.exists() else {}
+    table = {row["network"]: row for row in json.loads((RESULTS / "worth_of_tuning.json").read_text())["rows"]}
+    for name in names or order:
+        on = Ensemble(families()[name])
+        known = rows.get(name) or {"network": name, "tuned, of the table": table[name]["tuned"]} | controls(on)
+        rows[name] = known | chosen(name, on)
+        kept = [rows[each] for each in order if each in rows]
+        save("worth_of_tuning_choose", kept, trials=CHOSEN_TRIALS, updates=CHOSEN_UPDATES, bits_a_number=BITS)
+    others = ("closed forms", "grids", "tuned from the best grid", "tuned, of the table")
+    told = ("network", "default", *others, "chosen", "chosen, worst of 12", "learn: chosen", "allocate: chosen")
+    show([{key: row[key] for key in told} for row in rows.values()])
+    for name, row in rows.items():
+        best = min(others, key=lambda each: row[each])
+        runs = row["runs of closed forms"] + row["runs of grids"] + 2 * row["runs of one tuning"]
+        print(
+            f"{name}: {row['chosen'] / row[best]:.2f} times the rounds of the best, {best}, target 1; "
+            f"{row['runs of choosing']} runs, {row['runs of choosing'] / runs:.2f} of trying all, target 0.25; "
+            f"{row['seconds of choosing']:.0f} s"
+        )
+
+
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
+    if sys.argv[1:2] == ["choose"]:
+        choosing(sys.argv[2:])
+        return
     wanted, rows = sys.argv[1:] or list(families()), []
     known = RESULTS / "worth_of_tuning.json"
     for name in wanted:

@@ -103,6 +103,7 @@ from .runs.sweeps import sweep as sweep
 from .runs.transfers import Transfers as Transfers
 from .runs.transfers import transfers as transfers
 from .tuning import gradient_check as gradient_check
+from .tuning import slope_check as slope_check
 from .tuning import tune as tune
 from .tuning.default import default as default
 from .tuning.default_allocator import default_allocator as default_allocator

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
@@ -368,8 +369,9 @@ def trials(
         )
     wanted = range(whole_number("trials", "num_trials", num_trials, at_least=1, at_most=MOST_TRIALS))
     every = check_looks("trials", num_steps, every)
-    instance = _instance(case, 0)
-    fields = _field(methods, instance, 0)
+    instance = instance_of(case, 0)
+    with _in_trial(0):
+        fields = _field(methods, instance, 0)
     prints = fingerprint(
         case=case, methods=methods, num_steps=num_steps, every=every, instance=instance[:3], field=list(fields.values())
     )
@@ -397,7 +399,7 @@ def trials(
                 continue
             with _in_trial(seed):
                 if seed:
-                    instance = _instance(case, seed)
+                    instance = instance_of(case, seed)
                     fields = _field(methods, instance, seed)
                 running.append((seed, _begun(pool, instance, fields, int(num_steps), every, prints)))
             if len(running) > cores:  # as many are under way while the next one is made here
@@ -407,11 +409,40 @@ def trials(
     return _joined({seed: found[seed] for seed in wanted})
 
 
+class Refused(CojaxInputError):
+    """Some methods cannot be run on the instance of a seed; its sentence is that of the first of them.
+
+    Fields: reasons, by name; seed.
+    """
+
+    reasons: Mapping[str, CojaxInputError] = MappingProxyType({})
+    seed: int = 0
+
+
+@contextlib.contextmanager
+def _refusal(reasons: dict[str, CojaxInputError], name: str) -> Iterator[None]:
+    """Keeps why a method cannot be run, so that the others are looked at too."""
+    try:
+        yield
+    except CojaxInputError as error:
+        reasons[name] = error
+
+
+def _refuse(reasons: dict[str, CojaxInputError]) -> None:
+    if reasons:
+        first = next(iter(reasons.values()))
+        error = Refused(str(first))
+        error.reasons = reasons
+        raise error from first
+
+
 @contextlib.contextmanager
 def _in_trial(seed: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if isinstance(error, Refused):
+            error.seed = seed
         error.add_note(f"It was in trial {seed} of cojax.trials.")
         raise
 
@@ -428,7 +459,7 @@ class _Trial(NamedTuple):
 Instance = tuple[Problem, Network, Decision, Reference | None]
 
 
-def _instance(case: Callable[[int], Any], seed: int) -> Instance:
+def instance_of(case: Callable[[int], Any], seed: int) -> Instance:
     made = case(seed)
     kinds = (Problem, Network, Decision, Reference)
     fits = isinstance(made, tuple) and len(made) in (3, 4)
@@ -443,17 +474,26 @@ def _instance(case: Callable[[int], Any], seed: int) -> Instance:
 
 def _field(methods: Mapping[str, Any], instance: Instance, seed: int) -> dict[str, tuple[Network, Method | Rival]]:
     """By name, what runs over which network."""
-    found = {}
+    found: dict[str, tuple[Network, Method | Rival]] = {}
+    reasons: dict[str, CojaxInputError] = {}
     for name, given in methods.items():
-        made = given if isinstance(given, Method | Rival) or not callable(given) else given(*instance[:3])
-        pair = made if isinstance(made, tuple) and not isinstance(made, Rival) else (instance[1], made)
-        if len(pair) != 2 or not isinstance(pair[0], Network) or not isinstance(pair[1], Method | Rival):
+        with _refusal(reasons, str(name)):
+            made, pair = made_of(given, *instance[:3])
+            if len(pair) == 2 and isinstance(pair[0], Network) and isinstance(pair[1], Method | Rival):
+                found[str(name)] = pair
+                continue
             raise CojaxInputError(
                 f"trials needs a method, a rival, or a function of (problem, network, start) that returns one or a "
                 f"network and one, got {type(made).__name__} for {name!r} and seed {seed}."
             )
-        found[str(name)] = pair
+    _refuse(reasons)
     return found
+
+
+def made_of(given: Any, problem: Problem, network: Network, start: Decision) -> tuple[Any, tuple[Any, ...]]:
+    """What a method, a rival, or a function of an instance gives for one, and the network and method that this is."""
+    made = given if isinstance(given, Method | Rival) or not callable(given) else given(problem, network, start)
+    return made, made if isinstance(made, tuple) and not isinstance(made, Rival) else (network, made)
 
 
 def _begun(
@@ -472,10 +512,13 @@ def _begun(
     if len({network.clock is None for network, _ in fields.values()}) > 1:
         raise CojaxInputError("trials needs a clock on the networks of all methods or of none, got one on some.")
     halves = _halves([method for _, method in fields.values()], start)
-    waiting = [
-        course_in(pool, "trials", problem, network, method, start, optimum=optimum, num_steps=num_steps, every=every)
-        for network, method in fields.values()
-    ]
+    reasons: dict[str, CojaxInputError] = {}
+    waiting = []
+    looks: dict[str, int] = dict(num_steps=num_steps, every=every)
+    for name, (network, method) in fields.items():
+        with _refusal(reasons, name):
+            waiting.append(course_in(pool, "trials", problem, network, method, start, optimum=optimum, **looks))
+    _refuse(reasons)
 
     def wait() -> _Trial:
         courses = [one() for one in waiting]

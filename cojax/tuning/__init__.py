@@ -4,6 +4,7 @@ from .edge_weights import EdgeWeights as EdgeWeights
 from .ensembles import distances as distances
 from .gradients import GradientCheck as GradientCheck
 from .gradients import gradient_check as gradient_check
+from .gradients import slope_check as slope_check
 from .knobs import Knob as Knob
 from .knobs import Number as Number
 from .knobs import PerNode as PerNode

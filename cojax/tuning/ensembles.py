@@ -70,7 +70,7 @@ def stack_instances(
     if not is_concrete(problems, starts):
         raise CojaxInputError("tune loops in Python, got traced arrays; call it outside of jit.")
     if optima is None:
-        optima = [_optimum(problem, start) for problem, start in zip(problems, starts, strict=True)]
+        optima = [optimum_of(problem, start) for problem, start in zip(problems, starts, strict=True)]
     if len(optima) != len(problems):
         raise CojaxInputError(f"tune needs an optimum for every problem, got {len(optima)} for {len(problems)}.")
     try:
@@ -84,7 +84,7 @@ def stack_instances(
     return Instance(problem, start, best, jnp.arange(len(problems)))
 
 
-def _optimum(problem: Problem, start: Decision) -> Decision:
+def optimum_of(problem: Problem, start: Decision) -> Decision:
     """What a run of this problem converges to."""
     one = jax.tree.map(lambda leaf: leaf.mean(0), start.params)
     return reference(problem.softened(), one).x

@@ -83,8 +83,9 @@ def tune_problem(
         tolerance: of the norm of the slope in the free coordinates, beside 1 + |loss|.
 
     Loops on the host. Raises `CojaxInputError` for names that are not there or hold no floats, for a loss that is no
-    finite scalar at what was given, and for a problem that changes. To tune through a run instead of its optimum, take
-    `jax.grad` of a function that calls `solve` with `eqx.tree_at` of the problem; the numbers of methods: `tune`.
+    finite scalar at what was given, and for a problem that changes. To tune through a run instead of the optimum let
+    the loss make one, as `held_out(problem, cojax.solve(problem, network, method, start, num_steps=300).x)`: slopes are
+    those of the run then. `slope_check` says whether to trust either; the numbers of methods: `tune`.
     Source: L-BFGS: Liu, Nocedal, Math. Program. 1989, doi 10.1007/BF01589116.
     """
     from scipy.optimize import minimize

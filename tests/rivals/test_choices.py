@@ -96,7 +96,9 @@ def test_who_tells_little_and_does_not_get_there_is_behind_who_does():
     took = found.taken("bits", 1e-6)
     assert np.isinf(took[:, 0]).all()
     assert (took[:, 1] > 10 * found.bits[:, 0, -1]).all()  # so ten times of its own would be less
-    np.testing.assert_allclose(spent(found, "bits", 1e-6)[:, 0], 10 * found.bits[:, 1, -1])
+    farther = 1 + np.log10(found.share_gap[:, 0, -1] / 1e-6) / 10
+    assert (farther > 1.3).all()
+    np.testing.assert_allclose(spent(found, "bits", 1e-6)[:, 0], 10 * farther * found.bits[:, 1, -1])
     best = cojax.choose(case, both, default="third", num_trials=2, gap=1e-6, **SETTINGS)
     assert best.name == "third"
 
@@ -124,3 +126,189 @@ def test_bad_input_is_refused_in_a_sentence():
             laws.unchecked(cojax.choose)(case, candidates, default=default, num_trials=2, **SETTINGS)
     with pytest.raises(cojax.CojaxInputError, match="gap > 0 and gap < 1"):
         cojax.choose(case, CANDIDATES, default="half", num_trials=2, gap=2.0, **SETTINGS)
+
+
+RING = cojax.network(cojax.graphs.named("ring", N))  # a third of each difference
+EIGENVALUES = np.sort(2 / 3 * (1 - np.cos(2 * np.pi * np.arange(N) / N)))
+BEST_STEP = 2 / (EIGENVALUES[1] + EIGENVALUES[-1])  # over the curvature, where all nodes have one: 2 / (mu + L)
+LOOKS, SPAN = 60, 2
+
+
+def alike(seed):
+    """All nodes curve alike, but not as those of other instances do."""
+    random = np.random.default_rng(seed)
+    data = random.uniform(1.0, 6.0, N), np.full(N, random.uniform(0.2, 5.0))
+    problem = cojax.Problem(cost, data, budget=3.0 * N)
+    return problem, RING, problem.start()
+
+
+def part_of_best(part):
+    """A step of its own for every instance, the same part of the best one."""
+
+    def made(problem, network, start):
+        return cojax.CoOpt(allocate=cojax.Laplacian(part * BEST_STEP * float(problem.data[1][0])))
+
+    return made
+
+
+def area_by_hand(seeds, part):
+    """Mean log10 of the relative squared distance, floored at a hundredth of 1e-6, of gradient descent by NumPy."""
+    matrix = np.eye(N) * 2 / 3 - np.roll(np.eye(N), 1, 0) / 3 - np.roll(np.eye(N), -1, 0) / 3
+    found = []
+    for seed in seeds:
+        (demand, capacity), x = alike(seed)[0].data, np.full(N, 3.0)
+        best = demand + (3.0 * N - demand.sum()) / N
+        first, gaps = ((x - best) ** 2).sum(), []
+        for _ in range(LOOKS):
+            for _ in range(SPAN):
+                x = x - part * BEST_STEP * capacity[0] * matrix @ ((x - demand) / capacity)
+            gaps.append(((x - best) ** 2).sum() / first)
+        found.append(np.log10(np.array(gaps) + 1e-8).mean())
+    return float(np.mean(found))
+
+
+def tried(parts, what=("allocate.step_size",), **options):
+    options = {"num_trials": 4, "num_steps": LOOKS * SPAN, "every": SPAN, "over": "steps"} | options
+    candidates = {name: part_of_best(part) for name, part in parts.items()}
+    return cojax.choose(alike, candidates, default="default", what=list(what), **options)
+
+
+def test_the_factor_of_gradients_is_that_of_a_scan_in_numpy_and_near_two_over_mu_plus_l():
+    parts = {"default": 0.25, "less": 0.1}
+    best = tried(parts, num_updates=24)
+    factor = best.tuned["default, tuned"]["allocate.step_size"]
+    scan = np.geomspace(0.6, 1.2, 200)
+    wanted = scan[np.argmin([area_by_hand(range(4), part) for part in scan])]
+    # Steps are 1.1 times as large while they are tuned; Adam's last moves are a few percent.
+    assert 1.1 * 0.25 * factor == pytest.approx(wanted, rel=0.06)
+    assert 1.1 * 0.25 * factor == pytest.approx(1.0, rel=0.15)
+    # Either of the two, which are all but the same now. The callable serves an instance that nobody has seen.
+    assert best.name in best.tuned and best.paired is not None
+    network, method = best.candidate(*alike(77))
+    capacity = float(alike(77)[0].data[1][0])
+    part = best.tuned[best.name]["allocate.step_size"] * parts[best.name.removesuffix(", tuned")]
+    assert float(method.allocate.step_size) == pytest.approx(part * BEST_STEP * capacity, rel=1e-12)
+    assert network.num_nodes == N
+    for word in ("default, tuned: allocate.step_size times", "runs of the"):
+        assert word in repr(best)
+
+
+def test_what_is_tuned_beats_what_it_came_from_and_costs_what_is_said():
+    best = tried({"default": 0.25, "less": 0.1}, num_updates=3, num_held_out=5)
+    # One round of 4 trials with two, 3 gradients of one number on 4 for each, what came of them with the default on 4,
+    # and two held out.
+    assert best.num_runs == 4 * 2 + 2 * 3 * 4 * 2 + 4 * 3 + 5 * 2
+    assert best.num_all == (4 + 5) * 2
+    assert best.num_trials == {"default": 4, "less": 4, "default, tuned": 4, "less, tuned": 4}
+    assert best.held_out.seeds.tolist() == [4, 5, 6, 7, 8]
+    assert best.factors["default, tuned"] < 1
+    plain = tried({"default": 0.25, "less": 0.1}, what=(), num_held_out=5)
+    assert plain.tuned == {} and plain.num_runs == 4 * 2 + 5
+
+
+def test_what_is_best_already_is_kept_as_it_is():
+    best = tried({"default": 0.97, "less": 0.5}, num_updates=2)
+    # Beyond 1.1 * 0.97 the highest eigenvalue is slower: nothing that is found beats it.
+    assert best.name == "default" or best.factors[best.name] < 1
+    took = best.held_out.taken("steps", 1e-6)
+    assert took[:, 0].mean() <= took[:, -1].mean()
+
+
+def with_momentum(part, momentum):
+    def made(problem, network, start):
+        plain = part_of_best(part)(problem, network, start).allocate
+        return cojax.CoOpt(allocate=cojax.HeavyBall(plain.step_size, momentum))
+
+    return made
+
+
+def test_who_is_best_only_when_tuned_is_found_though_others_are_ahead_as_they_are():
+    """Of costs whose kappa is 4 gradient descent shrinks errors by 3/5 a step at best, heavy ball by 1/3."""
+    field = {"default": part_of_best(0.5), "good": part_of_best(0.9), "better": part_of_best(1.0)}
+    field["heavy"] = with_momentum(0.15, 0.05)
+    options = {"num_trials": 4, "num_steps": 120, "every": 1, "over": "steps"}
+    plain = cojax.choose(alike, field, default="default", **options)
+    assert plain.name == "better" and plain.num_trials["heavy"] == 2
+    what = ["allocate.step_size", "allocate.momentum"]
+    best = cojax.choose(alike, field, default="default", what=what, num_updates=16, **options)
+    assert best.name == "heavy, tuned"
+    assert best.factors["heavy, tuned"] < 0.85 * best.factors["better"]
+
+
+def test_rivals_and_candidates_without_such_numbers_stay_as_they_are(tmp_path):
+    def other(problem, network, start):
+        return cojax.rivals.rival("dual_gradient_tracking", problem, network, start)
+
+    candidates = {"default": part_of_best(0.3), "heavy": with_momentum(0.5, 0.3), "rival": other}
+    options = {"num_trials": 2, "num_steps": 60, "every": 2, "over": "steps", "num_updates": 3}
+    what = ["allocate.momentum"]
+    best = cojax.choose(alike, candidates, default="default", what=what, folder=tmp_path, **options)
+    assert set(best.tuned) == {"heavy, tuned"}
+    factor = best.tuned["heavy, tuned"]["allocate.momentum"]
+    made = {"heavy, tuned": cojax.rivals.choices.Scaled(with_momentum(0.5, 0.3), {"allocate.momentum": factor})}
+    momentum = float(made["heavy, tuned"](*alike(0))[1].allocate.momentum)
+    assert momentum / (1 - momentum) == pytest.approx(factor * 0.3 / 0.7, rel=1e-12)
+    again = cojax.choose(alike, candidates, default="default", what=what, folder=tmp_path, **options)
+    assert again.tuned == best.tuned and again.factors == best.factors
+
+
+def failing(made, seeds):
+    """A candidate that refuses some instances."""
+    refused = {float(alike(seed)[0].data[1][0]) for seed in seeds}
+
+    def maybe(problem, network, start):
+        if float(problem.data[1][0]) in refused:
+            raise cojax.CojaxInputError("this candidate needs another instance.")
+        return made(problem, network, start)
+
+    return maybe
+
+
+def over_a_link_that_it_refuses(problem, network, start):
+    lossy = cojax.LossyOneWay(network, 0.1)  # whose sums nothing keeps without a Ledger
+    return lossy, part_of_best(0.5)(problem, network, start)
+
+
+@pytest.mark.parametrize("where", [None, "folder"])
+def test_who_refuses_an_instance_is_dropped_with_its_reason(tmp_path, where):
+    candidates = {
+        "default": part_of_best(0.2),
+        "first": failing(part_of_best(0.9), [0]),
+        "later": failing(part_of_best(0.9), [1]),  # in the second round
+        "best": part_of_best(0.7),
+        "held out": failing(part_of_best(1.0), [5]),
+        "link": over_a_link_that_it_refuses,
+    }
+    options = {"num_trials": 2, "num_steps": 120, "every": 2, "over": "steps"}
+    folder = None if where is None else tmp_path / where
+    best = cojax.choose(alike, candidates, default="default", folder=folder, **options)
+    assert set(best.dropped) == {"first", "later", "held out", "link"}
+    assert "another instance" in best.dropped["first"]
+    assert "Ledger" in best.dropped["link"]
+    assert best.name == "default"  # who came to the last trials was dropped there
+    # Rounds of 1, 1 and 2 trials with 4, 2 and 2; then one trial of two before the refusal, and two of the default.
+    assert best.num_runs == 4 + 2 + 2 * 2 + 2 + 2
+    assert "was dropped: this candidate needs" in repr(best)
+    if folder is not None:
+        again = cojax.choose(alike, candidates, default="default", folder=folder, **options)
+        assert again.dropped == best.dropped and again.factors == best.factors
+
+
+def test_a_default_that_refuses_an_instance_ends_the_choice_in_its_own_words():
+    candidates = {"other": failing(part_of_best(0.9), [1]), "default": failing(part_of_best(0.5), [1])}
+    with pytest.raises(cojax.CojaxInputError, match="another instance"):
+        cojax.choose(alike, candidates, default="default", num_trials=2, num_steps=20)
+
+
+def test_names_that_no_candidate_has_are_refused_before_anything_runs():
+    for what, match in (
+        (["allocate.stepsize"], "'allocate.stepsize', which none"),
+        ("allocate.step_size", "needs names"),
+        (["allocate.step_size"] * 2, "every number once"),
+        ([3.0], "needs names"),
+    ):
+        with pytest.raises(cojax.CojaxInputError, match=match):
+            laws.unchecked(cojax.choose)(alike, CANDIDATES, default="half", num_trials=2, num_steps=20, what=what)
+    pair = {"one": CANDIDATES["half"], "one, tuned": CANDIDATES["third"]}
+    with pytest.raises(cojax.CojaxInputError, match="rename"):
+        cojax.choose(alike, pair, default="one", num_trials=2, num_steps=20, what=["allocate.step_size"])

@@ -69,7 +69,7 @@ def made():
         cojax.Minibatch(PROBLEM, 2, samples=lambda data: data[:2]), run, optimum, points,
         cojax.compare(PROBLEM, NETWORK, {"one": METHOD}, START, optimum=optimum, num_steps=2)["one"],
         tried, tried.paired("one", "one"), tried.profile(),
-        cojax.Choice("one", METHOD, {"one": 1.0}, {"one": 1}, tried, None, 1, 2),
+        cojax.Choice("one", METHOD, {"one": 1.0}, {"one": 1}, {}, {}, tried, None, 1, 2),
         cojax.OuterTuning(PROBLEM, START, {"budget": np.ones(())}, 2.0, 1.0, 3, 1.0),
         cojax.sensitivities(PROBLEM, optimum.x), cojax.shift(PROBLEM, optimum.x, budget=1.0),
         cojax.transfers(NETWORK, METHOD, run.state), cojax.Status.CONVERGED,

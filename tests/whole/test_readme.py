@@ -31,7 +31,7 @@ def test_the_readme_has_at_most_900_words():
 
 
 def test_the_python_of_the_readme_and_of_the_choice_by_hand_runs_and_the_total_is_exact():
-    (readme,), (*_, by_hand) = programs("README.md"), programs("docs/choosing.md")
+    (readme,), (*_, by_hand, _, _) = programs("README.md"), programs("docs/choosing.md")
     code = f"{readme}\nprint('----')\n{by_hand}"  # which goes on from the problem of the README
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert out.returncode == 0, out.stderr
@@ -69,6 +69,15 @@ def test_the_page_on_evidence_runs_and_more_trials_make_intervals_narrower(tmp_p
     assert "not distinguishable" in out.stdout
     assert len(list(tmp_path.glob("runs/lossy/trial-*.npz"))) == 20
     assert all((tmp_path / f"runs/lossy/{name}.png").stat().st_size > 1000 for name in ("bits", "profile"))
+
+
+def test_the_choice_by_trial_runs_and_its_slopes_are_trusted():
+    *_, trial, slopes = programs("docs/choosing.md")
+    out = subprocess.run([sys.executable, "-c", trial + slopes], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert out.returncode == 0, out.stderr
+    first, *_, optimum, run = out.stdout.splitlines()
+    assert first.startswith("Take 'Nesterov, tuned'")
+    assert optimum.startswith("Trust these gradients") and run.startswith("Trust these gradients")
 
 
 def test_the_recipe_for_an_answer_of_another_solver_certifies_it():
