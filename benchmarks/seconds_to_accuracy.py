@@ -41,9 +41,8 @@ import cojax
 from cojax import theory
 from cojax.networks.clocks import schedule
 from cojax.rivals.compare import first_row_at
-from cojax.theory.limits import SHARE
 from cojax.tuning.default_learner import with_link
-from cojax.tuning.tuned import FAST_SHARE
+from cojax.tuning.tuned import tuned_with_limit
 
 GAPS = (1e-3, 1e-6)
 FIRST_SEED = 300  # FOUR_BITS was found on seed 200
@@ -155,12 +154,15 @@ def contest(name: str, setting: str, seed: int) -> dict[str, dict[str, list[floa
         one = reached(method, problem, over, start, floor)
         found[label] = {"rounds": one.rounds, "bits": [one.bits / every] * len(GAPS)} | watch.seconds(one)
 
-    def tuned(label: str, kind: Any, over: cojax.Network, part: float = 1.0) -> None:
+    def tuned(label: str, kind: Any, over: cojax.Network, share: float | None = None) -> None:
+        """With the step that `cojax.tuned` takes, or a share of its limit."""
+        method: Any
         try:
-            method: Any = cojax.tuned(kind, problem, over, start)
+            method, limit = tuned_with_limit(kind, problem, over, start)
         except cojax.CojaxInputError:  # no step is stable with these weights
             return
-        judged(label, dataclasses.replace(method, step_size=part * method.step_size), over)
+        step_size = method.step_size if share is None else share * limit.value
+        judged(label, dataclasses.replace(method, step_size=step_size), over)
 
     judged("default", champion, ours)
     finer = dataclasses.replace(FOUR_BITS, first=link.quantizer.first)
@@ -173,10 +175,8 @@ def contest(name: str, setting: str, seed: int) -> dict[str, dict[str, list[floa
         tuned(f"{label} over our link", kind, ours)
     for where, kinds, over in (("", ALSO_CHOSEN, network), (" over our link", STEPS_CHOSEN | ALSO_CHOSEN, ours)):
         for label, kind in kinds.items():
-            taken = FAST_SHARE if kind is cojax.APAPC else SHARE  # by `tuned`
             for share in SHARES:
-                if share != taken:
-                    tuned(f"{label}{where}, {share:g} of its limit {HINDSIGHT}", kind, over, share / taken)
+                tuned(f"{label}{where}, {share:g} of its limit {HINDSIGHT}", kind, over, share)
     if theory.is_fixed(network):
         pausing = Stopwatch(cojax.Intermittent(network, LOCAL_STEPS), seed)
         for where, over in (("", network), (" over our link", ours)):

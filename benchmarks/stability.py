@@ -1,6 +1,6 @@
 """Whether what is computed is stable: the worst of what is left of the first gap, over families, spreads and networks.
 
-    python benchmarks/stability.py [setting ...]
+    python benchmarks/stability.py [setting | method ...]
 
 Quadratic costs whose curvatures spread 1 to 10^4, families of graphs from rings to barbells, 4 to 200 nodes, one graph,
 four in turn, lost links, both, and links that are silent two steps of three; of soft bounds, costs with walls. Nothing
@@ -26,6 +26,7 @@ import cojax
 from cojax.tuning.tuned import LEARNERS
 
 SPREADS = (1.0, 1e2, 1e4)
+KEYS = ("setting", "nodes", "method", "costs")
 SETTINGS = ("static", "switching", "lossy", "both", "intermittent")
 SIZES = {"static": (4, 14, 50, 200), "switching": (14,), "lossy": (4, 40), "both": (14, 40), "intermittent": (14, 40)}
 NUM_STEPS = 2000
@@ -210,33 +211,34 @@ def defaults() -> dict[str, tuple[str, Callable[..., tuple[Any, Any]]]]:
 
 def main(only: list[str]) -> None:
     jax.config.update("jax_enable_x64", True)
-    rows = []
-    for setting in [each for each in SETTINGS if not only or each in only]:
+    settings = [each for each in SETTINGS if each in only] or SETTINGS
+    methods = [each for each in only if each not in SETTINGS]
+    for setting in settings:
         for num_nodes in SIZES[setting]:
             judged = defaults() if num_nodes > 4 else {"default_allocator": defaults()["default_allocator"]}
             if num_nodes == 14 and setting in ("static", "both"):
                 judged |= {f"tuned({kind.__name__})": ("cpu", own(kind)) for kind in LINEAR}
                 judged |= {f"tuned({kind.__name__})": ("params", own(kind)) for kind in LEARNERS}
             for name, (half, choose) in judged.items():
+                if methods and name not in methods:
+                    continue
                 for walls in (False, True) if half == "cpu" else (False,):
                     began = time.perf_counter()
                     ratios = measured(choose, half, list(drawn(setting, num_nodes, walls)))
                     worst = max(ratios, key=lambda each: each[1])
-                    rows.append(
-                        {
-                            "setting": setting,
-                            "nodes": num_nodes,
-                            "method": name,
-                            "costs": "walls" if walls else "quadratic",
-                        }
-                        | {"cases": len(ratios), "worst": worst[1], "of": worst[0]}
-                        | {"median": float(np.median([ratio for _, ratio in ratios]))}
-                        | {"worse than the start": sum(not ratio <= 1 for _, ratio in ratios)}
-                    )
-                    print(*rows[-1].values(), f"{time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-        others = [row for row in saved() if row["setting"] != setting]
-        found = [row for row in rows if row["setting"] == setting]
-        save("stability", sorted([*others, *found], key=lambda row: SETTINGS.index(row["setting"])), steps=NUM_STEPS)
+                    costs = "walls" if walls else "quadratic"
+                    row: dict[str, Any] = {"setting": setting, "nodes": num_nodes, "method": name, "costs": costs}
+                    row |= {"cases": len(ratios), "worst": worst[1], "of": worst[0]}
+                    row |= {"median": float(np.median([ratio for _, ratio in ratios]))}
+                    row |= {"worse than the start": sum(not ratio <= 1 for _, ratio in ratios)}
+                    print(*row.values(), f"{time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+                    others = [each for each in saved() if any(each[key] != row[key] for key in KEYS)]
+                    save("stability", sorted([*others, row], key=place_of), steps=NUM_STEPS)
+
+
+def place_of(row: dict[str, Any]) -> tuple:
+    """Where a row stands in the table."""
+    return SETTINGS.index(row["setting"]), row["nodes"]
 
 
 def saved() -> list[dict[str, Any]]:

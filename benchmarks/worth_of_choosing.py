@@ -26,9 +26,8 @@ from which_learner import DIM, FEW, at_budgets, instance, told
 
 import cojax
 from cojax.rivals.choices import spent
-from cojax.theory.limits import SHARE
 from cojax.tuning.default_learner import with_link
-from cojax.tuning.tuned import FAST_SHARE
+from cojax.tuning.tuned import tuned_with_limit
 
 GAP = 1e-6
 FIRST_SEED = 1000  # the candidates were found on seeds 500 and 900 and the next few
@@ -76,25 +75,25 @@ LAST: dict[str, Any] = {}  # the instance that numbers were computed of last, an
 
 
 def numbers(problem: cojax.Problem, network: cojax.Network, start: cojax.Decision) -> dict[Any, Any]:
-    """The default of an instance, and by learner what `tuned` gives over any quantized link."""
+    """The default of an instance and its link, and by learner what `tuned` gives over such links, and its limit."""
     if LAST.get("problem") is not problem:
         linked, default = cojax.default_learner(problem, network, start)
-        tuned = {kind: cojax.tuned(kind, problem, linked, start) for kind in (*KINDS, cojax.DIGing)}
-        LAST.update(problem=problem, found={DEFAULT: linked, cojax.APAPC: default} | tuned)
+        kinds = (cojax.APAPC, *KINDS, cojax.DIGing)
+        found: dict[Any, Any] = {kind: tuned_with_limit(kind, problem, linked, start) for kind in kinds}
+        LAST.update(problem=problem, found=found | {DEFAULT: (linked, default)})
     return LAST["found"]
 
 
 def default(problem: cojax.Problem, network: cojax.Network, start: cojax.Decision) -> tuple[Any, cojax.CoOpt]:
-    found = numbers(problem, network, start)
-    return found[DEFAULT], cojax.CoOpt(learn=found[cojax.APAPC])
+    linked, method = numbers(problem, network, start)[DEFAULT]
+    return linked, cojax.CoOpt(learn=method)
 
 
 def candidate(kind: Any, link: str, part: float, gain: float = 1.0) -> Callable[..., tuple[Any, cojax.CoOpt]]:
     def made(problem: cojax.Problem, network: cojax.Network, start: cojax.Decision) -> tuple[Any, cojax.CoOpt]:
         found = numbers(problem, network, start)
-        linked, method = found[DEFAULT], found[kind]
-        taken = FAST_SHARE if kind is cojax.APAPC else SHARE  # by `tuned`
-        method = dataclasses.replace(method, step_size=part / taken * method.step_size)
+        (linked, _), (method, limit) = found[DEFAULT], found[kind]
+        method = dataclasses.replace(method, step_size=part * limit.value)
         if gain != 1.0:
             method = dataclasses.replace(method, gain=gain * method.gain)
         quantizer = LINKS[link]

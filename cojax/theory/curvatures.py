@@ -32,6 +32,7 @@ class LearnCurvature(NamedTuple):
 
     high: float  # the largest absolute eigenvalue of one node's Hessian
     mean_low: float  # the smallest eigenvalue of the mean over nodes of the Hessians; < 0 where that is not convex
+    mean_high: float  # the largest one at the last point, which is nearest to an optimum
 
 
 class ShareCurvature(NamedTuple):
@@ -79,7 +80,8 @@ def learn_curvature(problem: Problem, x: Decision) -> LearnCurvature:
             "theory.learn_curvature needs costs with finite second derivatives in params, got NaN or infinity; start "
             "elsewhere, or give the method its numbers by hand."
         )
-    return LearnCurvature(float(highs.max()), float(np.linalg.eigvalsh(means)[:, 0].min()))
+    ends = np.linalg.eigvalsh(means)[:, [0, -1]]
+    return LearnCurvature(float(highs.max()), float(ends[:, 0].min()), float(ends[-1, 1]))
 
 
 @functools.partial(compiled, static_argnums=2, runs_briefly=True)

@@ -46,11 +46,18 @@ LEAST_GAIN = 1e-4  # of APAPC, below which it is not lowered for graphs that tak
 COARSE_GAIN = 0.7  # of APAPC over a quantized link, of 1 / lambda_n
 CROWDED = 0.8  # of lambda_n: where a node has more of its own rounding back, as on a star, the gain is CROWDED_GAIN
 CROWDED_GAIN = 0.5  # of two bits on complete graphs two runs of three diverge at 0.7, none of 36 at 0.55
-FAST_SHARE = 0.8  # of its limit, where the step is fastest: measured, benchmarks/which_learner.py
+# A short step makes more of what was heard, which is old where graphs change or links fail. The gain is lowered below
+# this part of the limit, down to this part of the gain: as it is 9 of 162 runs diverge, with 0.7 of it none.
+LONG, LEAST_PART = 0.8, 0.5
+FAST_SHARE = 0.95  # of its limit, at most: where costs and not the graph decide how fast a run is
+SHORT_SHARE = 0.05  # at least, so that models move while graphs hardly let nodes agree
+DISCONNECTED = 1e9  # a chi beyond which nodes never agree, alone or in parts
+BALANCE = 1.4  # a root of 2 by formula; measured, benchmarks/which_step.py
 MOST_CONDITION = 1e4  # of costs that hardly curve: more momentum than for this one is not taken
 # A law that is not linear ends in a cycle whose differences of marginal costs are about this part of the first ones.
 FLOOR = 0.01
 LOGGER = logging.getLogger("cojax")  # of a step, which proof it rests on
+UNPROVED = "; theory.proved_steps says which steps are proved"
 
 Chosen = tuple[Any, Limit]
 
@@ -63,7 +70,8 @@ def tuned(kind: Callable[..., Method], problem: Problem, network: Network, start
             allocate=cojax.tuned(cojax.Laplacian, problem, network, start),
         )
 
-    Steps are half of their limit, which `limit` gives with what it assumes and whether it is proved; accelerated
+    Steps are half of their limit, which `limit` gives with what it assumes and whether it is proved; where it is not,
+    `theory.proved_steps` has one of most learners that is, for costs that are not quadratic too. Accelerated
     allocators on a fixed graph with an exact link take the constants that are best there. Curvatures are found by
     `theory.curvature` around `start`. Laws that are not linear get the step whose final cycle is about 1 % of the
     differences of marginal costs at `start`.
@@ -79,7 +87,9 @@ def tuned(kind: Callable[..., Method], problem: Problem, network: Network, start
     `theory.laplacians` refuses, and weights with which no step is stable.
     """
     method, limit = tuned_with_limit(kind, problem, network, start)
-    LOGGER.info("tuned(%s): step_size %.6g, stable below %s", kind.__name__, np.max(method.step_size), limit)
+    provable = kind in LEARNERS and theory.is_fixed(network) and isinstance(network.link, Ideal)
+    more = UNPROVED if limit.kind == "heuristic" and provable else ""
+    LOGGER.info("tuned(%s): step_size %.6g, stable below %s%s", kind.__name__, np.max(method.step_size), limit, more)
     return method
 
 
@@ -154,7 +164,12 @@ def _compressed_rule(bound: Callable[..., Limit]) -> Callable[..., Chosen]:
 
 
 def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision) -> Chosen:
-    """The momentum that makes costs as well conditioned as the graph: blend = sqrt(chi / kappa)."""
+    """The momentum that makes costs as well conditioned as the graph, blend = sqrt(chi / kappa), and a step for both.
+
+    Where all nodes curve alike, between l and u, a model gets better at the rate step l / 2 or faster, and nodes agree
+    at gain lambda_2 / (step u): both are fast where step^2 is near 2 gain lambda_2 / (l u). No step is longer than
+    2 / (l + u), which is best at one node.
+    """
     curvature = _curvature_of_model(kind, problem, start)
     smoothness = curvature.high
     spectrum = theory.spectrum(network)
@@ -167,9 +182,16 @@ def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision)
     crowded = max(float(graph.diagonal().max()) for graph in graphs) > CROWDED * most
     coarse = (CROWDED_GAIN if crowded else COARSE_GAIN) * math.sqrt(_turns(network))
     gain = 1.0 if isinstance(network.link, Ideal) else coarse
-    step_size, gain = _step_below(limit, kind, FAST_SHARE), gain / most
+    low = smoothness / kappa
+    step_size = _step_below(limit, kind, min(FAST_SHARE, kappa / (kappa + 1)))
+    if chi < DISCONNECTED:
+        balanced = BALANCE * math.sqrt(gain / (chi * low * max(curvature.mean_high, low)))
+        step_size = min(step_size, max(balanced, SHORT_SHARE * limit.value))
+    gain /= most
+    if not theory.is_fixed(network):
+        gain *= min(max(math.sqrt(step_size / (LONG * limit.value)), LEAST_PART), 1.0)
     if len(graphs) > 1 and network.num_nodes <= theory.MOST_DENSE:
-        while gain > LEAST_GAIN and _grows(network, smoothness / kappa, smoothness, (step_size, blend, gain)):
+        while gain > LEAST_GAIN and _grows(network, low, smoothness, (step_size, blend, gain)):
             gain /= 2
     return kind(step_size, blend, gain=gain), limit
 

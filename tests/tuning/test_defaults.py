@@ -112,6 +112,23 @@ def test_steps_are_half_of_their_limits_and_the_limit_says_what_is_proved():
     assert found.kind == "heuristic" and found.assumptions.endswith("the link taken for an exact one")
 
 
+def test_a_step_without_a_proof_says_where_one_is(caplog):
+    caplog.set_level("INFO", logger="cojax")
+    said = {}
+    for name, kind, network in (
+        ("without", cojax.APAPC, FIXED),
+        ("with", cojax.NIDS, FIXED),
+        ("lossy", cojax.APAPC, LOSSY),
+    ):
+        caplog.clear()
+        cojax.tuned(kind, PROBLEM, network, START)
+        (said[name],) = [record.getMessage() for record in caplog.records if record.name == "cojax"]
+    assert "heuristic" in said["without"] and said["without"].endswith(
+        "theory.proved_steps says which steps are proved"
+    )
+    assert "proved_steps" not in said["with"] + said["lossy"]
+
+
 def test_accelerated_allocators_are_cautious_where_a_cost_does_not_curve():
     data = (np.asarray([0.0, 1.0, 2.0]), np.asarray([1.0, 0.5, 0.2]))
     problem = cojax.Problem(lambda x, data: 0.5 * data[0] * x.cpu**2 + data[1] * x.cpu, data, budget=2.0)
