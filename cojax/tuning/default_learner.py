@@ -32,9 +32,10 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
         problem, start: as for `solve`; params decide the numbers.
         network: undirected, with any link; switching and lossy too. Its weights stay, its link is replaced.
 
-    `benchmarks/which_learner.py` compares it with every other learner. Numbers take 3 bits where graphs take turns and
-    their links fail too. Memory is one per node on a fixed network, else one per directed edge. Computes on the host,
-    not under jit; raises as `cojax.tuned`.
+    The step makes models better as fast as it lets nodes agree: up to 0.95 of its limit, and shorter where graphs are
+    slow (`benchmarks/which_step.py`). `benchmarks/which_learner.py` compares it with every other learner. Numbers take
+    3 bits where graphs take turns and their links fail too. Memory is one per node on a fixed network, else one per
+    directed edge. Computes on the host, not under jit; raises as `cojax.tuned`.
     """
     check_run("default_learner", problem, network, start, ("params",))
     memory = "node" if theory.is_fixed(network) else "edge"

@@ -71,7 +71,8 @@ def tuned(kind: Callable[..., Method], problem: Problem, network: Network, start
         )
 
     Steps are half of their limit, which `limit` gives with what it assumes and whether it is proved; where it is not,
-    `theory.proved_steps` has one of most learners that is, for costs that are not quadratic too. Accelerated
+    `theory.proved_steps` has one of most learners that is, for costs that are not quadratic too. `APAPC` takes up to
+    0.95 of it, and less where graphs are slow, so that models get better as fast as nodes agree. Accelerated
     allocators on a fixed graph with an exact link take the constants that are best there. Curvatures are found by
     `theory.curvature` around `start`. Laws that are not linear get the step whose final cycle is about 1 % of the
     differences of marginal costs at `start`.
