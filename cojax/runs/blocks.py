@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -65,7 +64,7 @@ class Blocks:
     def arcs(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Of every block the caller's numbers of the two nodes of all directed edges; a node twice where none is."""
         assert self._layout is not None
-        own, other = self._laid(_ends, self._layout)
+        own, other = self._laid(_ends, self._layout.at(0))
         pairs = zip(self.of(own), self.of(other), strict=True)
         return [(own.ravel(), other.ravel()) for own, other in pairs]
 
@@ -74,7 +73,7 @@ class Blocks:
         """The axes of what is kept by edge; none where edges do not stay."""
         if self._layout is None:
             return ()
-        return jax.eval_shape(_weights, self._layout).shape
+        return jax.eval_shape(_weights, self._layout.at(0)).shape
 
     def weights(self) -> list[np.ndarray]:
         """Of every block of `arcs` the weights, (arcs, T) for T graphs in turn."""
@@ -204,8 +203,8 @@ class Blocks:
 
 def _mesh_of(tree: Any, num_rows: int) -> Mesh | None:
     """The row of devices over which the arrays of a tree lie; None where all lie on one, or one cannot tell."""
-    leaves = filter(eqx.is_array, jax.tree.leaves(tree))
-    found = (leaf.sharding.mesh for leaf in leaves if isinstance(leaf.sharding, NamedSharding))
+    lies = (leaf.sharding for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array))
+    found = (sharding.mesh for sharding in lies if isinstance(sharding, NamedSharding))
     rows = (mesh for mesh in found if isinstance(mesh, Mesh) and len(mesh.axis_names) == 1)
     return next((mesh for mesh in rows if num_rows % mesh.size == 0), None)
 

@@ -96,10 +96,10 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f".{name}", part) for name, part in sorted((value.__kwdefaults__ or {}).items()))
     elif isinstance(value, types.MethodType):
         yield from ((".self", value.__self__), (".function", value.__func__))
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):  # a module, which hands on what it is asked
+        yield from ((f".{field.name}", getattr(value, field.name, None)) for field in dataclasses.fields(value))
     elif hasattr(value, "func") and hasattr(value, "keywords"):  # a partial, of functools or of JAX
         yield from ((".func", value.func), (".args", value.args), (".keywords", value.keywords))
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        yield from ((f".{field.name}", getattr(value, field.name, None)) for field in dataclasses.fields(value))
     elif hasattr(value, "__wrapped__"):  # a jitted function
         yield ".wrapped", value.__wrapped__  # pyright: ignore[reportAttributeAccessIssue]
     elif not isinstance(value, type | types.ModuleType):

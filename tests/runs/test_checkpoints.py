@@ -427,3 +427,20 @@ def test_a_trace_too_long_to_be_joined_is_refused_before_the_first_step():
     with pytest.raises(cojax.CojaxInputError, match=r"with every \d+ times as large, or take fewer steps"):
         problem = laws.quadratic()
         cojax.solve_to(problem, NETWORK, METHOD, laws.start_of(problem), tolerance=1e-4, max_steps=10**9, every=1)
+
+
+IN_TURN = ("dense", "neighbors", "edges")
+
+
+@pytest.mark.parametrize("later", IN_TURN)
+@pytest.mark.parametrize("first", IN_TURN)
+def test_graphs_in_turn_with_memory_by_edge_go_on_in_any_layout(tmp_path, first, later):
+    link = cojax.Innovation(cojax.AdaptiveQuantizer(3), memory="edge")
+    first, later = (cojax.network(laws.switching_graphs(), layout=layout, link=link) for layout in (first, later))
+    ran(tmp_path / "run.npz", network=first, num_steps=40)
+    on = ran(tmp_path / "run.npz", network=later, num_steps=80)
+    whole = ran(network=later, num_steps=80)
+    if type(first) is type(later):
+        same_bits(on, whole)
+    np.testing.assert_array_equal(on.solution.x.cpu, whole.solution.x.cpu)
+    np.testing.assert_allclose(on.solution.x.params, whole.solution.x.params, rtol=1e-9, atol=1e-12)
