@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import enum
+import functools
 import hashlib
 import platform
 import types
@@ -98,7 +99,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((".self", value.__self__), (".function", value.__func__))
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):  # a module, which hands on what it is asked
         yield from ((f".{field.name}", getattr(value, field.name, None)) for field in dataclasses.fields(value))
-    elif hasattr(value, "func") and hasattr(value, "keywords"):  # a partial, of functools or of JAX
+    elif isinstance(value, functools.partial):  # as JAX's is
         yield from ((".func", value.func), (".args", value.args), (".keywords", value.keywords))
     elif hasattr(value, "__wrapped__"):  # a jitted function
         yield ".wrapped", value.__wrapped__  # pyright: ignore[reportAttributeAccessIssue]
