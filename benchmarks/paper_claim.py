@@ -8,7 +8,6 @@ links, and cojax's default, beside equal utilisation and every rival, at equal r
 """
 
 import csv
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from support import contenders
 from support.contenders import Course, Instances
-from support.timing import RESULTS, save, show
+from support.timing import save, saved_rows, show
 
 import cojax
 from cojax import theory
@@ -214,12 +213,6 @@ def part_of(row: dict) -> str:
     return row["setting"] if row["spread"] is None else f"{row['setting']} {row['spread']:g}"
 
 
-def last_rows() -> list[dict]:
-    """The rows so far."""
-    path = RESULTS / "paper_claim.json"
-    return json.loads(path.read_text())["rows"] if path.is_file() else []
-
-
 def main(only: list[str]) -> None:
     jax.config.update("jax_enable_x64", True)
     saved, known = savings(), parts()
@@ -227,7 +220,7 @@ def main(only: list[str]) -> None:
         began = time.perf_counter()
         found = known[name]()
         print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-        rows = [row for row in last_rows() if part_of(row) != name] + found
+        rows = [row for row in saved_rows("paper_claim") if part_of(row) != name] + found
         order = [*known, "22 regions"]
         rows.sort(key=lambda row: order.index(part_of(row)))
         save("paper_claim", rows, savings=saved, nodes=NUM_NODES, instances=NUM_INSTANCES)

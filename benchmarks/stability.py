@@ -8,7 +8,6 @@ is typed: `default_allocator`, `default_learner`, `default` and `tuned` choose. 
 gap(end) / gap(start); above 1 a run ended worse than it started.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 from support.contenders import relaid, stacked
-from support.timing import RESULTS, save
+from support.timing import save, saved_rows
 
 import cojax
 from cojax.tuning.tuned import LEARNERS
@@ -232,19 +231,13 @@ def main(only: list[str]) -> None:
                     row |= {"median": float(np.median([ratio for _, ratio in ratios]))}
                     row |= {"worse than the start": sum(not ratio <= 1 for _, ratio in ratios)}
                     print(*row.values(), f"{time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-                    others = [each for each in saved() if any(each[key] != row[key] for key in KEYS)]
+                    others = [each for each in saved_rows("stability") if any(each[key] != row[key] for key in KEYS)]
                     save("stability", sorted([*others, row], key=place_of), steps=NUM_STEPS)
 
 
 def place_of(row: dict[str, Any]) -> tuple:
     """Where a row stands in the table."""
     return SETTINGS.index(row["setting"]), row["nodes"]
-
-
-def saved() -> list[dict[str, Any]]:
-    """The rows of former runs."""
-    path = RESULTS / "stability.json"
-    return json.loads(path.read_text())["rows"] if path.exists() else []
 
 
 if __name__ == "__main__":

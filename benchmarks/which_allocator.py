@@ -8,7 +8,6 @@ gap is the improvement, instance by instance. Rivals have the constants of `coja
 without formulas, and "in hindsight", the best of several, chosen after the fact on these instances, which no user can.
 """
 
-import json
 import sys
 import time
 from typing import Any
@@ -17,7 +16,7 @@ import jax
 import numpy as np
 from support import contenders, families
 from support.contenders import Course, Instances
-from support.timing import RESULTS, save
+from support.timing import save, saved_rows
 
 import cojax
 from cojax.tuning.default_learner import with_link
@@ -124,10 +123,8 @@ def main(only: list[str]) -> None:
 
 def last_rows() -> dict[tuple[str, str], list[dict]]:
     """The rows so far, by network and setting."""
-    path = RESULTS / "which_allocator.json"
-    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
     cells: dict[tuple[str, str], list[dict]] = {}
-    for row in rows:
+    for row in saved_rows("which_allocator"):
         cells.setdefault((row["network"], row["setting"]), []).append(row)
     return cells
 

@@ -18,11 +18,13 @@ import jax
 import jax.numpy as jnp
 import networkx as nx
 import numpy as np
+from stability import network_of
 from support import families
 from support.contenders import stacked
 from support.timing import kept_rows, save, show
 
 import cojax
+from cojax.rivals.compare import first_row_at
 from cojax.tuning.tuned import limit
 
 NUM_NODES, DIM, NUM_SAMPLES = 20, 10, 20
@@ -80,12 +82,6 @@ def problem_of(squares: bool, ridge: float, unlike: float, seed: int) -> cojax.P
     return cojax.Problem(cost, jax.tree.map(jnp.asarray, data))
 
 
-def network_of(setting: str, graph: nx.Graph, seed: int) -> cojax.Network:
-    in_turn = cojax.graphs.switching(graph, 4, seed=seed, share=0.6) if setting == "switching" else graph
-    network = cojax.network(in_turn, layout="dense")
-    return cojax.Lossy(network, 0.3, key=seed) if setting == "lossy" else network
-
-
 @jax.jit
 @functools.partial(jax.vmap, in_axes=(0, 0, 0, 0))
 def courses(problem: cojax.Problem, network: Any, method: Any, best: jax.Array) -> jax.Array:
@@ -104,9 +100,8 @@ def steps_to(courses: np.ndarray) -> np.ndarray:
     found = np.full((len(LEVELS), len(courses)), 2.0 * NUM_STEPS)
     for row, level in enumerate(LEVELS):
         for place, course in enumerate(courses):
-            above = np.flatnonzero(~(course <= level))
-            after = above[-1] + 1 if above.size else 0
-            if after < len(course):
+            after = first_row_at(course, level)
+            if after is not None:
                 found[row, place] = EVERY * after
     return found
 

@@ -17,7 +17,6 @@ candidate, selected on the 8 instances, and beside the search of `cojax.tune` fr
 edge weights. Of closed forms and grids the best candidate is taken in hindsight, on the 12 instances.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -28,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from support.deployments import BITS, Family, families, instances
-from support.timing import RESULTS, save, show
+from support.timing import save, saved_rows, show
 
 import cojax
 from cojax.networks.faults.draws import reseed
@@ -359,9 +358,9 @@ def chosen(name: str, on: Ensemble) -> dict[str, Any]:
 
 def choosing(names: list[str]) -> None:
     """Controls that are saved are not run again."""
-    saved, order = RESULTS / "worth_of_tuning_choose.json", list(families())
-    rows = {row["network"]: row for row in json.loads(saved.read_text())["rows"]} if saved.exists() else {}
-    table = {row["network"]: row for row in json.loads((RESULTS / "worth_of_tuning.json").read_text())["rows"]}
+    order = list(families())
+    rows = {row["network"]: row for row in saved_rows("worth_of_tuning_choose")}
+    table = {row["network"]: row for row in saved_rows("worth_of_tuning")}
     for name in names or order:
         on = Ensemble(families()[name])
         known = rows.get(name) or {"network": name, "tuned, of the table": table[name]["tuned"]} | controls(on)
@@ -387,11 +386,9 @@ def main() -> None:
         choosing(sys.argv[2:])
         return
     wanted, rows = sys.argv[1:] or list(families()), []
-    known = RESULTS / "worth_of_tuning.json"
     for name in wanted:
         row = row_of(name, families()[name])
-        rows = json.loads(known.read_text())["rows"] if known.exists() else []
-        rows = [*(other for other in rows if other["network"] != name), row]
+        rows = [*(other for other in saved_rows("worth_of_tuning") if other["network"] != name), row]
         rows.sort(key=lambda row: list(families()).index(row["network"]))
         save(
             "worth_of_tuning",

@@ -91,8 +91,12 @@ def _processor() -> str:
     return f"{names[0] if names else platform.processor()}, {flags}"
 
 
-def kept_rows(name: str, first_seed: int) -> list[dict[str, Any]]:
-    """The table of a script so far, of the same instances."""
+def saved_rows(name: str) -> list[dict[str, Any]]:
+    """The table of a script so far; none before its first run."""
     path = RESULTS / f"{name}.json"
-    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
-    return [line for line in rows if line.get("first seed") == first_seed]
+    return json.loads(path.read_text())["rows"] if path.is_file() else []
+
+
+def kept_rows(name: str, first_seed: int) -> list[dict[str, Any]]:
+    """The rows of the same instances."""
+    return [line for line in saved_rows(name) if line.get("first seed") == first_seed]

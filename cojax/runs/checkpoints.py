@@ -218,14 +218,13 @@ class _Reading:
                     # The first block says how many looks there are, also to who has no node.
                     if leaf.counts == counts and (at.size or (is_first and not block)):
                         rows = self.checked(arrays[f"{leaf.name}.{block}"](), leaf, len(their))
-                        mine = self.found.setdefault(leaf.name, self.unread(leaf, rows))
+                        if leaf.name not in self.found:
+                            self.found[leaf.name] = self.unread(leaf, rows)
                         index = (slice(None),) * leaf.axis
-                        mine[(*index, at)] = rows[(*index, source)]
+                        self.found[leaf.name][(*index, at)] = rows[(*index, source)]
 
     def unread(self, leaf: Leaf, rows: np.ndarray) -> np.ndarray:
         """The rows of this process before they are read: those that the state has now."""
-        if leaf.name in self.found:
-            return self.found[leaf.name]
         if leaf.axis:
             length = len(self.places[NODES].keys)
             return np.zeros((rows.shape[0], length, *rows.shape[2:]), rows.dtype)

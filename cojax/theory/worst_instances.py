@@ -16,9 +16,8 @@ from .worst_cases import check_curvatures
 NUM_CURVATURES = 129  # at which equal costs are looked at, before the worst is looked at more closely
 NUM_DRAWN = 6  # of unlike curvatures where the search starts, beside those that eigenvectors of L tell
 MOST_ROUNDS = 20  # of a search
-MOST_SEARCHED = (
-    200  # numbers of all states, above which a search starts from the worst alike costs alone: it takes long
-)
+# Numbers of all states, above which a search starts from the worst alike costs alone: it takes long.
+MOST_SEARCHED = 200
 
 
 class WorstInstance(NamedTuple):

@@ -86,6 +86,15 @@ def garr_like():
     return cojax.network(graphs)
 
 
+def moved(laplacian, grad, x, ahead, dual, step_size, blend, gain):
+    """One step of APAPC in plain NumPy: x, where the momentum leads, and the dual."""
+    at = blend * x + (1 - blend) * ahead
+    slope = grad(at)
+    dual = dual + gain / step_size * laplacian @ (x - step_size * (slope + dual))
+    after = x - step_size * (slope + dual)
+    return after, at + 2 * blend / (2 - blend) * (after - x), dual
+
+
 def grown(network, curvature, step_size, blend, gain, turns):
     """The factor a turn by which a run of plain NumPy leaves the optimum, 0, of one quadratic cost for all."""
     laplacians = [matrix.toarray() for matrix in theory.laplacians(network)]
@@ -93,11 +102,7 @@ def grown(network, curvature, step_size, blend, gain, turns):
     ahead, dual, sizes = x, np.zeros(5), []
     for _ in range(turns):
         for laplacian in laplacians:
-            at = blend * x + (1 - blend) * ahead
-            told = x - step_size * (curvature * at + dual)
-            dual = dual + gain / step_size * laplacian @ told
-            before, x = x, x - step_size * (curvature * at + dual)
-            ahead = at + 2 * blend / (2 - blend) * (x - before)
+            x, ahead, dual = moved(laplacian, lambda at: curvature * at, x, ahead, dual, step_size, blend, gain)
         sizes.append(np.linalg.norm([*x, *ahead, *dual]))
     return (sizes[-1] / sizes[turns // 2 - 1]) ** (1 / (turns - turns // 2))
 
@@ -170,14 +175,14 @@ def rounds_to_agree(laplacian, hessians, targets, step_size, blend, gain, most=6
     best = np.linalg.solve(hessians.sum(0), targets.sum(0))
     x = ahead = np.zeros_like(targets)
     dual, first = np.zeros_like(x), np.abs(best).max()
+
+    def grad(at):
+        return np.einsum("nij,nj->ni", hessians, at) - targets
+
     for k in range(most):
         if np.abs(x - best).max() < 1e-6 * first:
             return k
-        at = blend * x + (1 - blend) * ahead
-        grad = np.einsum("nij,nj->ni", hessians, at) - targets
-        dual = dual + gain / step_size * laplacian @ (x - step_size * (grad + dual))
-        before, x = x, x - step_size * (grad + dual)
-        ahead = at + 2 * blend / (2 - blend) * (x - before)
+        x, ahead, dual = moved(laplacian, grad, x, ahead, dual, step_size, blend, gain)
     return most
 
 
