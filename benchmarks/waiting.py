@@ -146,9 +146,11 @@ PROGRAMS = (
 )
 
 
-def measured(checkout: str, program: str, kept: str | None) -> dict[str, float]:
+def measured(checkout: str, program: str, kept: str | None, folder: str) -> dict[str, float]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     environment |= {"PYTHONPATH": checkout, "OMP_NUM_THREADS": "1"}
+    # As for a user: Python reads what it compiled of a module before, wherever this script is run.
+    environment |= {"PYTHONPYCACHEPREFIX": os.path.join(folder, "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
     if kept is not None:
         environment |= {"JAX_COMPILATION_CACHE_DIR": kept, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     command = [sys.executable, __file__, "--measure", program]
@@ -171,11 +173,11 @@ def main(one: str, other: str, rounds: int = 3) -> None:
                 for place, checkout in enumerate((one, other)):
                     kept = os.path.join(folder, str(place))
                     for where in [None] if program not in ("readme_and_gradient", "optimum") else [None, kept]:
-                        if where and number == 0:
-                            measured(checkout, program, where)  # which fills the folder
+                        if number == 0:
+                            measured(checkout, program, where, folder)  # which fills the folders
                         if (checkout, program) in slow:
                             continue
-                        found = measured(checkout, program, where)
+                        found = measured(checkout, program, where, folder)
                         if not found:
                             slow.add((checkout, program))
                         for name, seconds in found.items():

@@ -7,6 +7,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from .checks import CojaxInputError
+from .compiling import compiled
 from .straight_through import straight_through
 
 
@@ -48,6 +49,7 @@ def count_difference(new: Float[Array, "..."], old: Float[Array, "..."], grid: F
     return (new - turn) - (old + turn)
 
 
+@compiled
 def round_budget(budget: Float[Array, "*r"]) -> Float[Array, "*r"]:
     """The budget with its last bits cleared, so that every grid of `grid_of` with shares below it divides it."""
     info = jnp.finfo(budget.dtype)

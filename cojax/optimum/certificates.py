@@ -163,8 +163,10 @@ def is_stationary(certificate: Certificate, tolerance: Any) -> Bool[Array, ""]:
     return is_certified(certificate._replace(model_gap=jnp.zeros_like(gap)), tolerance) & ~jnp.isfinite(gap)
 
 
-def relative(certificate: Certificate) -> dict[str, Array]:
+def relative(certificate: Certificate) -> dict[str, sizes.Numbers]:
     """What `is_certified` compares: every number of a certificate beside its size."""
+    if is_concrete(certificate):  # on the host, where JAX would compile a program for every operation
+        certificate = jax.tree.map(np.asarray, certificate)
     own = certificate.sizes
     pairs = {"box": own.cpu, "stationarity": own.price, "gap": own.cost}
     pairs |= {"consensus": own.params, "gradient": own.gradient, "model_gap": own.model_cost}
@@ -217,9 +219,9 @@ def judgement(certificate: Certificate) -> list[str]:
         f"model: copies {brief(certificate.consensus)} apart, norm of the mean gradient "
         f"{brief(certificate.gradient)}, {_words_of_gap(certificate.model_gap)}"
     )
-    has_shares = bool(certificate.sizes.cpu > 0) or bool(np.any(certificate.price))
     own = certificate.sizes
-    has_model = any(bool(number != 0) for number in (own.gradient, own.params, certificate.model_gap))
+    has_shares = float(own.cpu) > 0 or bool(np.any(certificate.price))
+    has_model = any(float(number) != 0 for number in (own.gradient, own.params, certificate.model_gap))
     return [shares] * has_shares + [model] * has_model
 
 

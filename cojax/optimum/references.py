@@ -57,7 +57,7 @@ class Reference(NamedTuple):
 
 
 class Point(NamedTuple):
-    params: Array  # one copy, raveled
+    params: Any  # one copy, raveled: (d,)
     cpu: Array | None  # the best shares at these params
     value: Array  # least total cost at these params
     slope: Array
@@ -154,51 +154,66 @@ def _minimise(problem: Problem, start: Tree, tolerance: float | None) -> Tree:
     flat, unravel = ravel_pytree(start)
     eps = float(jnp.finfo(flat.dtype).eps)
     wanted = problem.num_nodes * (eps ** (2 / 3) if tolerance is None else tolerance)
-    here = look_at(problem, start, flat)
+    here = _look(problem, start, np.asarray(flat))
     # Where the model fits every sample, and at a start near such an optimum, gradients are nothing but rounding.
-    bare = float(total_and_slope(problem, start, jnp.zeros_like(flat), here.cpu)[2])
+    bare = float(total_and_slope(problem, start, np.zeros_like(here.params), here.cpu)[2])
     first = max(float(here.spread), bare if np.isfinite(bare) else 0.0)
     if not np.isfinite(first):
         check_gradient(problem.grad(Decision(stack_copies(problem, start), here.cpu)))
     polished = False
     for _ in range(MOST_STEPS):
         size = max(first, float(here.spread))
-        small = float(jnp.linalg.norm(here.slope)) <= wanted * size
+        small = _norm(here.slope) <= wanted * size
         if small and polished:
-            return unravel(here.params)
-        direction = newton_direction(problem, start, here)
+            return unravel(jnp.asarray(here.params))
+        direction = np.asarray(newton_direction(problem, start, here))
         there, promise = _line_search(problem, start, here, direction)
         hidden = promise <= 16 * eps * abs(float(here.value))
-        better = jnp.linalg.norm(there.slope) < jnp.linalg.norm(here.slope)
+        better = _norm(there.slope) < _norm(here.slope)
         if (small or hidden) and not better:
-            return unravel(here.params)
+            return unravel(jnp.asarray(here.params))
         if not (hidden or there.value < here.value):
             break
         # One more step after the tolerance is met costs little and reaches rounding.
         polished, here = small, there
     raise CojaxInputError(
-        f"reference needs a cost with a minimum, got a gradient of norm {float(jnp.linalg.norm(here.slope)):.3g} and "
-        f"params of norm {float(jnp.linalg.norm(here.params)):.3g} when Newton stopped; check that the cost is smooth "
+        f"reference needs a cost with a minimum, got a gradient of norm {_norm(here.slope):.3g} and "
+        f"params of norm {_norm(here.params):.3g} when Newton stopped; check that the cost is smooth "
         "and bounded below (a small ridge makes it so), start nearer, or pass a larger tolerance."
     )
 
 
-def _line_search(problem: Problem, start: Tree, here: Point, direction: Array) -> tuple[Point, float]:
+def _line_search(problem: Problem, start: Tree, here: Point, direction: np.ndarray) -> tuple[Point, float]:
     """The first of 1, 1/2, 1/4, ... steps that keeps a part of the promised descent; and the promise."""
-    promise = -float(jnp.vdot(here.slope, direction))
-    noise = 8 * float(jnp.finfo(direction.dtype).eps) * abs(float(here.value))
+    promise = -float(np.vdot(here.slope, direction))
+    noise = 8 * float(np.finfo(direction.dtype).eps) * abs(float(here.value))
     length = 1.0
     for _ in range(MOST_HALVINGS):
-        there = look_at(problem, start, here.params + jnp.asarray(length, direction.dtype) * direction)
+        there = _look(problem, start, here.params + length * direction)
         fallen = float(there.value) <= float(here.value) - 1e-4 * length * promise + noise
-        if fallen and bool(jnp.all(jnp.isfinite(there.slope))):
+        if fallen and np.isfinite(there.slope).all():
             return there, promise
         length /= 2
     return here, promise
 
 
-def look_at(problem: Problem, start: Tree, flat: Array) -> Point:
-    copies = stack_copies(problem, ravel_pytree(start)[1](flat))
+def _norm(vector: Any) -> float:
+    return float(np.linalg.norm(vector))
+
+
+def _look(problem: Problem, start: Tree, flat: Any) -> Point:
+    """`look_at` from the host, where JAX would compile a program for every operation between its calls."""
+    return jax.tree.map(np.asarray, look_at(problem, start, flat))
+
+
+@functools.partial(compiled, runs_briefly=True)
+def _copies_of(problem: Problem, start: Tree, flat: Array) -> Tree:
+    """n copies of the params that `flat` holds, of the structure of `start`."""
+    return stack_copies(problem, ravel_pytree(start)[1](flat))
+
+
+def look_at(problem: Problem, start: Tree, flat: Any) -> Point:
+    copies = _copies_of(problem, start, flat)
     cpu = None if problem.budget is None else allocate(problem, copies).cpu
     return Point(flat, cpu, *total_and_slope(problem, start, flat, cpu))
 
@@ -211,7 +226,7 @@ def total_and_slope(problem: Problem, start: Tree, flat: Array, cpu: Array | Non
     def cost(params, cpu, data):
         return problem.cost(Decision(params, cpu), data)
 
-    copies = stack_copies(problem, ravel_pytree(start)[1](flat))
+    copies = _copies_of(problem, start, flat)
     values, slopes = jax.vmap(jax.value_and_grad(with_safe_maxima(cost)))(copies, inside_of(problem, cpu), problem.data)
     rows = jax.vmap(lambda tree: ravel_pytree(tree)[0])(slopes)
     return values.sum().astype(flat.dtype), rows.sum(0), jnp.max(jnp.linalg.norm(rows, axis=1))

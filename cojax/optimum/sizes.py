@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -11,6 +12,8 @@ from .._support import exact_grid, trees
 from .._support.maxima import with_safe_maxima
 from .._support.trees import Tree
 from ..problems.problem import Decision, Problem
+
+Numbers = Array | np.ndarray  # traced, or on the host
 
 
 class Sizes(NamedTuple):
@@ -47,9 +50,11 @@ class Slopes(NamedTuple):
     gradient: Array
 
 
-def beside(value: Array, size: Array) -> Array:
+def beside(value: Numbers, size: Numbers) -> Numbers:
     """value / size, and 0 where the value is; NaN and infinite where no size makes it small."""
-    return jnp.where(value == 0, 0, value / size.astype(value.dtype))
+    kind = value.__array_namespace__()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return kind.where(value == 0, 0, value / size.astype(value.dtype))
 
 
 def balance(problem: Problem, cpu: Array) -> Float[Array, ""]:

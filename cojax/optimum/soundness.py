@@ -21,6 +21,7 @@ from .margins import as_columns, marginals
 FRACTIONS = (0.02, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.98)
 
 
+@functools.partial(compiled, runs_briefly=True)
 def stack_copies(problem: Problem, params: Tree) -> Tree:
     """n copies of one node's params."""
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (problem.num_nodes, *leaf.shape)), params)

@@ -74,7 +74,8 @@ def _one(solution: Any) -> str:
 
 def _unfit(nodes: Any) -> str:
     """Where the start had no finite gradient, of which no step size makes a run; nothing where it had one."""
-    found = [f"node {node} in {half}" for node, half in zip(nodes, ("params", "cpu"), strict=True) if node >= 0]
+    halves = zip(np.asarray(nodes), ("params", "cpu"), strict=True)
+    found = [f"node {node} in {half}" for node, half in halves if node >= 0]
     if not found:
         return ""
     return f"had nothing to go by: the gradient of {' and of '.join(found)} {NO_GRADIENT}"
@@ -84,6 +85,8 @@ def _describe_totals(solution: Any) -> str:
     """The cost, the total and the agreement of a run, as far as it has them."""
     trace, said = solution.trace, []
     watched = isinstance(trace, Trace) and np.size(trace.step) > 0
+    if watched:
+        trace = jax.tree.map(np.asarray, trace)
     if watched:
         said.append(f"cost {float(trace.cost[-1]):.6g}")
     if solution.x.cpu is not None:
@@ -106,6 +109,6 @@ def _many(solution: Any) -> str:
     size, off = np.shape(solution.status), float(np.max(solution.state.imbalance))
     total = "total exact at every step of all" if off == 0 else f"total off by up to {brief(off)}"
     runs = f"Solution of {' x '.join(map(str, size))} runs: {tally(solution.status)}"
-    unfit = int((solution.state.progress.unfit >= 0).any(-1).sum())
+    unfit = int((np.asarray(solution.state.progress.unfit) >= 0).any(-1).sum())
     runs += f", {unfit} of them without a finite gradient at the start" if unfit else ""
     return runs if solution.x.cpu is None else f"{runs}; {total}"

@@ -1,6 +1,7 @@
 """How strongly the costs of a problem curve, measured from their second derivatives."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -71,7 +72,7 @@ def learn_curvature(problem: Problem, x: Decision) -> LearnCurvature:
     products: of the largest a bound from above, 40 products at a point; of the smallest what 120 products find.
     """
     _check_concrete("theory.learn_curvature", problem, x)
-    size = sum(leaf[0].size for leaf in jax.tree.leaves(x.params))
+    size = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(x.params))
     built = size <= MOST_COLUMNS and problem.num_nodes * size**2 <= MOST_ENTRIES
     highs, means = (np.asarray(part, np.float64) for part in _along_descent(problem, x, built))
     if not (np.isfinite(highs).all() and np.isfinite(means).all()):
@@ -213,7 +214,7 @@ def share_curvature(problem: Problem, x: Decision) -> ShareCurvature:
     reach = max(float(np.abs(cpu).max()), np.finfo(np.asarray(x.cpu).dtype).tiny)
     low, high = np.where(np.isfinite(lower), lower, cpu - reach), np.where(np.isfinite(upper), upper, cpu + reach)
     points = np.stack([cpu, *(low + part * (high - low) for part in FRACTIONS)])
-    hessians = np.asarray(_share_hessians(problem, x, jnp.asarray(points, x.cpu.dtype)), np.float64)
+    hessians = np.asarray(_share_hessians(problem, x, points.astype(x.cpu.dtype)), np.float64)
     finite = np.all(np.isfinite(hessians), axis=(2, 3))
     values = np.linalg.eigvalsh(np.where(finite[:, :, None, None], hessians, 0.0))
     inside = finite & np.asarray([True, *(0 <= part <= 1 for part in FRACTIONS)])[:, None]

@@ -1,12 +1,15 @@
 """The learner to take where nothing is known: a method and the link that it learns over."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import numpy as np
 
 from .. import theory
+from .._support.compiling import compiled
+from .._support.trees import Tree
 from ..methods import APAPC
 from ..networks.base import Link, Network
 from ..networks.faults.faulty import loss_rate
@@ -45,11 +48,16 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
     method: Any = tuned(APAPC, problem, linked, start)
     grad = problem.grad(start)
     check_gradient(grad)
-    told = jax.tree.leaves(method.message(method.init(start.params, grad.params), grad.params))
+    told = jax.tree.leaves(_first_message(method, start.params, grad.params))
     # The outer of the two levels reaches the largest number of the first message, which all nodes have to know.
     first = max(float(np.abs(np.asarray(leaf)).max(initial=0.0)) for leaf in told) / 2 or 1.0
     quantizer = dataclasses.replace(quantizer, first=first)
     return with_link(network, Innovation(quantizer, memory=memory)), method
+
+
+@functools.partial(compiled, runs_briefly=True)
+def _first_message(method: Any, params: Tree, grad: Tree) -> Tree:
+    return method.message(method.init(params, grad), grad)
 
 
 def with_link(network: Network, link: Link) -> Network:
