@@ -10,7 +10,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from .._support.checks import CojaxInputError, check_number, is_concrete, whole_number
+from .._support.checks import CojaxInputError, check_number, device_array, is_concrete, whole_number
 from .._support.compiling import is_traced
 from .._support.reprs import brief
 from ..methods import Method
@@ -123,10 +123,12 @@ def slope_check(
     num_points, num_directions = _check_scatter("slope_check", width, num_points, num_directions)
     if is_traced() or not is_concrete(numbers):
         raise CojaxInputError("slope_check computes on the host, got traced arrays; call it outside of jit and grad.")
+    if not callable(function):
+        raise CojaxInputError(f"slope_check needs a function of the numbers first, got {type(function).__name__}.")
     leaves, treedef = jax.tree.flatten(numbers)
-    if not leaves or not all(jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves):
+    leaves = [device_array("slope_check", "numbers", leaf) for leaf in leaves]
+    if not leaves or not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
         raise CojaxInputError(f"slope_check needs floats in numbers, got {brief(numbers)}: nothing else has a slope.")
-    leaves = [jnp.asarray(leaf) for leaf in leaves]
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in leaves):
         raise CojaxInputError(f"slope_check needs finite numbers, got {brief(numbers)}.")
     logarithmic = [bool((leaf > 0).all()) for leaf in leaves]

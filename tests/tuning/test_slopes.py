@@ -197,6 +197,8 @@ def test_bad_input_is_refused_in_a_sentence():
         (jnp.sum, jnp.ones(2, int), {}, "floats in numbers"),
         (jnp.sum, (), {}, "floats in numbers"),
         (jnp.sum, jnp.array([1.0, jnp.nan]), {}, "finite numbers"),
+        (jnp.sum, "a", {}, "real numbers for numbers"),
+        (1.0, jnp.ones(2), {}, "a function of the numbers first"),
         (jnp.sum, jnp.ones(2), {"width": 0.0}, "width > 0"),
         (jnp.sum, jnp.ones(2), {"num_points": 1}, "num_points"),
     ):
