@@ -18,6 +18,14 @@ class CojaxInputError(ValueError):
     """An argument cannot be used; the message names it, says what was got and what to do."""
 
 
+def check_kinds(owner: str, *given: tuple[str, Any, type]) -> None:
+    """Refuse the first (name, value, kind) whose value is of another kind."""
+    for name, value, kind in given:
+        if not isinstance(value, kind):
+            got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+            raise CojaxInputError(f"{owner} needs a cojax {kind.__name__} for {name}, got {got}.")
+
+
 def is_concrete(*values: Any) -> bool:
     """Whether every leaf of `values` is a number now: range checks cannot run on traced values."""
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))

@@ -49,8 +49,13 @@ def spread_over(factor: Any, leaf: Array) -> Array:
     return factor.reshape(factor.shape + (1,) * (leaf.ndim - factor.ndim)) if factor.ndim else factor
 
 
-def choose_rows(mask: Bool[Array, " n"], first: Tree, second: Tree) -> Tree:
-    """The rows of `first` where the mask says so and those of `second` elsewhere; what has no nodes, of `first`."""
+def choose_rows(mask: Bool[Array, " n"] | None, first: Tree, second: Tree) -> Tree:
+    """The rows of `first` where the mask says so and those of `second` elsewhere; what has no nodes, of `first`.
+
+    None is a mask of all rows.
+    """
+    if mask is None:
+        return first
 
     def rows(one: Array, other: Array) -> Array:
         by_node = jnp.ndim(one) > 0 and one.shape[0] == mask.shape[0]

@@ -38,7 +38,7 @@ class Demo:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlanCommand:
     file: Path
     """The plan, a TOML file."""
     out: Path | None = None
@@ -148,7 +148,7 @@ def _what_is_missing(package: str) -> str:
     return f"this needs {names}, which {are} not installed: pip install 'cojax[{','.join(extras)}]'."
 
 
-def _parse(arguments: list[str]) -> Demo | Plan | Compare | Check | Scale:
+def _parse(arguments: list[str]) -> Demo | PlanCommand | Compare | Check | Scale:
     """The command that the arguments ask for."""
     import tyro
 
@@ -164,7 +164,7 @@ def _parse(arguments: list[str]) -> Demo | Plan | Compare | Check | Scale:
     named = {name: tyro.conf.subcommand(name, description=text, prefix_name=False) for name, text in told.items()}
     commands = (
         Annotated[Demo, named["demo"]]
-        | Annotated[Plan, named["plan"]]
+        | Annotated[PlanCommand, named["plan"]]
         | Annotated[Compare, named["compare"]]
         | Annotated[Check, named["check"]]
         | Annotated[Scale, named["scale"]]
@@ -174,7 +174,7 @@ def _parse(arguments: list[str]) -> Demo | Plan | Compare | Check | Scale:
     return tyro.cli(commands, prog="cojax", description=help_texts.COJAX, args=arguments, config=config)
 
 
-def _carried_out(command: Demo | Plan | Compare | Check) -> int:
+def _carried_out(command: Demo | PlanCommand | Compare | Check) -> int:
     """Run a plan or a contest, or judge an answer, say what it came to, and write it down."""
     import jax
 
@@ -189,7 +189,7 @@ def _carried_out(command: Demo | Plan | Compare | Check) -> int:
         return _carried_out_in_double(command)
 
 
-def _carried_out_in_double(command: Demo | Plan | Compare | Check) -> int:
+def _carried_out_in_double(command: Demo | PlanCommand | Compare | Check) -> int:
     from tqdm import tqdm
 
     from .cases import cases
@@ -227,12 +227,12 @@ def _carried_out_in_double(command: Demo | Plan | Compare | Check) -> int:
     return max(codes)
 
 
-def _place(command: Plan | Compare, ending: str) -> Path:
+def _place(command: PlanCommand | Compare, ending: str) -> Path:
     """Where results go."""
     return command.out if command.out is not None else Path(f"{command.file.stem}-{ending}").resolve()
 
 
-def _folder(command: Plan | Compare, ending: str) -> Path:
+def _folder(command: PlanCommand | Compare, ending: str) -> Path:
     """Where results go, if they can be written there; said beforehand where nobody said it."""
     if command.out is not None:
         return writable(command.out)

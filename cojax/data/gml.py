@@ -27,7 +27,7 @@ def read_gml(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
     """
     path = checked_path(path, max_bytes)
     text = whole_text(path, max_bytes, "latin-1")
-    reader = _Reader(path, text)
+    reader = _GmlReader(path, text)
     place = 0
     while place < len(text):
         found = TOKEN.match(text, place)
@@ -39,7 +39,7 @@ def read_gml(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
     return reader.graph()
 
 
-class _Reader:
+class _GmlReader:
     """Where in the brackets it is, and what was said of the node or edge around."""
 
     def __init__(self, path: Path, text: str):

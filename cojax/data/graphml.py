@@ -38,12 +38,12 @@ def read_graphml(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
     blow up or read other files.
     """
     path = checked_path(path, max_bytes)
-    reader = _Reader(Drawing(path))
+    reader = _GraphMlReader(Drawing(path))
     read_xml(path, max_bytes, reader.start, reader.end)
     return reader.graph()
 
 
-class _Reader:
+class _GraphMlReader:
     """What has been read so far; keys may come after the data that they declare."""
 
     def __init__(self, drawing: Drawing):

@@ -29,7 +29,7 @@ def read_sndlib(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
     path = checked_path(path, max_bytes)
     with open_unpacked(path, max_bytes) as handle:
         is_xml = handle.read(1000).lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n").startswith(b"<")
-    reader = _Reader(path)
+    reader = _SndlibReader(path)
     if is_xml:
         read_xml(path, max_bytes, reader.start, reader.end)
     else:
@@ -37,7 +37,7 @@ def read_sndlib(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
     return reader.graph()
 
 
-class _Reader:
+class _SndlibReader:
     """What has been read so far."""
 
     def __init__(self, path: Path):
@@ -147,7 +147,7 @@ class _Tokens:
             self.take(token)
 
 
-def _native(reader: _Reader, text: str) -> None:
+def _native(reader: _SndlibReader, text: str) -> None:
     if not text.lstrip().startswith(NATIVE):
         raise CojaxInputError(
             f"{reader.drawing.path} is no network of SNDlib: it begins neither with '<' nor with '{NATIVE}'."
@@ -172,7 +172,7 @@ def _native(reader: _Reader, text: str) -> None:
         tokens.take(")")
 
 
-def _node(reader: _Reader, tokens: _Tokens, where: str, name: str) -> None:
+def _node(reader: _SndlibReader, tokens: _Tokens, where: str, name: str) -> None:
     reader.drawing.add_node(where, name)
     if tokens.sees("("):
         tokens.take("(")
@@ -180,7 +180,7 @@ def _node(reader: _Reader, tokens: _Tokens, where: str, name: str) -> None:
         tokens.take(")")
 
 
-def _link(reader: _Reader, tokens: _Tokens, where: str) -> None:
+def _link(reader: _SndlibReader, tokens: _Tokens, where: str) -> None:
     tokens.take("(")
     reader.link(where, tokens.take(), tokens.take())
     tokens.take(")")
@@ -190,7 +190,7 @@ def _link(reader: _Reader, tokens: _Tokens, where: str) -> None:
         tokens.skip()
 
 
-def _demand(reader: _Reader, tokens: _Tokens) -> None:
+def _demand(reader: _SndlibReader, tokens: _Tokens) -> None:
     reader.num_demands += 1
     tokens.skip()
     for _ in range(3):  # unit, value and the longest path, which may be UNLIMITED

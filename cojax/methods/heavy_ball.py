@@ -37,7 +37,7 @@ class HeavyBall(Method):
     kept: ClassVar = ("cpu",)
 
     def __check_init__(self):
-        check_share_momentum("HeavyBall", self.step_size, self.momentum)
+        check_share_momentum(type(self).__name__, self.step_size, self.momentum)
 
     def init(self, x: Tree, grad: Tree) -> HeavyBallState:
         return HeavyBallState(x, exact_grid.grid_of(x), trees.zeros_like(x))

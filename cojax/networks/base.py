@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from .._support import trees
 from .._support.checks import is_concrete
 from .._support.names import Names
 from .._support.reprs import describe
 from .._support.trees import Tree
-from .laws import Along, add_arrivals, is_law
+from .laws import Along, add_arrivals, read_alike, with_laws
 
 
 class Wire(NamedTuple):
@@ -45,6 +46,49 @@ class Wire(NamedTuple):
         added = self.bits - before.excess
         bits = before.bits + added
         return self._replace(bits=bits, excess=(bits - before.bits) - added)
+
+    def flow(self, net: "Layout", along: Tree) -> Tree:
+        """What every node of `net` hears of its neighbours, see `Layout.flow`."""
+        if self.near is None:
+            return with_laws(net.hear, along, self.heard)
+        return with_laws(lambda law, near: net.scatter(net.over_edges(law, near)), along, self.near)
+
+    def said(self, net: "Layout", part: int | None = None) -> Tree:
+        """What the own end of every directed edge is taken to say, (*edges, ...): all, or one `part` of a message."""
+        told = self.heard if self.near is None else self.near
+        told = told if part is None else told[part]
+        return jax.tree.map(net.gather, told) if self.near is None else told
+
+    def error(self, message: Tree) -> Tree:
+        """`message`, which was told, less what is heard of it; None where neighbours hear something of their own."""
+        return trees.subtract(message, self.heard) if trees.alike(message, self.heard) else None
+
+    def read_alike(self, along: Tree) -> "Wire":
+        """This wire, whose numbers are the same wherever they are read, see `laws.read_alike`."""
+        heard, near = (None if part is None else read_alike(part, along) for part in (self.heard, self.near))
+        return self._replace(heard=heard, near=near)
+
+    @property
+    def has_books(self) -> bool:
+        """Whether the ends of edges write down what they gave."""
+        return self.books is not None
+
+    def on_the_way(self, along: Tree) -> list[Array]:
+        """All shares that are given and not yet received, (m, *r) each; nothing where no books are kept."""
+        return [] if self.books is None else self.books.on_the_way(along)
+
+    def in_flight(self) -> Tree:
+        """How much is given and not yet received, shaped as the message without nodes; for a wire with books."""
+        return self.books.in_flight()
+
+    def map_rows(self, by_node: Any, by_edge: Any, rest: Any) -> "Wire":
+        """`by_node` of every array whose rows are nodes, `by_edge` where they are directed edges, `rest` of others."""
+        return jax.tree.map(rest, self)._replace(
+            heard=jax.tree.map(by_node, self.heard),
+            near=jax.tree.map(by_edge, self.near),
+            scale=jax.tree.map(by_node if self.near is None else by_edge, self.scale),
+            unsent=jax.tree.map(by_node, self.unsent),
+        )
 
 
 class Link(eqx.Module):
@@ -151,14 +195,14 @@ class Network(eqx.Module):
         return False
 
     @property
-    def holds(self) -> Bool[Array, " rows"] | None:
-        """Which of its rows hold a node; None: all do."""
-        return None
-
-    @property
     def num_callers(self) -> int:
         """How many nodes the caller has: all rows but those that hold none."""
         return self.num_nodes
+
+    @property
+    def has_node(self) -> Bool[Array, " rows"] | None:
+        """Which of its rows hold a node; None: all do."""
+        return None
 
     def to_rows(self, tree: Tree) -> Tree:
         """Every leaf (n, ...) of `tree`, in the caller's order of nodes, by row; other leaves as they are."""
@@ -216,13 +260,11 @@ class Layout(Network):
 
     def flow(self, wire: Wire, along: Tree) -> Tree:
         """sum_j along(w_ij, heard_j - heard_i) for every node; `along` is a prefix tree of the message."""
-        if wire.near is None:
-            return _map_along(self.hear, along, wire.heard)
+        return wire.flow(self, along)
 
-        def recall(law: Along, near: Array) -> Array:
-            return self.scatter(law(self.edge_weights(), self.reverse(near) - near))
-
-        return _map_along(recall, along, wire.near)
+    def over_edges(self, law: Along, said: Array) -> Array:
+        """What every directed edge brings of one array of a message, (*edges, ...), from what its own end `said`."""
+        return law(self.edge_weights(), self.reverse(said) - said)
 
     def exchange(self, wire: Wire, along: Tree, arrivals: Array | None) -> tuple[Tree, Wire]:
         """The flow of one step, with what reaches the shares from outside, and the wire after it."""
@@ -240,12 +282,8 @@ class Layout(Network):
         """The flow of a step in which nothing arrives from outside, compiled apart from what reads it."""
         return self.exchange(wire, along, None)[0]
 
-    def awake(self, before: Tree, after: Tree) -> Tree:
-        """The state of a method after a step: that before it, at nodes that are down."""
-        return after
-
     @property
-    def present(self) -> Bool[Array, " n"] | None:
+    def is_up(self) -> Bool[Array, " n"] | None:
         """Which nodes are up in this step; None: all are."""
         return None
 
@@ -294,10 +332,3 @@ class Layout(Network):
     @abc.abstractmethod
     def largest(self, arcs: Array) -> Array:
         """(*edges) to (n,): the largest over the edges of every node, -inf where it has none."""
-
-
-def _map_along(flow: Callable[[Along, Array], Array], along: Tree, message: Tree) -> Tree:
-    def part(law: Along, message: Tree) -> Tree:
-        return jax.tree.map(lambda leaf: flow(law, leaf), message)
-
-    return jax.tree.map(part, along, message, is_leaf=is_law)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._support.checks import CojaxInputError, check_number, floating, is_concrete, real_array
 from .._support.reprs import describe
 from .._support.straight_through import straight_through
+from .._support.trees import choose_rows
 from .base import Layout, Network
 
 BARRIERS = ("neighbours", "all")
@@ -156,8 +157,8 @@ class RowClock(eqx.Module):
         graph = network.bare()
         heard = graph.theirs(elapsed.ahead) + self.delay(elapsed.bits, step)
         up = graph.edge_weights() != 0
-        if network.present is not None:  # who is down tells nothing that anybody waits for
-            up = up & graph.theirs(network.present)
+        if network.is_up is not None:  # who is down tells nothing that anybody waits for
+            up = up & graph.theirs(network.is_up)
         ready = _ready(graph, elapsed.ahead, heard, up, self.clock.temperature)
         if self.clock.barrier == "all":
             ready = jnp.broadcast_to(_largest(ready, self.clock.temperature), ready.shape)
@@ -167,7 +168,7 @@ class RowClock(eqx.Module):
             lands = (step >= late) & ((step - late) % every == 0)
             due = jnp.where(step % every == 0, ready, elapsed.due)
             ready = jnp.where(lands, _later(elapsed.ahead, elapsed.due, self.clock.temperature), elapsed.ahead)
-        after = network.awake(elapsed.ahead, ready + self.spent(cpu, members))
+        after = choose_rows(network.is_up, ready + self.spent(cpu, members), elapsed.ahead)
         return _settled(elapsed._replace(ahead=after, bits=jnp.asarray(bits, after.dtype), due=due))
 
     def delay(self, bits: Array, step: Int[Array, ""]) -> Array:

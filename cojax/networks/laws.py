@@ -1,6 +1,7 @@
 """What one edge does with the difference of the two messages at its ends."""
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -162,11 +163,10 @@ def add_arrivals(flow: Tree, along: Tree, arrivals: Float[Array, "n *r"] | None)
             "use CoOpt(allocate=Laplacian(...))."
         )
 
-    def part(law: Along, flow: Tree) -> Tree:
-        moves = isinstance(law, Transfer)
-        return jax.tree.map(lambda leaf: leaf + arrivals.astype(leaf.dtype) if moves else leaf, flow)
+    def added(law: Along, leaf: Array) -> Array:
+        return leaf + arrivals.astype(leaf.dtype) if isinstance(law, Transfer) else leaf
 
-    return jax.tree.map(part, along, flow, is_leaf=is_law)
+    return with_laws(added, along, flow)
 
 
 def read_alike(message: Tree, along: Tree) -> Tree:
@@ -177,17 +177,26 @@ def read_alike(message: Tree, along: Tree) -> Tree:
     A choice between the two keeps the product apart; a barrier does not, XLA on CPU drops it first.
     """
 
-    def part(law: Along, message: Tree) -> Tree:
+    def alike(law: Along, leaf: Array) -> Array:
         if not isinstance(law, Transfer):
-            return message
-        return jax.tree.map(lambda leaf: straight_through(jnp.where(jnp.isfinite(leaf), leaf, jnp.nan), leaf), message)
+            return leaf
+        return straight_through(jnp.where(jnp.isfinite(leaf), leaf, jnp.nan), leaf)
 
-    return jax.tree.map(part, along, message, is_leaf=is_law)
+    return with_laws(alike, along, message)
 
 
 def is_law(node: Any) -> bool:
     """Whether a node of a prefix tree of laws is one of them."""
     return isinstance(node, Along)
+
+
+def with_laws(function: Callable[..., Array], along: Tree, *parts: Tree) -> Tree:
+    """function(law, *leaves) for every leaf of trees shaped as the message; `along` is a prefix tree of it."""
+
+    def of_law(law: Along, *parts: Tree) -> Tree:
+        return jax.tree.map(lambda *leaves: function(law, *leaves), *parts)
+
+    return jax.tree.map(of_law, along, *parts, is_leaf=is_law)
 
 
 def check_linear(owner: str, law: Along) -> None:

@@ -1,6 +1,6 @@
 """A penalty makes the bounds of a share soft: what the dynamics add to the cost near or outside of them."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -77,6 +77,7 @@ class BarrierPenalty(eqx.Module):
     """
 
     epsilon: Any = eqx.field(converter=floating)
+    keeps_bounds: ClassVar = True  # no run passes them, and outside of them the cost is infinite
 
     def __check_init__(self):
         check_number("BarrierPenalty", "epsilon", self.epsilon, above=0.0, shaped=())

@@ -139,7 +139,7 @@ def compare(
         check_number("compare", "bits", bits, at_least=0.0)
     every = check_looks("compare", num_steps, every)
     drawn = None if seeds is None else _draws(network, seeds)
-    check_clock("compare", problem, network, start.cpu)
+    check_clock("compare", network, start.cpu)
     num_runs = 1 if drawn is None else len(drawn)
     for name, method in methods.items():
         if isinstance(method, Rival):
@@ -176,7 +176,7 @@ def course_in(
     check_plain(owner, problem)
     check_start(owner, problem, start)
     check_leaves(owner, network=network, method=method, optimum=optimum)
-    check_clock(owner, problem, network, start.cpu)
+    check_clock(owner, network, start.cpu)
     if isinstance(method, Rival):
         _check_room(owner, "a method", method, start, num_steps)
     look = _Look(problem.softened(), optimum.x)

@@ -95,16 +95,10 @@ class Blocks:
 
         if not isinstance(state, State):
             return jax.tree.map(by_node, state)
-        told = jax.tree.map(lambda leaf: ALIKE, state)
-        wire = state.wire
-        of_wire = told.wire._replace(
-            heard=jax.tree.map(by_node, wire.heard),
-            near=jax.tree.map(by_arc, wire.near),
-            scale=jax.tree.map(by_node if wire.near is None else by_arc, wire.scale),
-            unsent=jax.tree.map(by_node, wire.unsent),
-        )
         method, grad, elapsed = jax.tree.map(by_node, (state.method, state.grad, state.elapsed))
-        return told._replace(method=method, grad=grad, elapsed=elapsed, wire=of_wire)
+        wire = state.wire.map_rows(by_node, by_arc, lambda leaf: ALIKE)
+        told = jax.tree.map(lambda leaf: ALIKE, state)
+        return told._replace(method=method, grad=grad, elapsed=elapsed, wire=wire)
 
     def counts_of_trace(self, trace: Any) -> Any:
         """What the axis after that of the looks counts, of every array of a trace."""

@@ -25,7 +25,7 @@ def check_step_size(network: Network, method: Method) -> None:
         )
 
 
-def check_clock(owner: str, problem: Scenario, network: Network, cpu: Any, step: Any = 0) -> None:
+def check_clock(owner: str, network: Network, cpu: Any, step: Any = 0) -> None:
     """Whether every node with work to do has a share to do it with after `step` steps, as far as that is known."""
     clock = network.clock
     if not isinstance(clock, Clock) or clock.share is not None:
@@ -122,8 +122,8 @@ def _check_order(problem: Any, network: Network) -> None:
 def _check_members(problem: Any, network: Any) -> None:
     """Refuse a problem and a network that do not say the same about who is there; as far as they are known."""
     found = members_of(network)
-    if network.holds is not None or (isinstance(problem, ShardedProblem) and problem.members is not None):
-        if problem.members is None or network.holds is None or found is not None:
+    if network.has_node is not None or (isinstance(problem, ShardedProblem) and problem.members is not None):
+        if problem.members is None or network.has_node is None or found is not None:
             raise CojaxInputError(
                 "solve needs the problem and the network that one cojax.shard returned, got one of them with another: "
                 "of the rows that shard adds, both have to know that they hold no node."

@@ -16,13 +16,11 @@ from ..methods import Method
 from ..methods.base import lateness
 from ..networks.base import Network, Wire
 from ..networks.clocks import Elapsed, RowClock, Ticks, by_row
-from ..networks.faults.books import on_the_way
-from ..networks.laws import read_alike
 from ..problems.checks import check_cost
 from ..problems.problem import Decision, Problem, Scenario
 from .checks import check_clock, check_kept, check_rows, check_sizes, check_step_size
 from .progress import LEAST_LOOKS, Progress, first_progress, take_look
-from .rows import update_rows
+from .rows import taking_part, update_rows
 from .solutions import Solution, State
 from .status import moves_on, status_of
 
@@ -41,7 +39,7 @@ def init(problem: Scenario, network: Network, method: Method, start: Decision) -
     inner = method.init(start, grad)
     net = network.at(0)
     along = method.along(inner)
-    wire = _read_alike(net.open(method.message(inner, grad)), along)
+    wire = net.open(method.message(inner, grad)).read_alike(along)
     off = total_off(first, start, wire, along)
     if start.cpu is not None and first.budget is not None:  # far off, a step would see it modulo what integers count
         off = jnp.maximum(off, exact_grid.imbalance(start.cpu, first.budget))
@@ -90,8 +88,8 @@ def wait(
 def update(problem: Scenario, network: Network, method: Method, state: State, flow: Tree) -> Tree:
     """What the method remembers after a step that heard `flow`."""
     here, there = method.at(state.step), method.at(state.step + 1)
-    inner = update_rows(network, here, state.method, state.grad, flow)
-    inner = network.at(state.step).awake(state.method, inner)
+    rows = taking_part(network, state.step)
+    inner = update_rows(rows, here, state.method, state.grad, flow)
     return problem.handed_over(state.step + 1, there, inner)
 
 
@@ -110,7 +108,7 @@ def transmit(problem: Scenario, network: Network, method: Method, state: State, 
     # By the numbers of the next step, whose update completes what is told here.
     along = there.along(inner)
     told = then.tell(there.message(inner, grad), state.wire.without_bits(), state.step + 1).with_bits_of(state.wire)
-    wire = _read_alike(told, along)
+    wire = told.read_alike(along)
     off = total_off(now, there.query(inner), wire, along)
     return State(state.step + 1, jnp.maximum(state.imbalance, off), inner, grad, wire, state.progress, state.elapsed)
 
@@ -151,7 +149,7 @@ def check_run(
         )
     check_rows(problem, network)  # here it knows their numbers, under jit it does not
     if isinstance(start, Decision):
-        check_clock("solve", problem, network, start.cpu)
+        check_clock("solve", network, start.cpu)
     if num_steps > MOST_STEPS:
         raise CojaxInputError(
             f"solve needs num_steps <= {MOST_STEPS}, got {num_steps}: steps are counted in 32 bits; ask for fewer."
@@ -211,7 +209,7 @@ def check_beginning(problem: Scenario, network: Network, method: Method, start: 
     if isinstance(start, State):
         check_leaves("solve", problem=problem, network=network, method=method, start=start)
         _check_state(problem, network, method, start)
-        check_clock("solve", problem, network, method.at(start.step).query(start.method).cpu, start.step)
+        check_clock("solve", network, method.at(start.step).query(start.method).cpu, start.step)
 
 
 _solve = compiled(_made_of(init, go, end), static_argnums=(4, 5, 6))
@@ -257,12 +255,6 @@ def scan(
     return _shape_wire(flat, shapes), trace
 
 
-def _read_alike(wire: Wire, along: Tree) -> Wire:
-    heard = None if wire.heard is None else read_alike(wire.heard, along)
-    near = None if wire.near is None else read_alike(wire.near, along)
-    return wire._replace(heard=heard, near=near)
-
-
 def _flatten_wire(state: State) -> State:
     """`state` with the wire as vectors, the shape in which XLA on CPU then computes it.
 
@@ -280,7 +272,7 @@ def total_off(problem: Problem, x: Decision, wire: Wire, along: Tree) -> Float[A
     """|sum of cpu, with what is on its way over the wire, - budget|, exact."""
     if x.cpu is None or problem.budget is None:
         return jnp.zeros(())
-    return exact_grid.drift(jnp.concatenate([x.cpu, *on_the_way(wire.books, along)]), problem.budget)
+    return exact_grid.drift(jnp.concatenate([x.cpu, *wire.on_the_way(along)]), problem.budget)
 
 
 def _describe(value: Any) -> str:

@@ -24,10 +24,12 @@ LOG_HALF, LOG_FAR = 0.7, 3.0
 LOG_CREEP = 0.01
 # Gradients that differ, or have a mean, a thousand times above the largest gradient at the start have no way back.
 LOG_GROWTH = 7.0
+# The three distances, by place in arrays of [3]: disagreement, the mean params gradient, the spread of marginal costs.
+PARAMS, GRADIENT, MARGINAL = range(3)
 
 
 class Progress(NamedTuple):
-    """Carried in the state, updated at every look; `[3]` is disagreement, mean params gradient, spread of marginals.
+    """Carried in the state, updated at every look; `[3]` are the three distances at their places, see above.
 
     Looks are gathered in spans that double: 1, 2, 3-4, 5-8, 9-16, ... A span is compared with the one before it, so a
     stall is one that lasted for about half of the run. The largest distance falls by a fifth, or one near it by half,
@@ -35,7 +37,7 @@ class Progress(NamedTuple):
     """
 
     looks: Int[Array, ""]
-    first: Float[Array, "3"]  # the sizes at the start, see `distances`
+    first: Float[Array, "3"]  # the sizes at the start, see `values_and_sizes`
     typical: Float[Array, "*r"]  # a marginal cost at the start, see `_typical`
     residual: Float[Array, ""]  # of the last look, see `residual`
     overload: Float[Array, ""]  # largest distance of a share from its bounds at any look
@@ -52,12 +54,22 @@ def first_progress(problem: Problem, network: Network, x: Decision, grad: Decisi
     first = jnp.stack([_first_unfit(network, half) for half in lax.stop_gradient(grad)])
     x, grad = trees.filled(lax.stop_gradient((x, grad)), problem.members)
     typical = _typical(grad.cpu)
-    values, sizes = distances(x, grad, typical)
+    values, sizes = values_and_sizes(x, grad, typical)
     count, beside = jnp.zeros((), jnp.int32), _beside(sizes, sizes)
     left, logs = residual(values, beside), _logs(values, beside, x)
     none = jnp.zeros_like(sizes)
     return Progress(
-        count, sizes, typical, left, jnp.zeros_like(left), logs, none, none, jnp.asarray(True), count, first
+        looks=count,
+        first=sizes,
+        typical=typical,
+        residual=left,
+        overload=jnp.zeros_like(left),
+        last=logs,
+        before=none,
+        total=none,
+        falling=jnp.asarray(True),
+        rose=count,
+        unfit=first,
     )
 
 
@@ -66,7 +78,7 @@ def take_look(problem: Problem, x: Decision, state: Any) -> Progress:
     old, x, grad = lax.stop_gradient((state.progress, x, state.grad))
     outside = overload(problem, x)
     x, grad = trees.filled((x, grad), problem.members)
-    values, sizes = distances(x, grad, old.typical)
+    values, sizes = values_and_sizes(x, grad, old.typical)
     looks, beside = old.looks + 1, _beside(sizes, old.first)
     logs = _logs(values, beside, x)
     closes, left = looks == _top(looks), residual(values, beside)
@@ -111,8 +123,8 @@ def wavers(progress: Progress) -> Bool[Array, ""]:
 
 def grew(progress: Progress) -> Bool[Array, ""]:
     """Whether the last look found gradients of another size than the start had."""
-    first = progress.first[1:]
-    return jnp.any((first > 0) & (progress.last[1:] > LOG_GROWTH + jnp.log(first)))
+    first = progress.first[GRADIENT:]
+    return jnp.any((first > 0) & (progress.last[GRADIENT:] > LOG_GROWTH + jnp.log(first)))
 
 
 def residual(values: Float[Array, "3"], beside: Float[Array, "3"]) -> Float[Array, ""]:
@@ -124,7 +136,9 @@ def _relative(values: Float[Array, "3"], beside: Float[Array, "3"]) -> Float[Arr
     return jnp.where(values == 0, 0, values / beside)
 
 
-def distances(x: Decision, grad: Decision, typical: Float[Array, "*r"]) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
+def values_and_sizes(
+    x: Decision, grad: Decision, typical: Float[Array, "*r"]
+) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
     """How far a decision is from optimal, from the decision and its gradient alone, and what that is to be held beside.
 
     The distance of params from their mean, beside the largest of them; the norm of the mean params gradient, beside the
@@ -171,10 +185,10 @@ def _beside(sizes: Float[Array, "3"], first: Float[Array, "3"]) -> Float[Array, 
     at the start: seldom more than what the curvature of the flattest nodes makes of their shares.
     """
     ratio = jnp.where(first > 0, sizes / jnp.where(first > 0, sizes + first, 1), 0)
-    params = first[0] * ratio[1]
+    params = first[PARAMS] * ratio[GRADIENT]
     # At params of 0 the gradients are what the best params, times the curvature, leave of them.
-    gradient = jnp.where(first[0] > 0, first[1] * ratio[0], first[1])
-    return jnp.maximum(sizes, jnp.stack([params, gradient, jnp.where(first[2] > 0, 1 / 16, 0.0)]))
+    gradient = jnp.where(first[PARAMS] > 0, first[GRADIENT] * ratio[PARAMS], first[GRADIENT])
+    return jnp.maximum(sizes, jnp.stack([params, gradient, jnp.where(first[MARGINAL] > 0, 1 / 16, 0.0)]))
 
 
 def _typical(marginal: Array | None) -> Float[Array, "*r"]:

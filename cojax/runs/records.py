@@ -85,12 +85,6 @@ def in_flight(problem: Problem, x: Decision, state: Any) -> Any:
 
     Shaped as the message without nodes: for a `CoOpt`, that of the learner (params, tracker) and that of the shares.
     """
-    if state.wire.books is None:
+    if not state.wire.has_books:
         raise CojaxInputError("in_flight needs a network whose books say what is on its way; use Ledger(network).")
-    pending, owed = state.wire.books.pending, state.wire.books.owed
-
-    def part(given: Array, due: Array) -> Array:
-        edges = given.ndim - due.ndim + 1
-        return jnp.abs(given).sum(tuple(range(edges))) + jnp.abs(due).sum(0)
-
-    return jax.tree.map(part, pending, owed)
+    return state.wire.in_flight()

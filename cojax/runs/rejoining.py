@@ -2,15 +2,12 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from .._support import trees
 from .._support.checks import CojaxInputError
-from .._support.trees import choose_rows, wide
+from .._support.trees import choose_rows
 from ..methods import Method
 from ..networks.base import Network
-from ..networks.faults.books import Books, with_laws
 from ..problems.problem import Scenario
 from .loop import total_off
 from .solutions import State
@@ -30,38 +27,16 @@ def rejoined(problem: Scenario, network: Network, method: Method, state: State, 
     methods whose state changes by the flow times a constant.
     Raises `CojaxInputError` for a network without a ledger.
     """
+    if not (network.keeps_books and state.wire.has_books and stale.wire.has_books):
+        raise CojaxInputError("rejoined needs a run over a Ledger: without books nobody knows what the node missed.")
     net: Any = network.at(state.step)
     method = method.at(state.step)
-    if state.wire.books is None or stale.wire.books is None:
-        raise CojaxInputError("rejoined needs a run over a Ledger: without books nobody knows what the node missed.")
-    is_node = jnp.arange(net.num_nodes) == node
-    inner = choose_rows(~is_node, state.method, stale.method)
+    inner = choose_rows(jnp.arange(net.num_nodes) != node, state.method, stale.method)
     along = method.along(inner)
-    now: Books = state.wire.books
-    old: Books = stale.wire.books
-    here, other = net.graph.ends()
-    mine, owned = here == node, here < other
-    theirs = jax.tree.map(net.graph.reverse, now.counter)
-
-    def corrected(law: Any, known: Any, then: Any) -> Any:
-        return net.graph.scatter(jnp.where(wide(mine & owned, then), law.minus(then, known), 0))
-
-    missed = with_laws(lambda law, new, before: law.minus(new, before), along, now.arrived, old.arrived)
-    due = trees.add(old.owed, missed, with_laws(corrected, along, theirs, old.counter))
-
-    def counted(now: Any, then: Any, theirs: Any) -> Any:
-        return jnp.where(wide(mine, now), jnp.where(wide(owned, now), theirs, then), now)
-
-    counter = jax.tree.map(counted, now.counter, old.counter, theirs)
-    books = now._replace(
-        counter=counter,
-        pending=net.pending(counter, along),
-        owed=choose_rows(is_node, due, now.owed),
-    )
+    before = net.rejoin(state.wire, stale.wire, along, node)
     at_now = problem.at(state.step)
     x = method.query(inner)
     grad = at_now.grad(x)
-    before = state.wire._replace(books=books)
     wire = net.tell(method.message(inner, grad), before.without_bits(), state.step).with_bits_of(before)
     off = jnp.maximum(state.imbalance, total_off(at_now, x, wire, along))
     return state._replace(imbalance=off, method=inner, grad=grad, wire=wire)

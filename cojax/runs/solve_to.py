@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +16,6 @@ from ..methods import Method
 from ..networks.base import Network
 from ..networks.connectivity import connects
 from ..optimum.certificates import Certificate, certificate_within, is_certified, is_stationary
-from ..problems.penalties import BarrierPenalty
 from ..problems.problem import Decision, Problem, Scenario
 from .pieces import in_pieces, progress_bar
 from .progress import precision, stalled
@@ -87,9 +85,9 @@ def solve_to(
         return deadline is not None and elapsed is not None and not float(elapsed.seconds.max()) < deadline
 
     def decided(solution: Solution) -> Decision:
-        """The decision in the order in which the problem has its nodes, 0 in rows that hold none."""
-        x, members = network.to_rows(solution.x), problem.members
-        return x if network.holds is None or members is None else choose_rows(members, x, zeros_like(x))
+        """The decision in the order in which the problem has its nodes, 0 where none is."""
+        x = network.to_rows(solution.x)
+        return choose_rows(problem.at(solution.state.step).members, x, zeros_like(x))
 
     def done(solution: Solution) -> bool:
         if int(solution.status) == Status.NOT_FINITE or late(solution):
@@ -156,14 +154,8 @@ def short_of(solution: Solution, judged: Certificate, tolerance: float) -> Statu
 @functools.partial(compiled, runs_briefly=True)
 def _certify(problem: Scenario, x: Decision, k: Any, nearby: Any) -> Certificate:
     """The certificate of the problem that the run solves, as it is after `k` steps; see `certificate_within`."""
-    return certificate_within(_as_run(problem.at(k)), x, nearby)
-
-
-def _as_run(problem: Problem) -> Problem:
-    if not isinstance(problem.penalty, BarrierPenalty):
-        return problem if problem.penalty is None else problem.softened()
-    # Its bounds are never passed, and needed: outside of them the cost is infinite.
-    return eqx.tree_at(lambda p: (p.lower, p.upper), problem.softened(), (problem.lower, problem.upper))
+    now = problem.at(k)
+    return certificate_within(now if now.penalty is None else now.softened(), x, nearby)
 
 
 def check_reachable(owner: str, start: Decision | State, tolerance: float) -> None:

@@ -13,7 +13,7 @@ from ..methods import Method
 from ..networks.base import Network
 from ..problems.problem import Decision, Problem
 from .progress import grew, precision, stalled, wavers
-from .rows import update_rows
+from .rows import taking_part, update_rows
 
 
 class Status(enum.IntEnum):
@@ -69,12 +69,12 @@ def moves_on(network: Network, method: Method, x: Decision, state: Any) -> Bool[
     network, method, x, state = lax.stop_gradient((network, method, x, state))
     net, later, method = network.at(state.step), method.at(state.step + 1), method.at(state.step)
     flow = net.flow_alone(state.wire, method.along(state.method), state.step)
-    after = later.query(net.awake(state.method, update_rows(network, method, state.method, state.grad, flow)))
+    rows = taking_part(network, state.step)
+    after = later.query(update_rows(rows, method, state.method, state.grad, flow))
     motion = _relative(trees.subtract(after, x), x)
-    message, heard = method.message(state.method, state.grad), state.wire.heard
-    if trees.alike(message, heard):
-        return motion > FAR * _relative(trees.subtract(message, heard), message) + 16 * precision(x)
-    return motion > 16 * precision(x)
+    message = method.message(state.method, state.grad)
+    error = state.wire.error(message)
+    return motion > 16 * precision(x) + (0 if error is None else FAR * _relative(error, message))
 
 
 def is_lost(solution: Any) -> bool:

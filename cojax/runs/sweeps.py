@@ -16,7 +16,7 @@ from .._support.compiling import compiled
 from .._support.trees import Tree
 from ..methods import Method
 from ..networks.base import Network
-from ..networks.laws import Along
+from ..networks.laws import Along, is_law
 from ..problems.problem import Decision, Scenario
 from .cores import on_all_cores
 from .endings import tally
@@ -174,7 +174,7 @@ def _solve_side_by_side(many: Tree, same: Tree, num_runs: int, num_chunks: int, 
     def one_step(state: State) -> State:
         graph = eqx.combine(many, same)[1].at(state.step)  # its link is of all runs, and no part of a flow
         laws = laws_of(state.step, state.method)
-        flow = graph.flow(state.wire, jax.tree.map(_lane, laws, is_leaf=_is_law))
+        flow = graph.flow(state.wire, jax.tree.map(_lane, laws, is_leaf=is_law))
         inner = inner_of(state, flow)
         after = rest(state, inner, slopes(state, inner))
         return after if clock is None else after._replace(elapsed=waited(clock, state, after))
@@ -216,10 +216,6 @@ class _Lane(Along):
 def _lane(law: Along) -> Along:
     # A law without numbers is known to networks by its class, which may compute it as a matrix product.
     return _Lane(law) if jax.tree.leaves(law) else law
-
-
-def _is_law(node: Any) -> bool:
-    return isinstance(node, Along)
 
 
 def _only_link(network: Any) -> bool:

@@ -39,20 +39,15 @@ def transfers(network: Network, method: Method, state: Any) -> Transfers:
     net = network.at(state.step)
     if not net.symmetric:
         raise CojaxInputError(f"transfers needs an undirected network, got a {type(net).__name__}: draw its cpu alone.")
-    along, heard, near = method.at(state.step).along(state.method), state.wire.heard, state.wire.near
-    # The allocator is the second half of a CoOpt.
-    law, heard, near = (_second(part, isinstance(along, tuple)) for part in (along, heard, near))
+    along: Any = method.at(state.step).along(state.method)
+    part = 1 if isinstance(along, tuple) else None  # the allocator is the second half of a CoOpt
+    law = along if part is None else along[part]
     if not isinstance(law, Transfer):
         got = type(law).__name__ if isinstance(law, Along) else "no law of its own"
         raise CojaxInputError(f"transfers needs a method that moves shares, Laplacian say, got one with {got}.")
-    said = net.gather(heard) if near is None else near
-    received = np.asarray(law(net.edge_weights(), net.reverse(said) - said))
+    received = np.asarray(net.over_edges(law, state.wire.said(net, part)))
     nodes, others = net.ends()
     taker, giver = np.asarray(nodes).ravel(), np.asarray(others).ravel()
     up = (np.asarray(net.edge_weights()).ravel() != 0) & (giver < taker)
     received = received.reshape(giver.size, *received.shape[nodes.ndim :])
     return Transfers(np.stack([giver[up], taker[up]], axis=1), received[up])
-
-
-def _second(part: Any, is_pair: bool) -> Any:
-    return part[1] if is_pair and part is not None else part

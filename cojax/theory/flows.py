@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from .._support import trees
-from .._support.checks import CojaxInputError, real_array
+from .._support.checks import CojaxInputError, check_kinds, real_array
 from .._support.trees import Tree
-from ..methods import CoOpt, DIGing
+from ..methods import CoOpt, DIGing, Method
 from ..networks.base import Network
 from ..networks.laws import Weigh
 from ..problems.problem import Decision, Problem
@@ -60,6 +60,7 @@ def lyapunov(network: Network, method: Any) -> Callable[[Problem, Decision, Any]
     Args: network; method, a `DIGing` without transform, or a `CoOpt` that learns by one.
     Raises `CojaxInputError` for another method.
     """
+    check_kinds("theory.lyapunov", ("network", network, Network), ("method", method, Method))
     learn, _ = method.halves
     if not isinstance(learn, DIGing):
         raise CojaxInputError(f"theory.lyapunov is a function of DIGing's state, got {type(learn).__name__}.")

@@ -2,7 +2,7 @@
 
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from ..methods.facts import KNOWN
 from ..networks.base import Network
 from ..networks.faults.faulty import loss_rate, members_of
 from .spectra import is_fixed, is_undirected, laplacians, largest_eigenvalue, scale_laplacian, second_eigenvalue
-
-if TYPE_CHECKING:
-    pass
 
 # The share of its limit that a step takes: the curvature found is one from below where costs are not quadratic.
 SHARE = 0.5
@@ -55,10 +52,7 @@ def dgd_limit(network: Network, smoothness: float) -> Limit:
     worse the limit is 0: the weights must mix on their own. Raises `CojaxInputError` for a curvature <= 0.
     """
     _check("dgd_limit", smoothness)
-    value = stable(DGD, network) / smoothness
-    if not is_fixed(network):
-        return _for_undirected(network, Limit(value, TOGETHER, "sufficient", NONEXPANSIVE))
-    return Limit(value, f"{TOGETHER}; tight for {EQUAL}", "tight", NONEXPANSIVE)
+    return _nonexpansive(network, stable(DGD, network) / smoothness)
 
 
 def extra_limit(network: Network, smoothness: float) -> Limit:
@@ -96,10 +90,7 @@ def apapc_limit(network: Network, smoothness: float, blend: float) -> Limit:
 def diffusion_limit(network: Network, smoothness: float) -> Limit:
     """2 / smoothness for `Choco` over an exact link, adapt then combine, on graphs with lambda_n < 2; 0 on others."""
     _check("diffusion_limit", smoothness)
-    value = stable(Choco, network) / smoothness
-    if not is_fixed(network):
-        return _for_undirected(network, Limit(value, TOGETHER, "sufficient", NONEXPANSIVE))
-    return Limit(value, f"{TOGETHER}; tight for {EQUAL}", "tight", NONEXPANSIVE)
+    return _nonexpansive(network, stable(Choco, network) / smoothness)
 
 
 def tracking_limit(network: Network, smoothness: float, mixing: float = 1.0) -> Limit:
@@ -226,6 +217,12 @@ def stable(kind: Any, network: Network, **numbers: float) -> float:
 
 def _lambda_n(network: Network) -> float:
     return max(map(largest_eigenvalue, laplacians(network)))
+
+
+def _nonexpansive(network: Network, value: float) -> Limit:
+    if not is_fixed(network):
+        return _for_undirected(network, Limit(value, TOGETHER, "sufficient", NONEXPANSIVE))
+    return Limit(value, f"{TOGETHER}; tight for {EQUAL}", "tight", NONEXPANSIVE)
 
 
 def _for_fixed(network: Network, limit: Limit) -> Limit:

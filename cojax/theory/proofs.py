@@ -3,7 +3,7 @@
 import numpy as np
 
 from .linearized import Linear
-from .semidefinite import Program
+from .semidefinite import Inequalities
 
 
 def falls(linear: Linear, low: float, convexity: float, rate: float, fixed: bool) -> bool:
@@ -27,7 +27,7 @@ def falls(linear: Linear, low: float, convexity: float, rate: float, fixed: bool
     u_next = a[np.ix_(kept, kept)] @ u - b_flow[kept] @ told if fixed else u
     told_next = c_tell @ s_next + d_tell @ g_next
 
-    program = Program(4 * side**2)
+    program = Inequalities(4 * side**2)
     free = np.setdiff1d(np.arange(p), kept)
     mean = np.eye(side)[:, [*free, p + k, side - q - 1]]  # hears nothing, and of it what sums to zero is zero
     here = np.eye(side)[:, : side - 1 - q]

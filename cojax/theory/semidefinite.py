@@ -10,7 +10,7 @@ MARGIN = 0.5  # of the 1 by which matrices that have to be definite are asked to
 ROUNDING = 1e-4  # by which a solver may miss 0; what it adds is far below the margin
 
 
-class Program:
+class Inequalities:
     """Up to `size` numbers to be found. A matrix that is linear in them is (size, side, side): one matrix for each."""
 
     def __init__(self, size: int):

@@ -1,14 +1,19 @@
 """The Laplacians of the graphs of a network, and what their eigenvalues say about mixing."""
 
+import dataclasses
+import functools
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Array
 
-from .._support.checks import CojaxInputError, check_number, is_concrete
+from .._support.checks import CojaxInputError, check_kinds, check_number, is_concrete
+from .._support.compiling import compiled
 from ..networks.base import Layout, Network
 from ..networks.faults.faulty import FaultyNetwork, untimed
 from ..networks.layouts.directed import Digraph, Directed
+from ..networks.links.links import Ideal
 from . import lanczos
 
 if TYPE_CHECKING:
@@ -38,6 +43,7 @@ def laplacians(network: Network) -> "list[sparse.csr_array]":
     Raises `CojaxInputError` for a network whose graphs are not known before the run, for a `Directed` one, whose
     weights need not be balanced, and under jit.
     """
+    check_kinds("theory.laplacians", ("network", network, Network))
     if isinstance(network, FaultyNetwork) and not (network.ledger or any(fault.one_way for fault in network.faults)):
         matrices, pauses = laplacians(network.graphs), [fault.period for fault in network.faults]
         silence, length = matrices[0] - matrices[0], math.lcm(len(matrices), *pauses)
@@ -47,7 +53,7 @@ def laplacians(network: Network) -> "list[sparse.csr_array]":
             "theory.laplacians needs balanced weights, got a Directed network: its nodes do not agree on their mean; "
             "use a Digraph of cojax.network, which balances them, or give the method its numbers by hand."
         )
-    if network.holds is not None:
+    if network.has_node is not None:
         raise CojaxInputError(
             "theory.laplacians needs the network that was given to cojax.shard, got that it returned, with rows that "
             "hold no node; choose the numbers of a method before you shard."
@@ -60,35 +66,44 @@ def laplacians(network: Network) -> "list[sparse.csr_array]":
         )
     if not is_concrete(network):
         raise CojaxInputError("theory.laplacians computes on the host, got traced weights; call it outside of jit.")
-    return [_laplacian(network.at(k)) for k in range(network.num_graphs)]
+    return [_laplacian(network, k) for k in range(network.num_graphs)]
 
 
-def _laplacian(net: Any) -> "sparse.csr_array":
+def _laplacian(network: Layout, k: int) -> "sparse.csr_array":
     from scipy import sparse  # here, because it takes longer to load than all of cojax
 
-    size = net.num_nodes
-    if isinstance(net, Digraph):
-        weights = np.asarray(net.weights, np.float64)
+    size, (entries, *ends) = network.num_nodes, _entries(dataclasses.replace(network, link=Ideal()), np.int32(k))
+    weights = np.asarray(entries, np.float64)
+    if isinstance(network, Digraph):
         rows, columns = np.nonzero(weights)
         values = weights[rows, columns]
-        ends = np.concatenate([rows, columns]), np.concatenate([columns, rows])
+        rows, columns = np.concatenate([rows, columns]), np.concatenate([columns, rows])
         values = np.concatenate([values, values]) / 2
     else:
-        ends = tuple(np.asarray(end).ravel() for end in reversed(net.ends()))
-        values = np.asarray(net.edge_weights(), np.float64).ravel()
-    keep = (values != 0) & (ends[0] != ends[1])
-    matrix = sparse.coo_array((values[keep], (ends[0][keep], ends[1][keep])), shape=(size, size)).tocsr()
+        columns, rows = (np.asarray(end).ravel() for end in ends)
+        values = weights.ravel()
+    keep = (values != 0) & (rows != columns)
+    matrix = sparse.coo_array((values[keep], (rows[keep], columns[keep])), shape=(size, size)).tocsr()
     return (sparse.diags_array(matrix.sum(axis=1)).tocsr() - matrix).tocsr()
+
+
+@functools.partial(compiled, runs_briefly=True)
+def _entries(network: Layout, k: Any) -> tuple[Array, ...]:
+    """The weights in force at step `k`, and both ends of each; of a digraph the weights alone."""
+    net = network.at(k)
+    return (net.weights,) if isinstance(net, Digraph) else (net.edge_weights(), *net.ends())
 
 
 def is_fixed(network: Network) -> bool:
     """Whether one undirected graph is in force at every step, without loss."""
+    check_kinds("theory.is_fixed", ("network", network, Network))
     graphs = untimed(network)
     return isinstance(graphs, Layout) and graphs.num_graphs == 1 and is_undirected(graphs)
 
 
 def is_undirected(network: Network) -> bool:
     """Whether both ends of every link put the same weight on it."""
+    check_kinds("theory.is_undirected", ("network", network, Network))
     return not isinstance(network.bare(), Digraph | Directed)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._support.checks import CojaxInputError
+from .._support.checks import CojaxInputError, check_kinds
 from ..networks.base import Network
 from .spectra import MOST_DENSE, laplacians
 
@@ -16,6 +16,7 @@ def apapc_radius(network: Network, curvature: float, step_size: float, blend: fl
     Args: curvature, of every node's cost; the rest as in `APAPC`, convexity 0. Losses are left out.
     Raises `CojaxInputError` above 400 nodes, and as `laplacians`.
     """
+    check_kinds("theory.apapc_radius", ("network", network, Network))
     if network.num_nodes > MOST_DENSE:
         raise CojaxInputError(f"apapc_radius needs at most {MOST_DENSE} nodes, got {network.num_nodes}.")
     size = network.num_nodes

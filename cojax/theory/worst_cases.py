@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-from .._support.checks import CojaxInputError, check_number
+from .._support.checks import CojaxInputError, check_kinds, check_number
 from ..methods.base import Method
 from ..networks.base import Layout, Network
 from ..networks.faults.faulty import untimed
@@ -71,8 +71,7 @@ def worst_rate(method: Method, network: Network, *, convexity: float, smoothness
     that stands S. Colla, J. Hendrickx, arXiv 2203.14781; of two steps A. Taylor, B. Van Scoy, L. Lessard, ICML 2018,
     arXiv 1803.06073.
     """
-    learn = method.halves[0]
-    check_curvatures("worst_rate", convexity, smoothness)
+    learn = check_worst("worst_rate", method, network, convexity, smoothness)
     found = _spectrum("worst_rate", network)
     return WorstRate(
         _rate(_scaled("worst_rate", learn, found, smoothness), found, convexity / smoothness, is_fixed(network)),
@@ -94,10 +93,9 @@ def proved_steps(method: Method, network: Network, *, convexity: float, smoothne
     """
     from scipy.optimize import minimize_scalar
 
-    learn: Any = method.halves[0]
+    learn = check_worst("proved_steps", method, network, convexity, smoothness)
     if not hasattr(learn, "step_size"):
         raise CojaxInputError(f"proved_steps needs a learner with a step_size, got {type(learn).__name__}.")
-    check_curvatures("proved_steps", convexity, smoothness)
     found, fixed = _spectrum("proved_steps", network), is_fixed(network)
 
     def scaled(step: float) -> Linear:
@@ -122,9 +120,12 @@ def proved_steps(method: Method, network: Network, *, convexity: float, smoothne
     return ProvedSteps(low, float(best.x), float(best.fun))
 
 
-def check_curvatures(owner: str, convexity: float, smoothness: float) -> None:
+def check_worst(owner: str, method: Method, network: Network, convexity: float, smoothness: float) -> Any:
+    """The learner of a method; refuses what is no method, network or pair of curvatures."""
+    check_kinds(owner, ("method", method, Method), ("network", network, Network))
     check_number(owner, "convexity", convexity, above=0.0, shaped=())
     check_number(owner, "smoothness", smoothness, at_least=float(convexity), shaped=())
+    return method.halves[0]
 
 
 def _spectrum(owner: str, network: Network) -> Spectrum:

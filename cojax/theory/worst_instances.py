@@ -11,7 +11,7 @@ from ..networks.base import Network
 from ..problems.problem import Decision, Problem
 from .linearized import Linear, linearized
 from .spectra import MOST_DENSE, is_fixed, laplacians
-from .worst_cases import check_curvatures
+from .worst_cases import check_worst
 
 NUM_CURVATURES = 129  # at which equal costs are looked at, before the worst is looked at more closely
 NUM_DRAWN = 6  # of unlike curvatures where the search starts, beside those that eigenvectors of L tell
@@ -53,8 +53,7 @@ def worst_instance(method: Method, network: Network, *, convexity: float, smooth
 
     Raises `CojaxInputError` for methods as `worst_rate` does, and for other networks.
     """
-    learn = method.halves[0]
-    check_curvatures("worst_instance", convexity, smoothness)
+    learn = check_worst("worst_instance", method, network, convexity, smoothness)
     if not is_fixed(network) or network.num_nodes > MOST_DENSE:
         raise CojaxInputError(
             f"worst_instance needs one undirected graph in all steps, without loss, of at most {MOST_DENSE} nodes, got "

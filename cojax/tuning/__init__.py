@@ -11,9 +11,9 @@ from .knobs import PerNode as PerNode
 from .knobs import PerStep as PerStep
 from .objectives import Area as Area
 from .objectives import Bits as Bits
-from .objectives import Course as Course
 from .objectives import Deadline as Deadline
 from .objectives import Final as Final
+from .objectives import Looks as Looks
 from .objectives import Objective as Objective
 from .objectives import Rounds as Rounds
 from .objectives import Seconds as Seconds

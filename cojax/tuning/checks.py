@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from .._support.checks import CojaxInputError, check_leaves, is_concrete
+from .._support.checks import CojaxInputError, check_kinds, check_leaves, is_concrete
 from ..networks.base import Network
 from ..problems.checks import check_cost
 from ..problems.problem import Decision, Problem, check_start
@@ -13,9 +13,7 @@ from ..problems.problem import Decision, Problem, check_start
 
 def check_run(owner: str, problem: Problem, network: Network, start: Decision, halves: Sequence[str]) -> None:
     """Refuse what is no run of one of `halves`, or one that is traced, where numbers are chosen by looking at it."""
-    for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("start", start, Decision)):
-        if not isinstance(value, kind):
-            raise CojaxInputError(f"{owner} needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
+    check_kinds(owner, ("problem", problem, Problem), ("network", network, Network), ("start", start, Decision))
     check_start(owner, problem, start)
     check_leaves(owner, network=network)
     sizes = {problem.num_nodes, network.num_nodes, *((*np.shape(leaf), 0)[0] for leaf in jax.tree.leaves(start))}

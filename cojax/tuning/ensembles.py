@@ -18,7 +18,7 @@ from ..problems.problem import Decision, Problem, check_start
 from ..runs.loop import init
 from ..runs.solutions import State
 from ..runs.solve import solve
-from .objectives import Course
+from .objectives import Looks
 
 Gap = Callable[[Problem, Decision, Decision], tuple]
 
@@ -90,7 +90,7 @@ def optimum_of(problem: Problem, start: Decision) -> Decision:
     return reference(problem.softened(), one).x
 
 
-def course_of(plan: RunPlan, network: Network, method: Method, instance: Instance) -> Course:
+def course_of(plan: RunPlan, network: Network, method: Method, instance: Instance) -> Looks:
     """One run of one instance."""
     problem, start, best, draw = instance
     moved = [place for place, half in enumerate(("learn", "allocate")) if _moves(method, half, start)]
@@ -107,7 +107,7 @@ def course_of(plan: RunPlan, network: Network, method: Method, instance: Instanc
         return gaps(x) / scale, state.step, state.wire.bits, seconds
 
     trace = _run(plan, problem, reseed(network, draw), method, start, look)
-    return Course(*jax.tree.map(lambda part: jnp.asarray(part, float), trace))
+    return Looks(*jax.tree.map(lambda part: jnp.asarray(part, float), trace))
 
 
 def _run(plan: RunPlan, problem: Problem, network: Network, method: Method, start: Decision, look: Any) -> Tree:

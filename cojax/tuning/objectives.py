@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from .._support.checks import check_number, floating
 
 
-class Course(NamedTuple):
+class Looks(NamedTuple):
     """The looks at one run."""
 
     gap: Float[Array, "c h"]  # of every half that moves, relative to the start
@@ -27,11 +27,11 @@ class Objective(eqx.Module):
     needs_clock: ClassVar[bool] = False  # whether it reads `course.seconds`
 
     @abc.abstractmethod
-    def loss(self, course: Course) -> Float[Array, ""]:
+    def loss(self, course: Looks) -> Float[Array, ""]:
         """What is differentiated."""
 
     @abc.abstractmethod
-    def score(self, course: Course) -> Float[Array, ""]:
+    def score(self, course: Looks) -> Float[Array, ""]:
         """What is selected by and reported."""
 
 
@@ -69,7 +69,7 @@ class Final(Objective):
         return _decades(course.gap[-1:], 0.01 * self.target).sum()
 
     def score(self, course):
-        return _decades(course.gap[-1:], 0.01 * self.target).sum()
+        return self.loss(course)
 
 
 class Rounds(Objective):
@@ -172,12 +172,12 @@ class Deadline(Objective):
         return self.loss(course)
 
 
-def rounds(course: Course, target: Any) -> Float[Array, ""]:
+def rounds(course: Looks, target: Any) -> Float[Array, ""]:
     """Steps to the target; where it is missed, the whole run times 1 + the decades that are missing, at most 10."""
     return _until(course, target, course.step)
 
 
-def _from_the_start(course: Course) -> tuple[Array, Array]:
+def _from_the_start(course: Looks) -> tuple[Array, Array]:
     """Gaps and seconds with those of the start before them."""
     assert course.seconds is not None
     gap = jnp.concatenate([jnp.ones_like(course.gap[:1]), course.gap])
@@ -190,13 +190,13 @@ def _decades(gap: Array, floor: Any) -> Array:
     return jnp.minimum(jnp.log10(safe + floor), 3.0)
 
 
-def _smooth_count(course: Course, target: Any, count: Array) -> Array:
+def _smooth_count(course: Looks, target: Any, count: Array) -> Array:
     missing = _decades(course.gap, 0.01 * target) - jnp.log10(target)
     spent = jnp.diff(count, prepend=jnp.zeros_like(count[:1]))
     return (jax.nn.sigmoid(3.0 * missing.max(1)) * spent).sum() / count[-1]
 
 
-def _until(course: Course, target: Any, count: Array) -> Array:
+def _until(course: Looks, target: Any, count: Array) -> Array:
     worst = jnp.max(jnp.where(jnp.isfinite(course.gap), course.gap, jnp.inf), axis=1)
     looks = jnp.arange(worst.size)
     last_above = jnp.max(jnp.where(worst > target, looks, -1))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import theory
-from .._support.checks import CojaxInputError, check_leaves, check_number, whole_number
+from .._support.checks import CojaxInputError, check_kinds, check_leaves, check_number, whole_number
 from ..methods import Method
 from ..networks.base import Network
 from ..problems.problem import Decision, Problem, check_gradient
@@ -128,9 +128,7 @@ def workbench(
     gap: Gap,
 ) -> tuple[Workbench, Instance]:
     """The workbench and all instances, in order; arguments and errors as of `tune`."""
-    for name, value, kind in (("network", network, Network), ("method", method, Method)):
-        if not isinstance(value, kind):
-            raise CojaxInputError(f"tune needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
+    check_kinds("tune", ("network", network, Network), ("method", method, Method))
     if not isinstance(objective, Objective):
         raise CojaxInputError(f"tune needs an objective such as cojax.tuning.Area(), got {objective!r}.")
     if objective.needs_clock and network.clock is None:

@@ -142,9 +142,9 @@ def test_a_year_of_22_regions_is_certified_hour_by_hour_and_a_sample_is_that_of_
     table = ["node,capacity,curvature", *(f"{n},{c},{s}" for n, c, s in zip(names, capacity, curvature, strict=True))]
     (tmp_path / "nodes.csv").write_text("\n".join(table) + "\n")
     plan = plans.Plan(
-        nodes=plans.Nodes(file=str(tmp_path / "nodes.csv")),
+        nodes=plans.NodesTable(file=str(tmp_path / "nodes.csv")),
         cpu=plans.Cpu(budget=900.0),
-        graph=plans.Graph(name="ring"),
+        graph=plans.GraphTable(name="ring"),
         hours=plans.Hours(str(PRICES)),
     )
     found = hours.hourly(plan)

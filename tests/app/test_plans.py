@@ -66,12 +66,12 @@ def test_the_keys_in_the_help_are_all_keys_there_are():
 
     for struct in (
         plans.Plan,
-        plans.Nodes,
+        plans.NodesTable,
         plans.Cpu,
-        plans.Graph,
+        plans.GraphTable,
         plans.Data,
         plans.Svm,
-        plans.Link,
+        plans.LinkTable,
         plans.Learner,
         plans.Hours,
         plans.Units,

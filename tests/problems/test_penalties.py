@@ -165,6 +165,21 @@ def test_a_plain_function_can_be_the_penalty():
     np.testing.assert_array_equal(solution.x.cpu, allocated(PowerPenalty(50.0), 0.01).x.cpu)
 
 
+def test_the_reference_of_a_problem_with_a_barrier_is_that_of_scipy_inside_of_its_bounds():
+    price, lower, upper = np.array([1.0, 2.0, 3.0, 0.1]), 0.1, 1.5
+    bounds = {"lower": lower, "upper": upper, "penalty": BarrierPenalty(0.01)}
+    problem = cojax.Problem(lambda x, price: price * x.cpu**2, price, 4.0, **bounds)
+
+    def cost(cpu):
+        return (price * cpu**2).sum() - 0.01 * (np.log(upper - cpu) + np.log(cpu - lower)).sum()
+
+    inside = [(lower + 1e-6, upper - 1e-6)] * 4
+    budget = {"type": "eq", "fun": lambda cpu: cpu.sum() - 4.0}
+    found = scipy.optimize.minimize(cost, np.ones(4), bounds=inside, constraints=budget, tol=1e-14)
+    # SciPy's shares are right to the root of its tolerance.
+    np.testing.assert_allclose(cojax.reference(problem.softened()).x.cpu, found.x, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -182,7 +182,7 @@ def test_only_rows_that_the_devices_leave_over_are_added():
         cut = cojax.shard(*posed(num_nodes), mesh)
         assert cut.start.params.shape == (rows,) and cut.start.params.sharding.num_devices == 6
         np.testing.assert_array_equal(cut.start.params[:num_nodes], np.arange(num_nodes) + 0.5)
-        assert (cut.network.holds is None) == (rows == num_nodes) == (type(cut.problem) is cojax.Problem)
+        assert (cut.network.has_node is None) == (rows == num_nodes) == (type(cut.problem) is cojax.Problem)
     assert connects(cut.network, 0, 1)
     with pytest.raises(cojax.CojaxInputError, match=r"Problem\.start needs the problem that was given to cojax\.shard"):
         cut.problem.start(params=jnp.zeros(6))

@@ -357,7 +357,8 @@ def test_the_limit_of_an_allocator_is_where_shares_leave_the_optimum(name):
         ).trace  # fmt: skip
 
     below, above = jax.jit(jax.vmap(distance))(jnp.asarray([0.99, 1.01]) * limit.value)
-    assert below[1] < max(float(below[0]), 1e-10) and above[1] > above[0]
+    # What is stable ends at the rounding of shares, which rises and falls.
+    assert below[1] < max(float(below[0]), 1e-10) and above[1] > max(float(above[0]), 1e-6)
 
 
 def drawn(seed, num_graphs=1, probability=0.6):

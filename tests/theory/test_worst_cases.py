@@ -10,7 +10,7 @@ import pytest
 from support import laws
 
 import cojax
-from cojax.theory.semidefinite import Program
+from cojax.theory.semidefinite import Inequalities
 
 CONVEX, SMOOTH = 0.1, 1.0
 N = 6
@@ -275,7 +275,7 @@ def test_programs_are_met_where_a_matrix_is_stable_and_nowhere_else():
         for _ in range(5):
             matrix = random.normal(size=(4, 4))
             matrix *= radius / np.abs(np.linalg.eigvals(matrix)).max()
-            program = Program(10)
+            program = Inequalities(10)
             weight = program.symmetric(4)
             program.positive(weight)
             program.positive(weight - matrix.T @ weight @ matrix)

@@ -10,7 +10,7 @@ import pytest
 from support import laws
 
 import cojax
-from cojax.tuning import Course, Deadline, Seconds
+from cojax.tuning import Deadline, Looks, Seconds
 from cojax.tuning.ensembles import Instance, RunPlan, course_of
 
 N, STEPS, EVERY = laws.NUM_NODES, 60, 4
@@ -86,7 +86,7 @@ def seconds_to(target, gaps, seconds):
 def given(*gaps, seconds=(1.0, 3.0, 4.0, 8.0)):
     """A course of these gaps of one half."""
     gap, seconds = jnp.asarray(gaps)[:, None], jnp.asarray(seconds)
-    return Course(gap, seconds, seconds, seconds)
+    return Looks(gap, seconds, seconds, seconds)
 
 
 def test_seconds_to_a_gap_are_those_of_the_trace():

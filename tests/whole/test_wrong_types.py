@@ -50,6 +50,13 @@ CALLS = {
     "cojax.Changing(problem, None)": "Changing needs a list of cojax.Change(...), got one NoneType.",
     "cojax.Changing(problem, cojax.Change(5, 3.0))": "a list of cojax.Change(...), got one Change.",
     "cojax.Changing(problem, [(5, 3.0)])": "Changing needs a list of cojax.Change(...), got one with tuple.",
+    "cojax.theory.spectrum(nx.cycle_graph(4))": "theory.laplacians needs a cojax Network for network, got Graph.",
+    "cojax.theory.nids_limit(None, 1.0)": "needs a cojax Network for network, got NoneType.",
+    "cojax.theory.is_undirected(nx.cycle_graph(4))": "is_undirected needs a cojax Network for network, got Graph.",
+    "cojax.theory.apapc_radius(None, 1.0, 0.1, 0.5, 0.1)": "apapc_radius needs a cojax Network for network, got",
+    "cojax.theory.lyapunov(network, cojax.DIGing)": "lyapunov needs a cojax Method for method, got the class DIGing.",
+    "cojax.theory.worst_rate(None, network, convexity=0.1, smoothness=1)": "worst_rate needs a cojax Method for method",
+    "cojax.theory.worst_instance(method, nx.cycle_graph(4), convexity=0.1, smoothness=1)": "cojax Network for network",
     "cojax.tables.read_nodes(None)": "A file needs a path to be read from, got an object of type NoneType.",
     "cojax.tables.read_nodes('a', max_bytes='1')": "a needs real numbers for max_bytes, got <U1.",
 }

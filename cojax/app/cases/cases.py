@@ -134,10 +134,10 @@ def _with_penalty(plan: Plan, curvature: np.ndarray | None, centres: Centres) ->
     if penalty is None:
         if not (np.isfinite(centres.lower).any() or np.isfinite(centres.upper).any()):
             return plan
-        penalty = plans.Power()
+        penalty = plans.PowerTable()
     for key in penalty.__struct_fields__:
         check_size(getattr(penalty, key) or 0.0, f"$.penalty.{key}")
-    if isinstance(penalty, plans.Power) and penalty.weight is None:
+    if isinstance(penalty, plans.PowerTable) and penalty.weight is None:
         if curvature is None or penalty.power != 2:
             raise CojaxInputError(
                 "$.penalty.weight cannot be computed for a power other than 2, or a delay without lower bounds > 0: "
@@ -167,7 +167,7 @@ def _firm_weight(plan: Plan, centres: Centres) -> float:
 
 def _penalty(plan: Plan) -> Any:
     match plan.penalty:
-        case plans.Power(weight=weight, power=power):
+        case plans.PowerTable(weight=weight, power=power):
             return penalties.PowerPenalty(weight, power)
         case plans.Softplus(weight=weight, sharpness=sharpness):
             return penalties.SoftplusPenalty(weight, sharpness)
@@ -181,11 +181,11 @@ def model_cost(plan: Plan) -> Any:
     match plan.model:
         case plans.Svm(ridge=ridge, sharpness=sharpness, weight=weight):
             return costs.SmoothHinge(ridge, sharpness, weight)
-        case plans.Logistic(ridge=ridge):
+        case plans.LogisticTable(ridge=ridge):
             return costs.Logistic(ridge)
-        case plans.Softmax(ridge=ridge):
+        case plans.SoftmaxTable(ridge=ridge):
             return costs.Softmax(ridge)
-        case plans.LeastSquares(ridge=ridge):
+        case plans.LeastSquaresTable(ridge=ridge):
             return costs.LeastSquares(ridge)
     return None
 
@@ -214,6 +214,6 @@ def _zeros(plan: Plan, dataset: datasets.Dataset | None, num_nodes: int) -> Any:
     match plan.model:
         case plans.Svm():
             return jnp.zeros((num_nodes, width + 1))
-        case plans.Softmax():
+        case plans.SoftmaxTable():
             return jnp.zeros((num_nodes, width, int(dataset.targets.max()) + 1))
     return jnp.zeros((num_nodes, width))

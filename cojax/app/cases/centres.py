@@ -42,7 +42,7 @@ class Centres(NamedTuple):
     pace: dict[str, Float[np.ndarray, " n"]] | None = None  # work and speed, where the plan has a clock
 
 
-def read_table(nodes: plans.Nodes) -> Nodes:
+def read_table(nodes: plans.NodesTable) -> Nodes:
     """The node table as it is; `names` is empty where the plan types columns in without names."""
     if nodes.file is not None:
         return read_nodes(nodes.file)

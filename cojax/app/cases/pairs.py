@@ -123,7 +123,7 @@ def _penalty_curvature(plan: Plan) -> float | None:
     match plan.penalty:
         case None:
             return 0.0
-        case plans.Power(weight=weight, power=2.0):
+        case plans.PowerTable(weight=weight, power=2.0):
             return 2.0 * float(weight or 0.0)
         case plans.Softplus(weight=weight, sharpness=sharpness):
             return weight * sharpness / 4
@@ -138,9 +138,9 @@ def _smoothness(plan: Plan, dealt: Any) -> float:
     match model:
         case plans.Svm():
             factor = model.weight * model.sharpness / 4
-        case plans.Logistic():
+        case plans.LogisticTable():
             factor = 1 / 4
-        case plans.Softmax():
+        case plans.SoftmaxTable():
             factor = 1 / 2
         case _:
             factor = 1.0

@@ -9,7 +9,7 @@ from ..._support.checks import CojaxInputError
 from ...data import datasets
 from ...data.tables import is_libsvm, read_samples
 from ...problems.costs import Samples
-from ..plans.plans import Data, LeastSquares, Plan, Softmax, Svm
+from ..plans.plans import Data, LeastSquaresTable, Plan, SoftmaxTable, Svm
 
 MOST_CLASSES = 1000
 SPLITS: dict[str, Callable[..., Samples]] = {
@@ -28,8 +28,8 @@ def prepare_dataset(plan: Plan) -> datasets.Dataset:
     """
     assert plan.data is not None
     dataset = _load_named(plan) if plan.data.name else _read(plan.data, plan.seed)
-    if not isinstance(plan.model, LeastSquares):
-        dataset = _with_labels(dataset, softmax=isinstance(plan.model, Softmax))
+    if not isinstance(plan.model, LeastSquaresTable):
+        dataset = _with_labels(dataset, softmax=isinstance(plan.model, SoftmaxTable))
     if isinstance(plan.model, Svm):
         return dataset
     return dataset._replace(features=_with_ones(dataset.features), test_features=_with_ones(dataset.test_features))

@@ -16,7 +16,7 @@ from ...networks.build import network
 from ...networks.faults.lossy import Lossy
 from ...networks.links.links import Ideal, Innovation, Quantized
 from ...networks.links.quantizers import AdaptiveQuantizer, FloatQuantizer, LogQuantizer, UniformQuantizer
-from ..plans.plans import Adaptive, Float, Graph, Log, Plan, Uniform
+from ..plans.plans import Adaptive, Float, GraphTable, Log, Plan, Uniform
 
 REAL = ("nsfnet", "abilene")
 
@@ -66,7 +66,7 @@ def build_wiring(plan: Plan, names: tuple[str, ...], num_nodes: int) -> Wiring:
     return Wiring(built, order, pairs, _positions(graph), fixed, notes, links)
 
 
-def _graph(graph: Graph, seed: int, num_nodes: int) -> tuple[Any, list[str]]:
+def _graph(graph: GraphTable, seed: int, num_nodes: int) -> tuple[Any, list[str]]:
     if graph.file is not None:
         return _graph_file(graph)
     settings = {key: value for key in ("probability", "radius", "links") if (value := getattr(graph, key)) is not None}
@@ -84,7 +84,7 @@ def _key(found: re.Match[str]) -> str:
     return f"$.graph with the name {found[2]}" if found[2] else "$.graph.name"
 
 
-def _graph_file(graph: Graph) -> tuple[Any, list[str]]:
+def _graph_file(graph: GraphTable) -> tuple[Any, list[str]]:
     path = str(graph.file)
     found, notes = graphs.read_graph(path)
     if found.is_directed():
@@ -109,7 +109,7 @@ def _both_ways(graph: Any, notes: list[str]) -> Any:
     return both
 
 
-def _match_names(graph: Any, given: Graph, names: tuple[str, ...], num_nodes: int) -> Any:
+def _match_names(graph: Any, given: GraphTable, names: tuple[str, ...], num_nodes: int) -> Any:
     """The graph over the names of the table; a generated one takes the names over in order."""
     import networkx as nx
 

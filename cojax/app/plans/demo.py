@@ -41,7 +41,7 @@ def demo_plan(*, steps: int, seed: int) -> plans.Plan:
         steps=steps,
         every=plans.default_every(steps),
         seed=seed,
-        nodes=plans.Nodes(
+        nodes=plans.NodesTable(
             names=list(CENTRES),
             capacity=capacity,
             demand=[demand for _, demand in CENTRES.values()],
@@ -49,12 +49,14 @@ def demo_plan(*, steps: int, seed: int) -> plans.Plan:
             upper=[MOST_LOAD * size for size in capacity],
         ),
         cpu=plans.Cpu(budget=BUDGET, cost="deviation"),
-        graph=plans.Graph(name="nsfnet", switching=4, loss=0.1),
+        graph=plans.GraphTable(name="nsfnet", switching=4, loss=0.1),
         data=plans.Data(name="breast_cancer"),
         model=plans.Svm(ridge=0.1, sharpness=10.0, weight=1.0),
         # Four times the weight that would be computed: bounds give way less, and steps are shorter.
-        penalty=plans.Power(weight=1.0),
+        penalty=plans.PowerTable(weight=1.0),
         # A sign, 0, and levels e^0.5 apart between these ends fit into 8 bits.
-        link=plans.Link(name="innovation", quantizer=plans.Log(rho=0.5, smallest=1e-12, largest=1e3), memory="edge"),
+        link=plans.LinkTable(
+            name="innovation", quantizer=plans.Log(rho=0.5, smallest=1e-12, largest=1e3), memory="edge"
+        ),
     )
     return plans.check_plan(plan, "cojax demo")

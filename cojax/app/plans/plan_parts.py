@@ -19,7 +19,7 @@ Seed = Annotated[int, Meta(ge=0, le=MOST_SEED)]
 Column = list[float] | None
 
 
-class Nodes(Struct, forbid_unknown_fields=True, frozen=True):
+class NodesTable(Struct, forbid_unknown_fields=True, frozen=True):
     """The node table: a CSV file, or the same columns typed in (`cojax.tables.COLUMNS` has their units).
 
     The bounds are by default 0 and the capacity; with a pue, the price of a share is price * pue.
@@ -58,7 +58,7 @@ class Cpu(Struct, forbid_unknown_fields=True, frozen=True):
     cost: Literal["deviation", "price", "delay"] | None = None
 
 
-class Clock(Struct, forbid_unknown_fields=True, frozen=True):
+class ClockTable(Struct, forbid_unknown_fields=True, frozen=True):
     """How long rounds of training take: numbers of `cojax.Clock`; node and link tables may tell them apart."""
 
     work: NotNegative | None = None
@@ -78,13 +78,13 @@ class Resource(Struct, forbid_unknown_fields=True, frozen=True):
     """Another resource of the same nodes, shared out by itself: its budget, its cost, its own tables, its unit."""
 
     budget: float
-    nodes: Nodes
+    nodes: NodesTable
     cost: Literal["deviation", "price", "delay"] | None = None
     unit: Word | None = None
     hours: Hours | None = None
 
 
-class Graph(Struct, forbid_unknown_fields=True, frozen=True):
+class GraphTable(Struct, forbid_unknown_fields=True, frozen=True):
     """Who is linked to whom: a name of `cojax.graphs.named`, or a file (see `cojax.graphs.read_graph`)."""
 
     name: str | None = None
@@ -120,19 +120,19 @@ class Svm(Struct, forbid_unknown_fields=True, frozen=True, tag="svm", tag_field=
     weight: Positive = 1.0
 
 
-class Logistic(Struct, forbid_unknown_fields=True, frozen=True, tag="logistic", tag_field="name"):
+class LogisticTable(Struct, forbid_unknown_fields=True, frozen=True, tag="logistic", tag_field="name"):
     ridge: NotNegative = 0.1
 
 
-class LeastSquares(Struct, forbid_unknown_fields=True, frozen=True, tag="least_squares", tag_field="name"):
+class LeastSquaresTable(Struct, forbid_unknown_fields=True, frozen=True, tag="least_squares", tag_field="name"):
     ridge: NotNegative = 0.0
 
 
-class Softmax(Struct, forbid_unknown_fields=True, frozen=True, tag="softmax", tag_field="name"):
+class SoftmaxTable(Struct, forbid_unknown_fields=True, frozen=True, tag="softmax", tag_field="name"):
     ridge: NotNegative = 0.1
 
 
-class Power(Struct, forbid_unknown_fields=True, frozen=True, tag="power", tag_field="name"):
+class PowerTable(Struct, forbid_unknown_fields=True, frozen=True, tag="power", tag_field="name"):
     """weight * excess ** power; the weight defaults to five times the largest curvature of a node's cost."""
 
     weight: Positive | None = None
@@ -194,7 +194,7 @@ class Adaptive(Struct, forbid_unknown_fields=True, frozen=True, tag="adaptive", 
     bits: Annotated[int, Meta(ge=2, le=16)] = 3
 
 
-class Link(Struct, forbid_unknown_fields=True, frozen=True):
+class LinkTable(Struct, forbid_unknown_fields=True, frozen=True):
     """What travels: the value, the rounded value, or the rounded change; the last is exact in the limit."""
 
     name: Literal["ideal", "quantized", "innovation"] = "ideal"

@@ -21,23 +21,23 @@ from .plan_parts import MOST_SEED as MOST_SEED
 from .plan_parts import Adaptive as Adaptive
 from .plan_parts import Allocator as Allocator
 from .plan_parts import Barrier as Barrier
-from .plan_parts import Clock as Clock
+from .plan_parts import ClockTable as ClockTable
 from .plan_parts import Count, Positive, Seed
 from .plan_parts import Cpu as Cpu
 from .plan_parts import Data as Data
 from .plan_parts import Float as Float
-from .plan_parts import Graph as Graph
+from .plan_parts import GraphTable as GraphTable
 from .plan_parts import Hours as Hours
 from .plan_parts import Learner as Learner
-from .plan_parts import LeastSquares as LeastSquares
-from .plan_parts import Link as Link
+from .plan_parts import LeastSquaresTable as LeastSquaresTable
+from .plan_parts import LinkTable as LinkTable
 from .plan_parts import Log as Log
-from .plan_parts import Logistic as Logistic
+from .plan_parts import LogisticTable as LogisticTable
 from .plan_parts import Methods as Methods
-from .plan_parts import Nodes as Nodes
-from .plan_parts import Power as Power
+from .plan_parts import NodesTable as NodesTable
+from .plan_parts import PowerTable as PowerTable
 from .plan_parts import Resource as Resource
-from .plan_parts import Softmax as Softmax
+from .plan_parts import SoftmaxTable as SoftmaxTable
 from .plan_parts import Softplus as Softplus
 from .plan_parts import Svm as Svm
 from .plan_parts import Uniform as Uniform
@@ -60,16 +60,16 @@ class Plan(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     every: Count = 100
     seed: Seed = 0
     tolerance: Positive = 1e-4
-    nodes: Nodes
+    nodes: NodesTable
     cpu: Cpu
-    graph: Graph
+    graph: GraphTable
     data: Data | None = None
-    model: Svm | Logistic | LeastSquares | Softmax | None = None
-    penalty: Power | Softplus | Barrier | None = None
+    model: Svm | LogisticTable | LeastSquaresTable | SoftmaxTable | None = None
+    penalty: PowerTable | Softplus | Barrier | None = None
     method: Methods = Methods()
-    link: Link = Link()
+    link: LinkTable = LinkTable()
     hours: Hours | None = None
-    clock: Clock | None = None
+    clock: ClockTable | None = None
     resources: dict[str, Resource] = {}
     units: Units = Units()
 

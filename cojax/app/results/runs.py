@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import msgspec
@@ -159,15 +160,10 @@ def _as_stated(case: Case) -> Problem:
 
 def as_run(case: Case) -> Problem:
     """The problem that the run solves: its bounds are in the cost, and the only ones left keep the cost finite."""
-    problem = case.running
-    cost = Softened(problem.cost, problem.penalty)
-    none = jnp.full(problem.num_nodes, jnp.inf)
-    lower, upper = -none, none
-    if isinstance(case.plan.penalty, plans.Barrier):
-        lower, upper = problem.lower, problem.upper
-    elif case.plan.cpu.cost == "delay":
-        lower = jnp.zeros_like(none)
-    return Problem(cost, (problem.data, problem.lower, problem.upper), problem.budget, lower=lower, upper=upper)
+    soft = case.running.softened()
+    if case.plan.cpu.cost != "delay" or isinstance(case.plan.penalty, plans.Barrier):
+        return soft
+    return eqx.tree_at(lambda problem: problem.lower, soft, replace_fn=jnp.zeros_like)
 
 
 def shares_only(case: Case) -> Problem:

@@ -17,7 +17,7 @@ def learned(case: Case, params: Any, central: Any) -> Learned:
     cost, dataset, plan = model_cost(case.plan), case.dataset, case.plan
     assert dataset is not None and plan.model is not None
     samples: Samples = case.problem.data[0]
-    regression = isinstance(plan.model, plans.LeastSquares)
+    regression = isinstance(plan.model, plans.LeastSquaresTable)
     rate = _rms_error if regression else _accuracy
     here = np.asarray(samples.weights) > 0
     scores = np.asarray(jax.jit(jax.vmap(cost.score))(params, samples.features))

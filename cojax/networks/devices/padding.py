@@ -68,7 +68,7 @@ class PaddedNetwork(Network):
         return self.network.is_reordered
 
     @property
-    def holds(self) -> Bool[Array, " rows"]:
+    def has_node(self) -> Bool[Array, " rows"]:
         return self.there
 
     @property

@@ -1,12 +1,13 @@
 """What both ends of every edge write down, shaped as the message that they exchange."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..._support.trees import Tree
-from ..laws import Along, Transfer, is_law
+from ..laws import Along, Transfer, with_laws
 
 
 class Books(NamedTuple):
@@ -21,27 +22,23 @@ class Books(NamedTuple):
     owed: Tree  # (n, ...): due to a node from elsewhere than its edges, paid when it is up
     dropped: Int[Array, ""]  # messages whose checksum did not fit
 
+    def on_the_way(self, along: Tree) -> list[Float[Array, "m *r"]]:
+        """All shares that are given and not yet received, one row each."""
+        found = []
 
-def on_the_way(books: Books | None, along: Tree) -> list[Float[Array, "m *r"]]:
-    """All shares that are given and not yet received, one row each; nothing where no books are kept."""
-    found = []
-    if books is None:
+        def note(law: Along, given: Array, due: Array) -> Array:
+            if isinstance(law, Transfer):
+                found.extend([given.reshape(-1, *due.shape[1:]), due])
+            return due
+
+        with_laws(note, along, self.pending, self.owed)
         return found
 
-    def part(law: Along, pending: Tree, owed: Tree) -> Tree:
-        if isinstance(law, Transfer):
-            for leaf, due in zip(jax.tree.leaves(pending), jax.tree.leaves(owed), strict=True):
-                found.extend([leaf.reshape(-1, *due.shape[1:]), due])
-        return None
+    def in_flight(self) -> Tree:
+        """How much is given and not yet received, shaped as the message without nodes."""
 
-    jax.tree.map(part, along, books.pending, books.owed, is_leaf=is_law)
-    return found
+        def part(given: Array, due: Array) -> Array:
+            edges = given.ndim - due.ndim + 1
+            return jnp.abs(given).sum(tuple(range(edges))) + jnp.abs(due).sum(0)
 
-
-def with_laws(function: Any, along: Tree, *trees: Tree) -> Tree:
-    """function(law, *leaves) for every leaf of trees shaped as the message; `along` is a prefix tree of it."""
-
-    def part(law: Along, *parts: Tree) -> Tree:
-        return jax.tree.map(lambda *leaves: function(law, *leaves), *parts)
-
-    return jax.tree.map(part, along, *trees, is_leaf=is_law)
+        return jax.tree.map(part, self.pending, self.owed)

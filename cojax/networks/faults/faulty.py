@@ -76,8 +76,8 @@ class FaultyNetwork(Network):
         return self.graphs.is_reordered
 
     @property
-    def holds(self) -> Bool[Array, " rows"] | None:
-        return self.graphs.holds
+    def has_node(self) -> Bool[Array, " rows"] | None:
+        return self.graphs.has_node
 
     @property
     def num_callers(self) -> int:
@@ -136,11 +136,6 @@ def check_network(owner: str, network: Any, why_undirected: str | None) -> None:
     bare = network.bare()
     if why_undirected is not None and isinstance(bare, Layout) and not bare.symmetric:
         raise CojaxInputError(f"{owner} needs an undirected network, got a {type(bare).__name__}: {why_undirected}.")
-
-
-def graphs_of(network: Network) -> Network:
-    """A network without its faults."""
-    return network.graphs if isinstance(network, FaultyNetwork) else network
 
 
 def faults_of(network: Network) -> tuple[Fault, ...]:

@@ -1,18 +1,33 @@
 """One step of a network that keeps books: what arrives, what owners of edges give, and what is written down."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, UInt32
 
 from ..._support import trees
-from ..._support.trees import Tree, choose_rows, wide
+from ..._support.trees import Tree, wide
 from ..base import Layout, Link, Network, Wire
-from ..laws import Along, add_arrivals
-from .books import Books, with_laws
+from ..laws import Along, add_arrivals, with_laws
+from .books import Books
 from .checksums import intact, spoil
 from .fault import Copy, Fault, Sending, fates
+
+
+class Mail(NamedTuple):
+    """What is news at an end of every edge, of all that arrives there in a step."""
+
+    age: Int[Array, "*e"]  # how many steps ago it was sent
+    fresh: Bool[Array, "*e"]  # whether there is any
+    spoiled: UInt32[Array, "*e"]  # 0 of what is intact, see `Copy`
+
+
+class Receipt(NamedTuple):
+    """What an end of every edge got of what the other told it."""
+
+    told: Tree  # by directed edge
+    taken: Bool[Array, "*e"]  # whether it is news and its checksum fits
 
 
 class Round(Network):
@@ -77,12 +92,8 @@ class Round(Network):
         """Whether nodes send in a step what they told last."""
         return _all(step, nodes, [fault.sends(step, nodes) for fault in self.faults])
 
-    def awake(self, before: Tree, after: Tree) -> Tree:
-        """`after`, with the rows of nodes that are down as they were."""
-        return after if self.present is None else choose_rows(self.present, after, before)
-
     @property
-    def present(self) -> Bool[Array, " n"] | None:
+    def is_up(self) -> Bool[Array, " n"] | None:
         """Which nodes are up in this step; None: all are."""
         if not any(fault.stops for fault in self.faults):
             return None
@@ -92,37 +103,27 @@ class Round(Network):
         """Owners hear and give, the other ends hear what was given; what is owed is paid."""
         here, other = self.graph.ends()
         owned = here < other
-        books = self._settled(wire.books, along)
-        age, fresh, spoiled = self._newest(here, other, books.news)
-        history = jax.tree.map(lambda now, past: jnp.concatenate([now[None], past]), wire.heard, books.past)
-        heard = jax.tree.map(lambda leaf: leaf.at[age, other].get(mode="promise_in_bounds"), history)
-        heard, fine = self._checked(heard, fresh & owned, spoiled)
-        flux = self._given(along, wire.heard, heard, fresh & owned & fine)
-        counter = with_laws(_minus, along, books.counter, flux)
-        told = jax.tree.map(self.graph.reverse, counter)
-        answers = jax.tree.map(lambda now, past: jnp.concatenate([now[None], past]), told, books.answers)
-        answer = jax.tree.map(lambda leaf: _at_age(leaf, age), answers)
-        answer, good = self._checked(answer, fresh & ~owned, spoiled)
-        got = fresh & ~owned & good
-        after = jax.tree.map(lambda new, old: jnp.where(wide(got, new), new, old), answer, counter)
-        received = with_laws(_minus, along, after, counter)
-        flow = jax.tree.map(lambda out, into: self.graph.scatter(out + into), flux, received)
-        owed = add_arrivals(books.owed, along, arrivals)
-        taken_away = trees.scale(add_arrivals(trees.zeros_like(books.arrived), along, arrivals), -1.0)
-        arrived = with_laws(_minus, along, books.arrived, taken_away)
-        up = self.up(self.step[None], jnp.arange(self.num_nodes, dtype=jnp.int32))
-        paid = jax.tree.map(lambda leaf: jnp.where(wide(up, leaf), leaf, 0), owed)
-        taken = fresh & jnp.where(owned, fine, good)
-        lag = [jax.tree.map(lambda leaf: leaf[: self.most_late], tree) for tree in (history, answers)]
-        books = Books(
-            counter=after,
-            news=jnp.where(taken, self.step - age, books.news),
-            past=lag[0],
-            answers=lag[1],
-            pending=self.pending(after, along),
-            arrived=arrived,
-            owed=trees.subtract(owed, paid),
-            dropped=books.dropped + (fresh & ~taken).sum(dtype=jnp.int32),
+        books = self._inherited(wire.books, along)
+        mail = self._newest(here, other, books.news)
+        messages = _with_past(wire.heard, books.past)
+        sent = jax.tree.map(lambda leaf: leaf.at[mail.age, other].get(mode="promise_in_bounds"), messages)
+        to_owners = self._deliver(sent, mail, owned)
+        given = self._given(along, wire.heard, to_owners)
+        counter = with_laws(_minus, along, books.counter, given)
+        answers = _with_past(jax.tree.map(self.graph.reverse, counter), books.answers)
+        to_others = self._deliver(jax.tree.map(lambda leaf: _at_age(leaf, mail.age), answers), mail, ~owned)
+        known = jax.tree.map(lambda new, old: jnp.where(wide(to_others.taken, new), new, old), to_others.told, counter)
+        received = with_laws(_minus, along, known, counter)
+        flow = jax.tree.map(lambda out, into: self.graph.scatter(out + into), given, received)
+        paid, books = self._pay(books, along, arrivals)
+        taken = to_owners.taken | to_others.taken
+        books = books._replace(
+            counter=known,
+            news=jnp.where(taken, self.step - mail.age, books.news),
+            past=jax.tree.map(lambda leaf: leaf[: self.most_late], messages),
+            answers=jax.tree.map(lambda leaf: leaf[: self.most_late], answers),
+            pending=self.pending(known, along),
+            dropped=books.dropped + (mail.fresh & ~taken).sum(dtype=jnp.int32),
         )
         return trees.add(flow, paid), wire._replace(books=books)
 
@@ -139,7 +140,36 @@ class Round(Network):
 
         return with_laws(missing, along, counter)
 
-    def _settled(self, books: Books, along: Tree) -> Books:
+    def rejoin(self, wire: Wire, stale: Wire, along: Tree, node: Any) -> Wire:
+        """`wire` after `node` came back with what it had written down in `stale`, and asked its neighbours."""
+        now, old, is_node = wire.books, stale.books, jnp.arange(self.num_nodes) == node
+        here, other = self.graph.ends()
+        mine, owned = here == node, here < other
+        theirs = jax.tree.map(self.graph.reverse, now.counter)
+
+        def corrected(law: Along, known: Array, then: Array) -> Array:
+            return self.graph.scatter(jnp.where(wide(mine & owned, then), law.minus(then, known), 0))
+
+        missed = with_laws(_minus, along, now.arrived, old.arrived)
+        due = trees.add(old.owed, missed, with_laws(corrected, along, theirs, old.counter))
+
+        def counted(now: Array, then: Array, theirs: Array) -> Array:
+            return jnp.where(wide(mine, now), jnp.where(wide(owned, now), theirs, then), now)
+
+        counter = jax.tree.map(counted, now.counter, old.counter, theirs)
+        owed = trees.choose_rows(is_node, due, now.owed)
+        return wire._replace(books=now._replace(counter=counter, pending=self.pending(counter, along), owed=owed))
+
+    def _pay(self, books: Books, along: Tree, arrivals: Array | None) -> tuple[Tree, Books]:
+        """What nodes that are up are paid of what they are owed, with what arrives from outside, and the books then."""
+        owed = add_arrivals(books.owed, along, arrivals)
+        taken_away = trees.scale(add_arrivals(trees.zeros_like(books.arrived), along, arrivals), -1.0)
+        arrived = with_laws(_minus, along, books.arrived, taken_away)
+        up = self.up(self.step[None], jnp.arange(self.num_nodes, dtype=jnp.int32))
+        paid = jax.tree.map(lambda leaf: jnp.where(wide(up, leaf), leaf, 0), owed)
+        return paid, books._replace(arrived=arrived, owed=trees.subtract(owed, paid))
+
+    def _inherited(self, books: Books, along: Tree) -> Books:
         """Books in which nothing is on its way any more to or from a node that left: its heir and its neighbours are
         owed it."""
         moves = next((fault.members for fault in self.faults if fault.members is not None), None)
@@ -152,16 +182,16 @@ class Round(Network):
         counter = jax.tree.map(lambda new, old: jnp.where(wide(theirs, new), new, old), told, books.counter)
         due = with_laws(_minus, along, counter, books.counter)
 
-        def inherited(owed: Array, due: Array) -> Array:
+        def handed_over(owed: Array, due: Array) -> Array:
             owed = owed + self.graph.scatter(due)
             return owed.at[node].set(0).at[heir].add(owed[node])
 
-        owed = jax.tree.map(inherited, books.owed, due)
+        owed = jax.tree.map(handed_over, books.owed, due)
         owed = jax.tree.map(lambda new, old: jnp.where(node < 0, old, new), owed, books.owed)
         return books._replace(counter=counter, owed=owed, pending=self.pending(counter, along))
 
-    def _newest(self, here: Array, other: Array, news: Array) -> tuple[Int[Array, "*e"], Bool[Array, "*e"], Array]:
-        """Of what arrives at this end now and is news: its age, whether there is any, and how it was spoiled."""
+    def _newest(self, here: Array, other: Array, news: Array) -> Mail:
+        """What arrives at this end now and is news."""
         here, other, ones = here[None], other[None], (1,) * here.ndim
         ages = jnp.arange(self.most_late + 1, dtype=jnp.int32).reshape(-1, *ones)
         sent = self.step - ages
@@ -175,25 +205,26 @@ class Round(Network):
         there = (self.graph.edge_weights() > 0)[None] & self.up(self.step.reshape(1, *ones), here)
         arrives = arrives & there & self.sends(sent, other) & (sent >= 0) & (sent > news[None])
         age = jnp.argmax(arrives, axis=0).astype(jnp.int32)
-        return age, arrives.any(0), _at_age(jnp.broadcast_to(spoiled, arrives.shape), age)
+        return Mail(age, arrives.any(0), _at_age(jnp.broadcast_to(spoiled, arrives.shape), age))
 
-    def _checked(self, told: Tree, wanted: Array, spoiled: Array) -> tuple[Tree, Bool[Array, "*e"]]:
-        """What reaches the receiver of `told`, and where its checksum fits."""
+    def _deliver(self, told: Tree, mail: Mail, ends: Bool[Array, "*e"]) -> Receipt:
+        """What reaches these `ends` of what was told to them."""
         if not any(fault.spoils for fault in self.faults):
-            return told, jnp.ones_like(wanted)
-        arrived = spoil(told, spoiled)
-        return arrived, intact(told, arrived, spoiled.ndim)
+            return Receipt(told, mail.fresh & ends)
+        arrived = spoil(told, mail.spoiled)
+        return Receipt(arrived, mail.fresh & ends & intact(told, arrived, mail.spoiled.ndim))
 
-    def _given(self, along: Tree, own: Tree, heard: Tree, moves: Array) -> Tree:
+    def _given(self, along: Tree, own: Tree, heard: Receipt) -> Tree:
         """What flows in at the owner of every edge."""
         weights = self.graph.edge_weights()
 
-        def flux(law: Along, own: Array, heard: Array) -> Array:
+        def flux(law: Along, own: Array, told: Array) -> Array:
+            taken = wide(heard.taken, told)
             # A spoiled number must not reach the law: NaN would pass through its derivative.
-            difference = jnp.where(wide(moves, heard), heard - self.graph.gather(own), 0)
-            return jnp.where(wide(moves, heard), law(weights, difference), 0)
+            difference = jnp.where(taken, told - self.graph.gather(own), 0)
+            return jnp.where(taken, law(weights, difference), 0)
 
-        return with_laws(flux, along, own, heard)
+        return with_laws(flux, along, own, heard.told)
 
 
 def _all(step: Array, nodes: Array, parts: list[Array | None]) -> Array:
@@ -201,6 +232,11 @@ def _all(step: Array, nodes: Array, parts: list[Array | None]) -> Array:
     for part in parts:
         there = there if part is None else there & part
     return there
+
+
+def _with_past(now: Tree, past: Tree) -> Tree:
+    """What was told now, before what was told earlier."""
+    return jax.tree.map(lambda now, past: jnp.concatenate([now[None], past]), now, past)
 
 
 def _minus(law: Along, new: Array, old: Array) -> Array:

@@ -1,7 +1,8 @@
 """The flow over a symmetric graph is its own transpose, and derivatives compute it as one: they sum as the run does."""
 
 import functools
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,8 +21,8 @@ from ..laws import Along, Pull, Push, Same, Transfer, Weigh
 def flow(layout: Any, law: Along, heard: Array) -> Array:
     """`layout.sums(law, heard)`; the derivative of a law that is linear up to rounding is computed as a flow.
 
-    `layout` lists the neighbours of every node, each end of an edge with a weight of its own; the weights are its first
-    field, and `layout.turned()` is it with those of the other ends.
+    `layout` lists the neighbours of every node, each end of an edge with a weight of its own; `layout.turned()` is it
+    with those of the other ends.
     """
     linear = isinstance(law, Weigh | Pull | Push)
     if not linear and not (isinstance(law, Transfer) and isinstance(law.odd, Same)):
@@ -29,46 +30,69 @@ def flow(layout: Any, law: Along, heard: Array) -> Array:
     bare = eqx.tree_at(lambda net: (net.weights, net.link), layout, (layout.weights.astype(heard.dtype), None))
     turned = bare.turned()
     excess = bare.scatter(turned.edge_weights() - bare.edge_weights())  # none, for the same weight at both ends
-    (weights, *table), tree = jax.tree.flatten(bare)
-    there, back = (weights, jnp.zeros_like(excess)), (turned.weights, excess)
-    moved = _flow.bind(heard, *there, *back, *table, tree=tree, runs=0, apart=False)
+    table, tree = jax.tree.flatten(eqx.tree_at(_weights, bare, None))
+    there, back = Way(bare.weights, jnp.zeros_like(excess)), Way(turned.weights, excess)
+    moved = Operands(heard, there, back, table).bind(tree=tree, runs=0, apart=False)
     if not isinstance(law, Transfer):
         return moved
     layout, law_now, heard_now = lax.stop_gradient((layout, law, heard))
     return straight_through(layout.sums(law_now, heard_now), spread_over(law.step_size, heard) * moved)
 
 
-# heard (*runs, n, ...), weights and excess (n,), the same of the transpose, the rest of a layout to
-# sum_j w_ij (heard_j - heard_i) + excess_i heard_i. It is a primitive because JAX has no other linear function with a
-# transpose of its own that `vmap` and forward mode go through. Both ways are given, so that a loop over steps turns the
-# weights before it, once. Not `apart`, as values are computed, the excess is nothing; derivatives are `apart`.
+# `Operands` to sum_j w_ij (heard_j - heard_i) + excess_i heard_i. It is a primitive because JAX has no other linear
+# function with a transpose of its own that `vmap` and forward mode go through. Both ways are given, so that a loop over
+# steps turns the weights before it, once. Not `apart`, as values are computed, the excess is nothing; derivatives are
+# `apart`.
 _flow = Primitive("cojax_flow")
 
 
-def _lower(
-    heard: Array,
-    weights: Array,
-    excess: Array,
-    *rest: Array,
-    tree: Any,
-    runs: int,
-    apart: bool,
-    on_cpu: bool = False,
-) -> Array:
+class Way(NamedTuple):
+    """A graph, or its transpose."""
+
+    weights: Any
+    excess: Any  # (n,)
+
+
+class Operands(NamedTuple):
+    """What the primitive takes; it is given to JAX as a flat list."""
+
+    heard: Any  # (*runs, n, ...)
+    there: Way
+    back: Way  # the transpose of `there`
+    table: Sequence[Any]  # the leaves of a layout but its weights
+
+    @classmethod
+    def of(cls, flat: Sequence[Any]) -> "Operands":
+        return cls(flat[0], Way(*flat[1:3]), Way(*flat[3:5]), flat[5:])
+
+    def bind(self, **settings: Any) -> Array:
+        return _flow.bind(self.heard, *self.there, *self.back, *self.table, **settings)
+
+    def layout(self, tree: Any, weights: Any) -> Any:
+        """The layout whose leaves but its weights are `table`."""
+        return eqx.tree_at(_weights, tree.unflatten(self.table), weights, is_leaf=lambda node: node is None)
+
+
+def _weights(layout: Any) -> Any:
+    return layout.weights
+
+
+def _lower(*flat: Array, tree: Any, runs: int, apart: bool, on_cpu: bool = False) -> Array:
     """What the primitive is; with `apart`, XLA on CPU is kept from fusing it with what comes before and after.
 
     Else a derivative computes what is heard once per neighbour instead of once per node, and rows number by number
     where it wants their sums flat: 5 times the time (`docs/benchmarks/tried_by_hand.md`).
     """
-    layout = tree.unflatten((weights, *rest[2:]))
+    given = Operands.of(flat)
+    layout = given.layout(tree, given.there.weights)
     if not apart:
         one = functools.partial(layout.sums, Weigh())
         for _ in range(runs):
             one = jax.vmap(one)
-        return one(heard)
-    rows = _runs_last(heard, runs)
+        return one(given.heard)
+    rows = _runs_last(given.heard, runs)
     with set_xla_metadata(inlineable="false" if on_cpu else "true"):
-        moved, _ = _exceeding(layout, excess, rows)
+        moved, _ = _exceeding(layout, given.there.excess, rows)
     return _runs_last(moved, rows.ndim - runs)
 
 
@@ -89,32 +113,30 @@ def _shape(heard: Any, *rest: Any, tree: Any, runs: int, apart: bool) -> Any:
 
 
 def _jvp(primals: tuple, tangents: tuple, *, tree: Any, runs: int, apart: bool) -> tuple[Array, Any]:
-    heard, ways, table = primals[0], primals[1:5], primals[5:]
-    heard_dot, ways_dot = tangents[0], tangents[1:5]
-    moved = functools.partial(_flow.bind, tree=tree, runs=runs, apart=True)
-    parts = [] if type(heard_dot) is ad.Zero else [moved(heard_dot, *ways, *table)]
-    if any(type(dot) is not ad.Zero for dot in ways_dot):
-        parts.append(moved(heard, *map(ad.instantiate_zeros, ways_dot), *table))
-    return moved(*primals), sum(parts[1:], parts[0])
+    now, dots, settings = Operands.of(primals), Operands.of(tangents), {"tree": tree, "runs": runs, "apart": True}
+    parts = [] if type(dots.heard) is ad.Zero else [now._replace(heard=dots.heard).bind(**settings)]
+    if any(type(dot) is not ad.Zero for dot in (*dots.there, *dots.back)):
+        there, back = (Way(*map(ad.instantiate_zeros, way)) for way in (dots.there, dots.back))
+        parts.append(now._replace(there=there, back=back).bind(**settings))
+    return now.bind(**settings), sum(parts[1:], parts[0])
 
 
-def _transpose(
-    cotangent: Any, heard: Any, weights: Any, excess: Any, *rest: Any, tree: Any, runs: int, apart: bool
-) -> tuple:
-    back, table, nothing = rest[:2], rest[2:], [None] * len(rest)
+def _transpose(cotangent: Any, *flat: Any, tree: Any, runs: int, apart: bool) -> list:
+    given = Operands.of(flat)
+    (weights, excess), found = given.there, [None] * len(flat)
     if type(cotangent) is ad.Zero:
-        return None, None, None, *nothing
-    if ad.is_undefined_primal(heard):
-        moved = _flow.bind(cotangent, *back, weights, excess, *table, tree=tree, runs=runs, apart=True)
-        return moved, None, None, *nothing
-    cotangent, heard = _runs_last(cotangent, runs), _runs_last(heard, runs)
+        return found
+    if ad.is_undefined_primal(given.heard):
+        turned = given._replace(heard=cotangent, there=given.back, back=given.there)
+        return [turned.bind(tree=tree, runs=runs, apart=True), *found[1:]]
+    cotangent, heard = _runs_last(cotangent, runs), _runs_last(given.heard, runs)
 
     def weighed(weights: Array) -> Array:
-        return tree.unflatten((weights, *table)).sums(Weigh(), heard)
+        return given.layout(tree, weights).sums(Weigh(), heard)
 
     by_weights = jax.linear_transpose(weighed, weights.aval)(cotangent) if ad.is_undefined_primal(weights) else [None]
     by_node = (cotangent * heard).reshape(len(heard), -1).sum(1) if ad.is_undefined_primal(excess) else None
-    return None, *by_weights, by_node, *nothing
+    return [None, *by_weights, by_node, *found[3:]]
 
 
 def _batch(args: tuple, axes: tuple, *, tree: Any, runs: int, apart: bool) -> tuple[Array, int]:

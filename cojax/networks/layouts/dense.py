@@ -23,24 +23,41 @@ LEAST_HEARD = 64
 MOST_COLUMNS, MOST_PRODUCTS = 32, 420_000
 
 
-class Dense(Layout):
+class Matrix(Layout):
+    """Weights of which row i is what node i puts on what it hears, entry by entry."""
+
+    weights: Float[Array, "*T n n"]
+    link: Link = Ideal()
+    turns_ndim: ClassVar[int] = 3
+
+    @property
+    def num_nodes(self) -> int:
+        return self.weights.shape[-1]
+
+    def edge_weights(self):
+        return self.weights
+
+    def gather(self, rows):
+        return jnp.broadcast_to(rows[:, None], (*self.weights.shape, *rows.shape[1:]))
+
+    def scatter(self, arcs):
+        return arcs.sum(1)
+
+    def largest(self, arcs):
+        return arcs.max(1, initial=-jnp.inf)
+
+
+class Dense(Matrix):
     """A symmetric weight matrix: for small or really dense graphs.
 
     Fields: weights (n, n), or (T, n, n) for T graphs in turn; differentiable.
     """
 
-    weights: Float[Array, "*T n n"]
-    link: Link = Ideal()
-    turns_ndim: ClassVar[int] = 3
     symmetric: ClassVar[bool] = True
 
     def __check_init__(self):
         if is_concrete(self.weights):
             check_matrix("Dense", np.asarray(self.weights), symmetric=True)
-
-    @property
-    def num_nodes(self) -> int:
-        return self.weights.shape[-1]
 
     def hear(self, law, heard):
         if isinstance(law, Weigh):
@@ -52,20 +69,8 @@ class Dense(Layout):
         exact = spread_over(law.step_size, heard) * _matrix_flow(self.weights.T, self.weights.sum(0), heard)
         return straight_through(rounded, exact)
 
-    def edge_weights(self):
-        return self.weights
-
-    def gather(self, rows):
-        return jnp.broadcast_to(rows[:, None], (*self.weights.shape, *rows.shape[1:]))
-
     def reverse(self, arcs):
         return arcs.swapaxes(0, 1)
-
-    def scatter(self, arcs):
-        return arcs.sum(1)
-
-    def largest(self, arcs):
-        return arcs.max(1, initial=-jnp.inf)
 
     def named_ends(self):
         nodes = jnp.arange(self.num_nodes)

@@ -5,31 +5,18 @@ from typing import ClassVar
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
 
 from ..._support.checks import CojaxInputError, is_concrete
 from ..._support.trees import spread_over
-from ..base import Layout, Link
 from ..laws import Pull, Push, Weigh, check_linear
-from ..links.links import Ideal
 from .checks import check_matrix, check_square
-from .dense import _matrix_flow
+from .dense import Matrix, _matrix_flow
 
 
-class _Arcs(Layout):
+class _Arcs(Matrix):
     """Links of one direction: nothing that needs the two ends of an edge can be had."""
 
-    weights: Float[Array, "*T n n"]
-    link: Link = Ideal()
-    turns_ndim: ClassVar[int] = 3
     symmetric: ClassVar[bool] = False
-
-    @property
-    def num_nodes(self) -> int:
-        return self.weights.shape[-1]
-
-    def edge_weights(self):
-        return self.weights
 
     def ends(self):
         nodes = jnp.arange(self.num_nodes)
@@ -42,17 +29,8 @@ class _Arcs(Layout):
     def theirs(self, rows):
         return jnp.broadcast_to(rows[None, :], self.weights.shape)
 
-    def largest(self, arcs):
-        return arcs.max(1, initial=-jnp.inf)
-
-    def gather(self, rows):
-        return jnp.broadcast_to(rows[:, None], (*self.weights.shape, *rows.shape[1:]))
-
     def reverse(self, arcs):
         raise CojaxInputError("A directed network has no edges with two ends: use a link without memory per edge.")
-
-    def scatter(self, arcs):
-        return arcs.sum(1)
 
 
 class Digraph(_Arcs):
