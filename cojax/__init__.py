@@ -22,6 +22,7 @@ from .networks.clocks import Clock as Clock
 from .networks.devices.shard import Shards as Shards
 from .networks.devices.shard import restored as restored
 from .networks.devices.shard import shard as shard
+from .networks.devices.spread import spread as spread
 from .networks.faults.bursts import GilbertElliott as GilbertElliott
 from .networks.faults.intermittent import Intermittent as Intermittent
 from .networks.faults.ledger import Ledger as Ledger
@@ -39,6 +40,7 @@ from .networks.faults.scripted import Crashing as Crashing
 from .networks.faults.scripted import Scripted as Scripted
 from .networks.faults.timed import Timed as Timed
 from .networks.layouts.circulant import Circulant as Circulant
+from .networks.layouts.computed import Computed as Computed
 from .networks.layouts.dense import Dense as Dense
 from .networks.layouts.directed import Digraph as Digraph
 from .networks.layouts.directed import Directed as Directed
@@ -77,6 +79,7 @@ from .problems.budgets import used as used
 from .problems.budgets import weighted as weighted
 from .problems.changing import Change as Change
 from .problems.changing import Changing as Changing
+from .problems.measures import own_models as own_models
 from .problems.minibatches import Minibatch as Minibatch
 from .problems.problem import Decision as Decision
 from .problems.problem import Problem as Problem

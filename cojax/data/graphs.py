@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from .._support.checks import CojaxInputError, check_number, did_you_mean, whole_number
+from .._support.computed_graphs import ComputedGraph as ComputedGraph
 from .._support.edge_lists import EdgeList as EdgeList
 from .._support.edge_lists import connected_parts
 from . import large_graphs
 from .backbones import abilene as abilene
 from .backbones import nsfnet as nsfnet
+from .computed import computed as computed
 from .files import checked_path, open_unpacked, unpacked_name
 from .gml import read_gml as read_gml
 from .graphfiles import MAX_BYTES
@@ -171,24 +173,26 @@ def _circulant(num_nodes: int, offsets: list[int]) -> Any:
 
 
 def _path(num_nodes: int, seed: int) -> Any:
-    return _fixed("path_graph", large_graphs.path, num_nodes)
+    import networkx as nx
+
+    return _fixed(num_nodes, nx.path_graph, large_graphs.path)
 
 
 def _complete(num_nodes: int, seed: int) -> Any:
-    return _fixed("complete_graph", large_graphs.complete, num_nodes)
+    import networkx as nx
+
+    return _fixed(num_nodes, nx.complete_graph, large_graphs.complete)
 
 
 def _star(num_nodes: int, seed: int) -> Any:
-    return _fixed("star_graph", large_graphs.star, num_nodes, num_nodes - 1)
-
-
-def _fixed(name: str, pairs: Callable[[int], np.ndarray], num_nodes: int, size: int | None = None) -> Any:
-    """What a function of networkx makes of `size`, or the same by its pairs where that is large."""
-    if num_nodes > MOST_NETWORKX:
-        return EdgeList(num_nodes, pairs(num_nodes))
     import networkx as nx
 
-    return getattr(nx, name)(num_nodes if size is None else size)
+    return _fixed(num_nodes, lambda size: nx.star_graph(size - 1), large_graphs.star)
+
+
+def _fixed(num_nodes: int, small: Callable[[int], Any], large: Callable[[int], np.ndarray]) -> Any:
+    """The graph of networkx, or where that is large the same by its pairs."""
+    return small(num_nodes) if num_nodes <= MOST_NETWORKX else EdgeList(num_nodes, large(num_nodes))
 
 
 def _grid(num_nodes: int, seed: int) -> Any:
@@ -201,7 +205,7 @@ def _torus(num_nodes: int, seed: int) -> Any:
 
 def _rectangle(name: str, num_nodes: int, *, least: int, periodic: bool) -> Any:
     """The rectangle closest to a square, its nodes numbered row by row."""
-    rows = next(rows for rows in range(math.isqrt(num_nodes), 0, -1) if num_nodes % rows == 0)
+    rows = large_graphs.squarest_rows(num_nodes)
     if rows < least:
         raise CojaxInputError(
             f"graphs.named({name!r}) needs num_nodes = rows * columns with at least {least} of both, got {num_nodes}."
@@ -219,22 +223,28 @@ def _regular(num_nodes: int, seed: int, links: int | float = 10) -> Any:
         raise CojaxInputError(
             f"graphs.named('regular') needs an even num_nodes * links, got {num_nodes} * {links}: a link has two ends."
         )
-    return _draw_connected("regular", num_nodes, seed, "links", links, "random_regular_graph", (links, num_nodes))
+    import networkx as nx
+
+    makers = nx.random_regular_graph, large_graphs.regular
+    return _draw_connected("regular", num_nodes, seed, makers, (links, num_nodes), f"links={links}")
 
 
 def _erdos_renyi(num_nodes: int, seed: int, probability: int | float | None = None) -> Any:
     if probability is None:
         probability = min(1.0, 2 * math.log(max(num_nodes, 2)) / num_nodes)
-    given = num_nodes, probability
-    return _draw_connected("erdos_renyi", num_nodes, seed, "probability", probability, "gnp_random_graph", given)
+    import networkx as nx
+
+    makers, given = (nx.gnp_random_graph, large_graphs.erdos_renyi), (num_nodes, probability)
+    return _draw_connected("erdos_renyi", num_nodes, seed, makers, given, f"probability={probability:g}")
 
 
 def _geometric(num_nodes: int, seed: int, radius: int | float | None = None) -> Any:
     if radius is None:
         radius = 1.5 * math.sqrt(math.log(max(num_nodes, 2)) / (math.pi * num_nodes))
-    return _draw_connected(
-        "geometric", num_nodes, seed, "radius", radius, "random_geometric_graph", (num_nodes, radius)
-    )
+    import networkx as nx
+
+    makers = nx.random_geometric_graph, large_graphs.geometric
+    return _draw_connected("geometric", num_nodes, seed, makers, (num_nodes, radius), f"radius={radius:g}")
 
 
 def _scale_free(num_nodes: int, seed: int, links: int | float = 2) -> Any:
@@ -248,8 +258,10 @@ def _scale_free(num_nodes: int, seed: int, links: int | float = 2) -> Any:
 
 def _small_world(num_nodes: int, seed: int, links: int | float = 10, probability: int | float = 0.1) -> Any:
     links = _whole_links("small_world", num_nodes, links)
-    given = num_nodes, links, probability
-    return _draw_connected("small_world", num_nodes, seed, "links", links, "watts_strogatz_graph", given)
+    import networkx as nx
+
+    makers, given = (nx.watts_strogatz_graph, large_graphs.small_world), (num_nodes, links, probability)
+    return _draw_connected("small_world", num_nodes, seed, makers, given, f"links={links}")
 
 
 def _whole_links(name: str, num_nodes: int, links: int | float) -> int:
@@ -259,22 +271,22 @@ def _whole_links(name: str, num_nodes: int, links: int | float) -> int:
 
 
 def _draw_connected(
-    name: str, num_nodes: int, seed: int, setting: str, value: int | float, maker: str, given: tuple
+    name: str, num_nodes: int, seed: int, makers: tuple[Callable, Callable], given: tuple, setting: str
 ) -> Any:
-    """The first connected one of what `maker` of networkx draws, or where that is large, the program of `name`."""
-    is_large = num_nodes > MOST_NETWORKX
+    """The first connected graph of the maker of networkx, or of ours where that takes long."""
+    small, large = makers
     for number in np.random.default_rng(seed).integers(2**31, size=100):
-        if is_large:
-            pairs = getattr(large_graphs, name)(*given, random=np.random.default_rng(number))
-            if connected_parts(num_nodes, pairs)[0] == 1:
-                return EdgeList(num_nodes, pairs)
-            continue
-        import networkx as nx
+        if num_nodes > MOST_NETWORKX:
+            graph = EdgeList(num_nodes, large(*given, random=np.random.default_rng(number)))
+            connected = connected_parts(num_nodes, graph.pairs)[0] == 1
+        else:
+            import networkx as nx
 
-        graph = getattr(nx, maker)(*given, seed=int(number))
-        if nx.is_connected(graph):
+            graph = small(*given, seed=int(number))
+            connected = nx.is_connected(graph)
+        if connected:
             return graph
-    raise CojaxInputError(f"graphs.named({name!r}) drew 100 graphs and none is connected: raise {setting}={value:g}.")
+    raise CojaxInputError(f"graphs.named({name!r}) drew 100 graphs and none is connected: raise {setting}.")
 
 
 GRAPHS: dict[str, Callable[..., Any]] = {

@@ -1,5 +1,7 @@
 """Graphs of many nodes, in time and memory of the order of their edges."""
 
+import math
+
 import numpy as np
 from jaxtyping import Int
 
@@ -26,6 +28,11 @@ def star(num_nodes: int) -> Pairs:
 
 def complete(num_nodes: int) -> Pairs:
     return np.stack(np.triu_indices(num_nodes, 1))
+
+
+def squarest_rows(num_nodes: int) -> int:
+    """Of the rectangle closest to a square, no more rows than columns."""
+    return next(rows for rows in range(math.isqrt(num_nodes), 0, -1) if num_nodes % rows == 0)
 
 
 def rectangle(num_rows: int, num_columns: int, periodic: bool) -> Pairs:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._support.checks import CojaxInputError, fitting, real_array, whole_number
+from .._support.computed_graphs import ComputedGraph
 from .._support.edge_lists import EdgeList, distinct, sorted_once
 from .._support.names import Names
 from .base import Layout, Link
@@ -46,11 +47,11 @@ def network(
     """The network of one graph, or of a sequence of graphs that take turns, one per step.
 
     Args:
-        graphs: a networkx graph, a `graphs.EdgeList`, a rustworkx graph, a SciPy sparse or NumPy (n, n) weight
-            matrix, or a sequence of these over the same nodes; an array (T, n, n) is a sequence of T. Undirected graphs
-            get `weights`; matrices are taken as they are. A directed networkx graph gets weights that balance it; a
-            matrix that is balanced but not symmetric is a directed graph too. From 10^5 nodes on a networkx graph takes
-            far longer than all others. Nodes of others than networkx are 0 ... n - 1.
+        graphs: a networkx graph, a `graphs.EdgeList`, a `graphs.computed`, a rustworkx graph, a SciPy sparse or NumPy
+            (n, n) weight matrix, or a sequence of these over the same nodes; an array (T, n, n) is a sequence of T.
+            Undirected graphs get `weights`; matrices are taken as they are. A directed networkx graph gets weights that
+            balance it; a matrix that is balanced but not symmetric is a directed graph too. From 10^5 nodes on a
+            networkx graph takes far longer than all others. Nodes of others than networkx are 0 ... n - 1.
         nodelist: the nodes in the order of the rows of the problem's data; by default the order of the first graph.
             Solutions, their tables and pictures have the nodes by these names.
         weights: a rule from `cojax.weights`, (num_nodes, pairs (2, e)) -> (e,).
@@ -155,7 +156,9 @@ def _apply_rule(rule: Weights, num_nodes: int, pairs: np.ndarray) -> np.ndarray:
 
 
 def _plain(item: Any) -> Any:
-    """An `EdgeList` that was checked, of one or of a rustworkx graph; others as they are."""
+    """An `EdgeList` that was checked, of one, of a computed or of a rustworkx graph; others as they are."""
+    if isinstance(item, ComputedGraph):
+        item = item.edge_list()
     if not isinstance(item, EdgeList) and hasattr(item, "edge_list") and hasattr(item, "node_indexes"):
         item = _of_rustworkx(item)
     if not isinstance(item, EdgeList):

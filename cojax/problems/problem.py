@@ -9,9 +9,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Float, Int
 
 from .._support import exact_grid, trees
+from .._support.blocks_of_rows import first_row, laid_like, of_blocks, rows_lie
 from .._support.checks import (
     CojaxInputError,
     check_arrays,
@@ -160,10 +162,11 @@ class Problem(Scenario):
         if jnp.finfo(budget.dtype).bits < 32:  # too few bits to count shares in
             budget = budget.astype(jnp.float32)
         self.budget = exact_grid.round_budget(budget)
-        self.lower = bound_of("lower", lower, -jnp.inf, nodes, budget)
-        self.upper = bound_of("upper", upper, jnp.inf, nodes, budget)
+        lies = rows_lie(jax.tree.leaves(self.data)[0])
+        self.lower = bound_of("lower", lower, -jnp.inf, nodes, budget, lies)
+        self.upper = bound_of("upper", upper, jnp.inf, nodes, budget, lies)
         if is_concrete(budget, self.lower, self.upper):
-            _check_bounds(np.asarray(budget), np.asarray(self.lower), np.asarray(self.upper))
+            _check_bounds(np.asarray(budget), self.lower, self.upper)
 
     def __repr__(self) -> str:
         try:
@@ -212,10 +215,13 @@ class Problem(Scenario):
         return trees.cast_like(slopes(soft, x, (data, self.lower, self.upper)), x)
 
     def softened(self) -> "Problem":
-        """The problem that a run solves: the penalty is part of the cost, and there are no bounds."""
+        """The problem that a run solves: the penalty is part of the cost, and bounds are left where it keeps them."""
         if self.penalty is None and self.budget is None:
             return self
-        return Problem(Softened(self.cost, self.penalty), (self.data, self.lower, self.upper), self.budget)
+        soft = Problem(Softened(self.cost, self.penalty), (self.data, self.lower, self.upper), self.budget)
+        if self.lower is None or not getattr(self.penalty, "keeps_bounds", False):
+            return soft
+        return eqx.tree_at(lambda problem: (problem.lower, problem.upper), soft, (self.lower, self.upper))
 
     def start(self, params: Tree = None, cpu: Any = None) -> Decision:
         """A decision to start from, its shares on the grid that keeps their sum exact.
@@ -243,7 +249,7 @@ class Problem(Scenario):
         if cpu.shape != self.lower.shape:
             raise CojaxInputError(f"Problem.start needs cpu of shape {self.lower.shape}, got {cpu.shape}.")
         if is_concrete(cpu, self.budget):
-            _check_sum(np.asarray(cpu), np.asarray(self.budget))
+            _check_sum(cpu, np.asarray(self.budget))
         settled, off = _settle(cpu, self.budget)
         if is_concrete(off) and float(off) > 0:
             raise CojaxInputError(
@@ -300,9 +306,13 @@ def _as_param(owner: str, path: tuple, leaf: Any, finite: bool) -> Array:
             "them floats, or keep what is not learned in the cost or its data (of a Flax NNX module, take the state of "
             "nnx.split(model, nnx.Param, ...) that holds the params)."
         )
-    if finite and is_concrete(leaf) and not np.isfinite(np.asarray(leaf)).all():
+    if finite and is_concrete(leaf) and not all(of_blocks(_all_finite, leaf)):
         raise CojaxInputError(f"{owner} needs finite numbers for {name}, got {leaf.dtype} with NaN or infinity.")
     return leaf
+
+
+def _all_finite(block: np.ndarray) -> bool:
+    return bool(np.isfinite(block).all())
 
 
 def remake(problem: Problem, **parts: Any) -> Problem:
@@ -423,7 +433,7 @@ def _as_real(name: str, value: Any) -> Array:
 
 def _as_float(name: str, value: Any) -> Array:
     value = _as_real(name, value)
-    if is_concrete(value) and not np.isfinite(np.asarray(value)).all():
+    if is_concrete(value) and not all(of_blocks(_all_finite, value)):
         raise CojaxInputError(f"Problem needs finite numbers for {name}, got {value.dtype} with NaN or infinity.")
     return value
 
@@ -438,17 +448,23 @@ def _check_data(data: Tree) -> int:
     if len(lengths) > 1 or lengths[0] == 0:
         raise CojaxInputError(f"Problem needs one number of nodes > 0 on the first axis of data, got {lengths}.")
     for leaf in leaves:
-        if is_concrete(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating) and bool(np.isnan(np.asarray(leaf)).any()):
-            node = int(np.argwhere(np.isnan(np.asarray(leaf)))[0, 0])
+        if not is_concrete(leaf) or not jnp.issubdtype(leaf.dtype, jnp.floating):
+            continue
+        node = first_row(np.isnan, leaf)
+        if node is not None:
             raise CojaxInputError(f"Problem needs data without NaN, got one at node {node}; drop or fill that row.")
     return lengths[0]
 
 
-def bound_of(name: str, value: Any, default: float, nodes: int, budget: Array) -> Array:
-    """A bound of all shares, (n,) or (n, r), in the dtype of the budget."""
+def bound_of(
+    name: str, value: Any, default: float, nodes: int, budget: Array, lies: NamedSharding | None = None
+) -> Array:
+    """A bound of all shares, (n,) or (n, r), in the dtype of the budget, its rows where the data have theirs."""
     shape = (nodes, *budget.shape)
     if value is None:
-        return jnp.full(shape, default, budget.dtype)
+        if lies is not None:
+            return laid_like(np.asarray(default, budget.dtype), shape, lies)
+        return jnp.asarray(np.full(shape, default, budget.dtype))
     value = _as_real(name, value).astype(budget.dtype)
     if value.ndim == 1 and budget.ndim == 1 and value.shape[0] == nodes:
         if shape == (nodes, nodes) and nodes > 1:
@@ -460,24 +476,24 @@ def bound_of(name: str, value: Any, default: float, nodes: int, budget: Array) -
     # Bounds so large that sums of them overflow are none.
     value = jnp.where(jnp.abs(value) > jnp.finfo(value.dtype).max / (8 * nodes), jnp.copysign(jnp.inf, value), value)
     try:
-        return jnp.broadcast_to(value, shape)
+        return jnp.broadcast_to(value, shape) if lies is None or is_traced() else laid_like(value, shape, lies)
     except ValueError as error:
         raise CojaxInputError(f"Problem needs {name} of shape {shape}, got {value.shape}.") from error
 
 
-def check_ends(lower: np.ndarray, upper: np.ndarray) -> None:
+def check_ends(lower: Any, upper: Any) -> None:
     """Refuse bounds between which there is no share."""
-    if np.isnan(lower).any() or np.isnan(upper).any():
+    if first_row(lambda low, high: np.isnan(low) | np.isnan(high), lower, upper) is not None:
         raise CojaxInputError("Problem needs bounds without NaN; use -inf or inf where there is none.")
-    if (lower > upper).any():
-        node = int(np.argwhere(lower > upper)[0, 0])
+    node = first_row(np.greater, lower, upper)
+    if node is not None:
         low, high = lower[node], upper[node]
         raise CojaxInputError(f"Problem needs lower <= upper, got {low} > {high} at node {node}.")
 
 
-def _check_bounds(budget: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+def _check_bounds(budget: np.ndarray, lower: Array, upper: Array) -> None:
     check_ends(lower, upper)
-    least, most = lower.astype(np.float64).sum(0), upper.astype(np.float64).sum(0)
+    least, most = _total(lower), _total(upper)
     room, need = (_rounding(budget, bound) for bound in (upper, lower))
     if (budget > most + room).any():
         raise CojaxInputError(
@@ -491,15 +507,28 @@ def _check_bounds(budget: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> N
         )
 
 
-def _rounding(budget: np.ndarray, bound: np.ndarray) -> Any:
+def _total(shares: Any) -> Any:
+    """The sum over nodes, in 64 bits; infinite where one is."""
+    return np.sum(of_blocks(lambda block: block.astype(np.float64).sum(0), shares), axis=0)
+
+
+def _total_size(shares: Any) -> Any:
+    """The sum over nodes of what is finite, without its sign."""
+
+    def size(block: Any) -> Any:
+        return np.where(np.isfinite(block), np.abs(block.astype(np.float64)), 0).sum(0)
+
+    return np.sum(of_blocks(size, shares), axis=0)
+
+
+def _rounding(budget: np.ndarray, bound: Array) -> Any:
     """By how much a budget that is the sum of bounds may differ from it, in whatever unit."""
-    total = np.where(np.isfinite(bound), np.abs(bound.astype(np.float64)), 0).sum(0)
-    return 8 * np.finfo(budget.dtype).eps * np.maximum(np.abs(budget), total)
+    return 8 * np.finfo(budget.dtype).eps * np.maximum(np.abs(budget), _total_size(bound))
 
 
-def _check_sum(cpu: np.ndarray, budget: np.ndarray) -> None:
-    total = cpu.astype(np.float64).sum(0)
-    tolerance = 64 * np.finfo(cpu.dtype).eps * (np.abs(cpu).astype(np.float64).sum(0) + np.abs(budget))
+def _check_sum(cpu: Array, budget: np.ndarray) -> None:
+    total = _total(cpu)
+    tolerance = 64 * np.finfo(budget.dtype).eps * (_total_size(cpu) + np.abs(budget))
     if (np.abs(total - budget) > tolerance).any():
         raise CojaxInputError(
             f"Problem.start needs cpu that sums to the budget {show(budget)}, got {show(total)}: it would stay wrong "

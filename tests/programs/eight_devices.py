@@ -78,6 +78,12 @@ NETWORKS = {
     ),
     "a directed graph": lambda: network_of(directed_ring(), link=cojax.Innovation(COARSE)),
     "a graph drawn in every step": lambda: cojax.RandomGraph(NUM_NODES, 0.2, key=1, link=cojax.Quantized(COARSE)),
+    "a random graph that the devices compute, lost, with memory by edge": lambda: cojax.Lossy(
+        cojax.Computed(cojax.graphs.computed("regular", NUM_NODES, links=4, seed=1), link=EDGE_MEMORY), 0.3, key=2
+    ),
+    "points that the devices compute, with memory by edge": lambda: cojax.Computed(
+        cojax.graphs.computed("geometric", NUM_NODES, seed=1), link=EDGE_MEMORY
+    ),
     "pairs drawn in every step": lambda: cojax.RandomPairs(NUM_NODES, key=1, link=cojax.Quantized(COARSE)),
 }
 MARKS = {  # matrices and a list of edges as those above; rows are gathered in the flux over random graphs too
@@ -283,6 +289,87 @@ def test_reverse_mode_through_a_flow_is_that_of_one_device(problem, start, graph
     here, there = (jax.jit(jax.grad(functools.partial(cost, cut=cut), (0, 1))) for cut in (True, False))
     for got, expected in zip(here(network.weights, heard), there(network.weights, heard), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-13)  # sums in another order
+
+
+COMPUTED = {
+    "ring": {},
+    "torus": {},
+    "geometric": {},
+    "a random ring, by borders": dict(name="regular", links=2, num_nodes=1600),
+    "regular": dict(links=4),
+}
+
+
+@pytest.mark.parametrize("kind", COMPUTED)
+def test_devices_hold_the_rows_that_they_compute_and_send_what_others_want(kind):
+    given = dict(name=kind, num_nodes=64) | COMPUTED[kind]
+    graph = cojax.graphs.computed(**given, seed=1)
+    size = given["num_nodes"]
+    heard = np.random.default_rng(0).normal(size=(size, 2))
+    known = graph.edge_list().to_networkx()
+    laplacian = np.zeros((size, size))
+    for a, b in known.edges:
+        weight = 1 / (1 + max(known.degree[a], known.degree[b]))
+        laplacian[[a, b], [b, a]] -= weight
+        laplacian[[a, b], [a, b]] += weight
+    start = cojax.Decision(cojax.spread(lambda nodes: jnp.asarray(heard)[nodes], size))
+    problem = cojax.Problem(lambda x, price: price * (x.params**2).sum(), cojax.spread(prices, size))
+    cut = cojax.shard(problem, cojax.Computed(graph), start)
+    flow = jax.jit(lambda net, heard: net.flow(Wire(heard), Weigh()))(cut.network, cut.start.params)
+    np.testing.assert_allclose(flow, -laplacian @ heard, rtol=1e-12, atol=1e-13)
+    for leaf in jax.tree.leaves((cut.problem.data, cut.start)):
+        assert {len(shard.data) for shard in leaf.addressable_shards} == {size // 8}
+    if kind == "ring":
+        return  # which has no table
+    gradient = jax.jit(jax.grad(lambda heard: (cut.network.flow(Wire(heard), Weigh()) ** 2).sum()))(cut.start.params)
+    np.testing.assert_allclose(gradient, 2 * laplacian @ laplacian @ heard, rtol=1e-11, atol=1e-12)
+    table: list = [cut.network.others, cut.network.index, cut.network.twin, cut.network.weights]
+    assert {shard.data.shape[1] for leaf in table for shard in leaf.addressable_shards} == {size // 8}
+    assert cut.network.node_halo.gathers == (kind == "regular")
+    device = {node: node * 8 // size for node in known}
+    wanted = {(device[a], b) for edge in known.edges for a, b in (edge, edge[::-1]) if device[a] != device[b]}
+    by_pair: dict = {}
+    for there, node in wanted:
+        by_pair.setdefault((there - device[node]) % 8, {}).setdefault(there, []).append(node)
+    most = [max(map(len, by_pair[ahead].values())) for ahead in sorted(by_pair)]
+    if kind != "regular":
+        assert [send.shape[1] for send in cut.network.node_halo.sends] == most
+
+
+def prices(nodes):
+    return 0.5 + nodes.astype(float) / 7
+
+
+def test_what_is_spread_is_checked_as_what_is_whole():
+    def cost(x, price):
+        return price * x.cpu**2
+
+    price = cojax.spread(prices, 64)
+    problem = cojax.Problem(cost, price, budget=32.0, lower=-1.0, upper=cojax.spread(lambda nodes: prices(nodes), 64))
+    for part in (problem.lower, problem.upper, problem.start().cpu):
+        assert {shard.data.shape for shard in part.addressable_shards} == {(8,)}
+    whole = cojax.Problem(cost, np.asarray(price), budget=32.0, lower=-1.0, upper=np.asarray(price))
+    np.testing.assert_array_equal(problem.start().cpu, whole.start().cpu)
+    uneven = np.asarray(whole.start().cpu)[::-1].copy()
+    spread = cojax.spread(lambda nodes: jnp.asarray(uneven)[nodes], 64)
+    np.testing.assert_array_equal(problem.start(cpu=spread).cpu, whole.start(cpu=uneven).cpu)
+    with pytest.raises(cojax.CojaxInputError, match=r"budget <= sum of upper, got 5000 > 320: 4680 too much"):
+        cojax.Problem(cost, price, budget=5000.0, upper=price)
+    with pytest.raises(cojax.CojaxInputError, match=r"lower <= upper, got 5\.0 > 0\.0 at node 0"):
+        cojax.Problem(
+            cost, price, budget=1.0, lower=5.0, upper=cojax.spread(lambda nodes: 9.5 - prices(63 - nodes), 64)
+        )
+    with pytest.raises(cojax.CojaxInputError, match="data without NaN, got one at node 41"):
+        cojax.Problem(cost, cojax.spread(lambda nodes: jnp.where(nodes == 41, jnp.nan, 1.0), 64))
+    with pytest.raises(cojax.CojaxInputError, match=r"cpu that sums to the budget 32, got 64"):
+        problem.start(cpu=cojax.spread(lambda nodes: jnp.ones(len(nodes)), 64))
+    with pytest.raises(cojax.CojaxInputError, match="finite numbers for params"):
+        problem.start(params=cojax.spread(lambda nodes: jnp.full(len(nodes), jnp.inf), 64))
+    with pytest.raises(cojax.CojaxInputError, match="that the devices divide, got 63 on 8 devices"):
+        cojax.spread(prices, 63)
+    computed = cojax.Computed(cojax.graphs.computed("regular", 63, links=4))
+    with pytest.raises(cojax.CojaxInputError, match="got 63 nodes on 8 devices: take 64 nodes"):
+        cojax.shard(cojax.Problem(cost, np.ones(63)), computed, cojax.Decision(np.ones(63)))
 
 
 @pytest.mark.exhaustive

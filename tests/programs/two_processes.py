@@ -3,8 +3,10 @@
 import sys
 
 import jax
+import jax.numpy as jnp
 import networkx as nx
 import numpy as np
+import pytest
 from jax.experimental import multihost_utils
 
 import cojax
@@ -16,6 +18,39 @@ def scrambled_grid():
     order = np.random.default_rng(0).permutation(NUM_NODES)
     names = {(row, column): int(order[11 * row + column]) for row in range(2) for column in range(11)}
     return nx.relabel_nodes(nx.grid_2d_graph(2, 11), names)
+
+
+def prices(nodes):
+    return 0.5 + nodes.astype(float) / 8
+
+
+def check_computed(process):
+    """A run of which no process has the whole is that which one has."""
+
+    def cost(x, price):
+        return price * x.cpu**2 + ((x.params - price) ** 2).sum()
+
+    for name in ("geometric", "regular"):
+        graph, half = cojax.graphs.computed(name, 64, seed=1), 32
+        link = cojax.Innovation(cojax.LogQuantizer(0.5), memory="edge")
+        method = cojax.CoOpt(cojax.DIGing(0.02), cojax.Laplacian(0.02))
+        problem = cojax.Problem(cost, cojax.spread(prices, 64), budget=64.0, lower=-9.0, upper=cojax.spread(prices, 64))
+        start = problem.start(params=cojax.spread(lambda nodes: jnp.ones((len(nodes), 2)), 64))
+        shards = cojax.shard(problem, cojax.Lossy(cojax.Computed(graph, link=link), 0.2), start)
+        for leaf in jax.tree.leaves((problem.data, problem.lower, start, shards.network.graphs.others.T)):
+            assert sum(len(shard.data) for shard in leaf.addressable_shards) == half
+        shared = cojax.solve(shards.problem, shards.network, method, shards.start, num_steps=10, every=10)
+        x = multihost_utils.process_allgather(shared.x, tiled=True)
+        assert float(shared.trace.imbalance[-1]) == 0
+        with pytest.raises(cojax.CojaxInputError, match="data without NaN, got one at node 41"):  # on both
+            cojax.Problem(cost, cojax.spread(lambda nodes: jnp.where(nodes == 41, jnp.nan, 1.0), 64))
+        if process == 0:
+            price = np.asarray(prices(np.arange(64)))
+            whole = cojax.Problem(cost, price, budget=64.0, lower=-9.0, upper=price)
+            network = cojax.Lossy(cojax.network(graph, link=link), 0.2)
+            alone = cojax.solve(whole, network, method, whole.start(params=np.ones((64, 2))), num_steps=10, every=10)
+            np.testing.assert_array_equal(x.cpu, alone.x.cpu)
+            np.testing.assert_allclose(x.params, alone.x.params, rtol=1e-12)
 
 
 def main(port, process):
@@ -37,6 +72,7 @@ def main(port, process):
         alone = cojax.solve(problem, network, method, start, num_steps=10, every=10)
         np.testing.assert_array_equal(x.cpu, alone.x.cpu)
         np.testing.assert_allclose(x.params, alone.x.params, rtol=1e-12)
+    check_computed(process)
     print(f"the same on {jax.device_count()} devices of {jax.process_count()} processes", flush=True)
 
 

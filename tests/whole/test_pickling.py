@@ -58,7 +58,7 @@ def made():
         *(cojax.network(PATH, layout=layout) for layout in laws.LAYOUTS),
         cojax.network(nx.cycle_graph(9), layout="circulant"), cojax.network(nx.DiGraph(PATH)),
         cojax.Directed(weights=jnp.full((2, 2), 0.4)), cojax.RandomGraph(8, 0.5),
-        cojax.RandomPairs(8),
+        cojax.RandomPairs(8), cojax.Computed(cojax.graphs.computed("geometric", 12)),
         cojax.Lossy(NETWORK, 0.3), one_way, cojax.Ledger(one_way), cojax.Intermittent(NETWORK, every=2),
         cojax.GilbertElliott(NETWORK, 0.1, 0.3), cojax.Timed(NETWORK, cojax.Clock(1.0, share=2.0, latency=0.1)),
         cojax.Asynchronous(NETWORK, cojax.Clock(1.0, share=2.0, latency=0.1), tick=0.25),

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from ..._support.checks import CojaxInputError, is_concrete
@@ -87,6 +87,16 @@ def _halo(mesh: Mesh, part: Cut | None) -> Halo:
     if part is None:
         return Halo(gathers=True)
     return Halo(tuple(placed(mesh, send, ROWS) for send in part.sends), part.moves)
+
+
+def as_mesh(owner: str, mesh: Any) -> Mesh:
+    """The devices of a mesh of any shape in a row, all devices by default."""
+    if mesh is not None and not isinstance(mesh, Mesh):
+        raise CojaxInputError(
+            f"{owner} needs a jax.sharding.Mesh, got {type(mesh).__name__}; leave it out for all devices."
+        )
+    devices = np.asarray(jax.devices()) if mesh is None else mesh.devices.ravel()
+    return Mesh(devices, (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def placed(mesh: Mesh, leaf: Any, spec: PartitionSpec) -> Array:

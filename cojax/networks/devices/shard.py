@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import AxisType, Mesh, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
-from ..._support.checks import CojaxInputError, check_leaves
+from ..._support.checks import CojaxInputError, check_kinds, check_leaves
+from ..._support.computed_graphs import Shifts
 from ..._support.trees import Tree
 from ...problems.membership import Attended
 from ...problems.minibatches import Minibatch
@@ -24,12 +25,14 @@ from ..faults.lossy import Loss
 from ..faults.random_graph import RandomGraph
 from ..faults.random_pairs import RandomPairs
 from ..layouts.circulant import Circulant
+from ..layouts.computed import Computed, shifts_of
 from ..layouts.dense import Dense
 from ..layouts.directed import Digraph, Directed
 from ..layouts.edges import Edges
 from ..layouts.neighbors import Neighbors
 from ..layouts.split import Split, as_edges
-from .cutting import cut_edges, cut_table, everywhere, placed
+from .computing import compute_table
+from .cutting import as_mesh, cut_edges, cut_table, everywhere, placed
 from .halos import AXIS
 from .layouts import ROWS, WHOLE, ShardedCirculant
 from .padding import PaddedNetwork, num_rows, with_copies, with_rows, with_zeros
@@ -70,6 +73,9 @@ def shard(problem: Any, network: Network, start: Decision, mesh: Mesh | None = N
     Minibatches are drawn where the data are: shard the problem of all samples, then take
     `cojax.Minibatch(shards.problem, 8)`. Nodes in another order draw other samples.
 
+    Of a `Computed` network, in the order that it has, every device builds its own rows, and those of `cojax.spread`
+    are there already: then no process ever has the whole.
+
     A `Split` table is cut as a list of edges. On a mesh of one device nothing is cut, but the order of nodes stays: at
     100 000 nodes numbered at random, steps over lattices and geometric graphs are 1.3 to 1.4 times as fast
     (`benchmarks/worth_of_ordering.py`).
@@ -78,16 +84,12 @@ def shard(problem: Any, network: Network, start: Decision, mesh: Mesh | None = N
         problem, network, start: as for `solve`; `Lossy`, `GilbertElliott`, `Intermittent` and graphs that take turns
             included. Arrays may be traced, and are differentiable, except what says which nodes are neighbours.
         mesh: of any shape, its devices in order; all devices by default. With `jax.distributed` every process calls
-            this alike, on the same values.
+            this alike, on the same values, or on those that `cojax.spread` made of them.
 
-    Raises `CojaxInputError` where the three differ in n, or the problem or the network is of another kind.
+    Raises `CojaxInputError` where the three differ in n, the problem or the network is of another kind, or the devices
+    do not divide the nodes of a `Computed` network.
     """
-    if mesh is not None and not isinstance(mesh, Mesh):
-        raise CojaxInputError(
-            f"shard needs a jax.sharding.Mesh, got {type(mesh).__name__}; leave it out for all devices."
-        )
-    devices = np.asarray(jax.devices()) if mesh is None else mesh.devices.ravel()
-    mesh = Mesh(devices, (AXIS,), axis_types=(AxisType.Auto,))
+    mesh = as_mesh("shard", mesh)
     _check_given(problem, network, start)
     size = network.num_nodes
     rows = num_rows(size, mesh.size)
@@ -129,9 +131,7 @@ def _check_given(problem: Any, network: Any, start: Any) -> None:
             "cojax.Minibatch(shards.problem, ...)."
         )
     check_plain("shard", problem)
-    for name, value, kind in (("problem", problem, Problem), ("network", network, Network), ("start", start, Decision)):
-        if not isinstance(value, kind):
-            raise CojaxInputError(f"shard needs a cojax {kind.__name__} for {name}, got {type(value).__name__}.")
+    check_kinds("shard", ("problem", problem, Problem), ("network", network, Network), ("start", start, Decision))
     check_start("shard", problem, start)
     check_leaves("shard", network=network)
     num_nodes, sizes = network.num_nodes, {(*jnp.shape(leaf), 0)[0] for leaf in jax.tree.leaves(start)}
@@ -152,6 +152,11 @@ def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | No
     rows = num_rows(size, mesh.size)
     if rows == size:
         return _cut_layout(network, mesh)
+    if isinstance(network, Computed):
+        raise CojaxInputError(
+            f"shard needs a Computed network whose nodes the devices divide, got {size} nodes on {mesh.size} devices: "
+            f"take {rows} nodes, or build it whole, by cojax.network(graph)."
+        )
     cut, order = _cut_layout(with_rows(network, rows), mesh)
     there = placed(mesh, (np.arange(rows) if order is None else order) < size, ROWS)
     padded = PaddedNetwork(network=cut, there=there, size=size, rows=rows, mesh=mesh)  # pyright: ignore[reportCallIssue]
@@ -164,6 +169,10 @@ def _cut_layout(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | Non
 
 
 def _cut_arrays(network: Network, mesh: Mesh) -> tuple[Any, np.ndarray | None]:
+    if isinstance(network, Computed):
+        if not isinstance(network.graph, Shifts):
+            return compute_table(network, mesh), None
+        network = shifts_of(network.graph, network.link)
     if isinstance(network, Neighbors):
         return cut_table(network, mesh)
     if isinstance(network, Edges):

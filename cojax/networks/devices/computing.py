@@ -1,0 +1,168 @@
+"""Tables of computed graphs over a mesh: every device computes its rows, and finds in them what it gets and sends."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array
+
+from ..._support.blocks_of_rows import told_to_all
+from ..._support.checks import CojaxInputError
+from ..._support.computed_graphs import neighbors_of
+from ..._support.edge_lists import distinct
+from ..layouts.computed import Computed, metropolis_over
+from .cutting import everywhere
+from .halos import Halo
+from .layouts import COLUMNS, ROWS, ShardedNeighbors
+
+Parts = dict[int, Any]  # by the place in the mesh of every device of this process
+
+
+def compute_table(network: Computed, mesh: Mesh) -> ShardedNeighbors:
+    """The table of a computed graph over the mesh, nodes in the caller's order.
+
+    An edge is one at both of its ends. So the rows that a device sends to another are those of its own that have a
+    neighbour there, in the order in which that device wants them, and neither has to be told.
+    """
+    graph, block = network.graph, network.num_nodes // mesh.size
+    slots = len(graph.mirror)
+    if 2 * block * slots >= 2**31:
+        raise CojaxInputError(
+            f"shard counts the edges of a device in 32 bits, got {block} nodes of {slots} neighbours on each: take "
+            "more devices."
+        )
+    tables = by_device(mesh, block, lambda nodes: neighbors_of(graph, nodes))
+    borders = {place: _Border.of(np.asarray(table), block, place * block) for place, table in tables.items()}
+    nodes = _Crossing(mesh, block, {place: border.nodes for place, border in borders.items()})
+    gathers = nodes.received > (mesh.size - 1) * block / 2
+    mirror = np.asarray(graph.mirror, np.int32)
+    edges = _Crossing(mesh, block * slots, {place: border.arcs(mirror) for place, border in borders.items()})
+
+    def index(place: int) -> np.ndarray:
+        """Of every slot the row of its neighbour, as the device counts its own and those that it gets."""
+        rows = np.asarray(tables[place]) - np.int32(place * block)
+        rows[borders[place].there] = nodes.places(place)
+        return rows
+
+    def twin(place: int) -> np.ndarray:
+        """Of every slot that of the other end of its edge, counted so, node by node; of an empty one itself."""
+        own, arcs = np.arange(block, dtype=np.int32), np.empty((slots, block), np.int32)
+        for slot, others in enumerate(np.asarray(tables[place])):
+            rows = others - np.int32(place * block)
+            arcs[slot] = np.where(rows == own, np.int32(slot), mirror[slot]) + rows * np.int32(slots)  # may wrap
+        arcs[borders[place].there] = edges.places(place)
+        return arcs
+
+    others = laid(mesh, tables, COLUMNS)
+    names = laid(mesh, by_device(mesh, block, lambda nodes: nodes), ROWS)
+    as_named = gathers or mesh.size == 1  # rows are counted from the first of all
+    bare = ShardedNeighbors(
+        weights=(others != names[None]).astype(jnp.result_type(float)),
+        index=others if as_named else laid(mesh, {place: index(place) for place in tables}, COLUMNS),
+        twin=laid(mesh, {place: twin(place) for place in tables}, COLUMNS),
+        node_halo=Halo(gathers=True) if gathers else nodes.halo(),
+        edge_halo=edges.halo(),
+        names=names,
+        others=others,
+        place=None,
+        mesh=mesh,
+        link=everywhere(mesh, network.link),
+    )
+    weigh = jax.jit(lambda layout: metropolis_over(layout).T, out_shardings=NamedSharding(mesh, COLUMNS))
+    return bare.reweighted(weigh(bare))
+
+
+def by_device(mesh: Mesh, block: int, make: Callable[[Array], Any]) -> Parts:
+    """What `make` makes of the numbers of the `block` nodes of every device of this process, there."""
+    places = [place for place, device in enumerate(mesh.devices.ravel()) if device.process_index == jax.process_index()]
+    found = {}
+    for place in places:
+        device = mesh.devices.ravel()[place]
+        with jax.default_device(device):
+            nodes = np.arange(place * block, (place + 1) * block, dtype=np.int32)
+            found[place] = make(jax.device_put(nodes, device))
+    return found
+
+
+def laid(mesh: Mesh, parts: Parts, spec: PartitionSpec) -> Array:
+    """The array over the mesh of which every process has the parts of its own devices."""
+    axis = len(spec) - 1
+    shape = list(np.shape(next(iter(parts.values()))))
+    shape[axis] *= mesh.size
+    there = [jax.device_put(part, mesh.devices.ravel()[place]) for place, part in parts.items()]
+    return jax.make_array_from_single_device_arrays(tuple(shape), NamedSharding(mesh, spec), there)
+
+
+Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # of edges that leave a device: to which, which row there, which here
+
+
+class _Border(NamedTuple):
+    """The slots of a device whose neighbours lie on others, m of them."""
+
+    there: np.ndarray  # (k, b), which these are
+    slot: np.ndarray  # (m,)
+    nodes: Pairs  # the rows of both ends, as each device counts its own
+
+    @staticmethod
+    def of(table: np.ndarray, block: int, first: int) -> "_Border":
+        there = (table < first) | (table >= first + block)
+        slot = np.repeat(np.arange(len(table), dtype=np.int32), there.sum(1))
+        node = np.concatenate([np.flatnonzero(row).astype(np.int32) for row in there])
+        device, row = np.divmod(table[there], np.int32(block))
+        return _Border(there, slot, (device, row, node))
+
+    def arcs(self, mirror: np.ndarray) -> Pairs:
+        """The same edges as arcs, counted node by node: that of the other end, and that of this."""
+        (device, row, node), slots = self.nodes, np.int32(len(mirror))
+        return device, row * slots + mirror[self.slot], node * slots + self.slot
+
+
+class _Crossing:
+    """What travels between the devices: rows, or arcs, `size` on every device.
+
+    Whatever a device wants of another has an end here that is wanted there, so both count alike.
+    """
+
+    def __init__(self, mesh: Mesh, size: int, pairs: dict[int, Pairs]):
+        num_devices = mesh.size
+        self._mesh, self._size, self._pairs = mesh, size, pairs
+        self._sent: dict[int, list[np.ndarray]] = {}
+        for place, (device, _, own) in pairs.items():
+            to = ((place + ahead) % num_devices for ahead in range(num_devices))
+            self._sent[place] = [distinct(own[device == other]) for other in to]
+        devices = mesh.devices.tolist()
+        counts = {devices[place]: np.asarray([[*map(len, sent)]], np.int32) for place, sent in self._sent.items()}
+        self._counts = told_to_all(devices, counts)
+        self._longest = self._counts.max(0)  # by how many places ahead they go
+
+    @property
+    def received(self) -> int:
+        """How many rows every device gets, those included that only fill up."""
+        return int(self._longest.sum())
+
+    def halo(self) -> Halo:
+        """What is sent, and where."""
+        num_devices = self._mesh.size
+        sends, moves = [], []
+        for ahead in np.flatnonzero(self._longest).tolist():
+            rows = {place: np.zeros((1, self._longest[ahead]), np.int32) for place in self._sent}
+            for place, sent in self._sent.items():
+                rows[place][0, : len(sent[ahead])] = sent[ahead]
+            sends.append(laid(self._mesh, rows, ROWS))
+            sources = np.flatnonzero(self._counts[:, ahead]).tolist()
+            moves.append(tuple((source, (source + ahead) % num_devices) for source in sources))
+        return Halo(tuple(sends), tuple(moves))
+
+    def places(self, place: int) -> np.ndarray:
+        """Where a device has what it wants of others, after its own."""
+        device, theirs, _ = self._pairs[place]
+        found, begin = np.empty(theirs.shape, np.int32), self._size
+        for ahead, longest in enumerate(self._longest.tolist()):
+            here = device == (place - ahead) % self._mesh.size
+            rows = theirs[here]
+            found[here] = begin + np.searchsorted(distinct(rows), rows)
+            begin += longest
+        return found
