@@ -6,12 +6,15 @@ The median of ten instances on NSFNET, the cell "nsfnet static" of `which_alloca
 constants it takes; those that have several, the best of them at every number of bits. Writes results/headline.png.
 """
 
+from collections.abc import Iterable, Mapping
+
 import jax
 import numpy as np
-from support.contenders import Course
+from support.contenders import field
 from support.timing import RESULTS
-from which_allocator import HINDSIGHT, defaults, rivals_of
+from which_allocator import DEFAULT, HINDSIGHT, defaults, rivals_of, run
 
+import cojax
 from cojax.plots import canvas
 
 MOST_BITS = 2048  # told to a neighbour
@@ -26,28 +29,29 @@ NAMED = {  # the others are grey
 }
 
 
-def left(courses: list[Course], bits: np.ndarray) -> np.ndarray:
-    """The median gap after so many bits, of the best course at each, held to what the picture shows."""
-    gaps = np.min([[np.median(course.at(each)) for each in bits] for course in courses], axis=0)
-    return np.clip(gaps, LEAST, 2 * MOST)
+def left(trials: cojax.Trials, groups: Mapping[str, Iterable[str]], bits: np.ndarray) -> dict[str, np.ndarray]:
+    """By group the median gap after so many bits, of the best method at each, held to what the picture shows."""
+    medians = dict(zip(trials.methods, np.median(trials.left(bits), axis=0), strict=True))
+    best = {name: np.min([medians[one] for one in group], axis=0) for name, group in groups.items()}
+    return {name: np.clip(gaps, LEAST, 2 * MOST) for name, gaps in best.items()}
 
 
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
-    instances, networks, own = defaults("nsfnet", "static")
-    found = rivals_of("static", instances, networks, MOST_BITS)
-    bits = np.arange(1, MOST_BITS + 1)
+    groups, bits = rivals_of("static"), np.arange(1, MOST_BITS + 1)
+    trials = run("nsfnet", "static", field(groups), num_steps=MOST_BITS, bits=MOST_BITS)
+    found = left(trials, groups, bits)
+    ours = left(defaults("nsfnet", "static", None), {DEFAULT: [DEFAULT]}, bits)[DEFAULT]
     others = [name for name in found if name not in NAMED and name != HINDSIGHT and not name.endswith("1 bit")]
     with canvas.styled() as figure:
         picture = figure(figsize=(2 * canvas.WIDTH, 2.9), layout="constrained")
         ax = picture.add_subplot()
-        ours = left([own], bits)
         shown = ours > LEAST
         ax.plot(bits[shown], ours[shown], color=canvas.BLUE, linewidth=2.6, zorder=3, label="cojax.default_allocator")
         for name in others:  # those over our own link are left out
-            ax.plot(bits, left(found[name], bits), color=canvas.FAINT, linewidth=1.0)
+            ax.plot(bits, found[name], color=canvas.FAINT, linewidth=1.0)
         for name, (label, color, dashes) in NAMED.items():
-            ax.plot(bits, left(found[name], bits), dashes, color=color, label=label)
+            ax.plot(bits, found[name], dashes, color=color, label=label)
         ax.plot([], [], color=canvas.FAINT, label=f"{len(others)} more rivals")
         ax.set(xscale="log", yscale="log", xlim=(8, MOST_BITS), ylim=(LEAST, MOST))
         ax.set(xlabel="bits told to a neighbour", ylabel="cost gap, of that at the start")
@@ -55,8 +59,8 @@ def main() -> None:
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         picture.savefig(RESULTS / "headline.png", dpi=200)
     print(f"{len(NAMED) + len(others)} rivals; bits until {LEAST:g} is left:")
-    for name, courses in {"the default": [own], **{name: found[name] for name in (*NAMED, *others)}}.items():
-        reached = left(courses, bits) <= LEAST
+    for name, gaps in {"the default": ours, **{name: found[name] for name in (*NAMED, *others)}}.items():
+        reached = gaps <= LEAST
         print(f"{name}: {bits[np.argmax(reached)] if reached.any() else f'not after {MOST_BITS}'}")
 
 

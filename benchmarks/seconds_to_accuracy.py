@@ -33,8 +33,6 @@ from which_learner import (
     SHARES,
     STEPS_CHOSEN,
     instance,
-    own_cost,
-    told,
 )
 
 import cojax
@@ -88,6 +86,10 @@ HARDWARE: dict[str, Callable[[int, int], cojax.Clock]] = {
 }
 
 
+def told(problem: cojax.Problem, x: cojax.Decision, state: cojax.State) -> tuple[jax.Array, jax.Array]:
+    return cojax.own_models(problem, x), state.wire.bits
+
+
 class Reached(NamedTuple):
     """Rounds to every gap, inf where a run does not get there, and the bits of a message."""
 
@@ -99,7 +101,7 @@ def reached(method: cojax.Method, problem: cojax.Problem, network: cojax.Network
     """When one run first stays at or below every gap."""
     coopt = cojax.CoOpt(learn=method)
     state = jax.jit(cojax.init)(problem, network, coopt, start)
-    bits, first = float(state.wire.bits), float(own_cost(problem, start.params)) - floor
+    bits, first = float(state.wire.bits), float(cojax.own_models(problem, start)) - floor
     every = EVERY[problem.num_nodes > SMALL]
     gaps = np.ones(1)
     while every * (gaps.size - 1) < MOST_ROUNDS and np.isfinite(gaps[-1]) and gaps[-1] > WELL_BELOW * GAPS[-1]:

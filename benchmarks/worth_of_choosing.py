@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from support import families
 from support.timing import kept_rows, save
-from which_learner import DIM, FEW, at_budgets, instance, told
+from which_learner import FEW, case
 
 import cojax
 from cojax.rivals.choices import spent
@@ -114,33 +114,21 @@ def named(kind: Any, link: str, part: float, gain: float = 1.0) -> str:
 CANDIDATES = {DEFAULT: default} | {named(*each): candidate(*each) for each in GRID}
 RIVALS = {named(kind, OURS, part): candidate(kind, OURS, part) for kind in KINDS for part in PARTS}
 RIVALS |= {named(cojax.DIGing, OURS, 0.5): candidate(cojax.DIGing, OURS, 0.5)}
-KILOBITS = (2.0, 4.0)  # of `which_learner.at_budgets`
+KILOBITS = (2.0, 4.0)
 
 
 def cases(name: str, setting: str, first: int) -> Callable[[int], tuple]:
     """The instances of a network from a seed on."""
-    layout = "auto" if name in FEW else "dense"  # of which one program does for all graphs of a size
-
-    def case(seed: int) -> tuple:
-        network = families.network_of(name, setting, first + seed, layout=layout)
-        problem = instance(network.num_nodes, first + seed)
-        return problem, network, problem.start(params=jnp.zeros((problem.num_nodes, DIM)))
-
-    return case
+    return case(name, setting, first, "auto" if name in FEW else "dense")
 
 
 def own_gaps(names: list[str], case: Callable[[int], tuple], num_trials: int) -> dict[str, list[float]]:
     """By name the medians over instances of the gap of nodes' own models at every budget, relative to the start's."""
-    found: dict[str, list[list[float]]] = {name: [] for name in names}
-    for seed in range(num_trials):
-        problem, network, start = case(seed)
-        best = cojax.reference(problem, jnp.zeros(DIM))
-        for name in names:
-            linked, method = (CANDIDATES | RIVALS)[name](problem, network, start)
-            run = cojax.solve(problem, linked, method, start, num_steps=NUM_STEPS, every=EVERY, record=told)
-            costs, bits = (np.asarray(part) for part in run.trace)
-            found[name].append(at_budgets(costs, bits, problem, start, best)[: len(KILOBITS)])
-    return {name: np.median(gaps, axis=0).tolist() for name, gaps in found.items()}
+    field = {name: (CANDIDATES | RIVALS)[name] for name in names}
+    settings = {"num_steps": NUM_STEPS, "every": EVERY, "measure": cojax.own_models}
+    found = cojax.trials(case, field, num_trials=num_trials, **settings)
+    left = np.median(found.left([1000 * kilobits for kilobits in KILOBITS]), axis=0).tolist()
+    return dict(zip(found.methods, left, strict=True))
 
 
 def row(name: str, setting: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """How the benchmarks measure: candidates take turns in one process, and medians over the turns are compared."""
 
+import argparse
 import datetime
 import importlib.metadata
 import json
@@ -89,6 +90,15 @@ def _processor() -> str:
     names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     flags = "AVX-512" if "avx512f" in info.read_text() else "no AVX-512"
     return f"{names[0] if names else platform.processor()}, {flags}"
+
+
+def asked() -> tuple[list[str], Path | None]:
+    """What the command line names, and after --folder where `cojax.trials` keeps its trials; None to keep none."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("only", nargs="*")
+    parser.add_argument("--folder", type=Path)
+    found = parser.parse_args()
+    return found.only, found.folder
 
 
 def saved_rows(name: str) -> list[dict[str, Any]]:

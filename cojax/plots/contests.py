@@ -70,7 +70,8 @@ def trials(trials: Any, *, over: str = "steps", half: str | None = None, ax: Any
     Args:
         trials: of `cojax.trials`, or of `cojax.Trials.read(folder)`.
         over: "steps", "bits" or "seconds", those of a clock.
-        half: whose gap, "learn" or "share"; by default the larger one of those that the methods decide.
+        half: whose gap, "learn" or "share"; by default that of the measure, without one the larger of those that the
+            methods decide.
         ax: a matplotlib Axes to draw on; without it a new figure one column wide.
 
     Where two bands overlap two methods may still differ on every instance: `trials.paired` tells. A line ends where the

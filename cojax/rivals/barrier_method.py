@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from .. import theory
@@ -79,8 +80,10 @@ def ready(problem: Problem, network: Network, start: Decision) -> Rival:
     bounds = {"lower": lower, "upper": upper, "penalty": BarrierPenalty(epsilon)}
     fenced = Problem(problem.cost, problem.data, problem.budget, **bounds)
     limit = theory.allocation_limit(network, theory.share_curvature(fenced, inside).high).value
-
-    def run(problem, network, start, num_steps):
-        return barrier_method(problem, network, inside, SHARE * limit, num_steps, epsilon)
-
+    run = Partial(_run, inside=inside, step_size=SHARE * limit, epsilon=epsilon)
     return Rival("share", run, plain_bits(start.cpu))
+
+
+def _run(problem, network, start, num_steps, *, inside, step_size, epsilon):
+    del start  # which may lie on a bound
+    return barrier_method(problem, network, inside, step_size, num_steps, epsilon)

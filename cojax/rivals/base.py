@@ -13,11 +13,21 @@ from ..problems.problem import Decision, Problem
 
 
 class Rival(NamedTuple):
-    """One method that is a loop of its own, ready for `cojax.compare`."""
+    """One method that is a loop of its own, ready for `cojax.compare` and `cojax.trials`.
 
-    half: Literal["learn", "share"]  # what it decides; the other half stays where it starts
-    run: Callable[[Problem, Network, Decision, int], Array]  # params or shares after every step, steps first
-    bits: float  # told by one node to one neighbour in a step
+        Rival("share", jax.tree_util.Partial(my_loop, step_size=0.1), bits=64.0)
+
+    Fields:
+        half: what it decides; the other half stays where it starts.
+        run: `run(problem, network, start, num_steps)`, the params or shares after every step, steps first. A
+            `jax.tree_util.Partial` of a function that is defined once, and of its numbers, is compiled once for all
+            numbers; any other function is compiled anew for every instance.
+        bits: told by one node to one neighbour in a step.
+    """
+
+    half: Literal["learn", "share"]
+    run: Callable[[Problem, Network, Decision, int], Array]
+    bits: float
 
 
 def plain_bits(message: Array) -> float:

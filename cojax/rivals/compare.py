@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int
 
 from .._support import exact_grid
@@ -25,7 +27,7 @@ from ..problems.measures import disagreement, overload
 from ..problems.problem import Decision, Problem, check_gradient, check_plain, check_start
 from ..runs.checks import check_clock
 from ..runs.labels import Labelled, dataset, frame
-from ..runs.loop import check_beginning, check_run
+from ..runs.loop import check_beginning, check_run, init
 from ..runs.records import standard
 from ..runs.solutions import State
 from ..runs.solve import solve
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 GAPS = (1e-2, 1e-6, 1e-10)
 MOST_KEPT = 2**32  # bytes of the decisions of one rival
+
+Measure = Callable[[Problem, Decision], Array]
 
 
 class Course(NamedTuple):
@@ -62,6 +66,7 @@ class Course(NamedTuple):
         seconds_per_step: on this machine, of one run, compile time apart.
         seeds: (s,), of the draws; None of a single run.
         seconds: (c,), by the clock of a `Timed` network, when the last node had told what it knew; None on others.
+        measured_gap: (c,), |measure - that of the optimum|, relative; None without a measure.
     """
 
     step: Int[np.ndarray, " c"]
@@ -74,6 +79,7 @@ class Course(NamedTuple):
     seconds_per_step: float
     seeds: Int[np.ndarray, " s"] | None = None
     seconds: Float[np.ndarray, "*s c"] | None = None
+    measured_gap: Float[np.ndarray, "*s c"] | None = None
 
     def __repr__(self) -> str:
         return brief(self)
@@ -114,6 +120,7 @@ def compare(
     every: int = 1,
     bits: float | None = None,
     seeds: Sequence[int] | None = None,
+    measure: Measure | None = None,
 ) -> dict[str, Course]:
     """Run every method from the same start over the same network, one compiled program each.
 
@@ -126,6 +133,7 @@ def compare(
             Take num_steps so large that the method that tells least uses it up. None for no budget.
         seeds: of other draws of what the network draws, which links fail when: every seed is folded into all of its
             keys, every method meets the same draws, and all seeds run in one program.
+        measure: `measure(problem, x)`, a number that is followed too, as in `trials`: `cojax.own_models`, say.
 
     Returns: a `Course` per method, in order. Raises `CojaxInputError` where there is no method, for bits < 0, for more
     steps than their decisions have room, and for seeds where the network draws nothing.
@@ -144,7 +152,8 @@ def compare(
     for name, method in methods.items():
         if isinstance(method, Rival):
             _check_room("compare", name, method, start, num_steps * num_runs)
-    look = _Look(problem.softened(), optimum.x)
+    check_measure("compare", measure)
+    look = _look_of(problem, optimum, measure)
     courses = {}
     for name, method in methods.items():
         prepared = _prepared(problem, network, method, start, num_steps, every, look, drawn)
@@ -153,7 +162,7 @@ def compare(
         found = jax.block_until_ready(prepared.run())
         seconds = (time.perf_counter() - began) / max(num_steps, 1) / num_runs
         rows = prepared.rows_of(found)
-        courses[name] = _course(rows, seconds, bits, optimum, drawn, network.clock is not None)
+        courses[name] = _course(rows, seconds, bits, optimum, drawn, network.clock is not None, measure is not None)
     return courses
 
 
@@ -168,28 +177,39 @@ def course_in(
     optimum: Reference,
     num_steps: int,
     every: int,
+    bits: float | None,
+    measure: Measure | None,
 ) -> Callable[[], Course]:
     """One run as `compare` judges it, computed in a thread of `pool`; returns what waits for it and makes its course.
 
-    It is not timed: `seconds_per_step` is 0. Methods that differ in numbers alone are one program.
+    It is not timed: `seconds_per_step` is 0. Methods that differ in numbers alone are one program. With `bits` it is
+    over at its last look within them.
     """
     check_plain(owner, problem)
     check_start(owner, problem, start)
     check_leaves(owner, network=network, method=method, optimum=optimum)
     check_clock(owner, network, start.cpu)
     if isinstance(method, Rival):
-        _check_room(owner, "a method", method, start, num_steps)
-    look = _Look(problem.softened(), optimum.x)
-    prepared = _prepared(problem, network, method, start, num_steps, every, look, None)
+        _check_room(owner, "a method", method, start, _rounds(method, num_steps, every, bits))
+    look = _look_of(problem, optimum, measure)
+    prepared = _prepared(problem, network, method, start, num_steps, every, look, None, bits)
     # JAX's settings hold in one thread: so whatever depends on them, as compiling does, is done here.
     given = jax.tree.map(jnp.asarray, prepared.given)
     compute = prepared.program.lower(*given, *prepared.static).compile()
     running = pool.submit(lambda: jax.block_until_ready(compute(*given)))
 
     def wait() -> Course:
-        return _course(prepared.rows_of(running.result()), 0.0, None, optimum, None, network.clock is not None)
+        rows = prepared.rows_of(running.result())
+        return _course(rows, 0.0, bits, optimum, None, network.clock is not None, measure is not None)
 
     return wait
+
+
+def check_measure(owner: str, measure: Any) -> None:
+    if measure is not None and not callable(measure):
+        raise CojaxInputError(
+            f"{owner} needs measure(problem, x), a function that returns a number, or None, got {measure!r:.60}."
+        )
 
 
 def check_looks(owner: str, num_steps: Any, every: Any) -> int:
@@ -240,6 +260,7 @@ class _Look(NamedTuple):
 
     soft: Problem
     best: Decision
+    measure: Any  # a `Partial`, for which a program is compiled once; None for none
 
     def __call__(self, problem: Problem, x: Decision) -> tuple[Array, ...]:
         mean = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf.mean(0, keepdims=True), leaf.shape), x.params)
@@ -247,7 +268,14 @@ class _Look(NamedTuple):
         # Differences node by node: the costs of a half that is alike cancel exactly.
         floor = self.soft.costs(self.best)
         gaps = (jnp.abs((self.soft.costs(half) - floor).sum()) for half in (learned, shared))
-        return *gaps, disagreement(x), overload(problem, x)
+        measured = jnp.zeros(())
+        if self.measure is not None:
+            measured = jnp.abs(self.measure(problem, x) - self.measure(problem, self.best))
+        return *gaps, measured, disagreement(x), overload(problem, x)
+
+
+def _look_of(problem: Problem, optimum: Reference, measure: Measure | None) -> _Look:
+    return _Look(problem.softened(), optimum.x, None if measure is None else Partial(measure))
 
 
 class _Rows(NamedTuple):
@@ -257,6 +285,7 @@ class _Rows(NamedTuple):
     bits: Any
     learn_gap: Any
     share_gap: Any
+    measured_gap: Any  # 0 without a measure
     disagreement: Any
     overload: Any
     imbalance: Any
@@ -275,9 +304,9 @@ class _Prepared(NamedTuple):
         return self.program(*self.given, *self.static)
 
 
-def _prepared(problem, network, method, start, num_steps, every, look, drawn) -> _Prepared:
+def _prepared(problem, network, method, start, num_steps, every, look, drawn, bits=None) -> _Prepared:
     prepare = _prepared_rival if isinstance(method, Rival) else _prepared_method
-    prepared = prepare(problem, network, method, start, num_steps, every, look, drawn)
+    prepared = prepare(problem, network, method, start, num_steps, every, look, drawn, bits)
 
     def rows_of(found: Any) -> _Rows:
         rows = prepared.rows_of(found)
@@ -288,7 +317,7 @@ def _prepared(problem, network, method, start, num_steps, every, look, drawn) ->
     return prepared._replace(rows_of=rows_of)
 
 
-def _prepared_method(problem, network, method, start, num_steps, every, look, drawn) -> _Prepared:
+def _prepared_method(problem, network, method, start, num_steps, every, look, drawn, bits) -> _Prepared:
     # Here they know the numbers that they check; in a program they do not.
     check_run(problem, network, method, start, num_steps, every, standard)
     check_beginning(problem, network, method, start)
@@ -297,6 +326,14 @@ def _prepared_method(problem, network, method, start, num_steps, every, look, dr
         first = _Rows(0.0, 0.0, *_look_at(look, problem, start), imbalance=0.0, seconds=0.0)
         return _Rows(*map(_after, first, trace))
 
+    if bits is not None:
+
+        def rows_within(found: tuple[_Rows, Array]) -> _Rows:
+            trace, count = found
+            return rows_of(_Rows(*(rows[: int(count)] for rows in trace)))
+
+        given = (problem, network, method, start, look, bits)
+        return _Prepared(_trace_within, given, (num_steps, every), rows_within)
     if drawn is None:
         return _Prepared(_trace, (problem, network, method, start, look), (num_steps, every), rows_of)
 
@@ -311,12 +348,47 @@ def _prepared_method(problem, network, method, start, num_steps, every, look, dr
 def _trace(
     problem: Problem, network: Network, method: Method, start: Decision, look: _Look, num_steps: int, every: int
 ) -> _Rows:
-    def record(problem: Problem, x: Decision, state: State) -> _Rows:
-        clock = 0.0 if state.elapsed is None else state.elapsed.seconds.max()
-        row = _Rows(state.step, state.wire.bits, *look(problem, x), imbalance=state.imbalance, seconds=clock)
-        return _Rows(*(jnp.asarray(entry, float) for entry in row))
-
+    record = functools.partial(_recorded, look)
     return solve(problem, network, method, start, num_steps=num_steps, every=every, record=record).trace
+
+
+@functools.partial(compiled, static_argnums=(6, 7))
+def _trace_within(
+    problem: Problem,
+    network: Network,
+    method: Method,
+    start: Decision,
+    look: _Look,
+    bits: Array,
+    num_steps: int,
+    every: int,
+) -> tuple[_Rows, Array]:
+    """As `_trace`, up to the first row beyond `bits`; and how many rows that are."""
+    record = functools.partial(_recorded, look)
+
+    def piece(state: State) -> tuple[State, _Rows]:
+        run = solve(problem, network, method, state, num_steps=every, every=every, record=record)
+        return run.state, _Rows(*(rows[0] for rows in run.trace))
+
+    def advance(going: tuple) -> tuple:
+        _, state, rows, count = going
+        state, row = piece(state)
+        rows = _Rows(*(those.at[count].set(one) for those, one in zip(rows, row, strict=True)))
+        return row.bits <= bits, state, rows, count + 1
+
+    def going_on(going: tuple) -> Array:
+        return going[0] & (going[3] < num_steps // every)
+
+    rows = _Rows(*[jnp.zeros(num_steps // every)] * len(_Rows._fields))
+    begun = (jnp.asarray(True), init(problem, network, method, start), rows, jnp.asarray(0))
+    _, _, rows, count = lax.while_loop(going_on, advance, begun)
+    return rows, count
+
+
+def _recorded(look: _Look, problem: Problem, x: Decision, state: State) -> _Rows:
+    clock = 0.0 if state.elapsed is None else state.elapsed.seconds.max()
+    row = _Rows(state.step, state.wire.bits, *look(problem, x), imbalance=state.imbalance, seconds=clock)
+    return _Rows(*(jnp.asarray(entry, float) for entry in row))
 
 
 @functools.partial(compiled, runs_briefly=True)
@@ -330,13 +402,21 @@ def _after(first: Any, rest: Any) -> np.ndarray:
     return np.concatenate([np.broadcast_to(float(first), (*rows.shape[:-1], 1)), rows], axis=-1)
 
 
-def _prepared_rival(problem, network, rival, start, num_steps, every, look, drawn) -> _Prepared:
-    """As `_prepared_method`; the half that a rival does not decide stays at the start."""
-    program = jax.jit(rival.run, static_argnums=3)
-    along = 0 if drawn is None else 1  # the axis of steps
+def _rounds(rival: Rival, num_steps: int, every: int, bits: float | None) -> int:
+    """The steps up to the last look within `bits`."""
+    if bits is None or rival.bits <= 0:
+        return num_steps
+    return min(num_steps, int(bits / rival.bits) // every * every)
 
-    def judged(half: Array) -> tuple:
-        return look(problem, start._replace(**{"params" if rival.half == "learn" else "cpu": half}))
+
+def _prepared_rival(problem, network, rival, start, num_steps, every, look, drawn, bits) -> _Prepared:
+    """As `_prepared_method`; the half that a rival does not decide stays at the start."""
+    num_steps = _rounds(rival, num_steps, every, bits)
+    # Numbers of a `Partial` are arguments; what any other function closes over is a part of its program.
+    numbers = (rival.run,) if isinstance(rival.run, Partial) else ()
+    program = functools.partial(_decided if numbers else jax.jit(rival.run, static_argnums=3), *numbers)
+    along = 0 if drawn is None else 1  # the axis of steps
+    part = "params" if rival.half == "learn" else "cpu"
 
     def each(function: Any) -> Any:
         return jax.vmap(function if drawn is None else jax.vmap(function))
@@ -349,7 +429,7 @@ def _prepared_rival(problem, network, rival, start, num_steps, every, look, draw
         seen = decided[(slice(None),) * along + (slice(every - 1, None, every),)]
         size = seen.shape[along] + 1
         steps = np.broadcast_to(every * np.arange(float(size)), (*seen.shape[:along], size))
-        parts = map(_after, _look_at(look, problem, start), jax.jit(each(judged))(seen))
+        parts = map(_after, _look_at(look, problem, start), _judged(look, problem, start, seen, part, along))
         off = np.zeros((*seen.shape[:along], num_steps + 1))
         if rival.half == "share":
             beside = each(lambda cpu: exact_grid.imbalance(cpu, problem.budget))(decided)
@@ -360,13 +440,34 @@ def _prepared_rival(problem, network, rival, start, num_steps, every, look, draw
         return _Rows(steps, rival.bits * steps, *parts, imbalance=off[..., ::every], seconds=clock[..., ::every])
 
     if drawn is None:
-        return _Prepared(program, (problem, untimed(network), start), (num_steps,), rows_of)
+        return _Prepared(program.func, (*numbers, problem, untimed(network), start), (num_steps,), rows_of)
     run = _mapped(lambda network: program(problem, network, start, num_steps), untimed(network), drawn)
     return _Prepared(run, (), (), rows_of)
 
 
+@functools.partial(jax.jit, static_argnums=4)
+def _decided(run: Partial, problem: Problem, network: Network, start: Decision, num_steps: int) -> Array:
+    return run(problem, network, start, num_steps)
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5))
+def _judged(look: _Look, problem: Problem, start: Decision, seen: Array, part: str, num_axes: int) -> tuple:
+    """What is seen of decisions with an axis of looks, and one of seeds before where there are some."""
+
+    def one(half: Array) -> tuple:
+        return look(problem, start._replace(**{part: half}))
+
+    return (jax.vmap(jax.vmap(one)) if num_axes else jax.vmap(one))(seen)
+
+
 def _course(
-    rows: _Rows, seconds_per_step: float, bits: float | None, optimum: Reference, seeds: Any, timed: bool
+    rows: _Rows,
+    seconds_per_step: float,
+    bits: float | None,
+    optimum: Reference,
+    seeds: Any,
+    timed: bool,
+    measured: bool,
 ) -> Course:
     """Gaps are told beside that of the start; where it has none, beside the optimal cost."""
     size = abs(float(optimum.cost))
@@ -382,6 +483,7 @@ def _course(
         bits=kept.bits,
         learn_gap=relative(kept.learn_gap, float(rows.learn_gap.flat[0])),
         share_gap=relative(kept.share_gap, float(rows.share_gap.flat[0])),
+        measured_gap=relative(kept.measured_gap, float(rows.measured_gap.flat[0])) if measured else None,
         disagreement=kept.disagreement,
         seconds=kept.seconds if timed else None,
         imbalance=kept.imbalance,

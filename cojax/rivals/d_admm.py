@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.tree_util import Partial
 from jaxtyping import Array
 
 from .. import theory
@@ -19,7 +20,7 @@ NEWTON_STEPS = 12
 
 
 @in_full
-def d_admm(problem: Problem, network: Network, start: Decision, penalty: float, num_steps: int) -> Array:
+def d_admm(problem: Problem, network: Network, start: Decision, penalty: Array | float, num_steps: int) -> Array:
     """Consensus ADMM on the models: with c the penalty and d_i the degree,
 
     y_i+ solves grad g_i(y) + a_i + 2 c d_i y = c d_i y_i + c sum_j y_j;  a_i+ = a_i + c sum_j (y_i+ - y_j+).
@@ -57,8 +58,8 @@ def ready(problem: Problem, network: Network, start: Decision) -> Rival:
     curvature = theory.learn_curvature(problem, start)
     low = max(curvature.mean_low, 1e-3 * curvature.high)
     penalty = math.sqrt(low * curvature.high) / float(adjacency(network).sum(1).mean())
+    return Rival("learn", Partial(_run, penalty=penalty), plain_bits(start.params))
 
-    def run(problem, network, start, num_steps):
-        return d_admm(problem, network, start, penalty, num_steps)
 
-    return Rival("learn", run, plain_bits(start.params))
+def _run(problem, network, start, num_steps, *, penalty):
+    return d_admm(problem, network, start, penalty, num_steps)

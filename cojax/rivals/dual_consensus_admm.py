@@ -4,6 +4,7 @@ import math
 
 import jax.numpy as jnp
 from jax import lax
+from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from .._support.precision import in_full
@@ -15,7 +16,7 @@ from .local import adjacency, fair, minimisers, unlike
 
 @in_full
 def dual_consensus_admm(
-    problem: Problem, network: Network, start: Decision, penalty: float, num_steps: int
+    problem: Problem, network: Network, start: Decision, penalty: Array | float, num_steps: int
 ) -> Float[Array, "steps n"]:
     """Consensus ADMM on the price: with r_i = sum_j (l_i + l_j) - p_i/c, c the penalty, d_i the degree, one step is
 
@@ -43,8 +44,8 @@ def ready(problem: Problem, network: Network, start: Decision) -> Rival:
     """The penalty under which a neighbourhood pulls as strongly as the geometric mean of the curvatures."""
     low, high = share_curvatures(problem, start)
     penalty = 1.0 / (2.0 * math.sqrt(low * high) * float(adjacency(network).sum(1).mean()))
+    return Rival("share", Partial(_run, penalty=penalty), plain_bits(start.cpu))
 
-    def run(problem, network, start, num_steps):
-        return dual_consensus_admm(problem.softened(), network, start, penalty, num_steps)
 
-    return Rival("share", run, plain_bits(start.cpu))
+def _run(problem, network, start, num_steps, *, penalty):
+    return dual_consensus_admm(problem.softened(), network, start, penalty, num_steps)

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 from jax import lax
+from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from .. import theory
@@ -15,7 +16,7 @@ from .local import fair, minimisers
 
 
 def dual_gradient_tracking(
-    problem: Problem, network: Network, start: Decision, step_size: float, num_steps: int
+    problem: Problem, network: Network, start: Decision, step_size: Array | float, num_steps: int
 ) -> Float[Array, "steps n"]:
     """w+ = W w - step_size s,  x+ = argmin f_i(x) - w_i+ x,  s+ = W s + x+ - x,  s0 = x0 - b/n: a price for every node.
 
@@ -39,8 +40,8 @@ def ready(problem: Problem, network: Network, start: Decision) -> Rival:
     """Half of the limit of its learner: the dual of a share curves as 1 / (the least curvature of a cost)."""
     low, _ = share_curvatures(problem, start)
     step_size = SHARE * theory.tracking_limit(network, 1.0 / low).value
+    return Rival("share", Partial(_run, step_size=step_size), 2 * plain_bits(start.cpu))
 
-    def run(problem, network, start, num_steps):
-        return dual_gradient_tracking(problem.softened(), network, start, step_size, num_steps)
 
-    return Rival("share", run, 2 * plain_bits(start.cpu))
+def _run(problem, network, start, num_steps, *, step_size):
+    return dual_gradient_tracking(problem.softened(), network, start, step_size, num_steps)

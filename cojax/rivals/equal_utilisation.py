@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 from jax import lax
+from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from .. import theory
@@ -22,7 +23,7 @@ def equal_utilisation(
     capacity: Float[Array, " n"],
     num_steps: int,
     epsilon: Array | float,
-    window: int,
+    window: Array | int,
 ) -> Float[Array, "steps n"]:
     """x_i = capacity_i p_i / q_i,  p+ = W p,  q+ = W q,  p0 the shares at the start, q0 the capacities.
 
@@ -56,8 +57,8 @@ def ready(problem: Problem, network: Network, start: Decision) -> Rival:
     window = (network.num_nodes - 1) * len(theory.laplacians(network))
     if loss_rate(network) > 0:
         window *= 4  # without a bound where messages are lost
+    return Rival("share", Partial(_run, capacity=capacity, window=window), 4 * plain_bits(start.cpu))
 
-    def run(problem, network, start, num_steps):
-        return equal_utilisation(problem, network, start, capacity, num_steps, EPSILON, window)
 
-    return Rival("share", run, 4 * plain_bits(start.cpu))
+def _run(problem, network, start, num_steps, *, capacity, window):
+    return equal_utilisation(problem, network, start, capacity, num_steps, EPSILON, window)

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 from jax import lax
+from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from .. import theory
@@ -15,7 +16,7 @@ from .local import fair, minimisers
 
 
 def mirror_extra(
-    problem: Problem, network: Network, start: Decision, step_size: float, num_steps: int
+    problem: Problem, network: Network, start: Decision, step_size: Array | float, num_steps: int
 ) -> Float[Array, "steps n"]:
     """EXTRA on the prices: w+ = W w - step_size (x - b/n) + c,  c+ = c + (W w - w)/2,  x = argmin f_i(x) - w_i x.
 
@@ -40,8 +41,8 @@ def ready(problem: Problem, network: Network, start: Decision) -> Rival:
     """Half of the limit of its learner: the dual of a share curves as 1 / (the least curvature of a cost)."""
     low, _ = share_curvatures(problem, start)
     step_size = SHARE * theory.extra_limit(network, 1.0 / low).value
+    return Rival("share", Partial(_run, step_size=step_size), plain_bits(start.cpu))
 
-    def run(problem, network, start, num_steps):
-        return mirror_extra(problem.softened(), network, start, step_size, num_steps)
 
-    return Rival("share", run, plain_bits(start.cpu))
+def _run(problem, network, start, num_steps, *, step_size):
+    return mirror_extra(problem.softened(), network, start, step_size, num_steps)

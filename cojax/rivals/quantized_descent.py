@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.tree_util import Partial
 from jaxtyping import Array, PRNGKeyArray
 
 from .. import theory
@@ -23,10 +24,10 @@ def quantized_descent(
     problem: Problem,
     network: Network,
     start: Decision,
-    step_size: float,
+    step_size: Array | float,
     num_steps: int,
-    rounds: int,
-    unit: float,
+    rounds: Array | int,
+    unit: Array | float,
     key: PRNGKeyArray,
 ) -> Array:
     """Every `rounds` steps y+ = the average over nodes of y - step_size * g_i(y), in whole units.
@@ -67,10 +68,11 @@ def ready(problem: Problem, network: Network, start: Decision) -> Rival:
     unit = UNIT * step_size * float(np.abs(np.asarray(problem.grad(start).params)).max() or 1.0)
     mixing = theory.spectrum(network).mixing_rate
     rounds = max(math.ceil(math.log(UNIT) / math.log(max(mixing, 1e-3))), 1)
-
-    def run(problem, network, start, num_steps):
-        key = jax.random.key(0)
-        return quantized_descent(problem, network, start, step_size, num_steps, rounds, unit, key)
-
     degree = float(adjacency(network).sum(1).mean())
+    run = Partial(_run, step_size=step_size, rounds=rounds, unit=unit)
     return Rival("learn", run, LEVELS * start.params[0].size / degree)
+
+
+def _run(problem, network, start, num_steps, *, step_size, rounds, unit):
+    key = jax.random.key(0)
+    return quantized_descent(problem, network, start, step_size, num_steps, rounds, unit, key)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..networks.base import Network
@@ -54,8 +55,10 @@ def ready(problem: Problem, network: Network, start: Decision) -> Rival:
     tokens = np.maximum(np.round(TOKENS * capacity / capacity.mean()), 1).astype(int)
     unit = float(np.asarray(problem.budget)) / float(tokens.sum()) / UNITS
     sent = float(tokens.sum() - tokens.size) / float(adjacency(network).sum())
-
-    def run(problem, network, start, num_steps):
-        return token_averaging(problem, network, start, tokens, int(tokens.sum()), num_steps, unit, jax.random.key(0))
-
+    run = Partial(_run, capacity=tokens, all_tokens=np.zeros(int(tokens.sum()), bool), unit=unit)
     return Rival("share", run, sent * math.ceil(math.log2(TOKENS * UNITS)))
+
+
+def _run(problem, network, start, num_steps, *, capacity, all_tokens, unit):
+    key = jax.random.key(0)
+    return token_averaging(problem, network, start, capacity, all_tokens.size, num_steps, unit, key)

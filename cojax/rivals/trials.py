@@ -26,7 +26,7 @@ from ..runs.files import check_folder, replace_file
 from ..runs.fingerprints import fingerprint, tell_differences
 from ..runs.labels import dataset
 from . import Rival
-from .compare import GAPS, check_looks, course_in, first_row_at, text_table
+from .compare import GAPS, Course, Measure, check_looks, check_measure, course_in, first_row_at, text_table
 from .evidence import interval_ranks, middle, order_statistic, ratios, to_the_best
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ LEVEL = 0.95
 # Of a dataset; gaps have none.
 LABELS = {"bits": "bit", "seconds": "s", "imbalance": "unit of cpu", "overload": "unit of cpu"}
 JUDGED = (("learn",), ("share",), ("learn", "share"))
-BY_LOOK = ("bits", "learn_gap", "share_gap", "disagreement", "imbalance", "overload", "seconds")
+BY_LOOK = ("bits", "learn_gap", "share_gap", "disagreement", "imbalance", "overload")
+WHERE_ASKED = ("seconds", "measured_gap", "steps_done")
 FILE = re.compile(r"trial-(\d{6})\.npz")
 MOST_TRIALS = 10**5
 MOST_AMOUNTS = 400
@@ -117,12 +118,14 @@ class Trials(NamedTuple):
         print(trials)                                       # tables, over rounds, bits and the seconds of a clock
         trials.paired("LEAD", "DIGing", over="bits", gap=1e-6)
         trials.profile(over="bits", gap=1e-6)
+        trials.left([1000.0, 2000.0], over="bits")          # of the first gap, trial by trial
         trials.to_xarray()                                  # with names and units
         cojax.plots.trials(cojax.Trials.read("runs/ring"), over="bits")
 
     A gap is reached from the look on from which a run stays at or below it; what was never reached is infinite, not
     left out: it counts in every median, band and profile as later than all others. Looks are `every` steps apart, so
-    is what is told of them. The gap is that of the half that methods decide; where they decide both, the larger one.
+    is what is told of them. The gap is that of the half that methods decide; where they decide both, the larger one;
+    and with a measure that of the measure.
 
     Fields:
         methods: (m,) names.
@@ -135,6 +138,9 @@ class Trials(NamedTuple):
         imbalance: (t, m, c), the largest |sum of cpu - budget| over all steps so far, in the unit of cpu.
         overload: (t, m, c), the largest distance of a share from its bounds, in the unit of cpu.
         seconds: (t, m, c), by the clock of `Timed` networks; None on others.
+        measured_gap: (t, m, c), by the measure of `trials`, relative to the start; None without one.
+        steps_done: (t, m, c), where a budget of bits ended runs: a look beyond the end repeats the last one. None
+            without a budget: all have done `step`.
     """
 
     methods: tuple[str, ...]
@@ -148,6 +154,8 @@ class Trials(NamedTuple):
     imbalance: Float[np.ndarray, "t m c"]
     overload: Float[np.ndarray, "t m c"]
     seconds: Float[np.ndarray, "t m c"] | None = None
+    measured_gap: Float[np.ndarray, "t m c"] | None = None
+    steps_done: Float[np.ndarray, "t m c"] | None = None
 
     @classmethod
     def read(cls, folder: str | Path) -> "Trials":
@@ -172,9 +180,11 @@ class Trials(NamedTuple):
         return "\n\n".join(self.table(over) for over in overs)
 
     def gaps(self, half: Half | None = None) -> Float[np.ndarray, "t m c"]:
-        """What methods are judged by: the gap of that half; of None the largest of all `halves`."""
+        """What methods are judged by: the gap of that half; of None that of the measure, or the largest of `halves`."""
         if half not in (None, "learn", "share"):
             raise CojaxInputError(f'Trials needs half "learn", "share" or None, got {half!r}.')
+        if half is None and self.measured_gap is not None:
+            return self.measured_gap
         both = {"learn": self.learn_gap, "share": self.share_gap}
         return both[half] if half else np.max([both[each] for each in self.halves], axis=0)
 
@@ -186,6 +196,20 @@ class Trials(NamedTuple):
         for place in np.ndindex(found.shape):
             row = first_row_at(gaps[place], gap)
             found[place] = np.inf if row is None else along[place][row]
+        return found
+
+    def left(self, amount: Any, over: Over = "bits", half: Half | None = None) -> Float[np.ndarray, "t m *k"]:
+        """The gap that is left once an amount of steps, bits or seconds is spent, per trial and method.
+
+        That of the last look within the amount; infinite where a run has diverged by then. `amount`: a number, or (k,).
+        """
+        amounts = np.asarray(amount, float)
+        if amounts.ndim > 1 or not (amounts >= 0).all():
+            raise CojaxInputError(f"Trials.left needs amounts >= 0, a number or a row of them, got {amount!r:.60}.")
+        along, gaps = self.along(over), np.where(np.isnan(self.gaps(half)), np.inf, self.gaps(half))
+        found = np.empty((*gaps.shape[:2], *amounts.shape))
+        for place in np.ndindex(gaps.shape[:2]):
+            found[place] = gaps[place][np.searchsorted(along[place], amounts, side="right") - 1]
         return found
 
     def bands(self, over: Over = "steps", half: Half | None = None) -> dict[str, Float[np.ndarray, "4 k"]]:
@@ -276,6 +300,8 @@ class Trials(NamedTuple):
                 counted = f"{solved[place]} of {len(self.seeds)}"
                 rows.append([name, _short(gap), counted, _amount(factor * medians[place]), band, beside])
         judged = " and ".join(WORDS[each] for each in ((half,) if half else self.halves))
+        if half is None and self.measured_gap is not None:
+            judged = "the measure"
         return f"{unit.capitalize()} to a gap of {judged}, {len(self.seeds)} trials\n{text_table(rows)}"
 
     def to_xarray(self) -> "xarray.Dataset":
@@ -295,12 +321,13 @@ class Trials(NamedTuple):
         return frame
 
     def _columns(self) -> dict[str, np.ndarray]:
-        return {name: rows for name in BY_LOOK if (rows := getattr(self, name)) is not None}
+        return {name: rows for name in (*BY_LOOK, *WHERE_ASKED) if (rows := getattr(self, name)) is not None}
 
     def along(self, over: Any) -> Float[np.ndarray, "t m c"]:
         """Steps, bits or seconds at every look."""
         if self._known(over) == "steps":
-            return np.broadcast_to(self.step.astype(float), self.bits.shape)
+            same = np.broadcast_to(self.step.astype(float), self.bits.shape)
+            return same if self.steps_done is None else self.steps_done
         found = self.bits if over == "bits" else self.seconds
         if found is None:
             raise CojaxInputError(
@@ -328,6 +355,8 @@ def trials(
     num_trials: int,
     num_steps: int,
     every: int = 1,
+    bits: int | float | None = None,
+    measure: Measure | None = None,
     folder: str | Path | None = None,
 ) -> Trials:
     """Every method on `num_trials` instances: problems, graphs, losses and draws at random, whatever a seed makes.
@@ -350,12 +379,19 @@ def trials(
         methods: by name a method, a `cojax.rivals.Rival`, or a function of (problem, network, start) that returns one,
             or that returns a network, the same over another link, and a method.
         num_steps, every: as in `solve`.
+        bits: a budget of messages, what one node may tell one neighbour: a run is over at its last look within it, so
+            that methods whose messages are long take few steps. Take num_steps so large that the method that tells
+            least uses it up. None for no budget.
+        measure: `measure(problem, x)`, a number that methods are judged by in place of the mean model and the shares:
+            the gap is how far it is from what it is at the optimum, relative to the start. `cojax.own_models`, where
+            disagreement has to count; the loss on other data, say. Define it once, outside of loops.
         folder: where every trial is put when it is done, a file each, whole or not at all. What is there already is
             not run again: after 30 trials 100 runs 70, and what was killed goes on. None to keep nothing.
 
     Every trial is a run of its own, so that it is bit for bit the same alone, among others, and after a restart on the
     same kind of processor. As many are under way as there are cores; most of the time goes into making an instance,
-    its optimum and the numbers of methods. Rivals are compiled anew for every instance.
+    its optimum and the numbers of methods. Rivals that close over numbers of their own are compiled anew for every
+    instance, those of `cojax.rivals` are not.
 
     Computes on the host, not under jit. Raises `CojaxInputError` for what is no case, whatever `compare` refuses, and
     for a folder of other trials: case, methods, lengths and versions are compared, functions by their code and what
@@ -369,11 +405,21 @@ def trials(
         )
     wanted = range(whole_number("trials", "num_trials", num_trials, at_least=1, at_most=MOST_TRIALS))
     every = check_looks("trials", num_steps, every)
+    if bits is not None:
+        check_number("trials", "bits", bits, at_least=0.0, shaped=())
+    check_measure("trials", measure)
     instance = instance_of(case, 0)
     with _in_trial(0):
         fields = _field(methods, instance, 0)
+    told = {"bits": bits, "measure": measure}
     prints = fingerprint(
-        case=case, methods=methods, num_steps=num_steps, every=every, instance=instance[:3], field=list(fields.values())
+        case=case,
+        methods=methods,
+        num_steps=num_steps,
+        every=every,
+        instance=instance[:3],
+        field=list(fields.values()),
+        **{name: given for name, given in told.items() if given is not None},
     )
     found: dict[int, _Trial] = {}
     if folder is not None:
@@ -401,7 +447,7 @@ def trials(
                 if seed:
                     instance = instance_of(case, seed)
                     fields = _field(methods, instance, seed)
-                running.append((seed, _begun(pool, instance, fields, int(num_steps), every, prints)))
+                running.append((seed, _begun(pool, instance, fields, int(num_steps), every, bits, measure, prints)))
             if len(running) > cores:  # as many are under way while the next one is made here
                 finish()
         while running:
@@ -502,6 +548,8 @@ def _begun(
     fields: dict[str, tuple[Network, Method | Rival]],
     num_steps: int,
     every: int,
+    bits: int | float | None,
+    measure: Measure | None,
     prints: dict[str, str],
 ) -> Callable[[], _Trial]:
     """All methods set going on one instance; returns what waits for them."""
@@ -514,7 +562,7 @@ def _begun(
     halves = _halves([method for _, method in fields.values()], start)
     reasons: dict[str, CojaxInputError] = {}
     waiting = []
-    looks: dict[str, int] = dict(num_steps=num_steps, every=every)
+    looks: dict[str, Any] = dict(num_steps=num_steps, every=every, bits=bits, measure=measure)
     for name, (network, method) in fields.items():
         with _refusal(reasons, name):
             waiting.append(course_in(pool, "trials", problem, network, method, start, optimum=optimum, **looks))
@@ -522,9 +570,18 @@ def _begun(
 
     def wait() -> _Trial:
         courses = [one() for one in waiting]
-        known = [name for name in BY_LOOK if getattr(courses[0], name) is not None]
-        rows = {name: np.stack([np.asarray(getattr(course, name), float) for course in courses]) for name in known}
-        return _Trial(prints, tuple(fields), halves, {"step": np.asarray(courses[0].step, np.int64)} | rows)
+        step = every * np.arange(num_steps // every + 1)
+
+        def columns(course: Course) -> dict[str, np.ndarray]:
+            found = {name: getattr(course, name) for name in (*BY_LOOK, "seconds", "measured_gap")}
+            found |= {} if bits is None else {"steps_done": course.step}
+            missing = (0, step.size - course.step.size)  # of a run that has used up its bits, and stands still
+            known = {name: np.asarray(rows, float) for name, rows in found.items() if rows is not None}
+            return {name: np.pad(rows, missing, "edge") for name, rows in known.items()}
+
+        each = [columns(course) for course in courses]
+        rows = {name: np.stack([found[name] for found in each]) for name in each[0]}
+        return _Trial(prints, tuple(fields), halves, {"step": step.astype(np.int64)} | rows)
 
     return wait
 
@@ -593,7 +650,7 @@ def _is_whole(trial: _Trial) -> bool:
     """Whether what was read from a file is what `_save` writes."""
     shape = (len(trial.methods), *trial.arrays["step"].shape)
     alike = all(rows.shape == shape for name, rows in trial.arrays.items() if name != "step")
-    known = {"step", *BY_LOOK} - {"seconds"} <= set(trial.arrays) <= {"step", *BY_LOOK}
+    known = {"step", *BY_LOOK} <= set(trial.arrays) <= {"step", *BY_LOOK, *WHERE_ASKED}
     text = all(isinstance(one, str) for one in (*trial.prints.values(), *trial.methods))
     return len(shape) == 2 and alike and known and text and trial.halves in JUDGED
 

@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import networkx as nx
 import numpy as np
@@ -419,3 +421,164 @@ def test_an_error_in_the_middle_says_in_which_trial_and_keeps_what_was_done(tmp_
         cojax.trials(case, killed_trials.METHODS, num_trials=5, folder=tmp_path, **SETTINGS)
     assert error.value.__notes__ == ["It was in trial 3 of cojax.trials."]
     assert sorted(contents(tmp_path))[:1] == ["trial-000000.npz"]
+
+
+SPENT = {"num_steps": 60, "every": 3, "bits": 3000.0, "measure": cojax.own_models}
+
+
+def _learning(seed):
+    problem = laws.quadratic(num_nodes=6, seed=seed)
+    return problem, cojax.network(nx.cycle_graph(6)), laws.start_of(problem)
+
+
+def _few_bits(problem, network, start):
+    link = cojax.Innovation(cojax.AdaptiveQuantizer(4), memory="node")
+    return cojax.network(nx.cycle_graph(6), link=link), cojax.CoOpt(learn=cojax.NIDS(0.05))
+
+
+def _centralised(problem, network, start, num_steps, *, step_size):
+    """A rival: the mean gradient at every node."""
+
+    def step(params, _):
+        grad = problem.grad(start._replace(params=params)).params.mean(0, keepdims=True)
+        params = params - step_size * grad
+        return params, params
+
+    return jax.lax.scan(step, start.params, length=num_steps)[1]
+
+
+def _long(problem, network, start):
+    run = jax.tree_util.Partial(_centralised, step_size=0.1 + 0.01 * float(problem.data[1][0, 0]))
+    return cojax.rivals.Rival("learn", run, bits=500.0)
+
+
+FIELD = {"plain": cojax.CoOpt(learn=cojax.DGD(0.05)), "few": _few_bits, "rival": _long}
+
+
+@pytest.fixture(scope="module")
+def within():
+    return cojax.trials(_learning, FIELD, num_trials=3, **SPENT)
+
+
+def test_own_models_are_those_of_a_plain_loop_over_nodes_and_so_is_the_gap_of_that_measure(within):
+    roots, targets, curvature, demand = (np.asarray(part) for part in _learning(1)[0].data)
+    best, shares, _ = laws.optimum(_learning(1)[0])
+    cpu = np.asarray(_learning(1)[2].cpu)
+    still = 0.5 * (curvature * ((cpu - demand) ** 2 - (shares - demand) ** 2)).sum()  # shares stay at the start
+    mixing = np.eye(6) - np.asarray(cojax.theory.laplacians(_learning(1)[1])[0].toarray())
+
+    def excess(models):
+        """The mean over nodes i of F(x_i) - F*, F = sum_j |A_j x - b_j|^2 / 2, and what the shares cost too much."""
+
+        def whole(one):
+            return sum(0.5 * ((a @ one - b) ** 2).sum() for a, b in zip(roots, targets, strict=True))
+
+        return np.mean([whole(model) - whole(best) for model in models]) + still
+
+    models = np.asarray(_learning(1)[2].params)
+    first, gaps = excess(models), [1.0]
+    for step in range(1, 16):  # the first message is told at the start: 16 of 192 bits are 3072
+        grads = np.stack([a.T @ (a @ one - b) for a, b, one in zip(roots, targets, models, strict=True)])
+        models = mixing @ models - 0.05 * grads
+        gaps += [excess(models) / first] if step % 3 == 0 else []
+    np.testing.assert_allclose(within.measured_gap[1, 0, :5], gaps[:5], rtol=1e-10)
+    # 15 steps would be 3072 bits: 12 are the last look within 3000, and there it stands.
+    np.testing.assert_array_equal(within.bits[1, 0, :5], [0, *(192 * (1 + step) for step in (3, 6, 9, 12))])
+    np.testing.assert_array_equal(within.measured_gap[1, 0, 4:], within.measured_gap[1, 0, 4])
+    assert within.steps_done is not None and within.steps_done[1, 0].tolist() == [0, 3, 6, 9, *[12] * 17]
+    assert within.gaps() is within.measured_gap and "to a gap of the measure" in within.table("bits")
+    x, problem = _learning(1)[2]._replace(params=jnp.asarray(models)), _learning(1)[0]
+    mean = x._replace(params=jnp.broadcast_to(x.params.mean(0, keepdims=True), x.params.shape))
+    apart, alike = map(partial(cojax.own_models, problem), (x, mean))
+    cost = float(problem.costs(mean).sum())
+    assert apart > 1.001 * cost and alike == pytest.approx(cost, rel=1e-13)  # Jensen
+
+
+def test_a_budget_of_bits_ends_runs_at_rows_that_they_would_have_had_without_it(within):
+    free = cojax.trials(_learning, FIELD, num_trials=3, num_steps=60, every=3, measure=cojax.own_models)
+    assert free.steps_done is None
+    network, method = _few_bits(*_learning(1))
+    best = cojax.reference(_learning(1)[0].softened(), jnp.zeros(3))
+    settings = {"optimum": best, "num_steps": 60, "every": 3, "measure": cojax.own_models}
+    course = cojax.compare(_learning(1)[0], network, {"few": method}, _learning(1)[2], **settings)["few"]
+    np.testing.assert_allclose(course.measured_gap, free.measured_gap[1, 1], rtol=1e-9, atol=1e-14)
+    for place, bits in enumerate((192, 4 * 3, 500)):
+        last = int(within.steps_done[0, place, -1])
+        assert last == max(step for step in range(0, 61, 3) if bits * (step + (place < 2)) <= 3000)
+        rows = slice(last // 3 + 1)
+        for name in ("bits", "learn_gap", "disagreement", "measured_gap"):
+            # A loop that may end is another program than one that may not: roundings may differ.
+            found, wanted = (getattr(each, name)[:, place, rows] for each in (within, free))
+            np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-14)
+    # What never got there had no more steps than it did.
+    pair = within.paired("rival", "few", over="steps", gap=1e-12)
+    assert (within.taken("steps", 1e-12)[:, 0] == np.inf).all() and pair.num_neither == 3
+    assert within.along("steps")[:, 2, -1].tolist() == [6.0] * 3
+
+
+def test_what_is_left_is_the_gap_of_the_last_look_within_an_amount():
+    gaps = RANDOM.uniform(size=(4, 2, 9))
+    gaps[2, 1, 6:] = np.nan
+    bits = np.cumsum(RANDOM.uniform(0.5, 2.0, size=gaps.shape), axis=2)
+    bits[:, :, 0] = 0.0
+    found, amounts = made(gaps, bits), np.asarray([0.0, 3.3, 1e9, 2.0])
+    left = found.left(amounts)
+    for trial, method, place in np.ndindex(left.shape):
+        seen = [gap for at, gap in zip(bits[trial, method], gaps[trial, method], strict=True) if at <= amounts[place]]
+        assert left[trial, method, place] == np.nan_to_num(seen[-1], nan=np.inf)
+    np.testing.assert_array_equal(found.left(3.3), left[:, :, 1])
+    np.testing.assert_array_equal(found.left(3, "steps"), np.nan_to_num(gaps[:, :, 3], nan=np.inf))
+    for amount in (-1.0, [[1.0]], [2.0, np.nan]):
+        with pytest.raises(cojax.CojaxInputError, match=r"Trials\.left needs amounts >= 0"):
+            found.left(amount)
+
+
+def test_trials_with_a_budget_and_a_measure_are_kept_and_others_refused(within, tmp_path):
+    settings = {"num_trials": 3, "folder": tmp_path}
+    cojax.trials(_learning, FIELD, **SPENT | settings | {"num_trials": 2})
+    again = cojax.trials(_learning, FIELD, **SPENT | settings)
+    same(again, within)
+    for name in ("measured_gap", "steps_done"):
+        one, other, read = (getattr(each, name) for each in (again, within, cojax.Trials.read(tmp_path)))
+        assert one.tobytes() == other.tobytes() == read.tobytes()
+    assert within.to_xarray().measured_gap.sel(seed=1, algorithm="few", step=3).item() == again.measured_gap[1, 1, 1]
+    for more, named in (({"bits": 2000.0}, "bits"), ({"measure": None}, "measure")):
+        with pytest.raises(cojax.CojaxInputError, match=f"is of other trials than these: {named}"):
+            cojax.trials(_learning, FIELD, **SPENT | settings | more)
+    for more, message in (({"bits": -1.0}, "trials needs bits >= 0"), ({"measure": 3}, r"needs measure\(problem, x\)")):
+        with pytest.raises(cojax.CojaxInputError, match=message):
+            laws.unchecked(cojax.trials)(_learning, FIELD, **SPENT | {"num_trials": 1} | more)
+
+
+def test_a_rival_of_numbers_is_one_program_for_all_instances():
+    names = ("d_admm", "dual_consensus_admm", "quantized_descent", "token_averaging", "barrier_method")
+
+    def case(seed):
+        problem = laws.quadratic(num_nodes=6, seed=seed)
+        bounded = cojax.Problem(problem.cost, problem.data, problem.budget, lower=0.0, upper=np.full(6, 5.0))
+        return bounded, cojax.network(nx.cycle_graph(6)), bounded.start(jnp.zeros((6, 3)))
+
+    field = {name: lambda *instance, name=name: cojax.rivals.rival(name, *instance) for name in names}
+    traced = []
+
+    def counted(problem, network, start, num_steps, *, step_size):
+        traced.append(step_size)
+        return _centralised(problem, network, start, num_steps, step_size=step_size)
+
+    field["counted"] = lambda problem, network, start: cojax.rivals.Rival(
+        "learn", jax.tree_util.Partial(counted, step_size=float(problem.data[2][0])), bits=1.0
+    )
+    found = cojax.trials(case, field, num_trials=3, num_steps=8, every=4)
+    assert len(traced) == 1
+    for seed in range(3):
+        for place, name in enumerate(names):
+            courses = cojax.compare(
+                *case(seed)[:2],
+                {name: cojax.rivals.rival(name, *case(seed))},
+                case(seed)[2],
+                optimum=cojax.reference(case(seed)[0].softened(), jnp.zeros(3)),
+                num_steps=8,
+                every=4,
+            )
+            np.testing.assert_allclose(found.learn_gap[seed, place], courses[name].learn_gap, rtol=1e-9, atol=1e-13)
+            np.testing.assert_allclose(found.share_gap[seed, place], courses[name].share_gap, rtol=1e-9, atol=1e-13)
