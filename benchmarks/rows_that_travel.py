@@ -1,18 +1,22 @@
 """Rows that travel per cut, counted and read from the compiled program; weak scaling over 1 to 8 devices; gradients.
 
-    python benchmarks/rows_that_travel.py             # all of it; or some of: cuts gradients
+    python benchmarks/rows_that_travel.py             # cuts and gradients; or some of: cuts gradients many
 
-The devices are virtual, 8 threads of one CPU: what travels is that of real devices, the times are not.
+The devices are virtual, threads of one CPU: what travels is that of real devices, the times are not. `many` compiles
+for 2 to 512 devices and runs nothing.
 """
 
 import os
+import sys
 
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+# The largest number of devices of what is asked for.
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={512 if 'many' in sys.argv[1:] else 8}"
+)
 
 import math
 import re
 import statistics
-import sys
 from typing import Any
 
 import jax
@@ -29,10 +33,13 @@ from cojax.runs.records import standard
 
 NODES_PER_DEVICE = 1_000
 DEVICES = (1, 2, 4, 8)
+MANY_DEVICES = (2, 8, 32, 128, 512)
+FEW_NODES = 100  # a device, where there are many
 COUNTED_NODES = 96_000
 COUNTED_DEVICES = (8, 64)
 STEPS = 20
 TURNS = 5
+BYTES_OF_ROW = 84  # params, tracker and price
 BYTES = {"f64": 8, "f32": 4, "s32": 4, "u32": 4, "pred": 1}
 
 
@@ -66,21 +73,27 @@ def received(program: str, devices: int) -> int:
     return total
 
 
+def compiled(name: str, devices: int, n: int) -> tuple[Any, Any, Any, dict[str, Any]]:
+    """The program of some steps, what it takes, and what one device receives in each of them."""
+    problem, network, method, start = coopt(FAMILIES[name](n), samples(n), cojax.FloatQuantizer(6))
+    mesh = jax.make_mesh((devices,), ("nodes",), devices=jax.devices()[:devices])
+    cut = cojax.shard(problem, network, start, mesh)
+    run = _solve.lower(cut.problem, cut.network, method, cut.start, 1, STEPS, standard).compile()
+    travels = received(run.as_text() or "", devices)
+    row = {"graph": name, "layout": type(network).__name__, "devices": devices, "n": n, "bytes": travels}
+    return run, cut, method, row
+
+
 def weak_scaling(name: str) -> list[dict[str, Any]]:
     """One family of graphs at as many nodes per device, over 1 to 8 of them."""
     found, rows = {}, []
     for devices in DEVICES:
-        n = NODES_PER_DEVICE * devices
-        problem, network, method, start = coopt(FAMILIES[name](n), samples(n), cojax.FloatQuantizer(6))
-        mesh = jax.make_mesh((devices,), ("nodes",), devices=jax.devices()[:devices])
-        cut = cojax.shard(problem, network, start, mesh)
-        run = _solve.lower(cut.problem, cut.network, method, cut.start, 1, STEPS, standard).compile()
+        run, cut, method, row = compiled(name, devices, NODES_PER_DEVICE * devices)
         found[devices] = lambda run=run, cut=cut, method=method: jax.block_until_ready(
             run(cut.problem, cut.network, method, cut.start)
         )
         found[devices]()
-        travels = received(run.as_text() or "", devices)
-        rows.append({"graph": name, "layout": type(network).__name__, "devices": devices, "n": n, "bytes": travels})
+        rows.append(row)
     times = take_turns(found, TURNS)
     for row in rows:
         row["us a step, virtual"] = statistics.median(times[row["devices"]].wall) / STEPS * 1e6
@@ -138,11 +151,24 @@ def gradients() -> None:
     )
 
 
-PARTS = {"cuts": cuts, "gradients": gradients}
+def many() -> None:
+    """Bytes that one device receives in a step, of 100 nodes a device, at 2 to 512 devices."""
+    rows = []
+    for name in FAMILIES:
+        row = {"graph": name}
+        for devices in MANY_DEVICES:
+            row[f"{devices} devices"] = compiled(name, devices, FEW_NODES * devices)[-1]["bytes"]
+            print(row, file=sys.stderr, flush=True)
+        rows.append(row | {"all-gather at 512": BYTES_OF_ROW * FEW_NODES * (MANY_DEVICES[-1] - 1)})
+    show(rows)
+    save("rows_that_travel_many", rows, unit="bytes that one device receives in a step", nodes_per_device=FEW_NODES)
+
+
+PARTS = {"cuts": cuts, "gradients": gradients, "many": many}
 
 
 def main() -> None:
-    for part in sys.argv[1:] or PARTS:
+    for part in sys.argv[1:] or ("cuts", "gradients"):
         PARTS[part]()
 
 
