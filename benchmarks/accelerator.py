@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import networkx as nx
 import numpy as np
+from gpu_programs import COMMANDS
 from jax import lax
 from speed_goals import regular
 from support.job import SAMPLES, SHARE_STEP, STEP_SIZE, Samples, cost
@@ -50,12 +51,14 @@ class Sizes(NamedTuple):
     widths: tuple = (10, 64, 100)
     steps: tuple = ((1_000, 10), (10_000, 10), (100_000, 10), (1_000_000, 10), (1_000_000, 64))
     layouts: tuple = (100, 1_000, 10_000, 100_000)
+    small: tuple = (20, 100, 1_000)
+    runs: int = 1_024  # of them at once
     nodes: int = 1_000  # of gradients, of bfloat16 and of what is exact
     num_steps: int = 1_000
     bytes: float = 2e11  # of one turn
 
 
-SMALL = Sizes(2**16, ((200, 4), (400, 10)), (2, 3), ((100, 2), (400, 2), (400, 3)), (40,), 40, 40, 1e6)
+SMALL = Sizes(2**16, ((200, 4), (400, 10)), (2, 3), ((100, 2), (400, 2), (400, 3)), (40,), (20,), 8, 40, 40, 1e6)
 REPEATED = tuple[Callable[[], Any], float]  # a call, and the seconds that it took to compile
 
 
@@ -155,6 +158,38 @@ def steps(sizes: Sizes) -> Iterator[dict]:
             row["one CPU core / this"] = core and core / seconds
             analysis: Any = program.memory_analysis()
             yield row | {"state MB": _bytes(state) / 1e6, "new in a call MB": _new(analysis) / 1e6} | memory()
+
+
+def small(sizes: Sizes) -> Iterator[dict]:
+    """Networks that wait for launches: one run, the same with loops in command buffers, and many runs at once."""
+    for n in sizes.small:
+        problem, network, method, start = job_of(n, 10, jnp.float32)
+        network = eqx.tree_at(lambda net: net.link, network, LOG, is_leaf=lambda node: isinstance(node, Ideal))
+        args = problem, network, method, cojax.init(problem, network, method, start)
+        row: dict[str, Any] = {"n": n}
+        lowered = _solve.lower(*args, 1, sizes.num_steps, standard)
+        for name, options in (
+            ("us a step", {}),
+            ("loops in command buffers", {"xla_gpu_enable_command_buffer": COMMANDS}),
+        ):
+            program = lowered.compile(compiler_options=options)
+            run = median(lambda program=program, args=args: jax.block_until_ready(program(*args)))
+            row[name] = run / sizes.num_steps * 1e6
+
+        def build_run(scale: float, given: tuple = (problem, network, method, start)) -> tuple:
+            problem, network, method, start = given
+            return problem, network, eqx.tree_at(lambda m: m.learn.step_size, method, STEP_SIZE * scale), start
+
+        scales = np.linspace(0.5, 1, sizes.runs).astype(np.float32)
+        begin = time.perf_counter()
+        many = functools.partial(cojax.sweep, build_run, scale=scales, num_steps=sizes.num_steps, every=sizes.num_steps)
+        jax.block_until_ready(many().solution)
+        first = time.perf_counter() - begin
+        begin = time.perf_counter()
+        jax.block_until_ready(many().solution)
+        again = time.perf_counter() - begin
+        row["runs"], row["us a step of one of them"] = sizes.runs, again / sizes.num_steps / sizes.runs * 1e6
+        yield row | {"first call s": first}
 
 
 def _on_a_core(n: int, d: int) -> float | None:
@@ -266,7 +301,7 @@ def _bytes(tree: Any) -> int:
     return sum(leaf.nbytes for leaf in jax.tree.leaves(tree) if hasattr(leaf, "nbytes"))
 
 
-PARTS = (copies, exactness, flows, steps, gradients, floors, layouts)
+PARTS = (copies, exactness, flows, steps, small, gradients, floors, layouts)
 
 
 def main() -> None:

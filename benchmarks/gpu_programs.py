@@ -1,13 +1,18 @@
 """What XLA makes of the step of `step_time.py` for an H200, compiled and not run: memory and kernels, without a GPU.
 
     pip install jax-cuda12-pjrt  # the version of jax
-    python benchmarks/gpu_programs.py
+    JAX_SKIP_CUDA_CONSTRAINTS_CHECK=1 python benchmarks/gpu_programs.py
 
-Quantized co-optimisation over a table of neighbours, degree 10, 20 samples a node, d features.
+Quantized co-optimisation over a table of neighbours, degree 10, 20 samples a node, d features. A launch is what the
+host starts: a kernel, or a command buffer of many. Small networks wait for launches, so they are counted twice: as XLA
+comes, and with loops in command buffers too (`--xla_gpu_enable_command_buffer=+WHILE`).
 """
 
 import importlib.metadata
+import itertools
 import re
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -49,8 +54,13 @@ gpu_device_info {
   block_dim_limit_x: 2147483647
   block_dim_limit_y: 65535
   block_dim_limit_z: 65535
+  driver_version: "12.8.0"
+  runtime_version: "12.8.0"
+  compile_time_toolkit_version: "12.8.0"
 }
 """
+# What XLA puts into command buffers by itself, and loops: an option of one compilation names all.
+COMMANDS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,CONDITIONAL,DYNAMIC_SLICE_FUSION,WHILE"
 
 
 def device() -> jax.sharding.Sharding:
@@ -102,6 +112,8 @@ def row_of(n: int, d: int, dtype: Any, where: jax.sharding.Sharding) -> dict[str
         "new in a call MB": new / 1e6,
         "held / (2 states + table)": (state + network + new) / (2 * state + network),
         "kernels a step": kernels(str(program.as_text())),
+        "launches a step": launches(lowered, {}),
+        "with loops in command buffers": launches(lowered, {"xla_gpu_enable_command_buffer": COMMANDS}),
     }
 
 
@@ -112,6 +124,21 @@ def kernels(text: str) -> int:
     assert name is not None
     body = text.split(f"\n{name[1]} (", 1)[1].split("\n}", 1)[0]
     return len(re.findall(r" (?:fusion|custom-call|copy|sort|dot)\(", body))
+
+
+def launches(lowered: Any, options: dict[str, str]) -> int:
+    """What the host starts in every turn of the loop over steps; 0 where the whole loop is in a command buffer."""
+    with tempfile.TemporaryDirectory() as folder:
+        lowered.compile(compiler_options={"xla_dump_to": folder} | options)
+        # The one after the passes, where they changed anything, is the last by name.
+        told = sorted(Path(folder).glob("*thunk_sequence*.txt"))[-1].read_text()
+    indents = [(len(line) - len(line.lstrip()), line) for line in told.splitlines() if re.match(r" *\d+: k", line)]
+    place = next(place for place, (_, line) in enumerate(indents) if "kWhile" in line)
+    outer = indents[place][0]
+    if outer > 0:
+        return 0
+    inside = itertools.takewhile(lambda line: line[0] > outer, indents[place + 1 :])
+    return sum(indent == outer + 4 for indent, _ in inside)
 
 
 def _bytes(shape: Any) -> int:
