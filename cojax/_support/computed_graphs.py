@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from .checks import CojaxInputError, device_array, is_concrete
 from .edge_lists import EdgeList
 
 ROUNDS = 4  # of a shuffle, each of two functions; two rounds are what proofs ask for
@@ -32,12 +33,17 @@ class ComputedGraph(abc.ABC):
     num_nodes: int
     mirror: tuple[int, ...]
 
-    @abc.abstractmethod
     def neighbors(self, nodes: Int[Array, " b"]) -> Int[Array, "k b"]:
-        """The neighbour of each of `nodes` in every slot, the node itself where the slot is empty.
+        """The neighbour of each of `nodes` in every slot, the node itself where the slot is empty; int32.
 
         In whole numbers alone, so the same on every device and in every block of nodes; k is the length of `mirror`.
+        Raises `CojaxInputError` for what is no row of nodes; under jit their range is not checked.
         """
+        return self._neighbors(_row_of_nodes(nodes, self.num_nodes))
+
+    @abc.abstractmethod
+    def _neighbors(self, nodes: Array) -> Array:
+        """What `neighbors` of nodes in int32 are."""
 
     def edge_list(self) -> EdgeList:
         """The same graph whole, every edge once."""
@@ -48,6 +54,20 @@ class ComputedGraph(abc.ABC):
             slot, place = np.nonzero(others > nodes)
             blocks.append(np.stack([nodes[place], others[slot, place]]).astype(np.int64))
         return EdgeList(self.num_nodes, np.hstack(blocks))
+
+
+def _row_of_nodes(nodes: Any, num_nodes: int) -> Int[Array, " b"]:
+    row = device_array("neighbors", "nodes", nodes)
+    if row.ndim != 1 or not jnp.issubdtype(row.dtype, jnp.integer):
+        raise CojaxInputError(
+            f"neighbors needs whole numbers of nodes in one row, (b,), got {row.dtype} of shape {row.shape}."
+        )
+    if is_concrete(row):
+        known = np.asarray(row)
+        outside = known[(known < 0) | (known >= num_nodes)]
+        if outside.size:
+            raise CojaxInputError(f"neighbors needs nodes from 0 to {num_nodes - 1}, got {outside[0]}.")
+    return row.astype(jnp.int32)
 
 
 def neighbors_of(graph: ComputedGraph, nodes: Array) -> Array:
@@ -71,7 +91,7 @@ class Shifts(ComputedGraph):
 
     offsets: tuple[int, ...]
 
-    def neighbors(self, nodes):
+    def _neighbors(self, nodes):
         # Not (nodes + offset) % n, whose sum may pass what 32 bits hold.
         back = [self.num_nodes - offset for offset in self.offsets]
         return jnp.stack([jnp.where(nodes >= less, nodes - less, nodes + (self.num_nodes - less)) for less in back])
@@ -84,7 +104,7 @@ class Rectangle(ComputedGraph):
     columns: int
     periodic: bool
 
-    def neighbors(self, nodes):
+    def _neighbors(self, nodes):
         rows, columns = self.num_nodes // self.columns, self.columns
         row, column = jnp.divmod(nodes, columns)
         found = []
@@ -105,7 +125,7 @@ class Cycles(ComputedGraph):
 
     seed: int
 
-    def neighbors(self, nodes):
+    def _neighbors(self, nodes):
         size = self.num_nodes
         found: list[Array] = []
         for ring in range(len(self.mirror) // 2):
@@ -135,7 +155,7 @@ class Cells(ComputedGraph):
     seed: int
     offsets: tuple[tuple[int, int], ...]  # of the cells that a link may lead to, by slot: rows down, columns right
 
-    def neighbors(self, nodes):
+    def _neighbors(self, nodes):
         rows, columns = self.num_nodes // self.columns, self.columns
         row, column = (part[None, :] for part in jnp.divmod(nodes, columns))
         down, right = (jnp.asarray(steps, nodes.dtype)[:, None] for steps in zip(*self.offsets, strict=True))

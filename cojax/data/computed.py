@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .._support.checks import CojaxInputError, check_number, did_you_mean, whole_number
+from .._support.checks import CojaxInputError, check_number, did_you_mean, is_concrete, whole_number
 from .._support.computed_graphs import MOST_NODES, SPACING, Cells, ComputedGraph, Cycles, Rectangle, Shifts
 from .large_graphs import squarest_rows
 
@@ -30,12 +30,12 @@ def computed(name: str, num_nodes: int, *, seed: int = 0, **settings: Any) -> Co
             those of a square grid, linked where they are at most `radius` apart, in spacings of the grid (sqrt(10) / 2,
             the least that links all), so that a node has about pi radius^2 - 1 neighbours, and fewer at the edge.
         num_nodes: n, below 2^31.
-        seed: of the random graphs; the same seed gives the same graph, on every machine.
+        seed: of the random graphs, below 2^32; the same seed gives the same graph, on every machine.
 
     Raises `CojaxInputError` for other names and settings, sizes that the graph does not come in, and offsets or a
     radius that would leave nodes unconnected.
     """
-    if name not in FAMILIES:
+    if not isinstance(name, str) or name not in FAMILIES:
         raise CojaxInputError(
             f"graphs.computed knows {', '.join(FAMILIES)}, got {name!r}{did_you_mean(str(name), FAMILIES) or '.'}"
         )
@@ -46,7 +46,7 @@ def computed(name: str, num_nodes: int, *, seed: int = 0, **settings: Any) -> Co
         if key not in allowed:
             raise CojaxInputError(f"{owner} takes {' and '.join(allowed) or 'no settings'}, got {key}.")
     num_nodes = whole_number(owner, "num_nodes", num_nodes, at_least=3, at_most=MOST_NODES)
-    seed = whole_number(owner, "seed", seed, at_least=0)
+    seed = whole_number(owner, "seed", seed, at_least=0, at_most=2**32 - 1)  # beyond, seeds of rings would meet
     return maker(owner, num_nodes, seed, **settings)
 
 
@@ -94,10 +94,12 @@ def _regular(owner: str, num_nodes: int, seed: int, links: Any = 10) -> Computed
 
 
 def _geometric(owner: str, num_nodes: int, seed: int, radius: Any = LEAST_RADIUS) -> ComputedGraph:
+    if not is_concrete(radius):
+        raise CojaxInputError(f"{owner} needs a radius that is known, got a traced one; make the graph outside of jit.")
     check_number(owner, "radius", radius, shaped=())
     if not LEAST_RADIUS <= radius <= MOST_RADIUS:
         raise CojaxInputError(
-            f"{owner} needs a radius from sqrt(10) / 2 = 1.58, below which nodes may be alone, to {MOST_RADIUS}, in "
+            f"{owner} needs a radius from sqrt(10) / 2 = 1.58114, below which nodes may be alone, to {MOST_RADIUS}, in "
             f"spacings of the grid, got {radius:g}."
         )
     columns = _columns(owner, num_nodes, least=2)

@@ -19,6 +19,7 @@ from .allocations import Allocation, allocate
 from .fits import check_params
 from .models import MOST_DENSE, widen
 from .references import MOST_CG, Point, look_at, newton_direction
+from .sizes import safe_norm
 from .soundness import stack_copies
 
 MOST_STEPS = 60
@@ -89,7 +90,7 @@ def _best_params(problem: Problem, start: Tree) -> Float[Array, " d"]:
 def _accept_or_halve(search: _Search, there: Point, newton: Callable[[Point], Array]) -> _Search:
     """Go on from `there` if enough of the promised descent came, or turn back half of the way."""
     here, eps = search.here, jnp.finfo(there.slope.dtype).eps
-    steeper, size = jnp.linalg.norm(there.slope), jnp.linalg.norm(here.slope)
+    steeper, size = (safe_norm(point.slope).astype(there.slope.dtype) for point in (there, here))
     first = jnp.isinf(here.value)
     noise = 16 * eps * jnp.abs(there.value)
     promise = jnp.where(first, 0, -jnp.vdot(jnp.where(first, 0, here.slope), search.direction))

@@ -26,6 +26,7 @@ from .fits import check_problem
 from .margins import as_columns, exact_margins, inside_of, marginals
 from .models import MOST_DENSE, widen
 from .responses import response
+from .sizes import safe_norm
 from .soundness import check_finite, check_sound, stack_copies
 
 MOST_CG = 500
@@ -88,11 +89,12 @@ def reference(problem: Problem, start_params: Tree = None, *, tolerance: float |
     if tolerance is not None:
         check_number("reference", "tolerance", tolerance, at_least=0.0, shaped=())
     start_params = as_params("reference", start_params)
-    if problem.budget is None and not jax.tree.leaves(start_params):
+    has_model = any(leaf.size for leaf in jax.tree.leaves(start_params))
+    if problem.budget is None and not has_model:
         raise CojaxInputError("reference needs something to decide, got no budget and no start_params; pass either.")
     check_sound(problem, start_params)
     params = start_params
-    if jax.tree.leaves(params):
+    if has_model:
         params = trees.cast_like(_minimise(problem, widen(params), tolerance), params)
     copies = stack_copies(problem, params)
     allocation = None if problem.budget is None else allocate(problem, copies)
@@ -115,10 +117,12 @@ def _check_ends(problem: Problem, params: Tree, cpu: Array | None) -> None:
     flat = ravel_pytree(start)[0]
     here = Point(flat, cpu, *total_and_slope(problem, start, flat, cpu))
     direction = newton_direction(problem, start, here)
-    lengths = 4.0 ** np.arange(9)
+    lengths = [4.0**power for power in range(9)]
     costs = [float(total_and_slope(problem, start, flat + length * direction, cpu)[0]) for length in (0.0, *lengths)]
     rounding = 64 * float(jnp.finfo(flat.dtype).eps) * abs(costs[0])
-    if np.all(np.diff(costs) <= rounding) and costs[-1] < costs[0] - rounding:
+    with np.errstate(invalid="ignore"):  # of costs that fell to -inf
+        falls = np.diff(costs)
+    if np.all(~(falls > rounding)) and (costs[-1] < costs[0] - rounding or not np.isfinite(costs[0])):
         raise CojaxInputError(
             f"reference needs a cost with a minimum, got one that still falls at params of norm "
             f"{float(jnp.linalg.norm(flat)):.3g}, and {lengths[-1]:.3g} Newton steps further on: give it a ridge; "
@@ -160,22 +164,24 @@ def _minimise(problem: Problem, start: Tree, tolerance: float | None) -> Tree:
     first = max(float(here.spread), bare if np.isfinite(bare) else 0.0)
     if not np.isfinite(first):
         check_gradient(problem.grad(Decision(stack_copies(problem, start), here.cpu)))
-    polished = False
+    small = False
     for _ in range(MOST_STEPS):
-        size = max(first, float(here.spread))
-        small = _norm(here.slope) <= wanted * size
-        if small and polished:
-            return unravel(jnp.asarray(here.params))
+        slope = _norm(here.slope)
+        small = slope <= wanted * max(first, float(here.spread))
         direction = np.asarray(newton_direction(problem, start, here))
         there, promise = _line_search(problem, start, here, direction)
         hidden = promise <= 16 * eps * abs(float(here.value))
-        better = _norm(there.slope) < _norm(here.slope)
-        if (small or hidden) and not better:
+        left = _norm(there.slope)
+        if (small or hidden) and not left < slope:
             return unravel(jnp.asarray(here.params))
         if not (hidden or there.value < here.value):
             break
-        # One more step after the tolerance is met costs little and reaches rounding.
-        polished, here = small, there
+        here = there
+        # Small beside a start far off need not be small beside the optimum: Newton goes on while it halves the rest.
+        if small and left > slope / 2:
+            return unravel(jnp.asarray(here.params))
+    if small:
+        return unravel(jnp.asarray(here.params))
     raise CojaxInputError(
         f"reference needs a cost with a minimum, got a gradient of norm {_norm(here.slope):.3g} and "
         f"params of norm {_norm(here.params):.3g} when Newton stopped; check that the cost is smooth "
@@ -185,7 +191,7 @@ def _minimise(problem: Problem, start: Tree, tolerance: float | None) -> Tree:
 
 def _line_search(problem: Problem, start: Tree, here: Point, direction: np.ndarray) -> tuple[Point, float]:
     """The first of 1, 1/2, 1/4, ... steps that keeps a part of the promised descent; and the promise."""
-    promise = -float(np.vdot(here.slope, direction))
+    promise = -float(np.vdot(np.asarray(here.slope, np.float64), direction))  # may be too large for float32
     noise = 8 * float(np.finfo(direction.dtype).eps) * abs(float(here.value))
     length = 1.0
     for _ in range(MOST_HALVINGS):
@@ -198,7 +204,8 @@ def _line_search(problem: Problem, start: Tree, here: Point, direction: np.ndarr
 
 
 def _norm(vector: Any) -> float:
-    return float(np.linalg.norm(vector))
+    """In 64 bits: of large entries the squares may be too large for 32, and of small ones too small."""
+    return float(np.linalg.norm(np.asarray(vector, np.float64)))
 
 
 def _look(problem: Problem, start: Tree, flat: Any) -> Point:
@@ -229,7 +236,7 @@ def total_and_slope(problem: Problem, start: Tree, flat: Array, cpu: Array | Non
     copies = _copies_of(problem, start, flat)
     values, slopes = jax.vmap(jax.value_and_grad(with_safe_maxima(cost)))(copies, inside_of(problem, cpu), problem.data)
     rows = jax.vmap(lambda tree: ravel_pytree(tree)[0])(slopes)
-    return values.sum().astype(flat.dtype), rows.sum(0), jnp.max(jnp.linalg.norm(rows, axis=1))
+    return values.sum().astype(flat.dtype), rows.sum(0), jnp.max(jax.vmap(safe_norm)(rows)).astype(flat.dtype)
 
 
 def _curve(problem: Problem, start: Tree, here: Point) -> Callable[[Array], Array]:

@@ -98,7 +98,7 @@ def learning(problem: Problem, x: Decision) -> Slopes:
     largest = trees.largest(x.params)
     if not jax.tree.leaves(x.params):
         return Slopes(jnp.zeros(()), largest, jnp.zeros(()))
-    length = jnp.max(jax.vmap(_length)(x.params))
+    length = jnp.max(jax.vmap(safe_norm)(x.params))
 
     def cost(params, cpu, data):
         return problem.cost(Decision(params, cpu), data)
@@ -106,11 +106,11 @@ def learning(problem: Problem, x: Decision) -> Slopes:
     def look(state: tuple[Tree, Tree], _: None) -> tuple[tuple[Tree, Tree], tuple[Array, ...]]:
         params, before = state
         slopes = trees.filled(jax.vmap(jax.grad(with_safe_maxima(cost)))(params, x.cpu, problem.data), problem.members)
-        own, change = (jax.vmap(_length)(tree) for tree in (slopes, trees.subtract(slopes, before)))
+        own, change = (jax.vmap(safe_norm)(tree) for tree in (slopes, trees.subtract(slopes, before)))
         down = trees.add_scaled(x.params, -jnp.where(own > 0, length / jnp.where(own > 0, own, 1), 0), slopes)
         # Where a step of that length leaves the cost's domain, it tells nothing.
         known = jnp.max(jnp.where(jnp.isfinite(change), change, 0))
-        return (down, slopes), (_length(trees.node_mean(slopes)), jnp.max(own), known)
+        return (down, slopes), (safe_norm(trees.node_mean(slopes)), jnp.max(own), known)
 
     # A loop, so that the gradient is compiled once.
     start = x.params, trees.zeros_like(x.params)
@@ -120,8 +120,8 @@ def learning(problem: Problem, x: Decision) -> Slopes:
     return Slopes(mean, largest * moves, jnp.maximum(own, change))
 
 
-def _length(tree: Tree) -> Float[Array, ""]:
-    """As `trees.norm`, also of entries whose squares are too small for float32, as of a cost in a tiny unit."""
+def safe_norm(tree: Tree) -> Float[Array, ""]:
+    """As `trees.norm`, also of entries whose squares are too small or too large for their dtype."""
     top = lax.stop_gradient(trees.largest(tree))
     top = jnp.where((top > 0) & jnp.isfinite(top), top, 1)
     return top * trees.norm(jax.tree.map(lambda leaf: leaf.astype(top.dtype) / top, tree))

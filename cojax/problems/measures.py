@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._support import trees
+from .._support.checks import check_kinds
 from .problem import Decision, Problem
 
 
@@ -30,8 +31,9 @@ def own_models(problem: Problem, x: Decision) -> Float[Array, ""]:
 
     No node has the mean of all models, so here disagreement costs: where the cost is convex this is never less than the
     cost of the mean model. It takes n times as much to compute, for every model is asked on the data of all n nodes.
-    Differentiable.
+    Differentiable. Raises `CojaxInputError` for what is no plain problem or no decision.
     """
+    check_kinds("own_models", ("problem", problem, Problem), ("x", x, Decision))
     soft = problem.softened()
 
     def whole(one: Any) -> Array:

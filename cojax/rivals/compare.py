@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int
 
 from .._support import exact_grid
-from .._support.checks import CojaxInputError, check_leaves, check_number, whole_number
+from .._support.checks import CojaxInputError, check_leaves, check_number, one_line, whole_number
 from .._support.compiling import compiled
 from .._support.reprs import brief
 from ..methods import Method
@@ -66,7 +66,7 @@ class Course(NamedTuple):
         seconds_per_step: on this machine, of one run, compile time apart.
         seeds: (s,), of the draws; None of a single run.
         seconds: (c,), by the clock of a `Timed` network, when the last node had told what it knew; None on others.
-        measured_gap: (c,), |measure - that of the optimum|, relative; None without a measure.
+        measured_gap: (c,), |measure - that of the optimum|, relative to the start; None without a measure.
     """
 
     step: Int[np.ndarray, " c"]
@@ -144,15 +144,16 @@ def compare(
     check_start("compare", problem, start)
     check_leaves("compare", network=network, methods=methods, optimum=optimum)
     if bits is not None:
-        check_number("compare", "bits", bits, at_least=0.0)
+        check_number("compare", "bits", bits, at_least=0.0, shaped=())
     every = check_looks("compare", num_steps, every)
     drawn = None if seeds is None else _draws(network, seeds)
     check_clock("compare", network, start.cpu)
     num_runs = 1 if drawn is None else len(drawn)
     for name, method in methods.items():
         if isinstance(method, Rival):
+            _check_rival("compare", method)
             _check_room("compare", name, method, start, num_steps * num_runs)
-    check_measure("compare", measure)
+    check_measure("compare", measure, problem, start)
     look = _look_of(problem, optimum, measure)
     courses = {}
     for name, method in methods.items():
@@ -190,6 +191,7 @@ def course_in(
     check_leaves(owner, network=network, method=method, optimum=optimum)
     check_clock(owner, network, start.cpu)
     if isinstance(method, Rival):
+        _check_rival(owner, method)
         _check_room(owner, "a method", method, start, _rounds(method, num_steps, every, bits))
     look = _look_of(problem, optimum, measure)
     prepared = _prepared(problem, network, method, start, num_steps, every, look, None, bits)
@@ -205,11 +207,24 @@ def course_in(
     return wait
 
 
-def check_measure(owner: str, measure: Any) -> None:
-    if measure is not None and not callable(measure):
+def check_measure(owner: str, measure: Any, problem: Problem, x: Decision) -> None:
+    """Refuse what is no function of a problem and a decision that returns one real number."""
+    if measure is None:
+        return
+    if not callable(measure):
         raise CojaxInputError(
             f"{owner} needs measure(problem, x), a function that returns a number, or None, got {measure!r:.60}."
         )
+    try:
+        found = jax.eval_shape(measure, problem, x)
+    except Exception as error:
+        raise CojaxInputError(
+            f"{owner} cannot compute measure(problem, x) ({one_line(error)}): write it in jax.numpy, of a problem and "
+            "the decision of all its nodes."
+        ) from error
+    numbers = isinstance(found, jax.ShapeDtypeStruct) and jnp.isdtype(found.dtype, ("real floating", "integral"))
+    if not numbers or found.shape:
+        raise CojaxInputError(f"{owner} needs measure(problem, x) to return one real number, got {found!r:.80}.")
 
 
 def check_looks(owner: str, num_steps: Any, every: Any) -> int:
@@ -243,6 +258,16 @@ def _mapped(run: Any, network: Network, drawn: Int[np.ndarray, " s"] | None) -> 
     axes = key_axes(network)
     networks = jax.vmap(functools.partial(reseed, network), out_axes=axes)(jnp.asarray(drawn, jnp.uint32))
     return functools.partial(jax.vmap(run, in_axes=(axes,)), networks)
+
+
+def _check_rival(owner: str, rival: Rival) -> None:
+    if rival.half not in ("learn", "share"):
+        raise CojaxInputError(f'{owner} needs a Rival whose half is "learn" or "share", got {rival.half!r}.')
+    if not callable(rival.run):
+        raise CojaxInputError(
+            f"{owner} needs a Rival with a function run(problem, network, start, num_steps), got {rival.run!r:.60}."
+        )
+    check_number(owner, "bits of a Rival", rival.bits, at_least=0.0, shaped=())
 
 
 def _check_room(owner: str, name: str, method: Rival, start: Decision, num_steps: int) -> None:
@@ -326,7 +351,7 @@ def _prepared_method(problem, network, method, start, num_steps, every, look, dr
         first = _Rows(0.0, 0.0, *_look_at(look, problem, start), imbalance=0.0, seconds=0.0)
         return _Rows(*map(_after, first, trace))
 
-    if bits is not None:
+    if bits is not None and num_steps:
 
         def rows_within(found: tuple[_Rows, Array]) -> _Rows:
             trace, count = found
@@ -425,7 +450,10 @@ def _prepared_rival(problem, network, rival, start, num_steps, every, look, draw
         later = program(problem, untimed(network), start, num_steps) if rival.half == "share" else None
         return schedule(network, start.cpu, later, rival.bits, num_steps)
 
-    def rows_of(decided: Array) -> _Rows:
+    def rows_of(decided: Any) -> _Rows:
+        wanted, got = (num_steps, *np.shape(getattr(start, part))), np.shape(decided)[along:]
+        if got != wanted:
+            raise CojaxInputError(f"A Rival has to return its {part} after every step, shape {wanted}, got {got}.")
         seen = decided[(slice(None),) * along + (slice(every - 1, None, every),)]
         size = seen.shape[along] + 1
         steps = np.broadcast_to(every * np.arange(float(size)), (*seen.shape[:along], size))

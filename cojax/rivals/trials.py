@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from .._support.checks import CojaxInputError, check_number, did_you_mean, whole_number
+from .._support.checks import CojaxInputError, check_number, did_you_mean, real_array, whole_number
 from .._support.reprs import brief
 from ..data.npz import read_arrays
 from ..methods import Hold, Method
@@ -203,7 +203,7 @@ class Trials(NamedTuple):
 
         That of the last look within the amount; infinite where a run has diverged by then. `amount`: a number, or (k,).
         """
-        amounts = np.asarray(amount, float)
+        amounts = real_array("Trials.left", "amount", amount).astype(float)
         if amounts.ndim > 1 or not (amounts >= 0).all():
             raise CojaxInputError(f"Trials.left needs amounts >= 0, a number or a row of them, got {amount!r:.60}.")
         along, gaps = self.along(over), np.where(np.isnan(self.gaps(half)), np.inf, self.gaps(half))
@@ -407,9 +407,10 @@ def trials(
     every = check_looks("trials", num_steps, every)
     if bits is not None:
         check_number("trials", "bits", bits, at_least=0.0, shaped=())
-    check_measure("trials", measure)
+        bits = float(bits)  # a whole number may need more than 32 bits
     instance = instance_of(case, 0)
     with _in_trial(0):
+        check_measure("trials", measure, instance[0], instance[2])
         fields = _field(methods, instance, 0)
     told = {"bits": bits, "measure": measure}
     prints = fingerprint(

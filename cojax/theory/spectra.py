@@ -12,6 +12,7 @@ from .._support.checks import CojaxInputError, check_kinds, check_number, is_con
 from .._support.compiling import compiled
 from ..networks.base import Layout, Network
 from ..networks.faults.faulty import FaultyNetwork, untimed
+from ..networks.layouts.computed import Computed
 from ..networks.layouts.directed import Digraph, Directed
 from ..networks.links.links import Ideal
 from . import lanczos
@@ -57,6 +58,11 @@ def laplacians(network: Network) -> "list[sparse.csr_array]":
         raise CojaxInputError(
             "theory.laplacians needs the network that was given to cojax.shard, got that it returned, with rows that "
             "hold no node; choose the numbers of a method before you shard."
+        )
+    if isinstance(network, Computed):
+        raise CojaxInputError(
+            "theory.laplacians needs a graph that is built, got a Computed network: give cojax.network(graph), of "
+            "fewer nodes of the same family where they are many."
         )
     if not isinstance(network, Layout):
         raise CojaxInputError(

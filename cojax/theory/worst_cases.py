@@ -3,7 +3,8 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-from .._support.checks import CojaxInputError, check_kinds, check_number
+from .._support.checks import CojaxInputError, check_kinds, check_number, is_concrete
+from .._support.compiling import is_traced
 from ..methods.base import Method
 from ..networks.base import Layout, Network
 from ..networks.faults.faulty import untimed
@@ -123,6 +124,10 @@ def proved_steps(method: Method, network: Network, *, convexity: float, smoothne
 def check_worst(owner: str, method: Method, network: Network, convexity: float, smoothness: float) -> Any:
     """The learner of a method; refuses what is no method, network or pair of curvatures."""
     check_kinds(owner, ("method", method, Method), ("network", network, Network))
+    if is_traced() or not is_concrete(method, network, convexity, smoothness):
+        raise CojaxInputError(f"{owner} computes on the host, got traced values; call it outside of jit.")
+    if network.num_nodes < 2:
+        raise CojaxInputError(f"{owner} needs a network of at least two nodes, got one: alone it agrees with all.")
     check_number(owner, "convexity", convexity, above=0.0, shaped=())
     check_number(owner, "smoothness", smoothness, at_least=float(convexity), shaped=())
     return method.halves[0]

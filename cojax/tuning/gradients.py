@@ -73,7 +73,7 @@ def gradient_check(
     Args: as of `tune`. Raises `CojaxInputError` as `tune`, and for a width that is not above 0. For numbers of the
     problem, or any others: `slope_check`.
     """
-    num_points, num_directions = _check_scatter("gradient_check", width, num_points, num_directions)
+    num_points, num_directions = _check_scatter("gradient_check", width, num_points, num_directions, seed)
     bench, instances = workbench(
         problem, network, method, start, what=what, objective=Area() if objective is None else objective,
         num_steps=num_steps, every=every, optima=optima, margin=margin, inflation=1.0, window=window, gap=gap,
@@ -120,14 +120,14 @@ def slope_check(
     `CojaxInputError` for numbers that are no finite floats, a function that returns no single number, and traced
     values.
     """
-    num_points, num_directions = _check_scatter("slope_check", width, num_points, num_directions)
+    num_points, num_directions = _check_scatter("slope_check", width, num_points, num_directions, seed)
     if is_traced() or not is_concrete(numbers):
         raise CojaxInputError("slope_check computes on the host, got traced arrays; call it outside of jit and grad.")
     if not callable(function):
         raise CojaxInputError(f"slope_check needs a function of the numbers first, got {type(function).__name__}.")
     leaves, treedef = jax.tree.flatten(numbers)
     leaves = [device_array("slope_check", "numbers", leaf) for leaf in leaves]
-    if not leaves or not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
+    if not any(leaf.size for leaf in leaves) or not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
         raise CojaxInputError(f"slope_check needs floats in numbers, got {brief(numbers)}: nothing else has a slope.")
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in leaves):
         raise CojaxInputError(f"slope_check needs finite numbers, got {brief(numbers)}.")
@@ -156,8 +156,9 @@ def slope_check(
     return _compare(values, slopes, directions, width)
 
 
-def _check_scatter(owner: str, width: Any, num_points: Any, num_directions: Any) -> tuple[int, int]:
+def _check_scatter(owner: str, width: Any, num_points: Any, num_directions: Any, seed: Any) -> tuple[int, int]:
     check_number(owner, "width", width, above=0.0, shaped=())
+    whole_number(owner, "seed", seed, at_least=0)
     points = whole_number(owner, "num_points", num_points, at_least=2)
     return points, whole_number(owner, "num_directions", num_directions, at_least=1)
 

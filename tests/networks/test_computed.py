@@ -1,5 +1,7 @@
 """Graphs that are functions of (seed, node, slot) are the graphs that they say, in any block of nodes."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import networkx as nx
@@ -76,6 +78,12 @@ def test_a_block_of_nodes_has_the_rows_that_it_has_in_the_whole(name, monkeypatc
 )
 def test_regular_shapes_are_those_of_networkx(name, known):
     assert nx.utils.graphs_equal(graph_of(name).edge_list().to_networkx(), known)
+
+
+def test_seeds_beyond_32_bits_would_share_rings_and_are_refused():
+    with pytest.raises(cojax.CojaxInputError, match="seed"):
+        cojax.graphs.computed("regular", 100, links=4, seed=2**32)
+    assert cojax.graphs.computed("regular", 100, links=4, seed=2**32 - 1).num_nodes == 100
 
 
 @pytest.mark.parametrize(("size", "seed"), [(3, 0), (4, 1), (37, 2), (36, 3), (1009, 4)])
@@ -173,10 +181,12 @@ def test_ten_thousand_million_nodes_are_too_many_and_a_thousand_million_are_not(
     ("ask", "message"),
     [
         (lambda computed: computed("regulr", 9), r"knows ring, .*, got 'regulr'; did you mean 'regular'\?"),
+        (lambda computed: computed(["ring"], 9), r"knows ring, .*, got \['ring'\]\."),
+        (lambda computed: jax.jit(lambda radius: computed("geometric", 9, radius=radius))(2.0), "got a traced one"),
         (lambda computed: computed("ring", 9, links=2), "takes no settings, got links"),
         (lambda computed: computed("ring", 2), "whole number num_nodes from 3 to 2147483647, got 2"),
         (lambda computed: computed("ring", 10**10), "from 3 to 2147483647, got 10000000000"),
-        (lambda computed: computed("regular", 9, seed=-1), "whole number seed >= 0, got -1"),
+        (lambda computed: computed("regular", 9, seed=-1), "whole number seed from 0 to 4294967295, got -1"),
         (lambda computed: computed("regular", 9, links=3), "an even number of links, two for every ring, got 3"),
         (lambda computed: computed("regular", 9, links=10), "links from 2 to 8, got 10"),
         (lambda computed: computed("circulant", 12, offsets=(2, 4)), r"got \(2, 4\), all multiples of 2"),
@@ -187,12 +197,32 @@ def test_ten_thousand_million_nodes_are_too_many_and_a_thousand_million_are_not(
         (lambda computed: computed("geometric", 12, radius=1.5), r"a radius from sqrt\(10\) / 2 = 1.58.*, got 1.5"),
         (lambda computed: computed("geometric", 12, radius="far"), "needs numbers|real numbers for radius"),
         (lambda _: cojax.Computed(nx.path_graph(3)), r"Computed needs a graph of cojax\.graphs\.computed\(\.\.\.\)"),
+        (lambda computed: cojax.theory.laplacians(cojax.Computed(computed("ring", 9))), "a graph that is built"),
         (lambda computed: cojax.Computed(computed("ring", 9), link=3), r"needs a link such as Ideal\(\), got 3"),
     ],
 )
 def test_what_is_no_graph_is_refused_in_a_sentence(ask, message):
     with pytest.raises(cojax.CojaxInputError, match=message):
         ask(laws.unchecked(cojax.graphs.computed))
+
+
+@pytest.mark.parametrize("name", ["ring", "grid", "regular", "geometric"])
+def test_neighbors_are_asked_of_nodes_of_the_graph_alone(name):
+    graph = cojax.graphs.computed(name, 400)
+    wanted = np.asarray(graph.neighbors(jnp.arange(100, dtype=jnp.int32)))
+    asked = functools.partial(laws.unchecked(type(graph).neighbors), graph)
+    for nodes in (np.arange(100, dtype=np.int8), np.arange(100, dtype=np.uint64), list(range(100))):
+        np.testing.assert_array_equal(asked(nodes), wanted)
+    for nodes, message in (
+        ([0, -1], "nodes from 0 to 399, got -1"),
+        ([400], "nodes from 0 to 399, got 400"),
+        (5, r"in one row, \(b,\), got int64 of shape \(\)"),
+        ([[1, 2]], r"in one row, \(b,\), got int64 of shape \(1, 2\)"),
+        ([1.5], "whole numbers of nodes in one row, .* got float64"),
+        (None, "real numbers for nodes"),
+    ):
+        with pytest.raises(cojax.CojaxInputError, match=message):
+            asked(nodes)
 
 
 @pytest.mark.parametrize(
@@ -209,6 +239,11 @@ def test_what_is_no_graph_is_refused_in_a_sentence(ask, message):
 def test_what_makes_no_rows_is_refused_in_a_sentence(given, message):
     with pytest.raises(cojax.CojaxInputError, match=message):
         laws.unchecked(cojax.spread)(*given)
+
+
+def test_under_jit_nothing_is_spread():
+    with pytest.raises(cojax.CojaxInputError, match="call it outside"):
+        jax.jit(lambda: cojax.spread(lambda nodes: nodes, 8))()
 
 
 def test_on_one_device_spread_is_what_it_makes_of_all_nodes():

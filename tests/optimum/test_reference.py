@@ -204,3 +204,25 @@ def test_shares_of_several_resources_that_are_not_the_optimum_are_refused():
     assert cojax.certificate(problem, cojax.Decision(None, shares)).gap > 1  # 1.8 is paid, 0.4 would do
     with pytest.raises(cojax.CojaxInputError, match="smooth their corners"):
         cojax.reference(problem)
+
+
+@pytest.mark.parametrize("start", [30.0, 60.0])
+@pytest.mark.parametrize(("cost", "best"), [(lambda x: jnp.cosh(x) - 1, 0.0), (lambda x: 1e-25 * (x - 1) ** 4, 1.0)])
+def test_neither_a_start_far_off_nor_a_tiny_unit_ends_the_search_early(cost, best, start):
+    """In float32, whose squares of the first gradient overflow, and of the second are 0."""
+    problem = cojax.Problem(lambda x, data: data * cost(x.params).sum(), jnp.ones(3, jnp.float32))
+    found = cojax.reference(problem, jnp.array([start], jnp.float32))
+    assert abs(float(found.params[0]) - best) < 2e-3
+
+
+def test_a_cost_that_falls_beyond_what_float32_holds_is_refused():
+    problem = cojax.Problem(lambda x, data: data * (x.params**2 - x.params**4).sum(), jnp.ones(3, jnp.float32))
+    with pytest.raises(cojax.CojaxInputError, match="needs a cost with a minimum"):
+        cojax.reference(problem, jnp.ones(1, jnp.float32))
+
+
+def test_params_without_a_number_are_no_model():
+    problem = cojax.Problem(lambda x, data: data * (x.cpu - 1) ** 2, jnp.ones(3), 6.0)
+    assert np.allclose(cojax.reference(problem, jnp.zeros(0)).x.cpu, 2.0)
+    with pytest.raises(cojax.CojaxInputError, match="something to decide"):
+        cojax.reference(cojax.Problem(lambda x, data: data * (x.params**2).sum(), jnp.ones(3)), jnp.zeros(0))

@@ -531,6 +531,19 @@ def test_what_is_left_is_the_gap_of_the_last_look_within_an_amount():
     for amount in (-1.0, [[1.0]], [2.0, np.nan]):
         with pytest.raises(cojax.CojaxInputError, match=r"Trials\.left needs amounts >= 0"):
             found.left(amount)
+    for amount in ("many", 1j, {}):
+        with pytest.raises(cojax.CojaxInputError, match=r"Trials\.left needs real numbers for amount"):
+            found.left(amount)
+
+
+def test_a_budget_may_be_a_whole_number_that_32_bits_do_not_hold():
+    plenty = cojax.trials(_learning, FIELD, num_trials=1, num_steps=6, every=3, bits=10**12)
+    assert (plenty.steps_done == plenty.step).all()
+
+
+def test_no_steps_are_one_look_with_a_budget_too():
+    none = cojax.trials(_learning, FIELD, num_trials=1, num_steps=0, bits=3000.0)
+    assert none.bits.tolist() == none.steps_done.tolist() == [[[0.0]] * len(FIELD)]
 
 
 def test_trials_with_a_budget_and_a_measure_are_kept_and_others_refused(within, tmp_path):
@@ -545,9 +558,49 @@ def test_trials_with_a_budget_and_a_measure_are_kept_and_others_refused(within, 
     for more, named in (({"bits": 2000.0}, "bits"), ({"measure": None}, "measure")):
         with pytest.raises(cojax.CojaxInputError, match=f"is of other trials than these: {named}"):
             cojax.trials(_learning, FIELD, **SPENT | settings | more)
-    for more, message in (({"bits": -1.0}, "trials needs bits >= 0"), ({"measure": 3}, r"needs measure\(problem, x\)")):
+    for more, message in (
+        ({"bits": -1.0}, "trials needs bits >= 0"),
+        ({"measure": 3}, r"needs measure\(problem, x\)"),
+        ({"measure": lambda problem, x: x.params}, r"to return one real number, got ShapeDtypeStruct\(shape=\(6, 3\)"),
+        ({"measure": lambda problem, x: None}, "to return one real number, got None"),
+        ({"measure": lambda problem: 1.0}, r"cannot compute measure\(problem, x\) \(TypeError: .*takes 1 positional"),
+        ({"measure": lambda problem, x: float(x.params.sum())}, r"\(ConcretizationTypeError: .*write it in jax\.numpy"),
+    ):
         with pytest.raises(cojax.CojaxInputError, match=message):
             laws.unchecked(cojax.trials)(_learning, FIELD, **SPENT | {"num_trials": 1} | more)
+
+
+def test_own_models_are_asked_of_a_problem_and_a_decision():
+    problem, _, start = _learning(0)
+    for given, named in (
+        ((problem, None), "Decision for x, got NoneType"),
+        ((3, start), "Problem for problem, got int"),
+    ):
+        with pytest.raises(cojax.CojaxInputError, match=f"own_models needs a cojax {named}"):
+            laws.unchecked(cojax.own_models)(*given)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"half": "both"}, 'a Rival whose half is "learn" or "share", got \'both\''),
+        ({"run": 3}, r"a Rival with a function run\(problem, network, start, num_steps\), got 3"),
+        ({"bits": -1.0}, "bits of a Rival >= 0, got -1"),
+        ({"bits": "many"}, "real numbers for bits of a Rival"),
+        ({"half": "share"}, r"return its cpu after every step, shape \(6, 6\), got \(6, 6, 3\)"),
+        ({"run": lambda *given: None}, r"return its params after every step, shape \(6, 6, 3\), got \(\)"),
+    ],
+)
+def test_what_is_no_rival_is_refused_in_a_sentence(parts, message):
+    def still(problem, network, start, num_steps):
+        return jnp.broadcast_to(start.params, (num_steps, *start.params.shape))
+
+    problem, network, start = _learning(0)
+    rival = laws.unchecked(cojax.rivals.Rival)(**{"half": "learn", "run": still, "bits": 8.0} | parts)
+    best = cojax.reference(problem.softened(), jnp.zeros(3))
+    ask = laws.unchecked(cojax.compare)
+    with pytest.raises(cojax.CojaxInputError, match=message):
+        ask(problem, network, {"rival": rival}, start, optimum=best, num_steps=6, every=3)
 
 
 def test_a_rival_of_numbers_is_one_program_for_all_instances():

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import networkx as nx
 import numpy as np
 import pytest
 
@@ -189,3 +190,13 @@ def test_what_has_no_worst_instance_is_refused():
         theory.worst_instance(cojax.DGD(0.5), ring, **ENDS)
     with pytest.raises(cojax.CojaxInputError, match="worst_instance needs smoothness >= 1"):
         theory.worst_instance(cojax.NIDS(0.5), ring, convexity=1.0, smoothness=0.5)
+
+
+@pytest.mark.parametrize("bound", ["worst_rate", "proved_steps", "worst_instance"])
+def test_bounds_want_two_nodes_and_numbers_that_are_known(bound):
+    function = getattr(cojax.theory, bound)
+    with pytest.raises(cojax.CojaxInputError, match="at least two nodes"):
+        function(cojax.DIGing(0.1), cojax.network(nx.empty_graph(1)), convexity=0.1, smoothness=1.0)
+    network = cojax.network(nx.cycle_graph(4))
+    with pytest.raises(cojax.CojaxInputError, match="outside of jit"):
+        jax.jit(lambda step: function(cojax.DIGing(step), network, convexity=0.1, smoothness=1.0))(0.1)

@@ -196,6 +196,8 @@ def test_bad_input_is_refused_in_a_sentence():
         (lambda x: None, jnp.ones(2), {}, "one number, got None"),
         (jnp.sum, jnp.ones(2, int), {}, "floats in numbers"),
         (jnp.sum, (), {}, "floats in numbers"),
+        (jnp.sum, jnp.ones(0), {}, "floats in numbers"),
+        (jnp.sum, jnp.ones(2), {"seed": -1}, "whole number seed >= 0, got -1"),
         (jnp.sum, jnp.array([1.0, jnp.nan]), {}, "finite numbers"),
         (jnp.sum, "a", {}, "real numbers for numbers"),
         (1.0, jnp.ones(2), {}, "a function of the numbers first"),

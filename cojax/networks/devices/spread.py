@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ..._support.checks import CojaxInputError, device_array, whole_number
+from ..._support.compiling import is_traced
 from ..._support.trees import Tree
 from .computing import by_device, laid
 from .cutting import as_mesh
@@ -35,10 +36,12 @@ def spread(make: Callable[..., Tree], num_nodes: int, mesh: Mesh | None = None) 
         mesh: of any shape, its devices in order; all devices by default.
 
     Returns: the pytree with leaves (n, ...). Raises `CojaxInputError` where `make` returns anything else, and for
-    devices that do not divide n.
+    devices that do not divide n, and under jit.
     """
     if not callable(make):
         raise CojaxInputError(f"spread needs a function make(nodes), got {type(make).__name__}.")
+    if is_traced():
+        raise CojaxInputError("spread puts arrays on devices, got called under jit; call it outside.")
     mesh = as_mesh("spread", mesh)
     num_nodes = whole_number("spread", "num_nodes", num_nodes, at_least=1, at_most=2**31 - 1)
     if num_nodes % mesh.size:
@@ -59,7 +62,19 @@ def spread(make: Callable[..., Tree], num_nodes: int, mesh: Mesh | None = None) 
         return made
 
     parts = by_device(mesh, block, checked)
+    first, *others = map(_kinds, parts.values())
+    for other in others:
+        if other != first:
+            raise CojaxInputError(
+                f"spread needs make(nodes) to return arrays alike for whatever nodes, got {first} and {other}."
+            )
     leaves = {place: jax.tree.leaves(part) for place, part in parts.items()}
     structure = jax.tree.structure(next(iter(parts.values())))
     by_leaf = zip(*leaves.values(), strict=True)
     return structure.unflatten([laid(mesh, dict(zip(leaves, leaf, strict=True)), ROWS) for leaf in by_leaf])
+
+
+def _kinds(made: Tree) -> dict[str, str]:
+    """By the name of every leaf its dtype and shape."""
+    leaves = jax.tree_util.tree_leaves_with_path(made)
+    return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
