@@ -9,13 +9,12 @@ the others, "small" one that has then compiled and run the same programs for 1 0
 """
 
 import json
-import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from support.processes import launched
 from support.timing import save, show
 
 NODES, FEATURES, STEPS = 10_000_000, 4, 5
@@ -82,31 +81,12 @@ def cost(x: Any, data: Any) -> Any:
     return ((x.params - target) ** 2).sum() + price * x.cpu**2
 
 
-def launched(processes: int, name: str) -> list[dict[str, float]]:
-    """What every process found."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    started = [
-        subprocess.Popen(
-            [sys.executable, __file__, *map(str, (processes, process, port, name))],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for process in range(processes)
-    ]
-    said = [process.communicate()[0] for process in started]
-    if any(process.returncode for process in started):
-        raise SystemExit(f"{processes} processes did not end well")
-    return [json.loads(words.splitlines()[-1]) for words in said]
-
-
 def main() -> None:
     rows: list[dict[str, Any]] = []
     for name in FAMILIES:
         alone: dict[str, float] = {}
         for processes in (1, 2, 4):
-            found = launched(processes, name)
+            found = launched(__file__, processes, name)
             most: dict[str, Any] = {key: max(one[key] for one in found) for key in found[0]}
             for base in ("empty", "small"):
                 more = max(one["run peak MB"] - one[f"{base} MB"] for one in found)

@@ -8,8 +8,6 @@ began, by the kernel's own mark, which is set back before.
 """
 
 import json
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from support.processes import launched
 from support.timing import save, show
 
 NODES, FEATURES, DEGREE = 1_000_000, 10, 10
@@ -86,27 +85,11 @@ def cost(x: Any, data: Any) -> Any:
     return ((x.params - target) ** 2).sum() + price * x.cpu**2
 
 
-def launched(processes: int, folder: str) -> list[dict[str, float]]:
-    """What every process found."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, __file__, str(processes)]
-    started = [
-        subprocess.Popen([*command, str(process), str(port), folder], stdout=subprocess.PIPE, text=True)
-        for process in range(processes)
-    ]
-    said = [process.communicate()[0] for process in started]
-    if any(process.returncode for process in started):
-        raise SystemExit(f"{processes} processes did not end well")
-    return [json.loads(words.splitlines()[-1]) for words in said]
-
-
 def main() -> None:
     rows = []
     for processes in (1, 2, 4):
         with tempfile.TemporaryDirectory() as folder:
-            found = launched(processes, folder)
+            found = launched(__file__, processes, folder)
             files = sorted(path.stat().st_size / 1e6 for path in Path(folder).iterdir())
         most = {name: max(one[name] for one in found) for name in found[0]}
         rows.append({"processes": processes, "largest file MB": files[-1], **most})

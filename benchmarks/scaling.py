@@ -10,12 +10,12 @@ as many cores as it has devices; of each the fastest of some runs counts, in wal
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from typing import Any
 
+from support.processes import free_port
 from support.timing import save, show
 
 GRAPHS = "lattice", "random 10"
@@ -55,9 +55,7 @@ def measured(graph: str, n: int, processes: int, devices: int) -> float:
     """Of one step of n nodes, by programs that this one starts."""
     cores = sorted(os.sched_getaffinity(0))[:devices]
     each = devices // processes
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     asked = [[graph, n, cores[i * each : (i + 1) * each], processes, i, port] for i in range(processes)]
     running = [
         subprocess.Popen([sys.executable, __file__, json.dumps(one)], stdout=subprocess.PIPE, text=True)
