@@ -19,13 +19,14 @@ from .checks import CojaxInputError
 
 Returned = TypeVar("Returned")
 
-# The older emitters of kernels compile in two thirds of the time of the newer ones, and what they make is as fast. From
-# JAX 0.11 on XLA has them no more.
+# The older emitters of kernels compile in two thirds of the time of the newer ones, and a step of what they make takes
+# 1.2 to 1.4 times as long (`benchmarks/side_by_side.py`). From JAX 0.11 on XLA has them no more.
 OLDER_EMITTERS: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False}
 # Not optimised, a program compiles in a third of that time, and runs one to five times as long.
 UNOPTIMISED: dict[str, str | bool] = OLDER_EMITTERS | {"xla_backend_optimization_level": "0"}
-# With more numbers in its arguments a program runs for longer than it compiles.
+# With more numbers in its arguments a program runs for longer than it compiles: one that runs briefly, and a loop.
 MOST_NUMBERS = 1_000_000
+MOST_IN_LOOPS = 20_000
 MOST_KEPT = 10**9  # bytes
 KEEPING = (
     "jax_compilation_cache_dir",
@@ -69,8 +70,9 @@ class Program(Generic[Returned]):
     def _chosen(self, args: tuple) -> Any:
         if is_traced() or jax.default_backend() != "cpu":
             return self._plain
-        brief = self._runs_briefly and count_numbers(args) <= MOST_NUMBERS
-        return self._with(known_options(tuple((UNOPTIMISED if brief else OLDER_EMITTERS).items())))
+        options, most = (UNOPTIMISED, MOST_NUMBERS) if self._runs_briefly else (OLDER_EMITTERS, MOST_IN_LOOPS)
+        # By size alone: a run in pieces has to have the bits of the whole one.
+        return self._with(known_options(tuple(options.items()) if count_numbers(args) <= most else ()))
 
     def _with(self, options: tuple[tuple[str, str | bool], ...]) -> Any:
         if options not in self._made:
