@@ -8,13 +8,10 @@ Peaks are those of the resident memory, by the kernel's own mark; "empty" is a p
 the others, "small" one that has then compiled and run the same programs for 1 024 nodes a process.
 """
 
-import json
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-from support.processes import launched
+from support.processes import answer, launched, meet, resident
 from support.timing import save, show
 
 NODES, FEATURES, STEPS = 10_000_000, 4, 5
@@ -22,18 +19,13 @@ FAMILIES = {"torus": {}, "geometric": {}, "regular": {"links": 6}}
 
 
 def peak() -> float:
-    """The most resident memory of this process so far, in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+    """The most resident memory of this process so far, in MB of 2^20 bytes."""
+    return resident("VmHWM") / 2**20
 
 
 def one_process(processes: int, process: int, port: int, name: str) -> dict[str, float]:
     """What it took to build the part of this process, and to run it."""
-    import jax
-
-    if processes > 1:
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=processes, process_id=process)
+    meet(processes, process, port)
     import cojax
 
     cojax.spread(lambda nodes: nodes, processes)
@@ -98,8 +90,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        processes, process, port = map(int, sys.argv[1:4])
-        print(json.dumps(one_process(processes, process, port, sys.argv[4])))
-    else:
+    if not answer(one_process):
         main()

@@ -7,8 +7,6 @@ memory by node over log-quantized links. Peaks are those of the resident memory 
 began, by the kernel's own mark, which is set back before.
 """
 
-import json
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,16 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from support.processes import launched
+from support.processes import answer, launched, meet, resident
 from support.timing import save, show
 
 NODES, FEATURES, DEGREE = 1_000_000, 10, 10
-
-
-def resident(name: str) -> int:
-    """Bytes of this process: VmRSS, those it has, or VmHWM, the most since the mark was set back."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 @contextmanager
@@ -41,9 +33,7 @@ def one_process(processes: int, process: int, port: int, folder: str) -> dict[st
     """What it took to tell what the run is, to write the part of this process, and to read it."""
     import jax
 
-    if processes > 1:
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=processes, process_id=process)
+    meet(processes, process, port)
     import jax.numpy as jnp
     import numpy as np
 
@@ -98,8 +88,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        processes, process, port = map(int, sys.argv[1:4])
-        print(json.dumps(one_process(processes, process, port, sys.argv[4])))
-    else:
+    if not answer(one_process):
         main()

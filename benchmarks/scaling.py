@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from support.processes import free_port
+from support.processes import free_port, meet
 from support.timing import save, show
 
 GRAPHS = "lattice", "random 10"
@@ -30,9 +30,7 @@ def seconds(graph: str, n: int, cores: list[int], processes: int, process: int, 
     os.environ["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={len(cores)}"
     import jax
 
-    if processes > 1:
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=processes, process_id=process)
+    meet(processes, process, port)
     from support.growing_graphs import FAMILIES
     from support.job import coopt, samples
 

@@ -68,11 +68,11 @@ class Program(Generic[Returned]):
         return self._chosen(args).lower(*args)
 
     def _chosen(self, args: tuple) -> Any:
-        if is_traced() or jax.default_backend() != "cpu":
-            return self._plain
         options, most = (UNOPTIMISED, MOST_NUMBERS) if self._runs_briefly else (OLDER_EMITTERS, MOST_IN_LOOPS)
-        # By size alone: a run in pieces has to have the bits of the whole one.
-        return self._with(known_options(tuple(options.items()) if count_numbers(args) <= most else ()))
+        # By size, and not by the number of steps: a run in pieces has to have the bits of the whole one.
+        if is_traced() or jax.default_backend() != "cpu" or count_numbers(args) > most:
+            return self._plain
+        return self._with(known_options(tuple(options.items())))
 
     def _with(self, options: tuple[tuple[str, str | bool], ...]) -> Any:
         if options not in self._made:

@@ -40,10 +40,18 @@ def test_a_compiler_that_does_not_know_the_options_compiles_without(monkeypatch)
     np.testing.assert_array_equal(HALF(jnp.arange(3.0), 3), np.arange(3.0) ** 3 / 2)
 
 
+def test_a_loop_over_much_data_is_compiled_as_it_comes(monkeypatch):
+    monkeypatch.setattr(compiling, "OLDER_EMITTERS", {"xla_backend_optimization_level": "1"})
+    few, many = (HALF._chosen((np.zeros(size),)) for size in (compiling.MOST_IN_LOOPS, compiling.MOST_IN_LOOPS + 1))
+    assert many is HALF._plain
+    assert few is not many
+
+
 def test_much_data_is_worth_an_optimised_program(monkeypatch):
     few, many = (BRIEF._chosen((np.zeros(size),)) for size in (10, compiling.MOST_NUMBERS + 1))
     assert few is not many
     assert few is BRIEF._chosen((jnp.zeros(10),))  # made once
+    assert many is BRIEF._plain
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert BRIEF._chosen((jnp.zeros(10),)) is BRIEF._plain
 
