@@ -77,8 +77,9 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     memory, factors = ("node", ()) if fixed else ("edge", CALM)
     weighed: Any = reweigh(network, high, Innovation(OneBitQuantizer(*factors, first=first), memory))
     # What is held of a neighbour that is rarely heard is old: the step is shorter by the root of how often it is.
-    step_size = SHARE * np.sqrt(presence(weighed)) / largest_scaled_eigenvalue(weighed, high)
-    momentum = _momentum(weighed, curvature.low, high, step_size)
+    most = largest_scaled_eigenvalue(weighed, high)
+    step_size = SHARE * np.sqrt(presence(weighed)) / most
+    momentum = _momentum(weighed, (curvature.low, high), most, step_size)
     steady = is_steady(curvature)
     if fixed and steady:
         quantizer = dataclasses.replace(TWO_BITS, first=first) if momentum > ONE_BIT else weighed.link.quantizer
@@ -126,12 +127,15 @@ def presence(network: Network) -> float:
     return (1.0 - loss_rate(network)) * (up / len(matrices) / ever if ever else 1.0)
 
 
-def _momentum(network: Network, low: np.ndarray, high: np.ndarray, step_size: float) -> float:
-    """(sqrt(m) - sqrt(l)) / (sqrt(m) + sqrt(l)) of the mean graph, or the part of it that is best over a turn."""
+def _momentum(network: Network, curvature: tuple[np.ndarray, np.ndarray], most: float, step_size: float) -> float:
+    """(sqrt(m) - sqrt(l)) / (sqrt(m) + sqrt(l)) of the mean graph, or the part of it that is best over a turn.
+
+    Curvature from and to; most, the largest scaled eigenvalue of all graphs.
+    """
+    low, high = curvature
     if not low.min() > 0:
         return CAUTIOUS_MOMENTUM
     matrices = [(1.0 - loss_rate(network)) * matrix for matrix in laplacians(network)]
-    most = largest_scaled_eigenvalue(network, high)
     least = second_eigenvalue(sum(matrices[1:], matrices[0]) / len(matrices), low) or most
     top, bottom = np.sqrt(most), np.sqrt(min(least, most))
     best = float((top - bottom) / (top + bottom))
