@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from .._support import trees
-from .._support.checks import is_concrete
+from .._support.checks import check_kinds, check_number, is_concrete
 from .._support.compiling import compiled
 from .._support.precision import in_full
 from .._support.reprs import brief
@@ -153,7 +153,11 @@ def is_certified(certificate: Certificate, tolerance: Any) -> Bool[Array, ""]:
     beside the largest gradient of one node; or beside what the curvature makes of the decision, where that is larger.
     NaN is never certified. sqrt(precision) is what one may ask of a long run, 1e-10 of `reference` in float64. The
     second tier, of `Status.CONVERGED_REDUCED`, is tolerance ** (2/3): 1e-6 gives 1e-4.
+
+    Raises `CojaxInputError` for what is no certificate, and for a tolerance that is no number >= 0.
     """
+    check_kinds("is_certified", ("certificate", certificate, Certificate))
+    check_number("is_certified", "tolerance", tolerance, at_least=0.0)
     return jnp.all(jnp.stack([error <= tolerance for error in relative(certificate).values()]), 0)
 
 

@@ -501,6 +501,11 @@ def _course(
     size = abs(float(optimum.cost))
     told = rows.bits if seeds is None else rows.bits.max(0)
     kept = _Rows(*(row if bits is None else row[..., told <= bits] for row in rows))
+    if not np.isfinite(rows.measured_gap.flat[0]):
+        raise CojaxInputError(
+            "measure(problem, x) has to be a finite number at the start and at the optimum, got values that are "
+            f"{rows.measured_gap.flat[0]} apart: take a measure that is defined at both."
+        )
 
     def relative(gap: np.ndarray, first: float) -> np.ndarray:
         return gap / (first if first > 0 else size if size > 0 else 1.0)

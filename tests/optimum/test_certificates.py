@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import laws
 
 import cojax
 from cojax.optimum.certificates import certificate, is_certified
@@ -47,6 +48,22 @@ def test_the_optimum_is_certified_with_its_price():
         assert 0 <= getattr(found, name) < 1e-12, name  # rounding of numbers near 10
     np.testing.assert_allclose(found.price, price, rtol=1e-13)
     assert is_certified(found, 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("given", "tolerance", "message"),
+    [
+        (lambda found: found, "a", "is_certified needs real numbers for tolerance"),
+        (lambda found: found, -1.0, "is_certified needs tolerance >= 0"),
+        (lambda found: found, np.nan, "is_certified needs tolerance >= 0"),
+        (lambda found: found.gap, 1e-6, "is_certified needs a cojax Certificate for certificate, got ArrayImpl"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_in_a_sentence(given, tolerance, message):
+    shares, _ = optimal_shares()
+    found = judged(problem_of(), cojax.Decision(None, jnp.asarray(shares)))
+    with pytest.raises(cojax.CojaxInputError, match=message):
+        laws.unchecked(is_certified)(given(found), tolerance)
 
 
 @pytest.mark.parametrize("move", [1e-3, 1e-5])

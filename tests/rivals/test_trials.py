@@ -563,6 +563,10 @@ def test_trials_with_a_budget_and_a_measure_are_kept_and_others_refused(within, 
         ({"measure": 3}, r"needs measure\(problem, x\)"),
         ({"measure": lambda problem, x: x.params}, r"to return one real number, got ShapeDtypeStruct\(shape=\(6, 3\)"),
         ({"measure": lambda problem, x: None}, "to return one real number, got None"),
+        (
+            {"measure": lambda problem, x: jnp.log(-1 - x.cpu[0] ** 2)},
+            "finite number at the start and at the optimum, got",
+        ),
         ({"measure": lambda problem: 1.0}, r"cannot compute measure\(problem, x\) \(TypeError: .*takes 1 positional"),
         ({"measure": lambda problem, x: float(x.params.sum())}, r"\(ConcretizationTypeError: .*write it in jax\.numpy"),
     ):
