@@ -167,8 +167,8 @@ def many() -> None:
             row[f"{devices} devices"] = None if done.returncode else int(done.stdout.splitlines()[-1])
         print(row, file=sys.stderr, flush=True)
         rows.append(row | {"all-gather at 512": BYTES_OF_ROW * FEW_NODES * (MANY_DEVICES[-1] - 1)})
+        save("rows_that_travel_many", rows, unit="bytes that one device receives in a step", nodes_per_device=FEW_NODES)
     show(rows)
-    save("rows_that_travel_many", rows, unit="bytes that one device receives in a step", nodes_per_device=FEW_NODES)
 
 
 PARTS = {"cuts": cuts, "gradients": gradients, "many": many}

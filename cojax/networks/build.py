@@ -15,6 +15,7 @@ from .._support.names import Names
 from .base import Layout, Link
 from .layouts.circulant import Circulant
 from .layouts.columns import Columns, columns, split_cost
+from .layouts.computed import Computed
 from .layouts.dense import Dense
 from .layouts.directed import Digraph
 from .layouts.edges import Edges
@@ -80,6 +81,12 @@ def network(
     _check_weights(pairs, table)
     _check_connected(len(names), pairs[:, (table > 0).any(0)], names)
     return _named(build(len(names), pairs, table, link=link, layout=layout), names)
+
+
+def built(given: Any) -> Any:
+    """A network with the graph of a `Computed` one built whole, its link and faults as they are; others as given."""
+    bare = given.bare()
+    return given.over(network(bare.graph, link=bare.link)) if isinstance(bare, Computed) else given
 
 
 def _say_unused_weights(items: list) -> None:

@@ -1,16 +1,17 @@
 """The Laplacians of the graphs of a network, and what their eigenvalues say about mixing."""
 
-import dataclasses
 import functools
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import equinox as eqx
 import numpy as np
 from jaxtyping import Array
 
 from .._support.checks import CojaxInputError, check_kinds, check_number, is_concrete
 from .._support.compiling import compiled
 from ..networks.base import Layout, Network
+from ..networks.build import built
 from ..networks.faults.faulty import FaultyNetwork, untimed
 from ..networks.layouts.computed import Computed
 from ..networks.layouts.directed import Digraph, Directed
@@ -39,7 +40,8 @@ def laplacians(network: Network) -> "list[sparse.csr_array]":
 
     Of a `Lossy` network those without loss, of `Members` those of all nodes: a lost link makes a Laplacian smaller, so
     bounds from above cover loss and bounds from below do not. Of an `Intermittent` one, its silent steps are matrices
-    of zeros. Of a `Digraph` the symmetric part of D - W: its eigenvalues bound, and are not, those of the digraph.
+    of zeros. A `Computed` one is built whole. Of a `Digraph` the symmetric part of D - W: its eigenvalues bound,
+    and are not, those of the digraph.
 
     Raises `CojaxInputError` for a network whose graphs are not known before the run, for a `Directed` one, whose
     weights need not be balanced, and under jit.
@@ -60,10 +62,7 @@ def laplacians(network: Network) -> "list[sparse.csr_array]":
             "hold no node; choose the numbers of a method before you shard."
         )
     if isinstance(network, Computed):
-        raise CojaxInputError(
-            "theory.laplacians needs a graph that is built, got a Computed network: give cojax.network(graph), of "
-            "fewer nodes of the same family where they are many."
-        )
+        return laplacians(built(network))
     if not isinstance(network, Layout):
         raise CojaxInputError(
             f"theory.laplacians needs graphs that are known before the run, got a {type(network).__name__}; pass "
@@ -78,7 +77,8 @@ def laplacians(network: Network) -> "list[sparse.csr_array]":
 def _laplacian(network: Layout, k: int) -> "sparse.csr_array":
     from scipy import sparse  # here, because it takes longer to load than all of cojax
 
-    size, (entries, *ends) = network.num_nodes, _entries(dataclasses.replace(network, link=Ideal()), np.int32(k))
+    bare = eqx.tree_at(lambda net: net.link, network, Ideal())  # a table that is known is not checked again
+    size, (entries, *ends) = network.num_nodes, _entries(bare, np.int32(k))
     weights = np.asarray(entries, np.float64)
     if isinstance(network, Digraph):
         rows, columns = np.nonzero(weights)
@@ -104,7 +104,9 @@ def is_fixed(network: Network) -> bool:
     """Whether one undirected graph is in force at every step, without loss."""
     check_kinds("theory.is_fixed", ("network", network, Network))
     graphs = untimed(network)
-    return isinstance(graphs, Layout) and graphs.num_graphs == 1 and is_undirected(graphs)
+    return isinstance(graphs, Computed) or (
+        isinstance(graphs, Layout) and graphs.num_graphs == 1 and is_undirected(graphs)
+    )
 
 
 def is_undirected(network: Network) -> bool:

@@ -8,6 +8,7 @@ from .._support.compiling import is_traced
 from ..methods.base import Method
 from ..networks.base import Layout, Network
 from ..networks.faults.faulty import untimed
+from ..networks.layouts.computed import Computed
 from .linearized import Linear, linearized
 from .proofs import falls
 from .spectra import Spectrum, is_fixed, is_undirected, spectrum
@@ -141,7 +142,7 @@ def _spectrum(owner: str, network: Network) -> Spectrum:
             "how it mixes; use the Laplacian of an undirected one."
         )
     found = spectrum(network)
-    return found if isinstance(untimed(network), Layout) else found._replace(lambda_2=0.0)
+    return found if isinstance(untimed(network), Layout | Computed) else found._replace(lambda_2=0.0)
 
 
 def _scaled(owner: str, method: Method, found: Spectrum, smoothness: float) -> Linear:

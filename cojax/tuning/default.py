@@ -9,6 +9,7 @@ import numpy as np
 from .. import theory
 from ..methods import CoOpt, Laplacian
 from ..networks.base import Network
+from ..networks.build import built
 from ..networks.links.links import Innovation
 from ..networks.links.quantizers import Quantizer
 from ..problems.problem import Decision, Problem
@@ -34,12 +35,14 @@ def default(problem: Problem, network: Network, start: Decision) -> tuple[Networ
 
     Args:
         problem, start: as for `solve`.
-        network: undirected, with any link, which is replaced; switching and lossy too.
+        network: undirected, with any link, which is replaced; switching and lossy too. A `Computed` one comes back
+            built whole, as by `cojax.network(graph)`, since weights that fit costs are no function of the graph alone.
 
     Computes on the host, not under jit. Raises `CojaxInputError` for a start without either half, and where
     `default_learner` and `default_allocator` do.
     """
     check_run("default", problem, network, start, ("params", "cpu"))
+    network = built(network)
     if start.cpu is None:
         linked, learn = default_learner(problem, network, start)
         return linked, CoOpt(learn=learn)

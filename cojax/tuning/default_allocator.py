@@ -11,6 +11,7 @@ from .._support.checks import CojaxInputError
 from ..methods import Nesterov
 from ..networks import weights
 from ..networks.base import Link, Network
+from ..networks.build import built
 from ..networks.build import network as network_of
 from ..networks.faults.faulty import loss_rate
 from ..networks.links.links import Innovation
@@ -65,6 +66,7 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     does, and for a directed network: weights that fit costs have one value for both ends of a link.
     """
     check_run("default_allocator", problem, network, start, ("cpu",))
+    network = built(network)
     if not is_undirected(network):
         raise CojaxInputError(
             "default_allocator needs an undirected network, got a directed one, whose weights cannot be chosen link by "

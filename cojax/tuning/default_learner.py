@@ -12,6 +12,7 @@ from .._support.compiling import compiled
 from .._support.trees import Tree
 from ..methods import APAPC
 from ..networks.base import Link, Network
+from ..networks.build import built
 from ..networks.faults.faulty import loss_rate
 from ..networks.links.links import Innovation
 from ..networks.links.quantizers import AdaptiveQuantizer
@@ -33,7 +34,8 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
 
     Args:
         problem, start: as for `solve`; params decide the numbers.
-        network: undirected, with any link; switching and lossy too. Its weights stay, its link is replaced.
+        network: undirected, with any link; switching and lossy too. Its weights stay, its link is replaced. A
+            `Computed` one comes back built whole.
 
     The step makes models better as fast as it lets nodes agree: up to 0.95 of its limit, and shorter where graphs are
     slow (`benchmarks/which_step.py`). `benchmarks/which_learner.py` compares it with every other learner. Numbers take
@@ -41,6 +43,7 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
     directed edge. Computes on the host, not under jit; raises as `cojax.tuned`.
     """
     check_run("default_learner", problem, network, start, ("params",))
+    network = built(network)
     memory = "node" if theory.is_fixed(network) else "edge"
     waits = loss_rate(network) > 0 and len(theory.laplacians(network)) > 1
     quantizer = FINER if waits else COARSE

@@ -30,6 +30,7 @@ from ..methods import (
 )
 from ..methods.facts import KNOWN, Facts
 from ..networks.base import Layout, Network
+from ..networks.build import built
 from ..networks.faults.faulty import loss_rate, untimed
 from ..networks.layouts.directed import Directed
 from ..networks.links.links import EventTriggered, Ideal
@@ -107,7 +108,7 @@ def tuned_with_limit(kind: Callable[..., Method], problem: Problem, network: Net
         known = ", ".join(sorted(each.__name__ for each in (*LEARNERS, *ALLOCATORS)))
         raise CojaxInputError(f"tuned has no formulas for {name}: give it its numbers by hand, or use one of {known}.")
     check_run(f"tuned({name})", problem, network, start, ("params" if kind in LEARNERS else "cpu",))
-    network = untimed(network)
+    network = built(untimed(network))
     method, limit = rule(kind, problem, network, start)
     return method, over_link(limit, network)
 

@@ -2,6 +2,7 @@
 
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import networkx as nx
@@ -160,6 +161,47 @@ def test_runs_over_it_are_those_over_the_network_built_whole():
     np.testing.assert_allclose(here.x.params, there.x.params, rtol=1e-12, atol=1e-13)  # sums in another order
 
 
+def test_its_spectrum_is_that_of_the_laplacian_that_networkx_has():
+    graph = graph_of("geometric")
+    known = graph.edge_list().to_networkx()
+    for a, b in known.edges:
+        known.edges[a, b]["weight"] = 1 / (1 + max(known.degree[a], known.degree[b]))
+    values = np.linalg.eigvalsh(nx.laplacian_matrix(known).toarray())
+    for network in (cojax.Computed(graph), cojax.Lossy(cojax.Computed(graph), 0.2)):
+        found = cojax.theory.spectrum(network)
+        np.testing.assert_allclose([found.lambda_2, found.lambda_n], values[[1, -1]], rtol=1e-12)
+    assert cojax.theory.is_fixed(cojax.Computed(graph))
+    assert not cojax.theory.is_fixed(cojax.Lossy(cojax.Computed(graph), 0.2))
+    here, there = (
+        cojax.theory.worst_rate(cojax.CoOpt(cojax.DIGing(0.1)), net(graph), convexity=0.5, smoothness=1.0)
+        for net in (cojax.Computed, cojax.network)
+    )
+    assert here == there
+
+
+@pytest.mark.parametrize("name", ["ring", "geometric"])
+@pytest.mark.parametrize("chosen", [cojax.default, cojax.default_learner, cojax.default_allocator])
+def test_defaults_are_those_of_the_network_built_whole(name, chosen):
+    graph, problem = cojax.graphs.computed(name, 12), laws.quadratic(12)
+    start = laws.start_of(problem)
+    for over in (lambda network: network, lambda network: cojax.Lossy(network, 0.2)):
+        here, there = (chosen(problem, over(net(graph)), start) for net in (cojax.Computed, cojax.network))
+        assert eqx.tree_equal(here, there)
+
+
+def test_tuned_numbers_are_those_of_the_network_built_whole():
+    graph, problem = cojax.graphs.computed("regular", 12, links=4, seed=2), laws.quadratic(12)
+    clock = cojax.Clock(1.0)
+    for kind in (cojax.DIGing, cojax.APAPC, cojax.Laplacian, cojax.Nesterov):
+        for over in (lambda network: network, lambda network: cojax.Timed(cojax.Lossy(network, 0.2), clock)):
+            here, there = (
+                cojax.tuned(kind, problem, over(net(graph)), laws.start_of(problem))
+                for net in (cojax.Computed, cojax.network)
+            )
+            for got, wanted in zip(*map(jax.tree.leaves, (here, there)), strict=True):
+                np.testing.assert_array_equal(got, wanted)
+
+
 def test_graphs_computed_and_networkx_graphs_take_turns():
     network = cojax.network([cojax.graphs.computed("ring", 9), nx.star_graph(8)])
     assert network.num_graphs == 2 and network.num_nodes == 9
@@ -197,7 +239,6 @@ def test_ten_thousand_million_nodes_are_too_many_and_a_thousand_million_are_not(
         (lambda computed: computed("geometric", 12, radius=1.5), r"a radius from sqrt\(10\) / 2 = 1.58.*, got 1.5"),
         (lambda computed: computed("geometric", 12, radius="far"), "needs numbers|real numbers for radius"),
         (lambda _: cojax.Computed(nx.path_graph(3)), r"Computed needs a graph of cojax\.graphs\.computed\(\.\.\.\)"),
-        (lambda computed: cojax.theory.laplacians(cojax.Computed(computed("ring", 9))), "a graph that is built"),
         (lambda computed: cojax.Computed(computed("ring", 9), link=3), r"needs a link such as Ideal\(\), got 3"),
     ],
 )

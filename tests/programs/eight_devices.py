@@ -370,9 +370,6 @@ def test_what_is_spread_is_checked_as_what_is_whole():
     for odd in (lambda nodes: nodes, lambda nodes: (prices(nodes),), lambda nodes: jnp.ones((len(nodes), 2))):
         with pytest.raises(cojax.CojaxInputError, match=r"alike for whatever nodes, got \{'': 'float64\[8\]'\} and"):
             cojax.spread(lambda nodes, odd=odd: prices(nodes) if nodes[0] < 56 else odd(nodes), 64)
-    computed = cojax.Computed(cojax.graphs.computed("regular", 63, links=4))
-    with pytest.raises(cojax.CojaxInputError, match="got 63 nodes on 8 devices: take 64 nodes"):
-        cojax.shard(cojax.Problem(cost, np.ones(63)), computed, cojax.Decision(np.ones(63)))
 
 
 @pytest.mark.exhaustive

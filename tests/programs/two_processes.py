@@ -63,15 +63,17 @@ def main(port, process):
     start = laws.start_of(problem)
     method = cojax.CoOpt(cojax.DIGing(0.05), cojax.Laplacian(0.3))
     link = cojax.Innovation(cojax.LogQuantizer(0.5), memory="edge")
-    network = cojax.Lossy(cojax.network(scrambled_grid(), nodelist=range(NUM_NODES), link=link), 0.2)
-    shards = cojax.shard(problem, network, start)
-    shared = cojax.solve(shards.problem, shards.network, method, shards.start, num_steps=10, every=10)
-    x = multihost_utils.process_allgather(shared.x, tiled=True)
-    assert float(shared.trace.imbalance[-1]) == 0
-    if process == 0:  # what is gathered, both have
-        alone = cojax.solve(problem, network, method, start, num_steps=10, every=10)
-        np.testing.assert_array_equal(x.cpu, alone.x.cpu)
-        np.testing.assert_allclose(x.params, alone.x.params, rtol=1e-12)
+    known = cojax.network(scrambled_grid(), nodelist=range(NUM_NODES), link=link)
+    for graphs in (known, cojax.Computed(cojax.graphs.computed("geometric", NUM_NODES), link=link)):
+        network = cojax.Lossy(graphs, 0.2)
+        shards = cojax.shard(problem, network, start)
+        shared = cojax.solve(shards.problem, shards.network, method, shards.start, num_steps=10, every=10)
+        x = multihost_utils.process_allgather(shared.x, tiled=True)
+        assert float(shared.trace.imbalance[-1]) == 0
+        if process == 0:  # what is gathered, both have
+            alone = cojax.solve(problem, network, method, start, num_steps=10, every=10)
+            np.testing.assert_array_equal(x.cpu, alone.x.cpu)
+            np.testing.assert_allclose(x.params, alone.x.params, rtol=1e-12)
     check_computed(process)
     print(f"the same on {jax.device_count()} devices of {jax.process_count()} processes", flush=True)
 

@@ -16,7 +16,7 @@ import cojax
 from cojax.networks.base import Wire
 from cojax.networks.connectivity import connects
 from cojax.networks.devices.padding import with_rows, with_zeros
-from cojax.networks.laws import Transfer
+from cojax.networks.laws import Transfer, Weigh
 
 NUM_NODES = 21  # in 24 rows
 
@@ -41,11 +41,18 @@ NETWORKS = {
     "a directed graph": lambda _: cojax.network(nx.cycle_graph(NUM_NODES, create_using=nx.DiGraph)),
     "a graph drawn in every step": lambda _: cojax.RandomGraph(NUM_NODES, 0.3, key=1),
     "pairs drawn in every step": lambda _: cojax.RandomPairs(NUM_NODES, key=1),
+    "a computed table, lost, with memory by edge": lambda _: cojax.Lossy(
+        cojax.Computed(cojax.graphs.computed("geometric", NUM_NODES, seed=1), link=EDGE_MEMORY), 0.3, key=2
+    ),
+    "a computed ring": lambda _: cojax.Computed(cojax.graphs.computed("ring", NUM_NODES)),
+    "a computed table, told of events": lambda _: cojax.Computed(
+        cojax.graphs.computed("regular", NUM_NODES, links=4), link=cojax.EventTriggered(0.05, 0.9)
+    ),
     "a table, told of events": lambda graph: cojax.network(
         graph, nodelist=range(NUM_NODES), layout="neighbors", link=cojax.EventTriggered(0.05, 0.9)
     ),
 }
-MARKS = {kind: pytest.mark.exhaustive for kind in NETWORKS if kind != "a matrix, quantized"}
+MARKS = {kind: pytest.mark.exhaustive for kind in NETWORKS if kind not in ("a matrix, quantized", "a computed ring")}
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=MARKS.get(kind, ())) for kind in NETWORKS])
@@ -63,6 +70,24 @@ def test_nodes_that_do_not_fill_the_devices_run_as_on_one(kind):
     for here, there in zip(*map(jax.tree.leaves, (shared.trace, alone.trace)), strict=True):
         np.testing.assert_allclose(here, there, rtol=1e-12, atol=1e-13)
     assert not np.asarray(shared.trace.imbalance).any()
+
+
+@pytest.mark.parametrize("size", [3, 21, 100])  # of 8 devices some may hold no node at all
+def test_rows_without_a_node_have_no_neighbour_in_a_computed_graph(size):
+    graph = cojax.graphs.computed("regular", size, links=2, seed=3)
+    known = graph.edge_list().to_networkx()
+    price, rows = np.arange(float(size)), -(-size // 8) * 8
+    problem = cojax.Problem(lambda x, price: price * x.cpu**2, price, budget=1.0)
+    table = cojax.shard(problem, cojax.Computed(graph), problem.start()).network.at(0)
+    assert {shard.data.shape for shard in table.others.addressable_shards} == {(2, rows // 8)}
+    heard = np.random.default_rng(0).normal(size=(rows, 2))
+    wanted = np.zeros((rows, 2))
+    for a, b in known.edges:
+        weight = 1 / (1 + max(known.degree[a], known.degree[b]))
+        wanted[a] += weight * (heard[b] - heard[a])
+        wanted[b] += weight * (heard[a] - heard[b])
+    flow = jax.jit(lambda heard: table.flow(Wire(heard), Weigh()))(jnp.asarray(heard))
+    np.testing.assert_allclose(flow, wanted, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("barrier", ["neighbours", "all"])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.processes import environment, free_port, said
 
 from cojax.app import cli, help_texts
 
@@ -81,12 +82,26 @@ def test_the_choice_by_trial_runs_and_its_slopes_are_trusted():
 
 
 def test_the_recipe_for_an_answer_of_another_solver_certifies_it():
-    (code,) = programs("docs/recipes.md")
+    code, _ = programs("docs/recipes.md")
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert out.returncode == 0, out.stderr
     *_, certified, lost = out.stdout.splitlines()
     assert certified == "True"
     assert all(abs(float(each)) < 1e-9 for each in lost.strip("[]").split())  # of a cost of 78.3
+
+
+def test_the_recipe_for_a_network_that_no_process_holds_whole_runs_in_one_process_and_in_two():
+    _, code = programs("docs/recipes.md")
+    costs = []
+    for processes in (1, 2):
+        here = code.replace("127.0.0.1:1234", f"127.0.0.1:{free_port()}")
+        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(1))
+        commands = [[sys.executable, "-c", here, str(process), str(processes)] for process in range(processes)]
+        for words in said([subprocess.Popen(command, **pipes) for command in commands]):
+            own, cost, imbalance = words.splitlines()[-1].split()
+            assert int(own) == 40_000 // processes and float(imbalance) == 0
+            costs.append(float(cost))
+    assert costs == pytest.approx([costs[0]] * 3, rel=1e-6)
 
 
 def test_the_two_commands_of_the_readme_are_those_of_the_makefile_and_of_ci():

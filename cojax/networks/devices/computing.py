@@ -17,24 +17,33 @@ from ..layouts.computed import Computed, metropolis_over
 from .cutting import everywhere
 from .halos import Halo
 from .layouts import COLUMNS, ROWS, ShardedNeighbors
+from .padding import link_among, num_rows
 
 Parts = dict[int, Any]  # by the place in the mesh of every device of this process
 
 
 def compute_table(network: Computed, mesh: Mesh) -> ShardedNeighbors:
-    """The table of a computed graph over the mesh, nodes in the caller's order.
+    """The table of a computed graph over the mesh, nodes in the caller's order, the last rows without one perhaps.
 
     An edge is one at both of its ends. So the rows that a device sends to another are those of its own that have a
     neighbour there, in the order in which that device wants them, and neither has to be told.
     """
-    graph, block = network.graph, network.num_nodes // mesh.size
+    graph, size = network.graph, network.num_nodes
+    rows = num_rows(size, mesh.size)
+    block = rows // mesh.size
     slots = len(graph.mirror)
     if 2 * block * slots >= 2**31:
         raise CojaxInputError(
             f"shard counts the edges of a device in 32 bits, got {block} nodes of {slots} neighbours on each: take "
             "more devices."
         )
-    tables = by_device(mesh, block, lambda nodes: neighbors_of(graph, nodes))
+
+    def table(nodes: Array) -> Array:
+        """The neighbours of some rows, which have none but themselves where they hold no node."""
+        there = nodes < size
+        return jnp.where(there, neighbors_of(graph, jnp.where(there, nodes, 0)), nodes)
+
+    tables = by_device(mesh, block, table if rows > size else lambda nodes: neighbors_of(graph, nodes))
     borders = {place: _Border.of(np.asarray(table), block, place * block) for place, table in tables.items()}
     nodes = _Crossing(mesh, block, {place: border.nodes for place, border in borders.items()})
     gathers = nodes.received > (mesh.size - 1) * block / 2
@@ -69,7 +78,7 @@ def compute_table(network: Computed, mesh: Mesh) -> ShardedNeighbors:
         others=others,
         place=None,
         mesh=mesh,
-        link=everywhere(mesh, network.link),
+        link=everywhere(mesh, link_among(network.link, size, rows)),
     )
     weigh = jax.jit(lambda layout: metropolis_over(layout).T, out_shardings=NamedSharding(mesh, COLUMNS))
     return bare.reweighted(weigh(bare))

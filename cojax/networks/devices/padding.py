@@ -122,6 +122,11 @@ def num_rows(size: int, num_devices: int) -> int:
     return -(-size // num_devices) * num_devices
 
 
+def link_among(link: Link, size: int, rows: int) -> Link:
+    """A link that counts what `size` nodes send, where there are `rows` rows."""
+    return _AmongNodes(link, rows / size) if rows > size and isinstance(link, EventTriggered) else link
+
+
 def with_copies(tree: Tree, rows: int) -> Tree:
     """Every leaf (n, ...) with its first row again and again, up to `rows`; as it is where it has as many."""
     return _lengthen(tree, rows, lambda first: first)
@@ -152,8 +157,7 @@ def with_rows(network: Any, rows: int) -> Any:
     if isinstance(network, Split) and is_concrete(network.index, network.owner):
         network = as_edges(network)
     if isinstance(network, Layout) and isinstance(network.link, EventTriggered):
-        link = _AmongNodes(network.link, rows / network.num_nodes)
-        network = eqx.tree_at(lambda net: net.link, network, link)
+        network = eqx.tree_at(lambda net: net.link, network, link_among(network.link, network.num_nodes, rows))
     if isinstance(network, Edges):
         return Edges(weights=network.weights, pairs=network.pairs, size=rows, link=network.link)
     if isinstance(network, Dense | Digraph | Directed):

@@ -74,7 +74,8 @@ def shard(problem: Any, network: Network, start: Decision, mesh: Mesh | None = N
     `cojax.Minibatch(shards.problem, 8)`. Nodes in another order draw other samples.
 
     Of a `Computed` network, in the order that it has, every device builds its own rows, and those of `cojax.spread`
-    are there already: then no process ever has the whole.
+    are there already: then no process ever has the whole. Where the devices do not divide n, problem and start have to
+    be given whole, and the network alone is not.
 
     A `Split` table is cut as a list of edges. On a mesh of one device nothing is cut, but the order of nodes stays: at
     100 000 nodes numbered at random, steps over lattices and geometric graphs are 1.3 to 1.4 times as fast
@@ -86,8 +87,7 @@ def shard(problem: Any, network: Network, start: Decision, mesh: Mesh | None = N
         mesh: of any shape, its devices in order; all devices by default. With `jax.distributed` every process calls
             this alike, on the same values, or on those that `cojax.spread` made of them.
 
-    Raises `CojaxInputError` where the three differ in n, the problem or the network is of another kind, or the devices
-    do not divide the nodes of a `Computed` network.
+    Raises `CojaxInputError` where the three differ in n, or the problem or the network is of another kind.
     """
     mesh = as_mesh("shard", mesh)
     _check_given(problem, network, start)
@@ -153,11 +153,9 @@ def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | No
     if rows == size:
         return _cut_layout(network, mesh)
     if isinstance(network, Computed):
-        raise CojaxInputError(
-            f"shard needs a Computed network whose nodes the devices divide, got {size} nodes on {mesh.size} devices: "
-            f"take {rows} nodes, or build it whole, by cojax.network(graph)."
-        )
-    cut, order = _cut_layout(with_rows(network, rows), mesh)
+        cut, order = compute_table(network, mesh), None  # of a ring too
+    else:
+        cut, order = _cut_layout(with_rows(network, rows), mesh)
     there = placed(mesh, (np.arange(rows) if order is None else order) < size, ROWS)
     padded = PaddedNetwork(network=cut, there=there, size=size, rows=rows, mesh=mesh)  # pyright: ignore[reportCallIssue]
     return padded, order

@@ -32,7 +32,7 @@ def spread(make: Callable[..., Tree], num_nodes: int, mesh: Mesh | None = None) 
     Args:
         make: called once for every device of this process with the numbers of its nodes (b,), an array of int32 on that
             device; returns a pytree of arrays, JAX's or NumPy's, with these nodes on the first axis.
-        num_nodes: n, a multiple of the number of devices.
+        num_nodes: n, a multiple of the number of devices, for arrays of JAX have equal blocks on all.
         mesh: of any shape, its devices in order; all devices by default.
 
     Returns: the pytree with leaves (n, ...). Raises `CojaxInputError` where `make` returns anything else, and for
