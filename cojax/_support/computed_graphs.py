@@ -71,7 +71,10 @@ def _row_of_nodes(nodes: Any, num_nodes: int) -> Int[Array, " b"]:
 
 
 def neighbors_of(graph: ComputedGraph, nodes: Array) -> Array:
-    """`graph.neighbors(nodes)` on the device of `nodes`, in pieces: what it takes to compute many is more than they."""
+    """`graph.neighbors(nodes)` on the device of `nodes`; a number from n on is no node, and has itself alone.
+
+    In pieces: what it takes to compute many is more than they.
+    """
     size = len(nodes)
     if size <= NODES_AT_ONCE:
         return _neighbors(graph, nodes)
@@ -82,7 +85,9 @@ def neighbors_of(graph: ComputedGraph, nodes: Array) -> Array:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _neighbors(graph: ComputedGraph, nodes: Array) -> Array:
-    return graph.neighbors(nodes)
+    row = nodes.astype(jnp.int32)
+    there = row < graph.num_nodes
+    return jnp.where(there, graph.neighbors(jnp.where(there, row, 0)), row)
 
 
 @dataclass(frozen=True)

@@ -37,13 +37,7 @@ def compute_table(network: Computed, mesh: Mesh) -> ShardedNeighbors:
             f"shard counts the edges of a device in 32 bits, got {block} nodes of {slots} neighbours on each: take "
             "more devices."
         )
-
-    def table(nodes: Array) -> Array:
-        """The neighbours of some rows, which have none but themselves where they hold no node."""
-        there = nodes < size
-        return jnp.where(there, neighbors_of(graph, jnp.where(there, nodes, 0)), nodes)
-
-    tables = by_device(mesh, block, table if rows > size else lambda nodes: neighbors_of(graph, nodes))
+    tables = by_device(mesh, block, lambda nodes: neighbors_of(graph, nodes))
     borders = {place: _Border.of(np.asarray(table), block, place * block) for place, table in tables.items()}
     nodes = _Crossing(mesh, block, {place: border.nodes for place, border in borders.items()})
     gathers = nodes.received > (mesh.size - 1) * block / 2

@@ -156,7 +156,7 @@ def with_rows(network: Any, rows: int) -> Any:
         network = as_table(network)
     if isinstance(network, Split) and is_concrete(network.index, network.owner):
         network = as_edges(network)
-    if isinstance(network, Layout) and isinstance(network.link, EventTriggered):
+    if isinstance(network, Layout):
         network = eqx.tree_at(lambda net: net.link, network, link_among(network.link, network.num_nodes, rows))
     if isinstance(network, Edges):
         return Edges(weights=network.weights, pairs=network.pairs, size=rows, link=network.link)

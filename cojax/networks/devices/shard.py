@@ -152,10 +152,7 @@ def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | No
     rows = num_rows(size, mesh.size)
     if rows == size:
         return _cut_layout(network, mesh)
-    if isinstance(network, Computed):
-        cut, order = compute_table(network, mesh), None  # of a ring too
-    else:
-        cut, order = _cut_layout(with_rows(network, rows), mesh)
+    cut, order = _cut_layout(with_rows(network, rows), mesh)
     there = placed(mesh, (np.arange(rows) if order is None else order) < size, ROWS)
     padded = PaddedNetwork(network=cut, there=there, size=size, rows=rows, mesh=mesh)  # pyright: ignore[reportCallIssue]
     return padded, order
@@ -168,7 +165,7 @@ def _cut_layout(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | Non
 
 def _cut_arrays(network: Network, mesh: Mesh) -> tuple[Any, np.ndarray | None]:
     if isinstance(network, Computed):
-        if not isinstance(network.graph, Shifts):
+        if not isinstance(network.graph, Shifts) or network.num_nodes % mesh.size:
             return compute_table(network, mesh), None
         network = shifts_of(network.graph, network.link)
     if isinstance(network, Neighbors):
