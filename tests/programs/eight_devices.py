@@ -323,7 +323,9 @@ def test_devices_hold_the_rows_that_they_compute_and_send_what_others_want(kind)
         return  # which has no table
     gradient = jax.jit(jax.grad(lambda heard: (cut.network.flow(Wire(heard), Weigh()) ** 2).sum()))(cut.start.params)
     np.testing.assert_allclose(gradient, 2 * laplacian @ laplacian @ heard, rtol=1e-11, atol=1e-12)
-    table: list = [cut.network.others, cut.network.index, cut.network.twin, cut.network.weights]
+    others = jax.jit(lambda net: jnp.broadcast_to(net.named_ends()[1], net.index.shape))(cut.network)
+    np.testing.assert_array_equal(others, graph.neighbors(jnp.arange(size)))
+    table: list = [others, cut.network.index, cut.network.twin, cut.network.weights]
     assert {shard.data.shape[1] for leaf in table for shard in leaf.addressable_shards} == {size // 8}
     assert cut.network.node_halo.gathers == (kind == "regular")
     device = {node: node * 8 // size for node in known}

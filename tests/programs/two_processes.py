@@ -37,7 +37,7 @@ def check_computed(process):
         problem = cojax.Problem(cost, cojax.spread(prices, 64), budget=64.0, lower=-9.0, upper=cojax.spread(prices, 64))
         start = problem.start(params=cojax.spread(lambda nodes: jnp.ones((len(nodes), 2)), 64))
         shards = cojax.shard(problem, cojax.Lossy(cojax.Computed(graph, link=link), 0.2), start)
-        for leaf in jax.tree.leaves((problem.data, problem.lower, start, shards.network.graphs.others.T)):
+        for leaf in jax.tree.leaves((problem.data, problem.lower, start, shards.network.graphs.index.T)):
             assert sum(len(shard.data) for shard in leaf.addressable_shards) == half
         shared = cojax.solve(shards.problem, shards.network, method, shards.start, num_steps=10, every=10)
         x = multihost_utils.process_allgather(shared.x, tiled=True)

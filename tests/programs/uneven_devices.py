@@ -79,7 +79,7 @@ def test_rows_without_a_node_have_no_neighbour_in_a_computed_graph(size):
     price, rows = np.arange(float(size)), -(-size // 8) * 8
     problem = cojax.Problem(lambda x, price: price * x.cpu**2, price, budget=1.0)
     table = cojax.shard(problem, cojax.Computed(graph), problem.start()).network.at(0)
-    assert {shard.data.shape for shard in table.others.addressable_shards} == {(2, rows // 8)}
+    assert {shard.data.shape for shard in table.index.addressable_shards} == {(2, rows // 8)}
     heard = np.random.default_rng(0).normal(size=(rows, 2))
     wanted = np.zeros((rows, 2))
     for a, b in known.edges:

@@ -75,8 +75,7 @@ class ShardedNeighbors(OrderedLayout):
     Nodes are in the order of the devices, which need not be the caller's. Fields: weights (k, n), or (T, k, n) for T
     graphs in turn, differentiable; index (k, n), the neighbour, and twin (k, n), its entry of the edge, as the device
     of the node counts its own rows and those that it gets; node_halo and edge_halo, what it gets; names (n,), the
-    caller's number of every node, others (k, n), that of its neighbours, place (n,), where the caller's nodes are, None
-    where all are in their place.
+    caller's number of every node; place (n,), where the caller's nodes are, None where all are in their place.
     """
 
     weights: Float[Array, "*T k n"]
@@ -85,7 +84,6 @@ class ShardedNeighbors(OrderedLayout):
     node_halo: Halo
     edge_halo: Halo
     names: Int[Array, " n"]
-    others: Int[Array, "k n"]
     place: Int[Array, " n"] | None
     mesh: Mesh = eqx.field(static=True)
     link: Link = Ideal()
@@ -139,7 +137,7 @@ class ShardedNeighbors(OrderedLayout):
         return arcs.max(1, initial=-jnp.inf)
 
     def named_ends(self):
-        return self.names[None, :], self.others
+        return self.names[None, :], self.theirs(self.names).T
 
 
 class ShardedEdges(OrderedLayout):
@@ -148,7 +146,7 @@ class ShardedEdges(OrderedLayout):
     Every device has a list of edge ends, one for every neighbour of every node of its, padded to the longest list
     with weights 0: e in all. Fields: weights (e,), or (T, e) for T graphs in turn, differentiable; node (e,), index
     (e,) and twin (e,), the node of the end, its neighbour and the other end, as the device counts them; node_halo and
-    edge_halo, what it gets; pairs (2, e), the caller's numbers of the two nodes; names, place as `ShardedNeighbors`.
+    edge_halo, what it gets; names, place as `ShardedNeighbors`.
     """
 
     weights: Float[Array, "*T e"]
@@ -157,7 +155,6 @@ class ShardedEdges(OrderedLayout):
     twin: Int[Array, " e"]
     node_halo: Halo
     edge_halo: Halo
-    pairs: Int[Array, "2 e"]
     names: Int[Array, " n"]
     place: Int[Array, " n"] | None
     mesh: Mesh = eqx.field(static=True)
@@ -222,7 +219,7 @@ class ShardedEdges(OrderedLayout):
         return _on_devices(self.mesh, local, (ROWS, ROWS))(self.node, arcs)
 
     def named_ends(self):
-        return self.pairs[0], self.pairs[1]
+        return self.gather(self.names), self.theirs(self.names)
 
 
 class ShardedCirculant(CutLayout):
