@@ -14,7 +14,7 @@ from typing import Any
 from support.processes import answer, launched, meet, resident
 from support.timing import save, show
 
-NODES, FEATURES, STEPS = 10_000_000, 4, 5
+NODES, FEATURES, STEPS = 34_000_000, 4, 5
 FAMILIES = {"torus": {}, "geometric": {}, "regular": {"links": 6}}
 
 

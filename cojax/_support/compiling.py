@@ -22,8 +22,12 @@ Returned = TypeVar("Returned")
 # The older emitters of kernels compile in two thirds of the time of the newer ones, and a step of what they make takes
 # 1.2 to 1.4 times as long (`benchmarks/side_by_side.py`). From JAX 0.11 on XLA has them no more.
 OLDER_EMITTERS: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False}
-# Not optimised, a program compiles in a third of that time, and runs one to five times as long.
-UNOPTIMISED: dict[str, str | bool] = OLDER_EMITTERS | {"xla_backend_optimization_level": "0"}
+# Not optimised, a program compiles in a third of that time, and runs one to five times as long. In one piece, for the
+# threads that compile 32 take a seventh more processor time, and are not sooner on two cores.
+UNOPTIMISED: dict[str, str | bool] = OLDER_EMITTERS | {
+    "xla_backend_optimization_level": "0",
+    "xla_cpu_parallel_codegen_split_count": "1",
+}
 # With more numbers in its arguments a program runs for longer than it compiles: one that runs briefly, and a loop.
 MOST_NUMBERS = 1_000_000
 MOST_IN_LOOPS = 20_000
