@@ -15,7 +15,7 @@ from support.processes import answer, launched, meet, resident
 from support.timing import save, show
 
 NODES, FEATURES, STEPS = 34_000_000, 4, 5
-FAMILIES = {"torus": {}, "geometric": {}, "regular": {"links": 6}}
+FAMILIES = {"ring": {}, "torus": {}, "geometric": {}, "regular": {"links": 6}}
 
 
 def peak() -> float:

@@ -22,9 +22,12 @@ install_import_hook("cojax", "beartype.beartype")
 # The command sets it where it is not there, and a program that a later test starts would round otherwise than this one.
 os.environ.setdefault("XLA_FLAGS", "")
 
-# The command keeps compiled programs in the user's folder for caches: here in one that goes with the tests.
+# The command keeps compiled programs in the user's folder for caches: here in one that goes with the tests. Workers, and
+# programs that tests start, find there what others have compiled.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cojax-tests-")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(os.environ["XDG_CACHE_HOME"], "programs"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 # Tests that a shell starts in the background have SIGINT ignored, and the programs that they start would inherit that.

@@ -180,9 +180,9 @@ def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision)
     kappa = smoothness / max(curvature.mean_low, smoothness / MOST_CONDITION)
     blend = min(math.sqrt(chi / kappa), 1.0)
     limit = theory.apapc_limit(network, smoothness, blend)
-    graphs = theory.laplacians(network)
+    graphs: list[Any] = list(theory.laplacians(network))
     crowded = max(float(graph.diagonal().max()) for graph in graphs) > CROWDED * most
-    coarse = (CROWDED_GAIN if crowded else COARSE_GAIN) * math.sqrt(_turns(network))
+    coarse = (CROWDED_GAIN if crowded else COARSE_GAIN) * math.sqrt(_turns(graphs))
     gain = 1.0 if isinstance(network.link, Ideal) else coarse
     low = smoothness / kappa
     step_size = _step_below(limit, kind, min(FAST_SHARE, kappa / (kappa + 1)))
@@ -203,9 +203,8 @@ def _grows(network: Network, low: float, high: float, numbers: tuple[float, floa
     return any(theory.apapc_radius(network, curve, *numbers) >= 1 for curve in (low, math.sqrt(low * high), high))
 
 
-def _turns(network: Network) -> float:
+def _turns(graphs: list[Any]) -> float:
     """The part of the steps in which a link of the union is there: one that waits has more to tell in its turn."""
-    graphs: list[Any] = list(theory.laplacians(network))
     union: Any = sum(abs(graph) for graph in graphs)
     if union.nnz == 0:  # a node alone
         return 1.0
