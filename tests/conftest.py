@@ -40,19 +40,23 @@ gc.set_threshold(50_000, 20, 20)
 
 @pytest.fixture(scope="module", autouse=True)
 def programs_are_forgotten():
-    """Thousands of compiled programs in one process are more mappings of memory than the 65 530 Linux allows it.
+    """Thousands of compiled programs take gigabytes, and more mappings of memory than the 65 530 that Linux allows.
 
-    Forgotten only where there are many, and no module makes 30 000: the small programs are those of the next one too,
-    and to forget them takes seconds; more would cost memory, 85 MB a thousand mappings.
+    Forgotten only where there are many: the small programs are those of the next module too, and take seconds.
     """
     yield
-    if num_mappings() > 25_000:
+    if num_mappings() > 25_000 or resident() > 2.5e9:
         jax.clear_caches()
 
 
 def num_mappings():
     maps = Path("/proc/self/maps")
     return maps.read_text().count("\n") if maps.exists() else math.inf
+
+
+def resident():
+    """Bytes of memory that this process has, where there are mappings to count."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(scope="session", autouse=True)
