@@ -9,11 +9,17 @@ demo: .venv/ready
 
 # Two workers that each start as many threads of linear algebra as there are cores wait for each other. A file stays
 # with one worker: its fixtures are made and its programs compiled once.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Tests spend most of their time compiling, and XLA most of that optimising: only those of bits and of compiled programs,
+# marked `optimised`, need what users run.
+QUICK := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
+
 test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	XLA_FLAGS="$(QUICK)" $(TESTS) -m "not exhaustive and not optimised"
+	$(TESTS) -m "optimised and not exhaustive"
 	$(MAKE) docs
 
 docs: .venv/ready

@@ -14,6 +14,8 @@ from support import laws
 
 import cojax
 
+pytestmark = pytest.mark.optimised
+
 # Halves never meet inside of CoOpt: a learner and an allocator share a run, and all of them are in as many programs as
 # there are learners.
 PAIRS = {" with ".join(filter(None, pair)): pair for pair in itertools.zip_longest(laws.LEARNERS, laws.ALLOCATORS)}

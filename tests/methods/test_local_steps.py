@@ -11,6 +11,8 @@ from support import laws
 
 import cojax
 
+pytestmark = pytest.mark.optimised
+
 N, EVERY, STEPS = 6, 4, 25
 COMPLETE = np.full((N, N), 1 / N) - np.eye(N) / N  # W = 1 1' / n
 

@@ -11,6 +11,8 @@ from support import laws
 
 import cojax
 
+pytestmark = pytest.mark.optimised
+
 STEPS = (5_000, 15_000, 30_000, 50_000, 100_000)  # in turn, 200 000 in all
 NETWORK = cojax.network(laws.ring_with_chords(), layout="edges")
 

@@ -16,6 +16,8 @@ from cojax.networks.laws import Transfer, Weigh
 from cojax.problems.costs import LeastSquares, Samples
 from cojax.problems.sparse import SparseFeatures
 
+pytestmark = pytest.mark.optimised
+
 PLATFORMS = ("cuda", "rocm", "tpu")
 # What the platforms compute by their own libraries: eigenvectors, and the factors of a matrix.
 LIBRARIES = r"(cusolver|hipsolver)_(getrf|syevd)_ffi|(cu|hip)_lu_pivots_to_permutation|LuDecomposition|Eigh"

@@ -16,6 +16,8 @@ import cojax
 from cojax.app.cli import ONE_KERNEL
 from cojax.networks.laws import Transfer, Weigh
 
+pytestmark = pytest.mark.optimised
+
 HUBS = nx.compose(nx.star_graph(7), nx.cycle_graph(8))
 RANDOM = np.random.default_rng(0)
 

@@ -12,6 +12,8 @@ from support import laws
 import cojax
 from cojax._support import exact_grid
 
+pytestmark = pytest.mark.optimised
+
 LEARN = cojax.DIGing(0.03, mixing=0.5)
 METHOD = cojax.CoOpt(learn=LEARN, allocate=cojax.Laplacian(0.2))
 RING = laws.ring_with_chords()

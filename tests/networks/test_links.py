@@ -10,6 +10,8 @@ from support import laws
 
 import cojax
 
+pytestmark = pytest.mark.optimised
+
 METHOD = cojax.CoOpt(learn=cojax.DIGing(0.03, mixing=0.5), allocate=cojax.Laplacian(0.2))
 COARSE, ADAPTIVE = cojax.LogQuantizer(1.0), cojax.AdaptiveQuantizer(2)
 

@@ -16,6 +16,8 @@ from support.processes import TESTS, environment, free_port
 import cojax
 from cojax.networks.devices.halos import arrange_nodes, cut, node_order, num_received
 
+pytestmark = pytest.mark.optimised
+
 
 def both_ways(graph):
     ends = np.array(graph.edges).T

@@ -23,6 +23,8 @@ from cojax.runs.blocks import Blocks
 from cojax.runs.files import check_folder, replace_file
 from cojax.runs.fingerprints import differences, fingerprint
 
+pytestmark = pytest.mark.optimised
+
 METHOD = cojax.CoOpt(learn=cojax.DIGing(0.05), allocate=cojax.Laplacian(0.3))
 NETWORK = cojax.Lossy(cojax.network(laws.ring_with_chords()), 0.2, 7)
 
