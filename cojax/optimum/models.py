@@ -26,7 +26,7 @@ REACH = 4.0
 MOST_TURN = 0.75
 
 
-class Curves(NamedTuple):
+class Eigenvectors(NamedTuple):
     """The eigenvectors of a Hessian, in units of the params in which its diagonal is 1."""
 
     vectors: Float[Array, "d d"]  # by column, each as long as raises the cost by 1/2; 0 where flat
@@ -73,18 +73,18 @@ def model_gap(problem: Problem, x: Decision) -> tuple[Float[Array, ""], Float[Ar
     rows = slopes(flat)
     slope, rounding = rows.sum(0), jnp.finfo(flat.dtype).eps * jnp.abs(rows).sum(0)
     hessian = _hessians(problem, slopes, flat[None])[0]
-    curves = _decompose(hessian)
-    along = curves.vectors.T @ slope  # of the gradient, for every eigenvector
+    eigen = _decompose(hessian)
+    along = eigen.vectors.T @ slope  # of the gradient, for every eigenvector
     square = (along**2).sum()
-    step = -curves.vectors @ along
-    sharpest = _sharpest(problem, unravel, curves)
+    step = -eigen.vectors @ along
+    sharpest = _sharpest(problem, unravel, eigen)
     if sharpest is None:
-        part = _measured(problem, slopes, flat, step, curves)
+        part = _measured(problem, slopes, flat, step, eigen)
     else:
         part = _proved(jnp.sqrt(square) * sharpest)
-    shown = jnp.isfinite(part) & _is_level(slopes, flat, slope, rounding, curves)
+    shown = jnp.isfinite(part) & _is_level(slopes, flat, slope, rounding, eigen)
     gap = jnp.where(shown, square * jnp.where(shown, part, 1), jnp.inf)
-    convex = curves.convex | (sharpest is not None)  # what tells its curvature is, whatever rounding says
+    convex = eigen.convex | (sharpest is not None)  # what tells its curvature is, whatever rounding says
     return jnp.where(convex, gap, jnp.nan), flat @ (hessian @ flat) / 2
 
 
@@ -109,7 +109,7 @@ def _hessians(problem: Problem, slopes: Callable, points: Float[Array, "p d"]) -
     return lax.map(one, points)
 
 
-def _decompose(hessian: Float[Array, "d d"]) -> Curves:
+def _decompose(hessian: Float[Array, "d d"]) -> Eigenvectors:
     """Eigenvectors; those count as flat whose eigenvalue is rounding."""
     diagonal = jnp.diagonal(hessian)
     units = jnp.where(diagonal > 0, 1 / jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1)), 1)
@@ -119,10 +119,10 @@ def _decompose(hessian: Float[Array, "d d"]) -> Curves:
     curved = values > least
     lengths = jnp.where(curved, 1 / jnp.sqrt(jnp.where(curved, values, 1)), 0)
     flat_vectors = units[:, None] * vectors * jnp.where(curved, 0, 1)[None].astype(vectors.dtype)
-    return Curves(units[:, None] * vectors * lengths[None], flat_vectors, units, top, jnp.all(values >= -least))
+    return Eigenvectors(units[:, None] * vectors * lengths[None], flat_vectors, units, top, jnp.all(values >= -least))
 
 
-def _sharpest(problem: Problem, unravel: Callable, curves: Curves) -> Float[Array, ""] | None:
+def _sharpest(problem: Problem, unravel: Callable, eigen: Eigenvectors) -> Float[Array, ""] | None:
     """By what the logarithm of the curvature can change at most along a vector of length 1, where the cost tells it."""
 
     def rates(vector: Array) -> Array | None:
@@ -134,10 +134,10 @@ def _sharpest(problem: Problem, unravel: Callable, curves: Curves) -> Float[Arra
         assert found is not None
         return total + found.astype(total.dtype) ** 2, None
 
-    known = jax.eval_shape(rates, curves.units)
+    known = jax.eval_shape(rates, eigen.units)
     if known is None:
         return None
-    total = lax.scan(add, jnp.zeros(known.shape, curves.units.dtype), curves.vectors.T)[0]
+    total = lax.scan(add, jnp.zeros(known.shape, eigen.units.dtype), eigen.vectors.T)[0]
     total = total if problem.members is None else jnp.where(trees.wide(problem.members, total), total, 0)
     return jnp.sqrt(total.max(initial=0))
 
@@ -151,35 +151,35 @@ def _proved(turn: Float[Array, ""]) -> Float[Array, ""]:
     return jnp.where(turn <= MOST_TURN, part, jnp.inf)
 
 
-def _measured(problem: Problem, slopes: Callable, flat: Array, step: Array, curves: Curves) -> Float[Array, ""]:
+def _measured(problem: Problem, slopes: Callable, flat: Array, step: Array, eigen: Eigenvectors) -> Float[Array, ""]:
     """The gap beside the square of the Newton step, from the curvature as far from `flat` as the minimum can be."""
     hessians = _hessians(problem, slopes, jnp.stack([flat + REACH * step, flat - REACH * step]))
-    level = jnp.diag((curves.vectors == 0).all(0).astype(flat.dtype))
-    beside = jax.vmap(lambda hessian: curves.vectors.T @ hessian @ curves.vectors + level)(hessians)
+    level = jnp.diag((eigen.vectors == 0).all(0).astype(flat.dtype))
+    beside = jax.vmap(lambda hessian: eigen.vectors.T @ hessian @ eigen.vectors + level)(hessians)
     kept = jnp.minimum(jnp.linalg.eigvalsh(beside).min(), 1)
     return jnp.where(kept >= 0.5, 1 / (2 * jnp.where(kept >= 0.5, kept, 1)), jnp.inf)
 
 
-def _is_level(slopes: Callable, flat: Array, slope: Array, rounding: Array, curves: Curves) -> Array:
+def _is_level(slopes: Callable, flat: Array, slope: Array, rounding: Array, eigen: Eigenvectors) -> Array:
     """Whether the cost is the same along all flat directions, not flat here only: looked at far along their mean.
 
     So it is where no sample tells two models apart. A cost that has all but ended its fall is flat here too.
     """
-    mixed = curves.flat_vectors @ jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)
-    length = jnp.linalg.norm(mixed / curves.units)
+    mixed = eigen.flat_vectors @ jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)
+    length = jnp.linalg.norm(mixed / eigen.units)
     some = length > 0
     size = jnp.abs(slope) + rounding / jnp.finfo(flat.dtype).eps
-    far = jnp.linalg.norm(flat / curves.units) + jnp.where(
-        curves.top > 0, jnp.linalg.norm(curves.units * size) / jnp.where(curves.top > 0, curves.top, 1), 0
+    far = jnp.linalg.norm(flat / eigen.units) + jnp.where(
+        eigen.top > 0, jnp.linalg.norm(eigen.units * size) / jnp.where(eigen.top > 0, eigen.top, 1), 0
     )
     unit = mixed / jnp.where(some, length, 1)
     reaches = jnp.asarray([1.0, -1.0, 16.0, -16.0], flat.dtype) * far
-    changes = lax.map(lambda reach: slopes(flat + reach * unit).sum(0) - slope, reaches) * curves.units[None]
-    allowed = 64 * flat.size * (jnp.finfo(flat.dtype).eps * curves.top * jnp.abs(reaches))
-    allowed = allowed + 64 * flat.size * jnp.linalg.norm(curves.units * rounding)
+    changes = lax.map(lambda reach: slopes(flat + reach * unit).sum(0) - slope, reaches) * eigen.units[None]
+    allowed = 64 * flat.size * (jnp.finfo(flat.dtype).eps * eigen.top * jnp.abs(reaches))
+    allowed = allowed + 64 * flat.size * jnp.linalg.norm(eigen.units * rounding)
     same = jnp.all(jnp.linalg.norm(changes, axis=1) <= allowed)
-    left = jnp.linalg.norm(curves.flat_vectors.T @ slope)
-    return ~some | (same & (left <= 64 * flat.size * jnp.linalg.norm(curves.units * rounding)))
+    left = jnp.linalg.norm(eigen.flat_vectors.T @ slope)
+    return ~some | (same & (left <= 64 * flat.size * jnp.linalg.norm(eigen.units * rounding)))
 
 
 def widen(tree: Tree) -> Tree:
