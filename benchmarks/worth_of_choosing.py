@@ -4,11 +4,11 @@
     python benchmarks/print_tables.py choosing
 
 The job is that of `which_learner.py`. `choose` tries the default and CANDIDATES, learners over links with parts of
-their limits and of their gains, on instances of fresh seeds, and judges by bits until the mean model is at GAP. Then
-all candidates run on its held-out instances: so the best of them in hindsight is known, chosen on the very instances
-that it is judged on. Last, the default, the chosen one and the rivals of `which_learner.py` over the default's link are
-judged as there, by the mean over nodes of F(own model) - F* at equal bits. Standing networks come first, then switching
-and lossy ones; every network is saved when it is done, and one that is saved is not run again.
+their limits and of their gains, on instances of fresh seeds, and judges by bits until nodes' own models are at GAP.
+Then all candidates run on its held-out instances: so the best of them in hindsight is known, chosen on the very
+instances that it is judged on. Last, the default, the chosen one and the rivals of `which_learner.py` over the
+default's link are judged as there, by the mean over nodes of F(own model) - F* at equal bits. Standing networks come
+first, then switching and lossy ones; every network is saved when it is done, and one that is saved is not run again.
 """
 
 import dataclasses
@@ -115,6 +115,8 @@ CANDIDATES = {DEFAULT: default} | {named(*each): candidate(*each) for each in GR
 RIVALS = {named(kind, OURS, part): candidate(kind, OURS, part) for kind in KINDS for part in PARTS}
 RIVALS |= {named(cojax.DIGing, OURS, 0.5): candidate(cojax.DIGing, OURS, 0.5)}
 KILOBITS = (2.0, 4.0)
+# Everybody is judged by the mean over nodes of F(own model) - F*.
+LOOKS: dict[str, Any] = {"num_steps": NUM_STEPS, "every": EVERY, "measure": cojax.own_models}
 
 
 def cases(name: str, setting: str, first: int) -> Callable[[int], tuple]:
@@ -125,8 +127,7 @@ def cases(name: str, setting: str, first: int) -> Callable[[int], tuple]:
 def own_gaps(names: list[str], case: Callable[[int], tuple], num_trials: int) -> dict[str, list[float]]:
     """By name the medians over instances of the gap of nodes' own models at every budget, relative to the start's."""
     field = {name: (CANDIDATES | RIVALS)[name] for name in names}
-    settings = {"num_steps": NUM_STEPS, "every": EVERY, "measure": cojax.own_models}
-    found = cojax.trials(case, field, num_trials=num_trials, **settings)
+    found = cojax.trials(case, field, num_trials=num_trials, **LOOKS)
     left = np.median(found.left([1000 * kilobits for kilobits in KILOBITS]), axis=0).tolist()
     return dict(zip(found.methods, left, strict=True))
 
@@ -141,14 +142,13 @@ def row(name: str, setting: str) -> dict[str, Any]:
         CANDIDATES,
         default=DEFAULT,
         num_trials=NUM_TRIALS[large],
-        num_steps=NUM_STEPS,
-        every=EVERY,
         num_held_out=last,
         gap=GAP,
+        **LOOKS,
     )
     chosen_in = time.perf_counter() - began
     held_out = cases(name, setting, FIRST_SEED + int(best.held_out.seeds[0]))
-    everything = cojax.trials(held_out, CANDIDATES, num_trials=last, num_steps=NUM_STEPS, every=EVERY)
+    everything = cojax.trials(held_out, CANDIDATES, num_trials=last, **LOOKS)
     bits = np.exp(np.log(spent(everything, "bits", GAP)).mean(0))
     solved = np.isfinite(everything.taken("bits", GAP)).sum(0)
     of_all = dict(zip(everything.methods, bits.tolist(), strict=True))

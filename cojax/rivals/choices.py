@@ -17,7 +17,7 @@ from ..tuning.ensembles import Instance, RunPlan, distances, optimum_of
 from ..tuning.factors import best_factors, has_number, scaled
 from ..tuning.objectives import Area, Seconds
 from . import Rival
-from .compare import text_table
+from .compare import Measure, text_table
 from .trials import Over, Paired, Refused, Trials, instance_of, made_of, trials
 
 MISSED = 10.0  # times the most that any run of the trial took: what not getting there counts as, and up to twice that
@@ -100,6 +100,7 @@ def choose(
     num_held_out: int | None = None,
     what: Sequence[str] = (),
     num_updates: int = 4,
+    measure: Measure | None = None,
     folder: str | Path | None = None,
 ) -> Choice:
     """The candidate that takes least to a gap on problems like these, by successive halving, its numbers by gradient.
@@ -118,10 +119,11 @@ def choose(
     2 t log2(c) runs are made, not t c. What counts is the geometric mean of steps, bits or seconds; a run that does not
     get there counts as ten times the most that any run of that trial took in all, and up to twenty times where it ends
     far from the gap: to tell little is no way to win. The last two meet on instances of their own, and the default is
-    returned where it takes no more there. Models are judged by their mean over nodes: `held_out.disagreement` tells how
-    far copies are apart. What happens after `num_steps` nobody sees: take as many as you will run. A candidate may be
-    whatever `trials` takes: methods, rivals, links, edge weights, numbers of local steps, or what `tune` makes of an
-    instance. One that raises `CojaxInputError` for an instance is taken out, with its reason; the default may not.
+    returned where it takes no more there. Models are judged by their mean over nodes, and `held_out.disagreement` tells
+    how far copies are apart; `measure=cojax.own_models` judges by the models that nodes have. What happens after
+    `num_steps` nobody sees: take as many as you will run. A candidate may be whatever `trials` takes: methods, rivals,
+    links, edge weights, numbers of local steps, or what `tune` makes of an instance. One that raises `CojaxInputError`
+    for an instance is taken out, with its reason; the default may not.
 
     With `what=["learn.step_size", "learn.gain"]` numbers are tuned inside of every round by the gradient of whole runs:
     one factor for each number of a candidate, the same on all instances, of which every one computes its own numbers.
@@ -141,6 +143,8 @@ def choose(
         what: names of floats > 0 in methods or links, as of `tune`; a candidate's are those that it has, rivals have
             none.
         num_updates: looks at factors in a round; logarithms move by 0.2 at first, by 0.5 at most.
+        measure: as of `trials`, what candidates are judged by; numbers are tuned by the distance from the optimum
+            all the same.
 
     Raises `CojaxInputError` for fewer than two candidates, a default that is none of them or cannot be run, a name in
     `what` that no candidate has, and as `trials` does for what is no case.
@@ -159,7 +163,7 @@ def choose(
     last = whole_number("choose", "num_held_out", last, at_least=1)
     check_number("choose", "gap", gap, above=0.0, below=1.0, shaped=())
     what = _checked_names(what, candidates, case)
-    contest = _Contest(case, dict(candidates), default, num_steps, every, over, gap, folder)
+    contest = _Contest(case, dict(candidates), default, num_steps, every, over, gap, measure, folder)
     names, begun = list(candidates), 0
     halvings = max(math.ceil(math.log2(len(names) - 1)), 1)
     for turn in range(halvings):
@@ -206,6 +210,7 @@ class _Contest:
     every: int
     over: Over
     gap: float
+    measure: Measure | None
     folder: str | Path | None
     logs: dict[str, dict[int, float]] = dataclasses.field(default_factory=dict)  # of what was taken, by name and seed
     tuned: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)  # factors, by the name of the version
@@ -220,12 +225,13 @@ class _Contest:
         def later(seed: int) -> tuple:
             return case(first + seed)
 
+        looks: dict[str, Any] = dict(num_steps=self.num_steps, every=self.every, measure=self.measure)
         found, attempt = None, 0
         while found is None:
             able = {name: self.field[name] for name in names if name not in self.dropped}
             place = None if self.folder is None else Path(self.folder) / (f"{part}-{attempt}" if attempt else part)
             try:
-                found = trials(later, able, num_trials=count, num_steps=self.num_steps, every=self.every, folder=place)
+                found = trials(later, able, num_trials=count, folder=place, **looks)
                 self.num_runs += count * len(able)
             except Refused as refused:
                 if self.default in refused.reasons:

@@ -68,6 +68,23 @@ def test_it_is_the_best_of_all_runs_for_fewer_of_them(tmp_path):
     assert again.factors == best.factors
 
 
+def test_judged_by_own_models_who_never_agrees_is_not_taken():
+    def case(seed):
+        targets = np.random.default_rng(seed).normal(size=(N, 2))
+        problem = cojax.Problem(lambda x, target: ((x.params - target) ** 2).sum() / 2, targets)
+        return problem, cojax.network(cojax.graphs.named("ring", N)), problem.start(params=np.zeros((N, 2)))
+
+    # The mean of DGD is gradient descent where all curve alike, and its nodes stay apart for ever.
+    candidates = {"apart": cojax.CoOpt(learn=cojax.DGD(0.5)), "together": cojax.CoOpt(learn=cojax.DIGing(0.2))}
+    settings = {"default": "together", "num_trials": 2, "gap": 1e-4} | SETTINGS
+    by_mean = cojax.choose(case, candidates, **settings)
+    assert by_mean.name == "apart"
+    assert by_mean.held_out.disagreement[:, by_mean.held_out.methods.index("apart"), -1].min() > 0.1
+    by_own = cojax.choose(case, candidates, measure=cojax.own_models, **settings)
+    assert by_own.name == "together"
+    assert by_own.factors["apart"] > 10
+
+
 def test_the_default_is_kept_where_nothing_is_better():
     few = {name: CANDIDATES[name] for name in ("computed", "tenth", "far")}
     best = cojax.choose(case, few, default="computed", num_trials=2, gap=1e-4, **SETTINGS)
