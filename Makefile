@@ -11,7 +11,7 @@ demo: .venv/ready
 # with one worker: its fixtures are made and its programs compiled once.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # Tests spend most of their time compiling, and XLA most of that optimising: only those of bits and of compiled programs,
-# marked `optimised`, need what users run.
+# marked `optimised`, need what users run. The flags are `UNOPTIMISED` of cojax/_support/compiling.py.
 QUICK := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 
 test: .venv/ready

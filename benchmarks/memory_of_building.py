@@ -1,4 +1,4 @@
-"""What a process needs for its part of a network that no process has whole: 10^7 nodes in 1, 2 and 4.
+"""What a process needs for its part of a network that no process has whole: 34 million nodes in 1, 2, 4.
 
     python benchmarks/memory_of_building.py
 

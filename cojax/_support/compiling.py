@@ -22,8 +22,8 @@ Returned = TypeVar("Returned")
 # The older emitters of kernels compile in two thirds of the time of the newer ones, and a step of what they make takes
 # 1.2 to 1.4 times as long (`benchmarks/side_by_side.py`). From JAX 0.11 on XLA has them no more.
 OLDER_EMITTERS: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False}
-# Not optimised, a program compiles in a third of that time, and runs one to five times as long. In one piece, for the
-# threads that compile 32 take a seventh more processor time, and are not sooner on two cores.
+# Not optimised, a program compiles in a third of that time, and runs one to five times as long. In one piece, for
+# 32 pieces, a thread each, take a seventh more processor time, and are not sooner on two cores (by hand).
 UNOPTIMISED: dict[str, str | bool] = OLDER_EMITTERS | {
     "xla_backend_optimization_level": "0",
     "xla_cpu_parallel_codegen_split_count": "1",

@@ -225,13 +225,20 @@ class _Contest:
         def later(seed: int) -> tuple:
             return case(first + seed)
 
-        looks: dict[str, Any] = dict(num_steps=self.num_steps, every=self.every, measure=self.measure)
         found, attempt = None, 0
         while found is None:
             able = {name: self.field[name] for name in names if name not in self.dropped}
             place = None if self.folder is None else Path(self.folder) / (f"{part}-{attempt}" if attempt else part)
             try:
-                found = trials(later, able, num_trials=count, folder=place, **looks)
+                found = trials(
+                    later,
+                    able,
+                    num_trials=count,
+                    num_steps=self.num_steps,
+                    every=self.every,
+                    measure=self.measure,
+                    folder=place,
+                )
                 self.num_runs += count * len(able)
             except Refused as refused:
                 if self.default in refused.reasons:

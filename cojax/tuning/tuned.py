@@ -180,7 +180,7 @@ def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision)
     kappa = smoothness / max(curvature.mean_low, smoothness / MOST_CONDITION)
     blend = min(math.sqrt(chi / kappa), 1.0)
     limit = theory.apapc_limit(network, smoothness, blend)
-    graphs: list[Any] = list(theory.laplacians(network))
+    graphs = theory.laplacians(network)
     crowded = max(float(graph.diagonal().max()) for graph in graphs) > CROWDED * most
     coarse = (CROWDED_GAIN if crowded else COARSE_GAIN) * math.sqrt(_turns(graphs))
     gain = 1.0 if isinstance(network.link, Ideal) else coarse

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cojax.app.cli import ONE_KERNEL
+
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
-# As `docs/faster.md` advises.
-SMALL_LOOPS = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -15,7 +15,8 @@ def test_a_notebook_runs(path, monkeypatch):
     import nbformat
     from nbclient import NotebookClient
 
-    monkeypatch.setenv("XLA_FLAGS", f"{os.environ['XLA_FLAGS']} {SMALL_LOOPS}")
+    # As `docs/faster.md` advises, beside what the tests have.
+    monkeypatch.setenv("XLA_FLAGS", f"{os.environ['XLA_FLAGS']} {ONE_KERNEL}")
     notebook = nbformat.read(path, as_version=4)
     assert any(cell.get("outputs") for cell in notebook.cells), "its outputs are not committed"
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()

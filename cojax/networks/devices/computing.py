@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
@@ -58,15 +59,16 @@ def compute_table(network: Computed, mesh: Mesh) -> ShardedNeighbors:
         arcs[borders[place].there] = edges.places(place)
         return arcs
 
-    own = by_device(mesh, block, lambda nodes: nodes)
+    others = laid(mesh, tables, COLUMNS)
+    names = laid(mesh, by_device(mesh, block, lambda nodes: nodes), ROWS)
     as_named = gathers or mesh.size == 1  # rows are counted from the first of all
     bare = ShardedNeighbors(
-        weights=laid(mesh, {place: (tables[place] != own[place][None]).astype(float) for place in own}, COLUMNS),
-        index=laid(mesh, tables if as_named else {place: index(place) for place in tables}, COLUMNS),
+        weights=(others != names[None]).astype(jnp.result_type(float)),
+        index=others if as_named else laid(mesh, {place: index(place) for place in tables}, COLUMNS),
         twin=laid(mesh, {place: twin(place) for place in tables}, COLUMNS),
         node_halo=Halo(gathers=True) if gathers else nodes.halo(),
         edge_halo=edges.halo(),
-        names=laid(mesh, own, ROWS),
+        names=names,
         place=None,
         mesh=mesh,
         link=everywhere(mesh, link_among(network.link, size, rows)),
