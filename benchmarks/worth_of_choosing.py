@@ -1,14 +1,16 @@
 """What `cojax.choose` finds beside `cojax.default_learner`, on every network of `support/families.py`, by bits.
 
-    python benchmarks/worth_of_choosing.py [setting | family | family/setting ...]
-    python benchmarks/print_tables.py choosing
+    python benchmarks/worth_of_choosing.py [within] [setting | family | family/setting ...]
+    python benchmarks/print_tables.py choosing [choosing_within]
 
 The job is that of `which_learner.py`. `choose` tries the default and CANDIDATES, learners over links with parts of
 their limits and of their gains, on instances of fresh seeds, and judges by bits until nodes' own models are at GAP.
 Then all candidates run on its held-out instances: so the best of them in hindsight is known, chosen on the very
 instances that it is judged on. Last, the default, the chosen one and the rivals of `which_learner.py` over the
-default's link are judged as there, by the mean over nodes of F(own model) - F* at equal bits. Standing networks come
-first, then switching and lossy ones; every network is saved when it is done, and one that is saved is not run again.
+default's link are judged as there, by the mean over nodes of F(own model) - F* at equal bits. With `within` the rivals
+are candidates too, and `choose` judges by what is judged last: the gap that is left after the first budget. Standing
+networks come first, then switching and lossy ones; every network is saved when it is done, and one that is saved is not
+run again.
 """
 
 import dataclasses
@@ -119,6 +121,9 @@ KILOBITS = (2.0, 4.0)
 LOOKS: dict[str, Any] = {"num_steps": NUM_STEPS, "every": EVERY, "measure": cojax.own_models}
 
 
+EXACT = 1e-14  # what is less than that of the first gap is rounding
+
+
 def cases(name: str, setting: str, first: int) -> Callable[[int], tuple]:
     """The instances of a network from a seed on."""
     return case(name, setting, first, "auto" if name in FEW else "dense")
@@ -172,20 +177,58 @@ def row(name: str, setting: str) -> dict[str, Any]:
     }
 
 
+def row_within(name: str, setting: str) -> dict[str, Any]:
+    """What was chosen for the first budget on one network, and how it fares on the held-out instances beside all."""
+    large, field = name in FEW, CANDIDATES | RIVALS
+    last, budgets = NUM_HELD_OUT[large], [1000 * kilobits for kilobits in KILOBITS]
+    began = time.perf_counter()
+    best = cojax.choose(
+        cases(name, setting, FIRST_SEED),
+        field,
+        default=DEFAULT,
+        num_trials=NUM_TRIALS[large],
+        num_held_out=last,
+        amount=budgets[0],
+        gap=EXACT,
+        **LOOKS,
+    )
+    chosen_in = time.perf_counter() - began
+    held_out = cases(name, setting, FIRST_SEED + int(best.held_out.seeds[0]))
+    everything = cojax.trials(held_out, field, num_trials=last, bits=budgets[-1], **LOOKS)
+    left = np.median(everything.left(budgets), axis=0).tolist()
+    return {
+        "network": name,
+        "setting": setting,
+        "first seed": FIRST_SEED,
+        "chosen": best.name,
+        "runs": best.num_runs,
+        "runs of all": best.num_all,
+        "seconds of choosing": round(chosen_in, 1),
+        "held out": last,
+        "beside the default while choosing": {one: float(f"{value:.4g}") for one, value in best.factors.items()},
+        "own gaps": {
+            one: [float(f"{gap:.3g}") for gap in gaps] for one, gaps in zip(everything.methods, left, strict=True)
+        },
+    }
+
+
 def main(only: list[str]) -> None:
     jax.config.update("jax_enable_x64", True)
+    within = "within" in only
+    only = [word for word in only if word != "within"]
+    table, measured = ("worth_of_choosing_within", row_within) if within else ("worth_of_choosing", row)
     asked = [cell for cell in families.cells() if not only or {*cell, "/".join(cell)} & set(only)]
     for name, setting in sorted(asked, key=lambda cell: families.SETTINGS.index(cell[1])):
-        rows = {(line["network"], line["setting"]): line for line in kept_rows("worth_of_choosing", FIRST_SEED)}
+        rows = {(line["network"], line["setting"]): line for line in kept_rows(table, FIRST_SEED)}
         if (name, setting) in rows:
             continue
         if name not in families.SYNTHETIC:
             jax.clear_caches()  # no other network has its programs, and a process has room for so many
         began = time.perf_counter()
-        rows[name, setting] = row(name, setting)
+        rows[name, setting] = measured(name, setting)
         print(f"{name} {setting}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
         kept = [rows[cell] for cell in families.cells() if cell in rows]
-        save("worth_of_choosing", kept, gap=GAP, kilobits=KILOBITS, rivals=list(RIVALS))
+        save(table, kept, gap=GAP, kilobits=KILOBITS, rivals=list(RIVALS))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from ..tuning.factors import best_factors, has_number, scaled
 from ..tuning.objectives import Area, Seconds
 from . import Rival
 from .compare import Measure, text_table
-from .trials import Over, Paired, Refused, Trials, instance_of, made_of, trials
+from .trials import DIVERGED, Over, Paired, Refused, Trials, instance_of, made_of, trials
 
 MISSED = 10.0  # times the most that any run of the trial took: what not getting there counts as, and up to twice that
 MOST_DECADES = 10.0  # above the gap at the end, at which it is twice that
@@ -36,7 +36,8 @@ class Choice(NamedTuple):
         name: of the candidate to take; the default, where nothing was better on the held-out trials.
         candidate: what was given under that name; of "NAME, tuned" a function of (problem, network, start) that makes
             of any instance what NAME makes of it, with the numbers named in `tuned` times their factors.
-        factors: by name, what a candidate took beside the default, geometric mean over the trials that it was in.
+        factors: by name, what a candidate took beside the default, or what gap it had left at the amount, geometric
+            mean over the trials that it was in.
         num_trials: by name, how many trials it was in; what was tuned with the last factors that it got.
         tuned: by name the factors that gradients found, by the name of the number; of momentum, blend, decay and shrink
             that of the odds v / (1 - v).
@@ -97,13 +98,14 @@ def choose(
     every: int = 1,
     over: Over = "bits",
     gap: float = 1e-6,
+    amount: float | int | None = None,
     num_held_out: int | None = None,
     what: Sequence[str] = (),
     num_updates: int = 4,
     measure: Measure | None = None,
     folder: str | Path | None = None,
 ) -> Choice:
-    """The candidate that takes least to a gap on problems like these, by successive halving, its numbers by gradient.
+    """The candidate that takes least to a gap, or comes farthest with an amount, by successive halving and gradients.
 
         def learner(kind, bits):                          # a candidate: of an instance to a network and a method
             def made(problem, network, start):
@@ -115,15 +117,16 @@ def choose(
         best = cojax.choose(case, candidates | {"default": cojax.default}, default="default", num_trials=16, ...)
 
     All candidates are run on a few instances; the better half of those that are not the default goes on, to twice as
-    many new ones, until one is left beside the default, which always goes on. So of c candidates and t trials about
-    2 t log2(c) runs are made, not t c. What counts is the geometric mean of steps, bits or seconds; a run that does not
-    get there counts as ten times the most that any run of that trial took in all, and up to twenty times where it ends
-    far from the gap: to tell little is no way to win. The last two meet on instances of their own, and the default is
-    returned where it takes no more there. Models are judged by their mean over nodes, and `held_out.disagreement` tells
-    how far copies are apart; `measure=cojax.own_models` judges by the models that nodes have. What happens after
-    `num_steps` nobody sees: take as many as you will run. A candidate may be whatever `trials` takes: methods, rivals,
-    links, edge weights, numbers of local steps, or what `tune` makes of an instance. One that raises `CojaxInputError`
-    for an instance is taken out, with its reason; the default may not.
+    many new ones, until one is left beside the default, which always goes on. So of c candidates and t trials about 2 t
+    log2(c) runs are made, not t c. What counts is the geometric mean of steps, bits or seconds; a run that does not get
+    there counts as ten times the most that any run of that trial took in all, and up to twenty times where it ends far
+    from the gap: to tell little is no way to win. The last two meet on instances of their own, and the default is
+    returned where it takes no more there. With `amount=2000.0` what counts is how small the gap is once 2000 bits (or
+    steps, or seconds) are spent: who is ahead then need not be the first at 1e-6. Models are judged by their mean over
+    nodes, and `held_out.disagreement` tells how far copies are apart; `measure=cojax.own_models` judges by the models
+    that nodes have. What happens after `num_steps` nobody sees: take as many as you will run. A candidate may be
+    whatever `trials` takes: methods, rivals, links, edge weights, numbers of local steps, or what `tune` makes of an
+    instance. One that raises `CojaxInputError` for an instance is taken out, with its reason; the default may not.
 
     With `what=["learn.step_size", "learn.gain"]` numbers are tuned inside of every round by the gradient of whole runs:
     one factor for each number of a candidate, the same on all instances, of which every one computes its own numbers.
@@ -139,6 +142,8 @@ def choose(
         default: the name of the one to beat.
         num_trials: of the last round of halving.
         over, gap: what is counted, and until which gap.
+        amount: of what is counted, to be spent; smaller gaps than `gap` then count as `gap`, larger ones than a million
+            million times that of the start as that.
         num_held_out: trials of the last two; as many as num_trials by default.
         what: names of floats > 0 in methods or links, as of `tune`; a candidate's are those that it has, rivals have
             none.
@@ -162,8 +167,10 @@ def choose(
     last = num_trials if num_held_out is None else num_held_out
     last = whole_number("choose", "num_held_out", last, at_least=1)
     check_number("choose", "gap", gap, above=0.0, below=1.0, shaped=())
+    if amount is not None:
+        check_number("choose", "amount", amount, above=0.0, shaped=())
     what = _checked_names(what, candidates, case)
-    contest = _Contest(case, dict(candidates), default, num_steps, every, over, gap, measure, folder)
+    contest = _Contest(case, dict(candidates), default, num_steps, every, over, gap, amount, measure, folder)
     names, begun = list(candidates), 0
     halvings = max(math.ceil(math.log2(len(names) - 1)), 1)
     for turn in range(halvings):
@@ -181,9 +188,9 @@ def choose(
     held_out = contest.run([best] if best == default else [best, default], begun, last, "held-out")
     paired = None
     if len(held_out.methods) == 2:
-        took = np.log(spent(held_out, over, gap)).mean(0)
-        if took[0] < took[1]:
-            paired = held_out.paired(best, default, over, gap)
+        scores = contest.scores(held_out, 0.0).mean(0)
+        if scores[0] < scores[1]:
+            paired = held_out.paired(best, default, over, gap, amount=amount)
     best = default if paired is None else best
     return Choice(
         name=best,
@@ -210,9 +217,10 @@ class _Contest:
     every: int
     over: Over
     gap: float
+    amount: float | int | None
     measure: Measure | None
     folder: str | Path | None
-    logs: dict[str, dict[int, float]] = dataclasses.field(default_factory=dict)  # of what was taken, by name and seed
+    logs: dict[str, dict[int, float]] = dataclasses.field(default_factory=dict)  # `scores`, by name and seed
     tuned: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)  # factors, by the name of the version
     dropped: dict[str, str] = dataclasses.field(default_factory=dict)
     most: dict[int, float] = dataclasses.field(default_factory=dict)  # that any run of a trial took, by seed
@@ -236,6 +244,7 @@ class _Contest:
                     num_trials=count,
                     num_steps=self.num_steps,
                     every=self.every,
+                    bits=self.amount if self.over == "bits" else None,
                     measure=self.measure,
                     folder=place,
                 )
@@ -249,16 +258,22 @@ class _Contest:
         return found._replace(seeds=found.seeds + first)  # what `case` was called with
 
     def compete(self, names: list[str], first: int, count: int, part: str) -> None:
-        """Runs the trials and keeps what was taken; not to get there costs all the same in versions that come later."""
+        """Runs the trials and keeps their scores; not to get there costs all the same in versions that come later."""
         found = self.run(names, first, count, part)
         seeds = found.seeds.tolist()
         most = np.array([[self.most.get(seed, 0.0)] for seed in seeds])
         self.most |= zip(seeds, np.maximum(most, most_of(found, self.over))[:, 0].tolist(), strict=True)
-        for name, row in zip(found.methods, np.log(spent(found, self.over, self.gap, most)).T, strict=True):
+        for name, row in zip(found.methods, self.scores(found, most).T, strict=True):
             self.logs.setdefault(name, {}).update(zip(seeds, row.tolist(), strict=True))
 
+    def scores(self, found: Trials, most: Any) -> Float[np.ndarray, "t m"]:
+        """The logarithm of what every method is judged by in every trial: the less, the better."""
+        if self.amount is None:
+            return np.log(spent(found, self.over, self.gap, most))
+        return np.log(np.clip(found.left(self.amount, self.over), self.gap, DIVERGED))
+
     def beside(self, name: str, other: str | None = None) -> float:
-        """The mean logarithm of what one took over what another took, the default, on all trials that one was in."""
+        """The mean score of one above that of another, the default, on all trials that one was in."""
         against = self.logs[self.default if other is None else other]
         return float(np.mean([log - against[seed] for seed, log in self.logs[name].items()]))
 

@@ -39,6 +39,7 @@ UNITS = {"steps": ("steps", 1.0), "bits": ("kilobits", 1e-3), "seconds": ("secon
 WORDS = {"learn": "the model", "share": "the shares"}
 NO_RATIO = "not distinguishable"
 LEVEL = 0.95
+DIVERGED = 1e12  # times the gap of the start: a run that has diverged is no nearer than that
 # Of a dataset; gaps have none.
 LABELS = {"bits": "bit", "seconds": "s", "imbalance": "unit of cpu", "overload": "unit of cpu"}
 JUDGED = (("learn",), ("share",), ("learn", "share"))
@@ -50,19 +51,20 @@ MOST_AMOUNTS = 400
 
 
 class Paired(NamedTuple):
-    """How much of something `first` takes for what `second` takes on the same instance, by `Trials.paired`.
+    """How much of something `first` takes, or leaves, for what `second` does on the same instance, by `Trials.paired`.
 
     Fields:
         first, second: the names of the two methods.
         over: "steps", "bits" or "seconds".
-        gap: the gap that both have to reach.
+        gap: the gap that both have to reach; with an amount, the one below which none is told from it.
         ratio: the median over trials of first / second; who never got there took infinitely much. NaN where the
             trials in the middle are those in which neither did.
         low, high: an interval that holds the median of all instances with probability `level` or more. A method that
             never got there would have taken more than it had, and no more than that is supposed of it.
         level: as asked for, 0.95 say.
         num_trials: how many instances.
-        num_neither: in how many of them neither got there.
+        num_neither: in how many of them neither got there; with an amount, in how many both had diverged.
+        amount: what both spend, where the ratio is that of the gaps left then; None where it is that of what they take.
     """
 
     first: str
@@ -75,6 +77,7 @@ class Paired(NamedTuple):
     level: float
     num_trials: int
     num_neither: int
+    amount: float | None = None
 
     @property
     def is_distinguishable(self) -> bool:
@@ -82,7 +85,10 @@ class Paired(NamedTuple):
         return not self.low <= 1.0 <= self.high
 
     def __repr__(self) -> str:
-        said = f"{self.first} / {self.second}, {self.over} to a gap of {_short(self.gap)}: {_told(self)}"
+        told = f"{self.over} to a gap of {_short(self.gap)}"
+        if self.amount is not None:
+            told = f"gap left after {self.amount:.4g} {self.over}"
+        said = f"{self.first} / {self.second}, {told}: {_told(self)}"
         never = f", {self.num_neither} without either" if self.num_neither else ""
         return f"{said} (median of {self.num_trials} trials{never}, {self.level:.4g} interval)"
 
@@ -237,10 +243,14 @@ class Trials(NamedTuple):
         over: Over = "steps",
         gap: float = 1e-6,
         *,
+        amount: float | int | None = None,
         half: Half | None = None,
         level: float = LEVEL,
     ) -> Paired:
         """What `first` takes over what `second` takes, instance by instance: its median, and an interval for it.
+
+        With an `amount` of steps, bits or seconds it is the ratio of the gaps that are left once that is spent; smaller
+        gaps than `gap` count as `gap`.
 
         The interval is between two order statistics of the ratios, that of the sign test: exact for any law of them,
         and at least as sure as `level` where they tie. Of 5 trials or fewer there is none at 0.95: it is 0 to infinity.
@@ -248,7 +258,13 @@ class Trials(NamedTuple):
         """
         check_number("Trials.paired", "level", level, above=0.0, below=1.0, shaped=())
         places = [self._place(name) for name in (first, second)]
-        took, ends = self.taken(over, gap, half)[:, places], self.along(over)[:, places, -1]
+        if amount is None:
+            took, ends = self.taken(over, gap, half)[:, places], self.along(over)[:, places, -1]
+        else:
+            check_number("Trials.paired", "amount", amount, above=0.0, shaped=())
+            check_number("Trials.paired", "gap", gap, above=0.0, shaped=())
+            took = np.maximum(self.left(amount, over, half)[:, places], gap)
+            ends = np.full_like(took, DIVERGED)
         low, high = ratios(took[:, 0], took[:, 1], (ends[:, 0], ends[:, 1]))
         neither = np.isinf(took).all(axis=1)
         # Who never got there took infinitely much; where neither did nothing is known.
@@ -267,6 +283,7 @@ class Trials(NamedTuple):
             level=float(level),
             num_trials=len(took),
             num_neither=int(neither.sum()),
+            amount=None if amount is None else float(amount),
         )
 
     def profile(self, over: Over = "steps", gap: float = 1e-6, *, half: Half | None = None) -> Profile:

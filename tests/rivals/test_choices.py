@@ -85,6 +85,63 @@ def test_judged_by_own_models_who_never_agrees_is_not_taken():
     assert by_own.factors["apart"] > 10
 
 
+def test_at_an_amount_who_is_ahead_then_is_taken_though_it_never_gets_to_a_small_gap():
+    def floored(problem, network, start):
+        coarse = cojax.Quantized(cojax.LogQuantizer(0.2))
+        network = network.over(dataclasses.replace(network.bare(), link=coarse))
+        return network, scaled(1.0)(problem, network, start)
+
+    candidates = {"floored": floored, "third": CANDIDATES["third"], "far": CANDIDATES["far"]}
+    settings = {"default": "third", "num_trials": 4, "gap": 1e-10} | SETTINGS
+    everything = cojax.trials(case, candidates, num_trials=8, **SETTINGS)
+    for over, amount, wanted in (
+        ("steps", 10, "floored"),
+        ("steps", 300, "third"),
+        ("bits", 600, "floored"),
+        ("bits", 19000.0, "third"),
+    ):
+        best = cojax.choose(case, candidates, over=over, amount=amount, **settings)
+        assert best.name == wanted, (over, amount, best)
+        left = np.clip(everything.left(amount, over)[:4], 1e-10, 1e12)
+        for place, name in enumerate(everything.methods):
+            ratio = np.exp(np.log(left[:, place] / left[:, 1]).mean())
+            assert best.factors[name] == pytest.approx(ratio, rel=1e-6), (over, amount, name)
+        if over == "bits":
+            assert best.held_out.steps_done is not None
+            assert best.held_out.bits.max() <= amount  # nobody runs farther than that
+    never = cojax.choose(case, candidates, over="bits", **settings)
+    assert never.name == "third"
+    assert never.factors["floored"] > 5
+
+
+def test_what_is_left_at_an_amount_is_paired():
+    candidates = {name: CANDIDATES[name] for name in ("computed", "third", "far")}
+    found = cojax.trials(case, candidates, num_trials=8, **SETTINGS)
+    left = found.left(20, "steps")
+    pair = found.paired("computed", "third", amount=20, gap=1e-12)
+    assert pair.ratio == pytest.approx(np.median(left[:, 0] / left[:, 1]), rel=1e-12)
+    assert pair.is_distinguishable
+    assert "gap left after 20 steps" in repr(pair)
+    # What is smaller than the gap is not told from it.
+    assert found.paired("computed", "third", amount=20, gap=0.5).ratio == 1
+    # Who has diverged is behind, by an amount that nobody knows; both are not told apart.
+    gone = found._replace(share_gap=np.where(np.arange(61) > 3, np.inf, found.share_gap))
+    assert np.isnan(gone.paired("computed", "third", amount=20).ratio)
+    assert (gone.paired("computed", "third", amount=20).low, gone.paired("computed", "third", amount=20).high) == (
+        0,
+        np.inf,
+    )
+    one = found._replace(share_gap=np.where((np.arange(3) == 0)[:, None], gone.share_gap, found.share_gap))
+    pair = one.paired("computed", "third", amount=20)
+    assert pair.ratio == np.inf
+    assert pair.low > 1e12
+    for amount in (0, -1.0, np.nan):
+        with pytest.raises(cojax.CojaxInputError, match="amount"):
+            found.paired("computed", "third", amount=amount)
+        with pytest.raises(cojax.CojaxInputError, match="amount"):
+            cojax.choose(case, candidates, default="third", num_trials=2, amount=amount, **SETTINGS)
+
+
 def test_the_default_is_kept_where_nothing_is_better():
     few = {name: CANDIDATES[name] for name in ("computed", "tenth", "far")}
     best = cojax.choose(case, few, default="computed", num_trials=2, gap=1e-4, **SETTINGS)
