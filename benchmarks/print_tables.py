@@ -1,6 +1,6 @@
 """The tables of the two defaults and of the paper's claim in `docs/benchmarks/`, from the JSON of their scripts.
 
-python benchmarks/print_tables.py [allocators | learners | choosing | seconds | paper_claim ...]
+python benchmarks/print_tables.py [allocators | learners | choosing | choosing_within | seconds | paper_claim ...]
 """
 
 import json
@@ -119,32 +119,9 @@ def choosing() -> None:
     """Counts beside rivals in hindsight, every candidate beside the default, and one line a network."""
     found = json.loads((RESULTS / "worth_of_choosing.json").read_text())
     rows, budgets = found["rows"], [f"{budget:g} kbit" for budget in found["kilobits"]]
-    counts: Rows = []
-    for who in ("default", "chosen"):
-        columns: dict[str, list[float | None]] = {budget: [] for budget in budgets}
-        for row in rows:
-            for place, budget in enumerate(budgets):
-                columns[budget].append(smaller_than_rivals(row, row.get(who, who), found["rivals"], place)[0])
-        line = counted("", columns)
-        line["rivals"] = who
-        for budget, values in columns.items():
-            behind = sum(value is not None and value < 100 * (1 - 1.1) for value in values)
-            line[budget] += f"; behind by over 10 % on {behind}"
-        counts.append(line)
-    show(counts)
+    show(beside_rivals(found))
     print()
-    names = list(rows[0]["bits to the gap"])
-    beside: Rows = []
-    for name in names:
-        line = {"candidate": name}
-        for setting in dict.fromkeys(row["setting"] for row in rows):
-            here = [row["bits to the gap"] for row in rows if row["setting"] == setting]
-            ratios = [bits[name] / bits["default"] for bits in here]
-            first = sum(bits[name] == min(bits.values()) for bits in here)
-            line[setting] = f"{statistics.median(ratios):.2g}, {max(ratios):.2g} ({first})"
-        line["chosen"] = sum(row["chosen"] == name for row in rows)
-        beside.append(line)
-    show(beside)
+    show(beside_the_default(rows, [row["bits to the gap"] for row in rows]))
     print()
     lines: Rows = []
     for row in rows:
@@ -161,6 +138,59 @@ def choosing() -> None:
         line |= {"runs": f"{row['runs']} of {row['runs of all']}", "s": row["seconds of choosing"]}
         lines.append(line)
     show(lines)
+
+
+def choosing_within() -> None:
+    """The same where `choose` judged by the first budget, by the gaps that are left then."""
+    found = json.loads((RESULTS / "worth_of_choosing_within.json").read_text())
+    rows = found["rows"]
+    show(beside_rivals(found))
+    print()
+    gaps = [{name: max(left[0], EXACT) for name, left in row["own gaps"].items()} for row in rows]
+    show(beside_the_default(rows, gaps))
+    print()
+    lines: Rows = []
+    for row, left in zip(rows, gaps, strict=True):
+        name, best = row["chosen"], min(left, key=lambda each: left[each])
+        (smaller, rival), (later, other) = (smaller_than_rivals(row, name, found["rivals"], place) for place in (0, 1))
+        line = {key: row[key] for key in ("network", "setting", "chosen")}
+        line |= {"gap of the start left": f"{row['own gaps'][name][0]:.0e}", "default": f"{left['default']:.0e}"}
+        line["best in hindsight"] = f"{left[name] / left[best]:.2g} ({'itself' if best == name else best})"
+        who = "; ".join(dict.fromkeys((rival, other)))
+        line["own gap smaller by %, at the budget, at twice it"] = f"{percent(smaller)}, {percent(later)} ({who})"
+        lines.append(line | {"runs": f"{row['runs']} of {row['runs of all']}", "s": row["seconds of choosing"]})
+    show(lines)
+
+
+def beside_rivals(found: dict[str, Any]) -> Rows:
+    """How often the default and what was chosen have the smaller gap than the best rival in hindsight."""
+    budgets = [f"{budget:g} kbit" for budget in found["kilobits"]]
+    counts: Rows = []
+    for who in ("default", "chosen"):
+        columns: dict[str, list[float | None]] = {budget: [] for budget in budgets}
+        for row in found["rows"]:
+            for place, budget in enumerate(budgets):
+                columns[budget].append(smaller_than_rivals(row, row.get(who, who), found["rivals"], place)[0])
+        line = counted(who, columns)
+        for budget, values in columns.items():
+            behind = sum(value is not None and value < 100 * (1 - 1.1) for value in values)
+            line[budget] += f"; behind by over 10 % on {behind}"
+        counts.append(line)
+    return counts
+
+
+def beside_the_default(rows: Rows, judged: list[dict[str, float]]) -> Rows:
+    """By candidate and setting the median over networks of what it took, or left, beside the default, and the worst."""
+    lines: Rows = []
+    for name in judged[0]:
+        line: dict[str, Any] = {"candidate": name}
+        for setting in dict.fromkeys(row["setting"] for row in rows):
+            here = [each for row, each in zip(rows, judged, strict=True) if row["setting"] == setting]
+            ratios = [each[name] / each["default"] for each in here]
+            first = sum(each[name] == min(each.values()) for each in here)
+            line[setting] = f"{statistics.median(ratios):.2g}, {max(ratios):.2g} ({first})"
+        lines.append(line | {"chosen": sum(row["chosen"] == name for row in rows)})
+    return lines
 
 
 def smaller_than_rivals(row: dict[str, Any], name: str, rivals: list[str], place: int) -> tuple[float | None, str]:
@@ -289,6 +319,7 @@ if __name__ == "__main__":
         "allocators": allocators,
         "learners": learners,
         "choosing": choosing,
+        "choosing_within": choosing_within,
         "seconds": seconds,
         "paper_claim": paper_claim,
     }

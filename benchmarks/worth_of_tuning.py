@@ -17,9 +17,10 @@ candidate, selected on the 8 instances, and beside the search of `cojax.tune` fr
 edge weights. Of closed forms and grids the best candidate is taken in hindsight, on the 12 instances.
 """
 
+import dataclasses
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -33,6 +34,7 @@ import cojax
 from cojax.networks.faults.draws import reseed
 from cojax.rivals.choices import Scaled
 from cojax.tuning import Area, Bits, PerNode, distances
+from cojax.tuning.default_learner import with_link
 from cojax.tuning.ensembles import Instance, RunPlan, course_of, stack_instances, taken
 from cojax.tuning.factors import scaled
 from cojax.tuning.searches import TuningSearch
@@ -49,8 +51,11 @@ LEARNERS = (cojax.DIGing, cojax.EXTRA, cojax.NIDS, cojax.ATCTracking, cojax.LEAD
 ALLOCATORS = (cojax.Laplacian, cojax.HeavyBall, cojax.Nesterov)
 KINDS = {"learn": LEARNERS, "allocate": ALLOCATORS}
 WEIGHTS = {"": cojax.weights.metropolis, ", fastest": cojax.weights.fastest}
-CHOSEN_TRIALS, CHOSEN_UPDATES = 6, 4
+SAME = ("",)  # the link of the job: 3 bits, 0.8 and 1.6
+LINKS = {"": {}, ", quick link": {"shrink": 0.6, "grow": 2.0}}  # of as many bits
+CHOSEN_TRIALS, CHOSEN_UPDATES = 6, 3
 LENGTH = 5  # times the steps that are tuned on: the runs that all are judged by
+QUICK = "{}, links too"  # of controls that have the quick link as well
 CHOSEN_WHAT = {
     "learn": ["learn.step_size", "learn.mixing", "learn.gain", "learn.blend"],
     "allocate": ["allocate.step_size", "allocate.momentum"],
@@ -223,32 +228,46 @@ def row_of(name: str, family: Family) -> dict[str, Any]:
     return row
 
 
+def with_numbers(network: cojax.Network, numbers: dict[str, float]) -> cojax.Network:
+    """A network whose quantizer has these numbers."""
+    link: Any = network.link
+    return with_link(network, cojax.Innovation(dataclasses.replace(link.quantizer, **numbers), memory=link.memory))
+
+
 class Candidates:
     """Closed forms of one network: by half and name a function of an instance, computed once for each."""
 
-    def __init__(self, family: Family):
+    def __init__(self, family: Family, links: Iterable[str]):
         self.family = family
-        self.networks = {name: family.network(weights=rule) for name, rule in WEIGHTS.items()}
+        self.networks = {
+            (name, link): with_numbers(family.network(weights=rule), LINKS[link])
+            for name, rule in WEIGHTS.items()
+            for link in links
+        }
         self.ideal = {name: family.network(ideal=True, weights=rule) for name, rule in WEIGHTS.items()}
         self.known: dict[Any, Any] = {}
         self.by_name = {
-            half: {kind.__name__ + words: self._candidate(half, kind, words) for kind in kinds for words in WEIGHTS}
+            half: {
+                kind.__name__ + words + link: self._candidate(half, kind, words, link)
+                for kind in kinds
+                for words, link in self.networks
+            }
             for half, kinds in KINDS.items()
         }
 
-    def _candidate(self, half: str, kind: Any, words: str) -> Callable[..., Pair]:
+    def _candidate(self, half: str, kind: Any, words: str, link: str) -> Callable[..., Pair]:
         def made(problem: Any, network: Any, start: Any) -> Pair:
             key = half, kind, words, np.asarray(problem.data[0]).tobytes()
             if key not in self.known:
                 self.known[key] = cojax.CoOpt(**{half: cojax.tuned(kind, problem, self.ideal[words], start)})
-            return network.over(self.networks[words].bare()), self.known[key]
+            return network.over(self.networks[words, link].bare()), self.known[key]
 
         return made
 
     def case(self, seed: int) -> tuple:
         """The instances that other searches have too, and some after them."""
         (problem,), (start,) = instances(self.family.num_nodes, [seed])
-        return problem, reseed(self.networks[""], seed), start
+        return problem, reseed(self.networks["", ""], seed), start
 
 
 def judged(judge: Judge, half: str, given: Callable[..., Pair], ones: list[Any], network: Any, on: Instance) -> Any:
@@ -280,8 +299,8 @@ class Ensemble:
     """The instances of one network, and who judges there."""
 
     def __init__(self, family: Family):
-        self.family, self.candidates = family, Candidates(family)
-        self.network = self.candidates.networks[""]
+        self.family = family
+        self.network = family.network()
         numbers = [*range(TRAINING + SELECTION), *range(FIRST_REPORT, FIRST_REPORT + REPORT)]
         self.problems, self.starts = instances(family.num_nodes, numbers)
         self.ones = list(zip(self.problems, self.starts, strict=True))
@@ -295,13 +314,14 @@ class Ensemble:
         return judged(self.judge, half, given, self.ones[-REPORT:], self.network, self.report)
 
 
-def controls(on: Ensemble) -> dict[str, Any]:
+def controls(on: Ensemble, links: Iterable[str]) -> dict[str, Any]:
     """Rounds of the default, and of the best of closed forms, of grids and of tuning; and what these cost."""
     family, select = on.family, on.ones[TRAINING:-REPORT]
+    candidates = Candidates(family, links)
     short, row = Judge(family, 1), {}
     rounds: dict[str, dict[str, np.ndarray]] = {}
     pair: dict[str, Any] = {}
-    for half, fields in on.candidates.by_name.items():
+    for half, fields in candidates.by_name.items():
         closed = {each: on.rounds(half, given) for each, given in fields.items()}
         made = {each: best_step(short, half, given, select, on.network, on.select) for each, given in fields.items()}
         grids = {each: given for each, given in made.items() if given is not None}
@@ -325,7 +345,7 @@ def controls(on: Ensemble) -> dict[str, Any]:
     )  # fmt: skip
     tuned, _ = gradient(bench, on.training, on.select, UPDATES, UPDATES)
     row["tuned from the best grid"] = on.judge.same(tuned, on.report)[0]
-    count = sum(map(len, on.candidates.by_name.values()))
+    count = sum(map(len, candidates.by_name.values()))
     return row | {
         "runs of closed forms": count * (TRAINING + SELECTION),
         "runs of grids": count * len(FACTORS) * SELECTION,
@@ -336,9 +356,10 @@ def controls(on: Ensemble) -> dict[str, Any]:
 def chosen(name: str, on: Ensemble) -> dict[str, Any]:
     """Rounds of what `choose` takes for both halves, and what that cost."""
     began, runs, rounds, row = time.perf_counter(), 0, [], {}
-    for half, fields in on.candidates.by_name.items():
+    candidates = Candidates(on.family, LINKS)
+    for half, fields in candidates.by_name.items():
         best = cojax.choose(
-            on.candidates.case,
+            candidates.case,
             fields,
             default=next(iter(fields)),
             num_trials=CHOSEN_TRIALS,
@@ -363,21 +384,25 @@ def choosing(names: list[str]) -> None:
     table = {row["network"]: row for row in saved_rows("worth_of_tuning")}
     for name in names or order:
         on = Ensemble(families()[name])
-        known = rows.get(name) or {"network": name, "tuned, of the table": table[name]["tuned"]} | controls(on)
+        known = rows.get(name) or {"network": name, "tuned, of the table": table[name]["tuned"]} | controls(on, SAME)
+        if QUICK.format("grids") not in known:
+            known |= {QUICK.format(key): value for key, value in controls(on, LINKS).items()}
         rows[name] = known | chosen(name, on)
         kept = [rows[each] for each in order if each in rows]
         save("worth_of_tuning_choose", kept, trials=CHOSEN_TRIALS, updates=CHOSEN_UPDATES, bits_a_number=BITS)
     others = ("closed forms", "grids", "tuned from the best grid", "tuned, of the table")
-    told = ("network", "default", *others, "chosen", "chosen, worst of 12", "learn: chosen", "allocate: chosen")
-    show([{key: row[key] for key in told} for row in rows.values()])
+    told = ("network", "default", *others, *map(QUICK.format, others[:-1]), "chosen", "chosen, worst of 12")
+    show([{key: row[key] for key in (*told, "learn: chosen", "allocate: chosen")} for row in rows.values()])
     for name, row in rows.items():
-        best = min(others, key=lambda each: row[each])
-        runs = row["runs of closed forms"] + row["runs of grids"] + 2 * row["runs of one tuning"]
-        print(
-            f"{name}: {row['chosen'] / row[best]:.2f} times the rounds of the best, {best}, target 1; "
-            f"{row['runs of choosing']} runs, {row['runs of choosing'] / runs:.2f} of trying all, target 0.25; "
-            f"{row['seconds of choosing']:.0f} s"
-        )
+        for words, field in (("{}", others), (QUICK, others[:-1])):
+            best = min(map(words.format, field), key=lambda each: row[each])
+            kinds = ("runs of closed forms", "runs of grids", "runs of one tuning", "runs of one tuning")
+            runs = sum(row[words.format(kind)] for kind in kinds)
+            print(
+                f"{name}: {row['chosen'] / row[best]:.2f} times the rounds of the best, {best}, target 1; "
+                f"{row['runs of choosing']} runs, {row['runs of choosing'] / runs:.2f} of trying all, target 0.25; "
+                f"{row['seconds of choosing']:.0f} s"
+            )
 
 
 def main() -> None:

@@ -43,6 +43,7 @@ MIXING = 0.5  # of DIGing: its limit grows as mixing shrinks, agreement slows do
 CAUTIOUS_MOMENTUM = 0.5  # of an allocator where no best one is known: changing graphs, costs that do not curve
 STEADY = 2.0  # the curvature of a cost of shares in one place over that in another, for momentum made for quadratics
 GAIN = 0.5  # of Choco and LEAD over a quantized link
+FLATTER = 8.0  # than the mean of all costs: a node alone, which its own memory pushes on while it waits
 LEAST_GAIN = 1e-4  # of APAPC, below which it is not lowered for graphs that take turns
 COARSE_GAIN = 0.7  # of APAPC over a quantized link, of 1 / lambda_n
 CROWDED = 0.8  # of lambda_n: where a node has more of its own rounding back, as on a star, the gain is CROWDED_GAIN
@@ -193,14 +194,26 @@ def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision)
     if not theory.is_fixed(network):
         gain *= min(max(math.sqrt(step_size / (LONG * limit.value)), LEAST_PART), 1.0)
     if len(graphs) > 1 and network.num_nodes <= theory.MOST_DENSE:
-        while gain > LEAST_GAIN and _grows(network, low, smoothness, (step_size, blend, gain)):
-            gain /= 2
+        kept = 1.0 - loss_rate(network)  # of what links tell, on average
+        curves = low / FLATTER, low, math.sqrt(low * smoothness), smoothness
+
+        def grows(gain: float) -> bool:
+            """Whether one whole turn of the graphs lets any mode of nodes of one curvature grow."""
+            return any(theory.apapc_radius(network, curve, step_size, blend, kept * gain) >= 1 for curve in curves)
+
+        gain = _stable(gain, grows)
     return kind(step_size, blend, gain=gain), limit
 
 
-def _grows(network: Network, low: float, high: float, numbers: tuple[float, float, float]) -> bool:
-    """Whether one whole turn of the graphs lets any mode of nodes of one curvature grow."""
-    return any(theory.apapc_radius(network, curve, *numbers) >= 1 for curve in (low, math.sqrt(low * high), high))
+def _stable(gain: float, grows: Callable[[float], bool]) -> float:
+    """`gain`, or the largest smaller one at which nothing grows, to a factor of 2^(1/4) below it."""
+    least = gain
+    while least > LEAST_GAIN and grows(least):
+        least /= 2
+    if least < gain:
+        for power in (0.5, 0.25):
+            least *= 1.0 if grows(least * 2**power) else 2**power
+    return least
 
 
 def _turns(graphs: list[Any]) -> float:

@@ -96,10 +96,10 @@ def moved(laplacian, grad, x, ahead, dual, step_size, blend, gain):
 
 
 def grown(network, curvature, step_size, blend, gain, turns):
-    """The factor a turn by which a run of plain NumPy leaves the optimum, 0, of one quadratic cost for all."""
+    """The factor a turn by which a run of plain NumPy leaves the optimum, 0, of one quadratic cost a node."""
     laplacians = [matrix.toarray() for matrix in theory.laplacians(network)]
-    x = np.random.default_rng(1).normal(size=5)
-    ahead, dual, sizes = x, np.zeros(5), []
+    x = np.random.default_rng(1).normal(size=network.num_nodes)
+    ahead, dual, sizes = x, np.zeros_like(x), []
     for _ in range(turns):
         for laplacian in laplacians:
             x, ahead, dual = moved(laplacian, lambda at: curvature * at, x, ahead, dual, step_size, blend, gain)
@@ -125,6 +125,58 @@ def test_the_gain_shrinks_until_no_mode_grows_where_nodes_wait_long():
     numbers = float(method.step_size), float(method.blend)
     for curve in (curvature.mean_low, curvature.high):
         assert theory.apapc_radius(network, curve, *numbers, float(method.gain)) < 1
+
+
+@pytest.mark.parametrize("shape", ["path", "star", "tree"])
+@pytest.mark.parametrize("wait", [1, 4])
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_grows_where_nodes_wait_long_and_some_curve_less_than_all_do(shape, wait, seed):
+    """One link at a time, with pauses, and curvatures 50 apart: beside a run of plain NumPy with the true ones."""
+    n, random = 7, np.random.default_rng(seed)
+    shapes = {"path": nx.path_graph, "star": lambda n: nx.star_graph(n - 1)}
+    tree = nx.random_labeled_tree(n, seed=seed) if shape == "tree" else shapes[shape](n)
+    graphs = []
+    for one, other in random.permutation(list(tree.edges)).tolist():
+        graph = nx.empty_graph(n)
+        graph.add_edge(one, other)
+        graphs += [graph] + [nx.empty_graph(n)] * (wait - 1)
+    network = cojax.network(graphs)
+    curvatures = np.exp(random.uniform(np.log(0.02), 0.0, n))
+    data = curvatures, random.normal(size=n)
+    problem = cojax.Problem(lambda x, own: own[0] * jnp.sum((x.params - own[1]) ** 2) / 2, data)
+    method = cojax.tuned(cojax.APAPC, problem, network, problem.start(params=np.zeros((n, 1))))
+    numbers = float(method.step_size), float(method.blend)
+    assert grown(network, curvatures, *numbers, float(method.gain), 80) < 1
+    assert grown(network, curvatures, *numbers, 5 * float(method.gain), 80) > 1  # nor is it far too small
+
+
+def test_nothing_grows_where_links_fail_too():
+    """Without losses two nodes that meet agree at once, at gain 1; with them that diverges, in a run of plain NumPy."""
+    network = garr_like()
+    problem = cojax.Problem(laws.cost, tuple(np.asarray(leaf)[:5] for leaf in steep().data), budget=5.0)
+    start = problem.start(params=jnp.ones((5, 3)))
+    method = cojax.tuned(cojax.APAPC, problem, cojax.Lossy(network, 0.3), start)
+    step_size, blend, gain = float(method.step_size), float(method.blend), float(method.gain)
+    laplacians = [matrix.toarray() for matrix in theory.laplacians(network)]
+
+    def grown(curvature, gain):
+        random = np.random.default_rng(0)
+        x = random.normal(size=5)
+        ahead, dual, sizes = x, np.zeros(5), []
+        for _ in range(10 * len(laplacians)):
+            for laplacian in laplacians:
+                weights = -np.triu(laplacian, 1) * (random.uniform(size=(5, 5)) >= 0.3)
+                weights = weights + weights.T
+                kept = np.diag(weights.sum(1)) - weights
+                numbers = step_size, blend, gain
+                x, ahead, dual = moved(kept, lambda at: curvature * at, x, ahead, dual, *numbers)
+            sizes.append(np.linalg.norm([*x, *ahead, *dual]))
+        return sizes[-1] / sizes[len(sizes) // 10]
+
+    curvature = theory.learn_curvature(problem, start)
+    for curve in (curvature.mean_low, curvature.high):
+        assert grown(curve, gain) < 0.5
+    assert grown(curvature.mean_low, 1.0) > 1e6
 
 
 def test_the_limit_of_the_step_is_where_the_mean_starts_to_swing():
