@@ -18,12 +18,13 @@ from ..networks.links.links import Innovation
 from ..networks.links.quantizers import AdaptiveQuantizer
 from ..problems.problem import Decision, Problem, check_gradient
 from .checks import check_run
-from .tuned import tuned
+from .tuned import part_of_steps, tuned
 
 # A level that narrows by 0.7 follows innovations that shrink to half in two messages, as the fastest runs do.
 COARSE = AdaptiveQuantizer(2, 0.7, 1.6)
-# A link that fails in its turn is silent for long: with two bits innovations then outgrow their levels.
-FINER = AdaptiveQuantizer(3, 0.6, 2.0)
+# A link that fails in its turn, or whose turn is seldom, is silent for long: with two bits innovations then outgrow
+# their levels. Of the steps a link is there in this part at most where it is called seldom.
+FINER, SELDOM = AdaptiveQuantizer(3, 0.6, 2.0), 0.2
 
 
 def default_learner(problem: Problem, network: Network, start: Decision) -> tuple[Network, APAPC]:
@@ -39,13 +40,15 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
 
     The step makes models better as fast as it lets nodes agree: up to 0.95 of its limit, and shorter where graphs are
     slow (`benchmarks/which_step.py`). `benchmarks/which_learner.py` compares it with every other learner. Numbers take
-    3 bits where graphs take turns and their links fail too. Memory is one per node on a fixed network, else one per
-    directed edge. Computes on the host, not under jit; raises as `cojax.tuned`.
+    3 bits where graphs take turns and their links fail too, or are there in less than a fifth of the steps. Memory is
+    one per node on a fixed network, else one per directed edge. Computes on the host, not under jit; raises as
+    `cojax.tuned`.
     """
     check_run("default_learner", problem, network, start, ("params",))
     network = built(network)
     memory = "node" if theory.is_fixed(network) else "edge"
-    waits = loss_rate(network) > 0 and len(theory.laplacians(network)) > 1
+    graphs = theory.laplacians(network)
+    waits = len(graphs) > 1 and (loss_rate(network) > 0 or part_of_steps(graphs) < SELDOM)
     quantizer = FINER if waits else COARSE
     linked = with_link(network, Innovation(quantizer, memory=memory))
     method: Any = tuned(APAPC, problem, linked, start)

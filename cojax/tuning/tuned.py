@@ -183,7 +183,7 @@ def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision)
     limit = theory.apapc_limit(network, smoothness, blend)
     graphs = theory.laplacians(network)
     crowded = max(float(graph.diagonal().max()) for graph in graphs) > CROWDED * most
-    coarse = (CROWDED_GAIN if crowded else COARSE_GAIN) * math.sqrt(_turns(graphs))
+    coarse = (CROWDED_GAIN if crowded else COARSE_GAIN) * math.sqrt(part_of_steps(graphs))
     gain = 1.0 if isinstance(network.link, Ideal) else coarse
     low = smoothness / kappa
     step_size = _step_below(limit, kind, min(FAST_SHARE, kappa / (kappa + 1)))
@@ -193,7 +193,7 @@ def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision)
     gain /= most
     if not theory.is_fixed(network):
         gain *= min(max(math.sqrt(step_size / (LONG * limit.value)), LEAST_PART), 1.0)
-    if len(graphs) > 1 and network.num_nodes <= theory.MOST_DENSE:
+    if len(graphs) > 1:
         kept = 1.0 - loss_rate(network)  # of what links tell, on average
         curves = low / FLATTER, low, math.sqrt(low * smoothness), smoothness
 
@@ -216,7 +216,7 @@ def _stable(gain: float, grows: Callable[[float], bool]) -> float:
     return least
 
 
-def _turns(graphs: list[Any]) -> float:
+def part_of_steps(graphs: list[Any]) -> float:
     """The part of the steps in which a link of the union is there: one that waits has more to tell in its turn."""
     union: Any = sum(abs(graph) for graph in graphs)
     if union.nnz == 0:  # a node alone

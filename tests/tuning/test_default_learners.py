@@ -179,6 +179,56 @@ def test_nothing_grows_where_links_fail_too():
     assert grown(curvature.mean_low, 1.0) > 1e6
 
 
+@pytest.mark.parametrize("wait", [8, 12])
+def test_the_default_gets_to_the_optimum_where_links_are_seldom_there(wait):
+    """Of two bits a number innovations outgrow their levels between two turns; the optimum is a weighted mean."""
+    n, random = 60, np.random.default_rng(0)
+    edges = random.permutation(list(nx.random_regular_graph(4, n, seed=0).edges))
+    graphs = [nx.empty_graph(n) for _ in range(wait)]
+    for graph, part in zip(graphs, np.array_split(edges, wait), strict=True):
+        graph.add_edges_from(part.tolist())
+    curvatures, wanted = np.exp(random.uniform(np.log(0.02), 0.0, n)), random.normal(size=n)
+    problem = cojax.Problem(lambda x, own: own[0] * jnp.sum((x.params - own[1]) ** 2) / 2, (curvatures, wanted))
+    start = problem.start(params=np.zeros((n, 1)))
+    network, method = cojax.default_learner(problem, cojax.network(graphs), start)
+    run = cojax.solve(problem, network, cojax.CoOpt(learn=method), start, num_steps=4000, every=4000)
+    best = (curvatures * wanted).sum() / curvatures.sum()
+    assert np.abs(np.asarray(run.x.params) - best).max() < 1e-6
+
+
+@pytest.mark.parametrize("size", [512, 1024])
+def test_many_nodes_in_turn_are_as_stable_as_few(size):
+    """A cube of which one direction is there at a time, over plain numbers: at the gain of one graph it diverges."""
+    nodes = np.arange(size)
+    directions = [2**k for k in range(size.bit_length() - 1)]
+    network = cojax.network([nx.Graph(list(zip(nodes, nodes ^ one, strict=True))) for one in directions])
+    random = np.random.default_rng(0)
+    curvatures, wanted = np.exp(random.uniform(np.log(0.02), 0.0, size)), random.normal(size=size)
+    problem = cojax.Problem(lambda x, own: own[0] * jnp.sum((x.params - own[1]) ** 2) / 2, (curvatures, wanted))
+    start = problem.start(params=np.zeros((size, 1)))
+    method = cojax.tuned(cojax.APAPC, problem, network, start)
+    run = cojax.solve(problem, network, cojax.CoOpt(learn=method), start, num_steps=1000, every=1000)
+    best = (curvatures * wanted).sum() / curvatures.sum()
+    assert np.abs(np.asarray(run.x.params) - best).max() < 1e-9
+
+
+@pytest.mark.parametrize(("curvature", "gain"), [(0.02, 0.5), (1.0, 0.1)])
+def test_the_radius_of_many_nodes_is_an_eigenvalue_of_the_whole_turn(curvature, gain):
+    """Beside all eigenvalues of the matrix that plain steps of NumPy make of every unit vector."""
+    size, random = 402, np.random.default_rng(0)
+    edges = random.permutation(list(nx.random_regular_graph(4, size, seed=0).edges))
+    graphs = [nx.empty_graph(size) for _ in range(12)]
+    for graph, part in zip(graphs, np.array_split(edges, 12), strict=True):
+        graph.add_edges_from(part.tolist())
+    network = cojax.network(graphs)
+    x, ahead, dual = np.split(np.eye(3 * size), 3)
+    for laplacian in theory.laplacians(network):
+        x, ahead, dual = moved(laplacian, lambda at: curvature * at, x, ahead, dual, 0.8, 1.0, gain)
+    whole = np.concatenate([x, ahead, dual - dual.mean(0)])
+    wanted = np.abs(np.linalg.eigvals(whole)).max()
+    np.testing.assert_allclose(theory.apapc_radius(network, curvature, 0.8, 1.0, gain), wanted, rtol=0.01)
+
+
 def test_the_limit_of_the_step_is_where_the_mean_starts_to_swing():
     """Two by two: x+ = x - a h at, at+ = ... of one quadratic cost, by its eigenvalues."""
     network = cojax.network(laws.ring_with_chords())
