@@ -37,12 +37,16 @@ from ..networks.links.links import EventTriggered, Ideal
 from ..problems.problem import Decision, Problem, check_gradient
 from ..theory import Limit
 from ..theory.limits import SHARE, stable
+from ..theory.turns import apapc_radius_of, with_losses
 from .checks import check_run
 
 MIXING = 0.5  # of DIGing: its limit grows as mixing shrinks, agreement slows down
 CAUTIOUS_MOMENTUM = 0.5  # of an allocator where no best one is known: changing graphs, costs that do not curve
 STEADY = 2.0  # the curvature of a cost of shares in one place over that in another, for momentum made for quadratics
 GAIN = 0.5  # of Choco and LEAD over a quantized link
+# Of graphs with links that fail, on which APAPC has to be stable: so many turns that these nodes wait in them.
+DRAWN_NODES, LEAST_TURNS, MOST_TURNS = 4000, 8, 64
+RARE = 0.05  # of the steps, in which a link is there and holds: over few bits half of the stable gain is faster then
 FLATTER = 8.0  # than the mean of all costs: a node alone, which its own memory pushes on while it waits
 LEAST_GAIN = 1e-4  # of APAPC, below which it is not lowered for graphs that take turns
 COARSE_GAIN = 0.7  # of APAPC over a quantized link, of 1 / lambda_n
@@ -183,7 +187,8 @@ def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision)
     limit = theory.apapc_limit(network, smoothness, blend)
     graphs = theory.laplacians(network)
     crowded = max(float(graph.diagonal().max()) for graph in graphs) > CROWDED * most
-    coarse = (CROWDED_GAIN if crowded else COARSE_GAIN) * math.sqrt(part_of_steps(graphs))
+    there = part_of_steps(graphs)
+    coarse = (CROWDED_GAIN if crowded else COARSE_GAIN) * math.sqrt(there)
     gain = 1.0 if isinstance(network.link, Ideal) else coarse
     low = smoothness / kappa
     step_size = _step_below(limit, kind, min(FAST_SHARE, kappa / (kappa + 1)))
@@ -194,14 +199,18 @@ def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision)
     if not theory.is_fixed(network):
         gain *= min(max(math.sqrt(step_size / (LONG * limit.value)), LEAST_PART), 1.0)
     if len(graphs) > 1:
-        kept = 1.0 - loss_rate(network)  # of what links tell, on average
+        loss = loss_rate(network)
+        if loss > 0:
+            graphs = with_losses(graphs, loss, min(max(LEAST_TURNS, DRAWN_NODES // network.num_nodes), MOST_TURNS))
         curves = low / FLATTER, low, math.sqrt(low * smoothness), smoothness
 
         def grows(gain: float) -> bool:
-            """Whether one whole turn of the graphs lets any mode of nodes of one curvature grow."""
-            return any(theory.apapc_radius(network, curve, step_size, blend, kept * gain) >= 1 for curve in curves)
+            """Whether the turns of the graphs let any mode of nodes of one curvature grow."""
+            return any(apapc_radius_of(graphs, curve, step_size, blend, gain) >= 1 for curve in curves)
 
         gain = _stable(gain, grows)
+        if not isinstance(network.link, Ideal) and (1.0 - loss) * there < RARE:
+            gain /= 2
     return kind(step_size, blend, gain=gain), limit
 
 

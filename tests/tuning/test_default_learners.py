@@ -179,8 +179,8 @@ def test_nothing_grows_where_links_fail_too():
     assert grown(curvature.mean_low, 1.0) > 1e6
 
 
-@pytest.mark.parametrize("wait", [8, 12])
-def test_the_default_gets_to_the_optimum_where_links_are_seldom_there(wait):
+@pytest.mark.parametrize(("wait", "loss"), [(8, 0.0), (12, 0.0), (8, 0.3)])
+def test_the_default_gets_to_the_optimum_where_links_are_seldom_there(wait, loss):
     """Of two bits a number innovations outgrow their levels between two turns; the optimum is a weighted mean."""
     n, random = 60, np.random.default_rng(0)
     edges = random.permutation(list(nx.random_regular_graph(4, n, seed=0).edges))
@@ -190,10 +190,30 @@ def test_the_default_gets_to_the_optimum_where_links_are_seldom_there(wait):
     curvatures, wanted = np.exp(random.uniform(np.log(0.02), 0.0, n)), random.normal(size=n)
     problem = cojax.Problem(lambda x, own: own[0] * jnp.sum((x.params - own[1]) ** 2) / 2, (curvatures, wanted))
     start = problem.start(params=np.zeros((n, 1)))
-    network, method = cojax.default_learner(problem, cojax.network(graphs), start)
+    network = cojax.network(graphs)
+    network, method = cojax.default_learner(problem, cojax.Lossy(network, loss) if loss else network, start)
     run = cojax.solve(problem, network, cojax.CoOpt(learn=method), start, num_steps=4000, every=4000)
     best = (curvatures * wanted).sum() / curvatures.sum()
     assert np.abs(np.asarray(run.x.params) - best).max() < 1e-6
+
+
+@pytest.mark.parametrize("loss", [0.3, 0.6])
+def test_a_lost_turn_does_not_make_it_grow(loss):
+    """A ring of which one link is there at a time: a node that misses its turn waits for a whole one more."""
+    n, random = 12, np.random.default_rng(0)
+    curvatures, wanted = np.exp(random.uniform(np.log(0.02), 0.0, n)), random.uniform(0, 4, n)
+    problem = cojax.Problem(lambda x, own: own[0] * jnp.sum((x.params - own[1]) ** 2) / 2, (curvatures, wanted))
+    graphs = [nx.empty_graph(n) for _ in range(n)]
+    for node, graph in enumerate(graphs):
+        graph.add_edge(node, (node + 1) % n)
+    start = problem.start(params=np.zeros((n, 1)))
+    network, method = cojax.default_learner(problem, cojax.Lossy(cojax.network(graphs), loss), start)
+    best = (curvatures * wanted).sum() / curvatures.sum()
+    run = cojax.solve(
+        problem, network, cojax.CoOpt(learn=method), start, num_steps=12_000, every=6_000,
+        record=lambda problem, x, state: jnp.abs(x.params - best).max(),
+    )  # fmt: skip
+    assert run.trace[1] < 0.1 * run.trace[0] < 0.1
 
 
 @pytest.mark.parametrize("size", [512, 1024])
