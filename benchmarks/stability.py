@@ -3,9 +3,10 @@
     python benchmarks/stability.py [setting | method ...]
 
 Quadratic costs whose curvatures spread 1 to 10^4, families of graphs from rings to barbells, 4 to 200 nodes, one graph,
-four in turn, lost links, both, and links that are silent two steps of three; of soft bounds, costs with walls. Nothing
-is typed: `default_allocator`, `default_learner`, `default` and `tuned` choose. A row has the largest and the median of
-gap(end) / gap(start); above 1 a run ended worse than it started.
+four in turn, lost links, both, links that are silent two steps of three, and links dealt out over twelve graphs, so
+that nodes wait, with lost ones too; of soft bounds, costs with walls. Nothing is typed: `default_allocator`,
+`default_learner`, `default` and `tuned` choose. A row has the largest and the median of gap(end) / gap(start); above 1
+a run ended worse than it started.
 """
 
 import sys
@@ -26,9 +27,11 @@ from cojax.tuning.tuned import LEARNERS
 
 SPREADS = (1.0, 1e2, 1e4)
 KEYS = ("setting", "nodes", "method", "costs")
-SETTINGS = ("static", "switching", "lossy", "both", "intermittent")
-SIZES = {"static": (4, 14, 50, 200), "switching": (14,), "lossy": (4, 40), "both": (14, 40), "intermittent": (14, 40)}
+SETTINGS = ("static", "switching", "lossy", "both", "intermittent", "seldom", "seldom_lossy")
+SIZES = {"static": (4, 14, 50, 200), "switching": (14,), "lossy": (4, 40)}
+SIZES |= {setting: (14, 40) for setting in ("both", "intermittent", "seldom", "seldom_lossy")}
 NUM_STEPS = 2000
+DEALT = 12  # graphs, of which each has its part of the links where they are seldom there
 DIM = 3
 LINEAR = (cojax.Laplacian, cojax.HeavyBall, cojax.MomentumFlow, cojax.Nesterov, cojax.Saturated)
 GRAPHS: dict[str, Callable[[int, int], nx.Graph]] = {
@@ -102,8 +105,14 @@ def network_of(setting: str, graph: nx.Graph, seed: int) -> Any:
     graphs = [graph]
     if setting in ("switching", "both") and graph.number_of_edges() > 2:
         graphs = cojax.graphs.switching(graph, 4, seed=seed, share=0.6)
+    if setting.startswith("seldom"):
+        edges = np.random.default_rng(seed).permutation(list(graph.edges))
+        parts = np.array_split(edges, min(DEALT, len(edges)))
+        graphs = [nx.create_empty_copy(graph) for _ in parts]
+        for each, part in zip(graphs, parts, strict=True):
+            each.add_edges_from(part.tolist())
     network: Any = cojax.network(graphs, layout="dense")
-    if setting in ("lossy", "both"):
+    if setting in ("lossy", "both", "seldom_lossy"):
         return cojax.Lossy(network, 0.3, key=seed)
     if setting != "intermittent":
         return network

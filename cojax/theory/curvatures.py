@@ -32,6 +32,7 @@ class LearnCurvature(NamedTuple):
     """What `learn_curvature` finds."""
 
     high: float  # the largest absolute eigenvalue of one node's Hessian
+    low: float  # the smallest eigenvalue of one node's Hessian
     mean_low: float  # the smallest eigenvalue of the mean over nodes of the Hessians; < 0 where that is not convex
     mean_high: float  # the largest one at the last point, which is nearest to an optimum
 
@@ -69,33 +70,36 @@ def learn_curvature(problem: Problem, x: Decision) -> LearnCurvature:
 
     The descent shows what a start cannot: a smoothed hinge is nearly flat at zero and curved near its optimum. Exact
     eigenvalues up to 64 parameters and 2e7 entries of the Hessians of all nodes. Above, by Lanczos from Hessian-vector
-    products: of the largest a bound from above, 40 products at a point; of the smallest what 120 products find.
+    products: of the largest a bound from above, and of a node's smallest what it is at most, 40 products at a point; of
+    the mean's smallest what 120 products find.
     """
     _check_concrete("theory.learn_curvature", problem, x)
     size = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(x.params))
     built = size <= MOST_COLUMNS and problem.num_nodes * size**2 <= MOST_ENTRIES
-    highs, means = (np.asarray(part, np.float64) for part in _along_descent(problem, x, built))
-    if not (np.isfinite(highs).all() and np.isfinite(means).all()):
+    ends_of_nodes, means = (np.asarray(part, np.float64) for part in _along_descent(problem, x, built))
+    if not (np.isfinite(ends_of_nodes).all() and np.isfinite(means).all()):
         check_gradient(problem.grad(x))
         raise CojaxInputError(
             "theory.learn_curvature needs costs with finite second derivatives in params, got NaN or infinity; start "
             "elsewhere, or give the method its numbers by hand."
         )
     ends = np.linalg.eigvalsh(means)[:, [0, -1]]
-    return LearnCurvature(float(highs.max()), float(ends[:, 0].min()), float(ends[-1, 1]))
+    high, low = float(ends_of_nodes[:, 1].max()), float(ends_of_nodes[:, 0].min())
+    return LearnCurvature(high, low, float(ends[:, 0].min()), float(ends[-1, 1]))
 
 
 @functools.partial(compiled, static_argnums=2, runs_briefly=True)
-def _along_descent(problem: Problem, x: Decision, built: bool) -> tuple[Float[Array, " p"], Float[Array, "p k k"]]:
-    """At `x` and at points of the descent: the largest curvature of a node, and a matrix with the ends of the mean."""
+def _along_descent(problem: Problem, x: Decision, built: bool) -> tuple[Float[Array, "p 2"], Float[Array, "p k k"]]:
+    """At `x` and at points of the descent: the least curvature of a node and the largest, and a matrix with the ends
+    of the mean."""
     look = _built if built else _multiplied
 
     def visit(points: tuple[Decision, Decision], _: None) -> tuple[tuple[Decision, Decision], Any]:
         here, below = points
-        high, mean = look(problem, here)
-        moved, fell = _descend(problem, below, high)
+        ends, mean = look(problem, here)
+        moved, fell = _descend(problem, below, ends[1])
         ahead = jax.tree.map(lambda new, old: jnp.where(fell, new, old), (moved, moved), points)
-        return ahead, (high, mean)
+        return ahead, (ends, mean)
 
     together = x._replace(params=jax.tree.map(lambda leaf: jnp.broadcast_to(leaf.mean(0), leaf.shape), x.params))
     return jax.lax.scan(visit, (x, together), length=NUM_POINTS + 1)[1]
@@ -139,8 +143,8 @@ def _products(problem: Problem, x: Decision, rows: Float[Array, "n d"]) -> Float
     return jax.vmap(lambda tree: ravel_pytree(tree)[0])(products)
 
 
-def _built(problem: Problem, x: Decision) -> tuple[Array, Float[Array, "d d"]]:
-    """The largest absolute eigenvalue over nodes, and the mean Hessian."""
+def _built(problem: Problem, x: Decision) -> tuple[Float[Array, "2"], Float[Array, "d d"]]:
+    """The smallest eigenvalue over nodes and the largest absolute one, and the mean Hessian."""
     flat, _ = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], x.params))
 
     def column(direction: Array) -> Array:
@@ -153,11 +157,13 @@ def _built(problem: Problem, x: Decision) -> tuple[Array, Float[Array, "d d"]]:
         columns.dtype if jnp.finfo(columns.dtype).bits >= 32 else jnp.float32
     )
     hessians = (hessians + hessians.swapaxes(1, 2)) / 2
-    return jnp.abs(jnp.linalg.eigvalsh(hessians)).max(), hessians.mean(0)
+    values = jnp.linalg.eigvalsh(hessians)
+    return jnp.stack([values.min(), jnp.abs(values).max()]), hessians.mean(0)
 
 
-def _multiplied(problem: Problem, x: Decision) -> tuple[Array, Float[Array, "k k"]]:
-    """A bound from above of the largest absolute eigenvalue over nodes, and a matrix whose ends are near the mean's."""
+def _multiplied(problem: Problem, x: Decision) -> tuple[Float[Array, "2"], Float[Array, "k k"]]:
+    """Over nodes a number that the smallest eigenvalue is at most and a bound from above of the largest absolute one,
+    and a matrix whose ends are near the mean's."""
     flat, _ = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], x.params))
     key, shape = jax.random.key(0), (problem.num_nodes, flat.size)
 
@@ -170,7 +176,7 @@ def _multiplied(problem: Problem, x: Decision) -> tuple[Array, Float[Array, "k k
     # What is left of an equation bounds how far its eigenvalue is from one of the matrix.
     high = (jnp.abs(values) + away[:, None] * jnp.abs(vectors[:, -1])).max()
     mean, _ = _tridiagonal(of_mean, start[:1], min(STEPS_OF_MEAN, flat.size))
-    return high, mean[0]
+    return jnp.stack([values.min(), high]), mean[0]
 
 
 def _tridiagonal(

@@ -37,7 +37,7 @@ from ..networks.links.links import EventTriggered, Ideal
 from ..problems.problem import Decision, Problem, check_gradient
 from ..theory import Limit
 from ..theory.limits import SHARE, stable
-from ..theory.turns import apapc_radius_of, with_losses
+from ..theory.turns import disagreement_radius, with_losses
 from .checks import check_run
 
 MIXING = 0.5  # of DIGing: its limit grows as mixing shrinks, agreement slows down
@@ -47,7 +47,7 @@ GAIN = 0.5  # of Choco and LEAD over a quantized link
 # Of graphs with links that fail, on which APAPC has to be stable: so many turns that these nodes wait in them.
 DRAWN_NODES, LEAST_TURNS, MOST_TURNS = 4000, 8, 64
 RARE = 0.05  # of the steps, in which a link is there and holds: over few bits half of the stable gain is faster then
-FLATTER = 8.0  # than the mean of all costs: a node alone, which its own memory pushes on while it waits
+FLATTER = 64.0  # than the mean of all costs, at most, a node is taken for
 LEAST_GAIN = 1e-4  # of APAPC, below which it is not lowered for graphs that take turns
 COARSE_GAIN = 0.7  # of APAPC over a quantized link, of 1 / lambda_n
 CROWDED = 0.8  # of lambda_n: where a node has more of its own rounding back, as on a star, the gain is CROWDED_GAIN
@@ -202,11 +202,13 @@ def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision)
         loss = loss_rate(network)
         if loss > 0:
             graphs = with_losses(graphs, loss, min(max(LEAST_TURNS, DRAWN_NODES // network.num_nodes), MOST_TURNS))
-        curves = low / FLATTER, low, math.sqrt(low * smoothness), smoothness
+        # A node alone is pushed on by its own memory while it waits; without losses it waits for one turn at most.
+        flattest = min(max(curvature.low, low / FLATTER), low) if loss > 0 else 0.0
+        curves = flattest, low, math.sqrt(low * smoothness), smoothness
 
         def grows(gain: float) -> bool:
-            """Whether the turns of the graphs let any mode of nodes of one curvature grow."""
-            return any(apapc_radius_of(graphs, curve, step_size, blend, gain) >= 1 for curve in curves)
+            """Whether the turns of the graphs let nodes of one curvature grow apart."""
+            return any(disagreement_radius(graphs, curve, step_size, blend, gain) >= 1 for curve in curves)
 
         gain = _stable(gain, grows)
         if not isinstance(network.link, Ideal) and (1.0 - loss) * there < RARE:
