@@ -187,8 +187,7 @@ def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision)
     limit = theory.apapc_limit(network, smoothness, blend)
     graphs = theory.laplacians(network)
     crowded = max(float(graph.diagonal().max()) for graph in graphs) > CROWDED * most
-    there = part_of_steps(graphs)
-    coarse = (CROWDED_GAIN if crowded else COARSE_GAIN) * math.sqrt(there)
+    coarse = (CROWDED_GAIN if crowded else COARSE_GAIN) * math.sqrt(part_of_steps(graphs))
     gain = 1.0 if isinstance(network.link, Ideal) else coarse
     low = smoothness / kappa
     step_size = _step_below(limit, kind, min(FAST_SHARE, kappa / (kappa + 1)))
@@ -199,21 +198,36 @@ def _primal_dual(kind: Any, problem: Problem, network: Network, start: Decision)
     if not theory.is_fixed(network):
         gain *= min(max(math.sqrt(step_size / (LONG * limit.value)), LEAST_PART), 1.0)
     if len(graphs) > 1:
-        loss = loss_rate(network)
-        if loss > 0:
-            graphs = with_losses(graphs, loss, min(max(LEAST_TURNS, DRAWN_NODES // network.num_nodes), MOST_TURNS))
-        # A node alone is pushed on by its own memory while it waits; without losses it waits for one turn at most.
-        flattest = min(max(curvature.low, low / FLATTER), low) if loss > 0 else 0.0
-        curves = flattest, low, math.sqrt(low * smoothness), smoothness
-
-        def grows(gain: float) -> bool:
-            """Whether the turns of the graphs let nodes of one curvature grow apart."""
-            return any(disagreement_radius(graphs, curve, step_size, blend, gain) >= 1 for curve in curves)
-
-        gain = _stable(gain, grows)
-        if not isinstance(network.link, Ideal) and (1.0 - loss) * there < RARE:
-            gain /= 2
+        gain = _gain_in_turn(network, graphs, curvature, low, (step_size, blend, gain))
     return kind(step_size, blend, gain=gain), limit
+
+
+def _gain_in_turn(
+    network: Network,
+    graphs: list[Any],
+    curvature: theory.LearnCurvature,
+    low: float,
+    numbers: tuple[float, float, float],
+) -> float:
+    """The gain of the numbers (step_size, blend, gain), or the largest smaller one at which nodes do not grow apart.
+
+    A node alone is pushed on by its own memory while it waits, and only the curvature of its cost pulls it back.
+    Without losses it waits for one turn at most, and what suits costs that do not curve at all suits all; with losses
+    there is no such gain, and the flattest node decides.
+    """
+    step_size, blend, gain = numbers
+    loss = loss_rate(network)
+    kept = (1.0 - loss) * part_of_steps(graphs)
+    if loss > 0:
+        graphs = with_losses(graphs, loss, min(max(LEAST_TURNS, DRAWN_NODES // network.num_nodes), MOST_TURNS))
+    flattest = min(max(curvature.low, low / FLATTER), low) if loss > 0 else 0.0
+    curves = flattest, low, math.sqrt(low * curvature.high), curvature.high
+
+    def grows(gain: float) -> bool:
+        return any(disagreement_radius(graphs, curve, step_size, blend, gain) >= 1 for curve in curves)
+
+    gain = _stable(gain, grows)
+    return gain / 2 if kept < RARE and not isinstance(network.link, Ideal) else gain
 
 
 def _stable(gain: float, grows: Callable[[float], bool]) -> float:

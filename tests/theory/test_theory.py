@@ -172,6 +172,7 @@ def test_curvature_of_quadratic_costs_is_that_of_their_matrices():
     found = theory.curvature(problem, laws.start_of(problem))
     # Second derivatives by forward over reverse mode, to rounding.
     np.testing.assert_allclose(found.learn.high, np.linalg.eigvalsh(hessians).max(), rtol=1e-12)
+    np.testing.assert_allclose(found.learn.low, np.linalg.eigvalsh(hessians).min(), rtol=1e-12, atol=1e-14)
     ends = np.linalg.eigvalsh(hessians.mean(0))[[0, -1]]
     np.testing.assert_allclose([found.learn.mean_low, found.learn.mean_high], ends, rtol=1e-12)
     for part in found.allocate:
@@ -206,6 +207,8 @@ def test_curvature_of_many_parameters_is_found_from_products():
         ends = np.linalg.eigvalsh(matrices.mean(0))
         high = np.linalg.eigvalsh(matrices).max()
         assert high * (1 - 1e-12) <= found.high <= 1.02 * high
+        low = np.linalg.eigvalsh(matrices).min()
+        assert low * (1 - 1e-9) <= found.low <= low + 0.01 * high
         np.testing.assert_allclose([found.mean_low, found.mean_high], ends[[0, -1]], rtol=0.02)
 
 
