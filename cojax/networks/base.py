@@ -167,6 +167,11 @@ class Network(eqx.Module):
         return True
 
     @property
+    def draws_graphs(self) -> bool:
+        """Whether the graph of a step is drawn in it, as that of `at`, and no list of graphs is known before."""
+        return False
+
+    @property
     def period(self) -> int:
         """Nobody talks but in the first of so many steps."""
         return 1

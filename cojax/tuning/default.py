@@ -16,6 +16,7 @@ from ..problems.problem import Decision, Problem
 from .checks import check_run
 from .default_allocator import default_allocator
 from .default_learner import default_learner, with_link
+from .drawn import with_known_graphs
 from .tuned import tuned
 
 
@@ -31,15 +32,18 @@ def default(problem: Problem, network: Network, start: Decision) -> tuple[Networ
     level of its own for every half, and the allocator is `Laplacian`, tuned: weights that fit the costs of shares would
     slow the models down there. A half that the start lacks is left out.
 
+    For graphs that are drawn in every step (`RandomGraph`, `RandomPairs`) numbers are chosen on the first 64 of them.
+
     For one half alone take its own default: it tells less, and has the weights and the link that suit it.
 
     Args:
         problem, start: as for `solve`.
-        network: undirected, with any link, which is replaced; switching and lossy too. A `Computed` one comes back
-            built whole, as by `cojax.network(graph)`, since weights that fit costs are no function of the graph alone.
+        network: undirected, with any link, which is replaced but over `RandomPairs`; switching and lossy too. A
+            `Computed` one comes back built whole, as by `cojax.network(graph)`, since weights that fit costs are no
+            function of the graph alone.
 
     Computes on the host, not under jit. Raises `CojaxInputError` for a start without either half, and where
-    `default_learner` and `default_allocator` do.
+    `default_learner` and `default_allocator` do, which refuses graphs that are drawn.
     """
     check_run("default", problem, network, start, ("params", "cpu"))
     network = built(network)
@@ -49,12 +53,15 @@ def default(problem: Problem, network: Network, start: Decision) -> tuple[Networ
     if not jax.tree.leaves(start.params):
         weighed, allocate = default_allocator(problem, network, start)
         return weighed, CoOpt(allocate=allocate)
-    if len(theory.laplacians(network)) > 1:
+    known = with_known_graphs(network)
+    if len(theory.laplacians(known)) > 1:
         linked, learn = default_learner(problem, network, start)
+        if not network.bare().edges_stay:
+            return linked, CoOpt(learn, tuned(Laplacian, problem, known, start))
         told = float(np.abs(np.asarray(problem.grad(start).cpu)).max()) / 2 or 1.0  # what `Laplacian` tells first
         link: Any = linked.link
-        linked = with_link(linked, _side_by_side(link, dataclasses.replace(link.quantizer, first=told)))
-        return linked, CoOpt(learn, tuned(Laplacian, problem, linked, start))
+        both = _side_by_side(link, dataclasses.replace(link.quantizer, first=told))
+        return with_link(linked, both), CoOpt(learn, tuned(Laplacian, problem, with_link(known, both), start))
     weighed, allocate = default_allocator(problem, network, start)
     linked, learn = default_learner(problem, weighed, start)
     link: Any = weighed.link

@@ -72,6 +72,12 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
             "default_allocator needs an undirected network, got a directed one, whose weights cannot be chosen link by "
             "link; use cojax.tuned(cojax.Nesterov, ...) with the network as it is."
         )
+    if network.bare().draws_graphs:
+        raise CojaxInputError(
+            f"default_allocator needs graphs that are known before the run, to choose their weights, got a "
+            f"{type(network.bare()).__name__}; use cojax.default with a start that has params too, or "
+            "cojax.tuned(cojax.Laplacian, ...) with some of its graphs, network.at(k)."
+        )
     curvature = curvature_of_shares(Nesterov, problem, start)
     high = np.maximum(curvature.high, FLAT * curvature.high.max())
     first = FIRST * price_spread(problem, start)

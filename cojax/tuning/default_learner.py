@@ -18,6 +18,7 @@ from ..networks.links.links import Innovation
 from ..networks.links.quantizers import AdaptiveQuantizer
 from ..problems.problem import Decision, Problem, check_gradient
 from .checks import check_run
+from .drawn import with_known_graphs
 from .tuned import part_of_steps, tuned
 
 # A level that narrows by 0.7 follows innovations that shrink to half in two messages, as the fastest runs do.
@@ -36,7 +37,8 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
     Args:
         problem, start: as for `solve`; params decide the numbers.
         network: undirected, with any link; switching and lossy too. Its weights stay, its link is replaced. A
-            `Computed` one comes back built whole.
+            `Computed` one comes back built whole. For one that draws its graphs (`RandomGraph`, `RandomPairs`) numbers
+            are chosen on the first 64 that it draws; over random pairs, which remember nothing, the link stays.
 
     The step makes models better as fast as it lets nodes agree: up to 0.95 of its limit, and shorter where graphs are
     slow (`benchmarks/which_step.py`). `benchmarks/which_learner.py` compares it with every other learner. Numbers take
@@ -46,12 +48,14 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
     """
     check_run("default_learner", problem, network, start, ("params",))
     network = built(network)
+    known = with_known_graphs(network)
+    if not network.bare().edges_stay:
+        return network, tuned(APAPC, problem, known, start)
     memory = "node" if theory.is_fixed(network) else "edge"
-    graphs = theory.laplacians(network)
+    graphs = theory.laplacians(known)
     waits = len(graphs) > 1 and (loss_rate(network) > 0 or part_of_steps(graphs) < SELDOM)
     quantizer = FINER if waits else COARSE
-    linked = with_link(network, Innovation(quantizer, memory=memory))
-    method: Any = tuned(APAPC, problem, linked, start)
+    method: Any = tuned(APAPC, problem, with_link(known, Innovation(quantizer, memory=memory)), start)
     grad = problem.grad(start)
     check_gradient(grad)
     told = jax.tree.leaves(_first_message(method, start.params, grad.params))

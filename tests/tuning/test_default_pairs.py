@@ -16,6 +16,9 @@ NETWORKS = {
     "lossy": lambda: cojax.Lossy(cojax.network(GRAPH), 0.3, key=3),
     "switching": lambda: cojax.network(cojax.graphs.switching(GRAPH, 3, seed=0)),
     "switching and lossy": lambda: cojax.Lossy(cojax.network(cojax.graphs.switching(GRAPH, 3, seed=0)), 0.3, key=3),
+    "drawn": lambda: cojax.RandomGraph(NODES, 0.2, key=3),
+    "drawn and lossy": lambda: cojax.Lossy(cojax.RandomGraph(NODES, 0.3), 0.3),
+    "drawn in pairs": lambda: cojax.RandomPairs(NODES),
 }
 
 
@@ -53,6 +56,9 @@ def start(problem):
         pytest.param("lossy", marks=pytest.mark.exhaustive),
         pytest.param("switching", marks=pytest.mark.exhaustive),
         "switching and lossy",
+        "drawn",
+        "drawn and lossy",
+        "drawn in pairs",
     ],
 )
 def test_both_halves_end_certified_and_the_total_is_right_at_every_step(problem, start, name):
@@ -66,6 +72,11 @@ def test_both_halves_end_certified_and_the_total_is_right_at_every_step(problem,
     best = np.linalg.lstsq(features, targets, rcond=None)[0]
     # The certificate allows gradients of 1e-6 of the largest, whose Hessian is not below a tenth of its norm.
     np.testing.assert_allclose(np.asarray(solution.x.params), np.broadcast_to(best, (NODES, PARAMS)), atol=1e-4)
+
+
+def test_weights_of_graphs_that_are_drawn_cannot_be_chosen(problem, start):
+    with pytest.raises(cojax.CojaxInputError, match=r"default_allocator needs graphs that are known .* a RandomGraph"):
+        cojax.default_allocator(problem, NETWORKS["drawn and lossy"](), start)
 
 
 @pytest.mark.parametrize("name", ["fixed", "lossy"])

@@ -42,10 +42,15 @@ class RandomGraph(Network):
     def num_nodes(self) -> int:
         return self.size
 
+    @property
+    def draws_graphs(self) -> bool:
+        return True
+
     def at(self, k):
         low_word, high_word = key_words(self.key, k)
         nodes = jnp.arange(self.size)
-        bits = pair_bits(low_word, high_word, nodes[:, None], nodes[None, :])
+        # Words the other way round than in `Lossy`: with one key for both, whatever is drawn would be lost.
+        bits = pair_bits(high_word, low_word, nodes[:, None], nodes[None, :])
         uniform = (bits >> 8).astype(jnp.float32) * 2.0**-24
         there = (uniform < jnp.asarray(self.probability, jnp.float32)) & (nodes[:, None] != nodes[None, :])
         degree = there.sum(1)

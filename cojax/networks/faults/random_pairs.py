@@ -60,6 +60,10 @@ class RandomPairs(Network):
     def edges_stay(self) -> bool:
         return False
 
+    @property
+    def draws_graphs(self) -> bool:
+        return True
+
     def at(self, k):
         # The circle method: of an odd number m of seats i meets c - i modulo m, and the seat that would meet itself
         # meets the node that has none, the last of an even number, or stays alone.
