@@ -49,13 +49,15 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
     check_run("default_learner", problem, network, start, ("params",))
     network = built(network)
     known = with_known_graphs(network)
+    method: Any
     if not network.bare().edges_stay:
-        return network, tuned(APAPC, problem, known, start)
+        method = tuned(APAPC, problem, known, start)
+        return network, method
     memory = "node" if theory.is_fixed(network) else "edge"
     graphs = theory.laplacians(known)
     waits = len(graphs) > 1 and (loss_rate(network) > 0 or part_of_steps(graphs) < SELDOM)
     quantizer = FINER if waits else COARSE
-    method: Any = tuned(APAPC, problem, with_link(known, Innovation(quantizer, memory=memory)), start)
+    method = tuned(APAPC, problem, with_link(known, Innovation(quantizer, memory=memory)), start)
     grad = problem.grad(start)
     check_gradient(grad)
     told = jax.tree.leaves(_first_message(method, start.params, grad.params))
