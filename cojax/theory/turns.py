@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy import sparse
 
 from .._support.checks import check_kinds
 from ..networks.base import Network
@@ -38,7 +37,10 @@ def apapc_radius(network: Network, curvature: float, step_size: float, blend: fl
 
 
 def disagreement_radius(graphs: Sequence[Any], curvature: float, step_size: float, blend: float, gain: float) -> float:
-    """`apapc_radius` of what nodes differ by, of Laplacians in turn, as SciPy's sparse matrices; of a node alone 0."""
+    """`apapc_radius` of what nodes differ by, of Laplacians in turn, as SciPy's sparse matrices; of a node alone 0.
+
+    Infinite where one turn makes numbers that float64 does not hold.
+    """
     size = graphs[0].shape[0]
 
     def turn(states: States) -> States:
@@ -51,13 +53,14 @@ def disagreement_radius(graphs: Sequence[Any], curvature: float, step_size: floa
             params, ahead = moved, at + 2 * blend / (2 - blend) * (moved - params)
         return np.concatenate([each - each.mean(0) for each in (params, ahead, dual)])
 
-    if size <= MOST_EXACT:
-        return _radius(turn(np.eye(3 * size)))
-    return _largest_mode(turn, 3 * size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _radius(turn(np.eye(3 * size))) if size <= MOST_EXACT else _largest_mode(turn, 3 * size)
 
 
 def with_losses(graphs: Sequence[Any], loss: float, num_turns: int) -> list[Any]:
     """Laplacians of so many turns, in which every link fails with probability `loss`, both ways, drawn once."""
+    from scipy import sparse  # here, because it takes longer to load than all of cojax
+
     random, drawn = np.random.default_rng(0), []
     for laplacian in [*graphs] * num_turns:
         upper: Any = sparse.triu(laplacian, 1)
@@ -82,6 +85,8 @@ def _largest_mode(turn: Callable[[States], States], size: int) -> float:
             found = found - parts @ known
             factors[: place + 1, place] += parts
         factors[place + 1, place] = left = math.sqrt(found @ found)
+        if not math.isfinite(left):
+            return math.inf
         if left < 1e-13 * np.abs(factors).max():  # the basis holds all that a turn can make of the start
             count = place + 1
             break
@@ -89,14 +94,13 @@ def _largest_mode(turn: Callable[[States], States], size: int) -> float:
     values, vectors = np.linalg.eig(factors[:count, :count])
     vector = vectors[:, np.abs(values).argmax()] @ basis[:count]
     # A basis so small takes some modes for larger than they are: on its own the largest soon shows what it is.
-    states, sizes = np.stack([vector.real, vector.imag], axis=1), []
-    for _ in range(2):
-        for _ in range(SHOWN):
-            states = turn(states)
-        sizes.append(np.linalg.norm(states))
-        states = states / (sizes[-1] or 1.0)
-    return float(sizes[1] ** (1 / SHOWN))
+    states, growths = np.stack([vector.real, vector.imag], axis=1), []
+    for _ in range(2 * SHOWN):
+        states = turn(states)
+        growths.append(np.linalg.norm(states))
+        states = states / (growths[-1] or 1.0)
+    return float(np.exp(np.log(growths[SHOWN:]).mean())) if all(growths) else 0.0
 
 
 def _radius(matrix: np.ndarray) -> float:
-    return float(np.abs(np.linalg.eigvals(matrix)).max())
+    return float(np.abs(np.linalg.eigvals(matrix)).max()) if np.isfinite(matrix).all() else math.inf

@@ -232,6 +232,17 @@ def test_many_nodes_in_turn_are_as_stable_as_few(size):
     assert np.abs(np.asarray(run.x.params) - best).max() < 1e-8
 
 
+@pytest.mark.parametrize("size", [20, 200])
+def test_a_turn_that_no_float_holds_is_divergence(size):
+    """A ring of one link at a time for 100 turns of its own, at a gain far beyond what is stable."""
+    graphs = [nx.empty_graph(size) for _ in range(20)]
+    for place, part in enumerate(np.array_split(np.asarray(nx.cycle_graph(size).edges), 20)):
+        graphs[place].add_edges_from(part.tolist())
+    network = cojax.network(graphs * 100)
+    with np.errstate(all="raise", under="ignore"):
+        assert theory.apapc_radius(network, 0.02, 1.0, 1.0, 2.0) == np.inf
+
+
 @pytest.mark.parametrize(("curvature", "gain"), [(0.02, 0.5), (1.0, 0.1)])
 def test_the_radius_of_many_nodes_is_an_eigenvalue_of_the_whole_turn(curvature, gain):
     """Beside all eigenvalues of the matrix that plain steps of NumPy make of every unit vector."""
