@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from support import families
 from support.timing import kept_rows, save
-from which_learner import FEW, case
+from which_learner import EXACT, FEW, case
 
 import cojax
 from cojax.rivals.choices import spent
@@ -121,9 +121,6 @@ KILOBITS = (2.0, 4.0)
 LOOKS: dict[str, Any] = {"num_steps": NUM_STEPS, "every": EVERY, "measure": cojax.own_models}
 
 
-EXACT = 1e-14  # what is less than that of the first gap is rounding
-
-
 def cases(name: str, setting: str, first: int) -> Callable[[int], tuple]:
     """The instances of a network from a seed on."""
     return case(name, setting, first, "auto" if name in FEW else "dense")
@@ -132,55 +129,16 @@ def cases(name: str, setting: str, first: int) -> Callable[[int], tuple]:
 def own_gaps(names: list[str], case: Callable[[int], tuple], num_trials: int) -> dict[str, list[float]]:
     """By name the medians over instances of the gap of nodes' own models at every budget, relative to the start's."""
     field = {name: (CANDIDATES | RIVALS)[name] for name in names}
-    found = cojax.trials(case, field, num_trials=num_trials, **LOOKS)
-    left = np.median(found.left([1000 * kilobits for kilobits in KILOBITS]), axis=0).tolist()
-    return dict(zip(found.methods, left, strict=True))
+    budgets = [1000 * kilobits for kilobits in KILOBITS]
+    found = cojax.trials(case, field, num_trials=num_trials, bits=budgets[-1], **LOOKS)
+    left = np.median(found.left(budgets), axis=0).tolist()
+    return {one: [float(f"{gap:.3g}") for gap in gaps] for one, gaps in zip(found.methods, left, strict=True)}
 
 
-def row(name: str, setting: str) -> dict[str, Any]:
-    """What was chosen on one network, and how it fares on the held-out instances beside all others."""
+def chosen(name: str, setting: str, field: dict[str, Any], **goal: Any) -> tuple[cojax.Choice, Any, dict[str, Any]]:
+    """What `choose` takes of a field on one network, its held-out instances, and what both kinds of row tell."""
     large = name in FEW
     last = NUM_HELD_OUT[large]
-    began = time.perf_counter()
-    best = cojax.choose(
-        cases(name, setting, FIRST_SEED),
-        CANDIDATES,
-        default=DEFAULT,
-        num_trials=NUM_TRIALS[large],
-        num_held_out=last,
-        gap=GAP,
-        **LOOKS,
-    )
-    chosen_in = time.perf_counter() - began
-    held_out = cases(name, setting, FIRST_SEED + int(best.held_out.seeds[0]))
-    everything = cojax.trials(held_out, CANDIDATES, num_trials=last, **LOOKS)
-    bits = np.exp(np.log(spent(everything, "bits", GAP)).mean(0))
-    solved = np.isfinite(everything.taken("bits", GAP)).sum(0)
-    of_all = dict(zip(everything.methods, bits.tolist(), strict=True))
-    own = own_gaps(list(dict.fromkeys([DEFAULT, best.name, *RIVALS])), held_out, last)
-    tried = [one for one in best.factors if one != DEFAULT]
-    favourite = min(tried, key=lambda one: (-best.num_trials[one], best.factors[one]))
-    return {
-        "network": name,
-        "setting": setting,
-        "first seed": FIRST_SEED,
-        "chosen": best.name,
-        "last beside the default": favourite,
-        "runs": best.num_runs,
-        "runs of all": best.num_all,
-        "seconds of choosing": round(chosen_in, 1),
-        "held out": last,
-        "bits to the gap": {one: float(f"{value:.4g}") for one, value in of_all.items()},
-        "solved": dict(zip(everything.methods, solved.tolist(), strict=True)),
-        "beside the default while choosing": {one: float(f"{value:.4g}") for one, value in best.factors.items()},
-        "own gaps": {one: [float(f"{gap:.3g}") for gap in gaps] for one, gaps in own.items()},
-    }
-
-
-def row_within(name: str, setting: str) -> dict[str, Any]:
-    """What was chosen for the first budget on one network, and how it fares on the held-out instances beside all."""
-    large, field = name in FEW, CANDIDATES | RIVALS
-    last, budgets = NUM_HELD_OUT[large], [1000 * kilobits for kilobits in KILOBITS]
     began = time.perf_counter()
     best = cojax.choose(
         cases(name, setting, FIRST_SEED),
@@ -188,28 +146,44 @@ def row_within(name: str, setting: str) -> dict[str, Any]:
         default=DEFAULT,
         num_trials=NUM_TRIALS[large],
         num_held_out=last,
-        amount=budgets[0],
-        gap=EXACT,
+        **goal,
         **LOOKS,
     )
-    chosen_in = time.perf_counter() - began
-    held_out = cases(name, setting, FIRST_SEED + int(best.held_out.seeds[0]))
-    everything = cojax.trials(held_out, field, num_trials=last, bits=budgets[-1], **LOOKS)
-    left = np.median(everything.left(budgets), axis=0).tolist()
-    return {
+    told = {
         "network": name,
         "setting": setting,
         "first seed": FIRST_SEED,
         "chosen": best.name,
         "runs": best.num_runs,
         "runs of all": best.num_all,
-        "seconds of choosing": round(chosen_in, 1),
+        "seconds of choosing": round(time.perf_counter() - began, 1),
         "held out": last,
         "beside the default while choosing": {one: float(f"{value:.4g}") for one, value in best.factors.items()},
-        "own gaps": {
-            one: [float(f"{gap:.3g}") for gap in gaps] for one, gaps in zip(everything.methods, left, strict=True)
-        },
     }
+    return best, cases(name, setting, FIRST_SEED + int(best.held_out.seeds[0])), told
+
+
+def row(name: str, setting: str) -> dict[str, Any]:
+    """What was chosen on one network, and how it fares on the held-out instances beside all others."""
+    best, held_out, told = chosen(name, setting, CANDIDATES, gap=GAP)
+    last = told["held out"]
+    everything = cojax.trials(held_out, CANDIDATES, num_trials=last, **LOOKS)
+    bits = np.exp(np.log(spent(everything, "bits", GAP)).mean(0))
+    solved = np.isfinite(everything.taken("bits", GAP)).sum(0)
+    of_all = dict(zip(everything.methods, bits.tolist(), strict=True))
+    tried = [one for one in best.factors if one != DEFAULT]
+    return told | {
+        "last beside the default": min(tried, key=lambda one: (-best.num_trials[one], best.factors[one])),
+        "bits to the gap": {one: float(f"{value:.4g}") for one, value in of_all.items()},
+        "solved": dict(zip(everything.methods, solved.tolist(), strict=True)),
+        "own gaps": own_gaps(list(dict.fromkeys([DEFAULT, best.name, *RIVALS])), held_out, last),
+    }
+
+
+def row_within(name: str, setting: str) -> dict[str, Any]:
+    """What was chosen for the first budget on one network, and how it fares on the held-out instances beside all."""
+    _, held_out, told = chosen(name, setting, CANDIDATES | RIVALS, amount=1000 * KILOBITS[0], gap=EXACT)
+    return told | {"own gaps": own_gaps([*(CANDIDATES | RIVALS)], held_out, told["held out"])}
 
 
 def main(only: list[str]) -> None:

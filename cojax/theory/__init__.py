@@ -40,7 +40,6 @@ from .rates import allocation_rate as allocation_rate
 from .rounds import Chain as Chain
 from .rounds import round_time as round_time
 from .rounds import slowest_chain as slowest_chain
-from .spectra import MOST_DENSE as MOST_DENSE
 from .spectra import Spectrum as Spectrum
 from .spectra import is_fixed as is_fixed
 from .spectra import is_undirected as is_undirected

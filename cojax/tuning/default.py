@@ -15,7 +15,7 @@ from ..networks.links.quantizers import Quantizer
 from ..problems.problem import Decision, Problem
 from .checks import check_run
 from .default_allocator import default_allocator
-from .default_learner import default_learner, with_link
+from .default_learner import default_learner, learner_of, with_link
 from .drawn import with_known_graphs
 from .tuned import tuned
 
@@ -55,7 +55,7 @@ def default(problem: Problem, network: Network, start: Decision) -> tuple[Networ
         return weighed, CoOpt(allocate=allocate)
     known = with_known_graphs(network)
     if len(theory.laplacians(known)) > 1:
-        linked, learn = default_learner(problem, network, start)
+        linked, learn = learner_of(problem, network, known, start)
         if not network.bare().edges_stay:
             return linked, CoOpt(learn, tuned(Laplacian, problem, known, start))
         told = float(np.abs(np.asarray(problem.grad(start).cpu)).max()) / 2 or 1.0  # what `Laplacian` tells first

@@ -22,7 +22,7 @@ from ..theory.spectra import is_fixed, is_undirected, laplacians, second_eigenva
 from ..theory.trials import settles
 from .checks import check_run
 from .default_learner import with_link
-from .tuned import CAUTIOUS_MOMENTUM, curvature_of_shares, is_steady, num_ends, price_spread
+from .tuned import CAUTIOUS_MOMENTUM, curvature_of_shares, is_steady, part_of_steps, price_spread
 
 # Shrink and grow of a memory per edge, which hears of its neighbour now and then.
 CALM = (2 / 3, 3 / 2)
@@ -130,9 +130,7 @@ def _weigh(laplacian: Any, curvature: Float[np.ndarray, " n"], rule: Callable[..
 
 def presence(network: Network) -> float:
     """The mean over the links of all graphs together of the part of the steps in which a link is up."""
-    matrices = [abs(matrix) for matrix in laplacians(network.bare())]
-    up, ever = sum(map(num_ends, matrices)), num_ends(sum(matrices[1:], matrices[0]))
-    return (1.0 - loss_rate(network)) * (up / len(matrices) / ever if ever else 1.0)
+    return (1.0 - loss_rate(network)) * part_of_steps(laplacians(network.bare()))
 
 
 def _momentum(network: Network, curvature: tuple[np.ndarray, np.ndarray], most: float, step_size: float) -> float:

@@ -48,7 +48,11 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
     """
     check_run("default_learner", problem, network, start, ("params",))
     network = built(network)
-    known = with_known_graphs(network)
+    return learner_of(problem, network, with_known_graphs(network), start)
+
+
+def learner_of(problem: Problem, network: Network, known: Network, start: Decision) -> tuple[Network, APAPC]:
+    """`default_learner` of a checked run; `known` is the network, or has graphs in place of those that it draws."""
     method: Any
     if not network.bare().edges_stay:
         method = tuned(APAPC, problem, known, start)

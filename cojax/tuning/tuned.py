@@ -246,10 +246,10 @@ def part_of_steps(graphs: list[Any]) -> float:
     union: Any = sum(abs(graph) for graph in graphs)
     if union.nnz == 0:  # a node alone
         return 1.0
-    return sum(map(num_ends, graphs)) / (len(graphs) * max(num_ends(union), 1))
+    return sum(map(_num_ends, graphs)) / (len(graphs) * max(_num_ends(union), 1))
 
 
-def num_ends(laplacian: Any) -> int:
+def _num_ends(laplacian: Any) -> int:
     """How many ends of links a graph has, told by the entries off the diagonal: a node without links has none on it."""
     return int(laplacian.nnz - np.count_nonzero(laplacian.diagonal()))
 

@@ -127,6 +127,20 @@ def test_the_gain_shrinks_until_no_mode_grows_where_nodes_wait_long():
         assert theory.apapc_radius(network, curve, *numbers, float(method.gain)) < 1
 
 
+def pulled(x, own):
+    """Of one node: how strongly it curves, and where it would be; the optimum of all is a weighted mean."""
+    curvature, wanted = own
+    return curvature * jnp.sum((x.params - wanted) ** 2) / 2
+
+
+def dealt(edges, num_graphs, num_nodes):
+    """Graphs of which each has its part of the edges, in their order."""
+    graphs = [nx.empty_graph(num_nodes) for _ in range(num_graphs)]
+    for graph, part in zip(graphs, np.array_split(edges, num_graphs), strict=True):
+        graph.add_edges_from(part.tolist())
+    return graphs
+
+
 @pytest.mark.parametrize("shape", ["path", "star", "tree"])
 @pytest.mark.parametrize("wait", [1, 4])
 @pytest.mark.parametrize("seed", range(3))
@@ -143,7 +157,7 @@ def test_nothing_grows_where_nodes_wait_long_and_some_curve_less_than_all_do(sha
     network = cojax.network(graphs)
     curvatures = np.exp(random.uniform(np.log(0.02), 0.0, n))
     data = curvatures, random.normal(size=n)
-    problem = cojax.Problem(lambda x, own: own[0] * jnp.sum((x.params - own[1]) ** 2) / 2, data)
+    problem = cojax.Problem(pulled, data)
     method = cojax.tuned(cojax.APAPC, problem, network, problem.start(params=np.zeros((n, 1))))
     numbers = float(method.step_size), float(method.blend)
     assert grown(network, curvatures, *numbers, float(method.gain), 80) < 1
@@ -184,13 +198,10 @@ def test_the_default_gets_to_the_optimum_where_links_are_seldom_there(wait, loss
     """Of two bits a number innovations outgrow their levels between two turns; the optimum is a weighted mean."""
     n, random = 60, np.random.default_rng(0)
     edges = random.permutation(list(nx.random_regular_graph(4, n, seed=0).edges))
-    graphs = [nx.empty_graph(n) for _ in range(wait)]
-    for graph, part in zip(graphs, np.array_split(edges, wait), strict=True):
-        graph.add_edges_from(part.tolist())
     curvatures, wanted = np.exp(random.uniform(np.log(0.02), 0.0, n)), random.normal(size=n)
-    problem = cojax.Problem(lambda x, own: own[0] * jnp.sum((x.params - own[1]) ** 2) / 2, (curvatures, wanted))
+    problem = cojax.Problem(pulled, (curvatures, wanted))
     start = problem.start(params=np.zeros((n, 1)))
-    network = cojax.network(graphs)
+    network = cojax.network(dealt(edges, wait, n))
     network, method = cojax.default_learner(problem, cojax.Lossy(network, loss) if loss else network, start)
     run = cojax.solve(problem, network, cojax.CoOpt(learn=method), start, num_steps=4000, every=4000)
     best = (curvatures * wanted).sum() / curvatures.sum()
@@ -202,10 +213,8 @@ def test_a_lost_turn_does_not_make_it_grow(loss):
     """A ring of which one link is there at a time: a node that misses its turn waits for a whole one more."""
     n, random = 12, np.random.default_rng(0)
     curvatures, wanted = np.exp(random.uniform(np.log(0.02), 0.0, n)), random.uniform(0, 4, n)
-    problem = cojax.Problem(lambda x, own: own[0] * jnp.sum((x.params - own[1]) ** 2) / 2, (curvatures, wanted))
-    graphs = [nx.empty_graph(n) for _ in range(n)]
-    for node, graph in enumerate(graphs):
-        graph.add_edge(node, (node + 1) % n)
+    problem = cojax.Problem(pulled, (curvatures, wanted))
+    graphs = dealt([(node, (node + 1) % n) for node in range(n)], n, n)
     start = problem.start(params=np.zeros((n, 1)))
     network, method = cojax.default_learner(problem, cojax.Lossy(cojax.network(graphs), loss), start)
     best = (curvatures * wanted).sum() / curvatures.sum()
@@ -224,7 +233,7 @@ def test_many_nodes_in_turn_are_as_stable_as_few(size):
     network = cojax.network([nx.Graph(list(zip(nodes, nodes ^ one, strict=True))) for one in directions])
     random = np.random.default_rng(0)
     curvatures, wanted = np.exp(random.uniform(np.log(0.02), 0.0, size)), random.normal(size=size)
-    problem = cojax.Problem(lambda x, own: own[0] * jnp.sum((x.params - own[1]) ** 2) / 2, (curvatures, wanted))
+    problem = cojax.Problem(pulled, (curvatures, wanted))
     start = problem.start(params=np.zeros((size, 1)))
     method = cojax.tuned(cojax.APAPC, problem, network, start)
     run = cojax.solve(problem, network, cojax.CoOpt(learn=method), start, num_steps=1000, every=1000)
@@ -235,10 +244,7 @@ def test_many_nodes_in_turn_are_as_stable_as_few(size):
 @pytest.mark.parametrize("size", [20, 200])
 def test_a_turn_that_no_float_holds_is_divergence(size):
     """A ring of one link at a time for 100 turns of its own, at a gain far beyond what is stable."""
-    graphs = [nx.empty_graph(size) for _ in range(20)]
-    for place, part in enumerate(np.array_split(np.asarray(nx.cycle_graph(size).edges), 20)):
-        graphs[place].add_edges_from(part.tolist())
-    network = cojax.network(graphs * 100)
+    network = cojax.network(dealt(list(nx.cycle_graph(size).edges), 20, size) * 100)
     with np.errstate(all="raise", under="ignore"):
         assert theory.apapc_radius(network, 0.02, 1.0, 1.0, 2.0) == np.inf
 
@@ -248,10 +254,7 @@ def test_the_radius_of_many_nodes_is_an_eigenvalue_of_the_whole_turn(curvature, 
     """Beside all eigenvalues of the matrix that plain steps of NumPy make of every unit vector."""
     size, random = 402, np.random.default_rng(0)
     edges = random.permutation(list(nx.random_regular_graph(4, size, seed=0).edges))
-    graphs = [nx.empty_graph(size) for _ in range(12)]
-    for graph, part in zip(graphs, np.array_split(edges, 12), strict=True):
-        graph.add_edges_from(part.tolist())
-    network = cojax.network(graphs)
+    network = cojax.network(dealt(edges, 12, size))
     x, ahead, dual = np.split(np.eye(3 * size), 3)
     for laplacian in theory.laplacians(network):
         x, ahead, dual = moved(laplacian, lambda at: curvature * at, x, ahead, dual, 0.8, 1.0, gain)
