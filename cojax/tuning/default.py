@@ -43,7 +43,7 @@ def default(problem: Problem, network: Network, start: Decision) -> tuple[Networ
             function of the graph alone.
 
     Computes on the host, not under jit. Raises `CojaxInputError` for a start without either half, and where
-    `default_learner` and `default_allocator` do, which refuses graphs that are drawn.
+    `default_learner` and `default_allocator` do.
     """
     check_run("default", problem, network, start, ("params", "cpu"))
     network = built(network)

@@ -19,9 +19,10 @@ from ..networks.links.quantizers import AdaptiveQuantizer, OneBitQuantizer
 from ..problems.problem import Decision, Problem
 from ..theory.limits import SHARE, largest_scaled_eigenvalue
 from ..theory.spectra import is_fixed, is_undirected, laplacians, second_eigenvalue
-from ..theory.trials import settles
+from ..theory.trials import NUM_STEPS, steps_to_fall
 from .checks import check_run
 from .default_learner import with_link
+from .drawn import with_known_graphs
 from .tuned import CAUTIOUS_MOMENTUM, curvature_of_shares, is_steady, part_of_steps, price_spread
 
 # Shrink and grow of a memory per edge, which hears of its neighbour now and then.
@@ -38,6 +39,8 @@ FIRST = 0.25
 PARTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 # Up to this many rows a turn of graphs is multiplied out; above, momentum over changing graphs is half of the best.
 MOST_MULTIPLIED = 400
+# Longer steps are taken where they are quicker by this much, a quarter longer still and with other losses too.
+QUICKER, LONGER, SEEDS = 0.9, 1.25, (0, 1)
 # A node whose cost does not curve weighs like one that curves this part of the most curved.
 FLAT = 1e-3
 
@@ -55,9 +58,13 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     the momentum is the best for the mean of the graphs, losses included, or the part of it that is best over one turn
     of them. Where that is more than one bit can follow, 0.85, one graph that stands gets two bits a number, and others
     less momentum; so do costs whose curvature is not within a factor of two everywhere, with soft bounds say. Over
-    graphs that change a trial run on quadratic costs lowers it until the trial settles. These bounds are measured
-    (`benchmarks/stability.py`), not proved. The total is exact at every step. `benchmarks/which_allocator.py` compares
-    it with every rival.
+    graphs that change, the step is shorter by the root of how often links are up, and a trial run on quadratic costs
+    lowers the momentum until the trial settles; where the trial falls slowly, a longer step is taken if it falls sooner
+    by a tenth, a quarter longer still too. These bounds are measured (`benchmarks/stability.py`), not proved. The total
+    is exact at every step. `benchmarks/which_allocator.py` compares it with every rival.
+
+    Graphs that are drawn in every step (`RandomGraph`, `RandomPairs`) keep the weights that they are drawn with, and
+    numbers are chosen on the first 64 of them; `RandomPairs`, where no memory lasts, keeps its link too.
 
     One network carries both halves of a `CoOpt`: beside a learner take `cojax.default`. Over other weights than its own
     what is returned here may diverge.
@@ -72,18 +79,16 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
             "default_allocator needs an undirected network, got a directed one, whose weights cannot be chosen link by "
             "link; use cojax.tuned(cojax.Nesterov, ...) with the network as it is."
         )
-    if network.bare().draws_graphs:
-        raise CojaxInputError(
-            f"default_allocator needs graphs that are known before the run, to choose their weights, got a "
-            f"{type(network.bare()).__name__}; use cojax.default with a start that has params too, or "
-            "cojax.tuned(cojax.Laplacian, ...) with some of its graphs, network.at(k)."
-        )
     curvature = curvature_of_shares(Nesterov, problem, start)
     high = np.maximum(curvature.high, FLAT * curvature.high.max())
     first = FIRST * price_spread(problem, start)
     fixed = is_fixed(network)
     memory, factors = ("node", ()) if fixed else ("edge", CALM)
-    weighed: Any = reweigh(network, high, Innovation(OneBitQuantizer(*factors, first=first), memory))
+    link = Innovation(OneBitQuantizer(*factors, first=first), memory)
+    known = with_known_graphs(network)
+    if known is not network:
+        return _drawn(network, known, curvature.low, high, link)
+    weighed: Any = reweigh(network, high, link)
     # What is held of a neighbour that is rarely heard is old: the step is shorter by the root of how often it is.
     most = largest_scaled_eigenvalue(weighed, high)
     step_size = SHARE * np.sqrt(presence(weighed)) / most
@@ -96,8 +101,22 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     silent = any(matrix.nnz == 0 for matrix in laplacians(weighed))
     momentum = min(momentum, CAUTIOUS_MOMENTUM if silent or not (steady or fixed) else ONE_BIT if steady else JUMPING)
     if not fixed and network.num_nodes <= MOST_MULTIPLIED:
-        momentum = _settle_momentum(weighed, high, float(step_size), momentum, first)
+        return weighed, _tried(weighed, high, Nesterov(float(step_size), momentum), SHARE / most, first)
     return weighed, Nesterov(step_size, momentum)
+
+
+def _drawn(network: Network, known: Network, low: np.ndarray, high: np.ndarray, link: Innovation) -> tuple:
+    """Of graphs that are drawn in a step, with the weights that they are drawn with; numbers for `known` ones."""
+    talks = network.bare().edges_stay
+    if talks:
+        network, known = with_link(network, link), with_link(known, link)
+    most = largest_scaled_eigenvalue(known, high)
+    step_size = SHARE * np.sqrt(presence(known)) / most
+    momentum = min(_momentum(known, (low, high), most, step_size), CAUTIOUS_MOMENTUM)
+    method = Nesterov(step_size, momentum)
+    if talks and network.num_nodes <= MOST_MULTIPLIED:
+        method = _tried(known, high, method, SHARE / most, float(link.quantizer.first))
+    return network, method
 
 
 def reweigh(network: Any, curvature: Float[np.ndarray, " n"], link: Link) -> Network:
@@ -153,11 +172,32 @@ def _momentum(network: Network, curvature: tuple[np.ndarray, np.ndarray], most: 
     return min((part * best for part in PARTS), key=lambda momentum: turn_rate(dense, high, step_size, momentum))
 
 
-def _settle_momentum(network: Network, high: np.ndarray, step_size: float, momentum: float, first: float) -> float:
-    """The largest part of `momentum` with which a trial settles, for links that are silent at times."""
+def _tried(network: Network, high: np.ndarray, method: Nesterov, most: float, first: float) -> Nesterov:
+    """The largest part of the momentum with which a trial settles, and a longer step where the trial is slow.
+
+    most: the longest step.
+    """
     matrices, loss = laplacians(network), loss_rate(network)
-    tried = (part * momentum for part in reversed(PARTS))
-    return next((each for each in tried if settles(matrices, loss, high, (step_size, each), first, CALM)), 0.0)
+
+    def took(step_sizes: Any, momenta: Any, seed: int = 0) -> np.ndarray:
+        numbers = np.asarray(step_sizes, float), np.asarray(momenta, float)
+        return steps_to_fall(matrices, loss, high, numbers, first, CALM, seed)
+
+    step_size, momentum, alone = float(method.step_size), 0.0, np.inf
+    for part in reversed(PARTS):
+        momentum = part * float(method.momentum)
+        (alone,) = took([step_size], [momentum])
+        if np.isfinite(alone):
+            break
+    if alone < NUM_STEPS or most <= step_size:
+        return Nesterov(step_size, momentum)
+    steps, momenta = (
+        each.ravel() for each in np.meshgrid(np.geomspace(step_size, most, 3), momentum * np.array(PARTS[:0:-1]))
+    )
+    runs = [took(np.concatenate([steps, LONGER * steps]), [*momenta, *momenta], seed) for seed in SEEDS]
+    worst = np.max(runs, axis=0).reshape(2, -1).max(axis=0)
+    best = worst.argmin() if worst.min() < QUICKER * worst[0] else 0
+    return Nesterov(float(steps[best]), float(momenta[best]))
 
 
 def turn_rate(

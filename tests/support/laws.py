@@ -132,3 +132,11 @@ def exact_imbalance(cpu, budget) -> Fraction:
 def permuted(tree, order):
     """A tree whose nodes are put in another order."""
     return jax.tree.map(lambda leaf: leaf[order], tree)
+
+
+def dealt(edges, num_graphs, num_nodes):
+    """Graphs of which each has its part of the edges, in their order."""
+    graphs = [nx.empty_graph(num_nodes) for _ in range(num_graphs)]
+    for graph, part in zip(graphs, np.array_split(edges, num_graphs), strict=True):
+        graph.add_edges_from(part.tolist())
+    return graphs

@@ -133,14 +133,6 @@ def pulled(x, own):
     return curvature * jnp.sum((x.params - wanted) ** 2) / 2
 
 
-def dealt(edges, num_graphs, num_nodes):
-    """Graphs of which each has its part of the edges, in their order."""
-    graphs = [nx.empty_graph(num_nodes) for _ in range(num_graphs)]
-    for graph, part in zip(graphs, np.array_split(edges, num_graphs), strict=True):
-        graph.add_edges_from(part.tolist())
-    return graphs
-
-
 @pytest.mark.parametrize("shape", ["path", "star", "tree"])
 @pytest.mark.parametrize("wait", [1, 4])
 @pytest.mark.parametrize("seed", range(3))
@@ -201,7 +193,7 @@ def test_the_default_gets_to_the_optimum_where_links_are_seldom_there(wait, loss
     curvatures, wanted = np.exp(random.uniform(np.log(0.02), 0.0, n)), random.normal(size=n)
     problem = cojax.Problem(pulled, (curvatures, wanted))
     start = problem.start(params=np.zeros((n, 1)))
-    network = cojax.network(dealt(edges, wait, n))
+    network = cojax.network(laws.dealt(edges, wait, n))
     network, method = cojax.default_learner(problem, cojax.Lossy(network, loss) if loss else network, start)
     run = cojax.solve(problem, network, cojax.CoOpt(learn=method), start, num_steps=4000, every=4000)
     best = (curvatures * wanted).sum() / curvatures.sum()
@@ -214,7 +206,7 @@ def test_a_lost_turn_does_not_make_it_grow(loss):
     n, random = 12, np.random.default_rng(0)
     curvatures, wanted = np.exp(random.uniform(np.log(0.02), 0.0, n)), random.uniform(0, 4, n)
     problem = cojax.Problem(pulled, (curvatures, wanted))
-    graphs = dealt([(node, (node + 1) % n) for node in range(n)], n, n)
+    graphs = laws.dealt([(node, (node + 1) % n) for node in range(n)], n, n)
     start = problem.start(params=np.zeros((n, 1)))
     network, method = cojax.default_learner(problem, cojax.Lossy(cojax.network(graphs), loss), start)
     best = (curvatures * wanted).sum() / curvatures.sum()
@@ -244,7 +236,7 @@ def test_many_nodes_in_turn_are_as_stable_as_few(size):
 @pytest.mark.parametrize("size", [20, 200])
 def test_a_turn_that_no_float_holds_is_divergence(size):
     """A ring of one link at a time for 100 turns of its own, at a gain far beyond what is stable."""
-    network = cojax.network(dealt(list(nx.cycle_graph(size).edges), 20, size) * 100)
+    network = cojax.network(laws.dealt(list(nx.cycle_graph(size).edges), 20, size) * 100)
     with np.errstate(all="raise", under="ignore"):
         assert theory.apapc_radius(network, 0.02, 1.0, 1.0, 2.0) == np.inf
 
@@ -254,7 +246,7 @@ def test_the_radius_of_many_nodes_is_an_eigenvalue_of_the_whole_turn(curvature, 
     """Beside all eigenvalues of the matrix that plain steps of NumPy make of every unit vector."""
     size, random = 402, np.random.default_rng(0)
     edges = random.permutation(list(nx.random_regular_graph(4, size, seed=0).edges))
-    network = cojax.network(dealt(edges, 12, size))
+    network = cojax.network(laws.dealt(edges, 12, size))
     x, ahead, dual = np.split(np.eye(3 * size), 3)
     for laplacian in theory.laplacians(network):
         x, ahead, dual = moved(laplacian, lambda at: curvature * at, x, ahead, dual, 0.8, 1.0, gain)

@@ -74,9 +74,22 @@ def test_both_halves_end_certified_and_the_total_is_right_at_every_step(problem,
     np.testing.assert_allclose(np.asarray(solution.x.params), np.broadcast_to(best, (NODES, PARAMS)), atol=1e-4)
 
 
-def test_weights_of_graphs_that_are_drawn_cannot_be_chosen(problem, start):
-    with pytest.raises(cojax.CojaxInputError, match=r"default_allocator needs graphs that are known .* a RandomGraph"):
-        cojax.default_allocator(problem, NETWORKS["drawn and lossy"](), start)
+@pytest.mark.parametrize("name", ["drawn", "drawn and lossy", "drawn in pairs"])
+def test_shares_alone_find_one_price_over_graphs_that_are_drawn(name):
+    random = np.random.default_rng(2)
+    demand, capacity = random.uniform(1.0, 4.0, NODES), 10.0 ** random.uniform(0.0, 1.0, NODES)
+    problem = cojax.Problem(
+        lambda x, data: (x.cpu - data[0]) ** 2 / (2 * data[1]), (demand, capacity), budget=demand.sum() + 5.0
+    )
+    given, start = NETWORKS[name](), problem.start()
+    network, method = cojax.default_allocator(problem, given, start)
+    solution = cojax.solve(problem, network, cojax.CoOpt(allocate=method), start, num_steps=2000, every=1000)
+    assert float(solution.state.imbalance) == 0.0
+    # Whatever is drawn, sums of two lots of twelve numbers of 20 round to 1e-14.
+    np.testing.assert_allclose(solution.x.cpu, demand + 5.0 * capacity / capacity.sum(), atol=1e-9)
+    for k in (0, 7):  # what is drawn stays as it was
+        ours, theirs = (theory.laplacians(each.bare().at(k))[0].toarray() for each in (network, given))
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("name", ["fixed", "lossy"])

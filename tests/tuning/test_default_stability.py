@@ -11,7 +11,7 @@ from support import laws
 
 import cojax
 from cojax.theory.spectra import laplacians
-from cojax.theory.trials import settles
+from cojax.theory.trials import NUM_STEPS, steps_to_fall
 from cojax.tuning.default_learner import with_link
 
 NUM_NODES = 12
@@ -154,14 +154,13 @@ def test_a_trial_knows_what_a_run_does():
     problem, start = drawn(30.0)
     silent = NETWORKS["intermittent"](GRAPHS["ring"])
     network, method = cojax.default_allocator(problem, silent, start)
-    numbers, factors = float(method.step_size), (2 / 3, 3 / 2)
+    factors = (2 / 3, 3 / 2)
     first = float(network.link.quantizer.first)
     curvature = np.asarray(problem.data[0])
 
-    def trial(momentum):
-        return settles(laplacians(network), 0.0, curvature, (numbers, momentum), first, factors)
-
-    assert trial(float(method.momentum)) and not trial(0.85)
+    numbers = np.full(2, float(method.step_size)), np.array([float(method.momentum), 0.85])
+    took = steps_to_fall(laplacians(network), 0.0, curvature, numbers, first, factors)
+    assert np.isfinite(took).tolist() == [True, False]
     ratios = left(
         [(network, method), (network, cojax.Nesterov(method.step_size, 0.85))], [start] * 2, [problem] * 2, 1200
     )
@@ -186,3 +185,53 @@ def test_weights_of_many_nodes_of_unlike_costs_are_found_although_rounding_hides
     assert np.isfinite(found).all() and (found >= 0).all()
     modulus, least = cojax.weights.fastest_bound(200, pairs, found, curvature)
     assert 1 - modulus >= (1 - 1e-3) * (1 - least)  # as `fastest` promises
+
+
+def seldom_up():
+    """A ring with chords, every link up in one step of twelve."""
+    return cojax.network(laws.dealt(list(nx.circulant_graph(NUM_NODES, [1, 3]).edges), 12, NUM_NODES))
+
+
+def course(problem, network, method, start, num_steps):
+    """The gap before every step, over that of the start."""
+    curvature, best = np.asarray(problem.data[0]), optimum(problem)
+    both = cojax.CoOpt(allocate=method)
+    run = cojax.solve(problem, network, both, start, num_steps=num_steps, record=lambda problem, x, state: x.cpu)
+    shares = np.concatenate([np.asarray(start.cpu)[None], np.asarray(run.trace)[:-1]])
+    gaps = (curvature * (shares - best) ** 2).sum(axis=1)
+    return gaps / gaps[0]
+
+
+@pytest.mark.parametrize("step_size", [0.1, 0.4])
+def test_a_trial_takes_as_many_steps_as_a_run_of_the_solver(step_size):
+    problem, start = drawn(3.0)
+    network, _ = cojax.default_allocator(problem, seldom_up(), start)
+    curvature, factors = np.asarray(problem.data[0]), (2 / 3, 3 / 2)
+    first, numbers = float(network.link.quantizer.first), (np.array([step_size, 100.0]), np.array([0.5, 0.5]))
+    took, never = steps_to_fall(laplacians(network), 0.0, curvature, numbers, first, factors)
+    assert never == np.inf
+    # The shares that the trial draws, around the optimum of no demand at all.
+    shares = np.random.default_rng(0).normal(size=NUM_NODES)
+    shares -= shares.mean()
+    shares *= 4 * first / np.ptp(curvature * shares)
+    plain = cojax.Problem(cost, (curvature, np.full(NUM_NODES, 2.0)), budget=2.0 * NUM_NODES)
+    gaps = course(plain, network, cojax.Nesterov(step_size, 0.5), plain.start(cpu=2.0 + shares), NUM_STEPS)
+    above = np.flatnonzero(gaps > 1e-10)[-1] + 1
+    if above < NUM_STEPS:
+        assert took == above
+    else:
+        np.testing.assert_allclose(took, NUM_STEPS * np.log(1e-10) / np.log(gaps[-NUM_STEPS // 4 :].max()), rtol=1e-6)
+
+
+def test_a_longer_step_is_taken_where_links_are_seldom_up_and_the_cautious_one_is_slow():
+    """Every link of a ring is up once in thirty steps: half of the root of 1/30 of the limit left 6 % after 2000."""
+    problem, start = drawn(3.0)
+    edges = [(node, (node + 1) % NUM_NODES) for node in np.random.default_rng(0).permutation(NUM_NODES)]
+    network, method = cojax.default_allocator(problem, cojax.network(laws.dealt(edges, 30, NUM_NODES)), start)
+    gaps = course(problem, network, method, start, 4000)
+    assert gaps[2000] < 1e-4 and gaps[-1] < 1e-8
+    root = np.sqrt(np.diag(np.asarray(problem.data[0])))
+    top = max(np.linalg.eigvalsh(root @ matrix.toarray() @ root).max() for matrix in laplacians(network))
+    assert float(method.step_size) <= 0.5 / top * (1 + 1e-9)
+    cautious = cojax.Nesterov(0.5 / top * 30**-0.5, method.momentum)
+    assert course(problem, network, cautious, start, 4000)[2000] > 1e-2
