@@ -28,11 +28,29 @@ class EdgeList(NamedTuple):
 
 
 def sorted_once(num_nodes: int, pairs: Int[np.ndarray, "2 m"]) -> Int[np.ndarray, "2 e"]:
-    """Every edge of `pairs` once, lower end first, in order; without loops."""
-    low, high = np.minimum(*pairs), np.maximum(*pairs)
-    codes = distinct((low.astype(np.int64) * num_nodes + high)[low != high])
-    low = codes // num_nodes
-    return np.stack([low, codes - low * num_nodes])
+    """Every edge of `pairs` once, lower end first, in order; without loops. What is so already is not copied."""
+    codes = edge_codes(num_nodes, pairs)
+    if is_increasing(codes) and pairs.dtype == np.int64 and (pairs[0] < pairs[1]).all():
+        return pairs
+    codes = distinct(codes[pairs[0] != pairs[1]])
+    found = np.empty((2, codes.size), np.int64)
+    np.floor_divide(codes, num_nodes, out=found[0])
+    np.multiply(found[0], -num_nodes, out=found[1])
+    found[1] += codes
+    return found
+
+
+def edge_codes(num_nodes: int, pairs: Int[np.ndarray, "2 e"]) -> Int[np.ndarray, " e"]:
+    """A number for every edge, in the order of their lower ends, and then of the higher ones."""
+    codes = np.minimum(*pairs).astype(np.int64, copy=False)  # in place: of many edges a copy is what takes memory
+    codes *= num_nodes
+    codes += np.maximum(*pairs).astype(np.int64, copy=False)
+    return codes
+
+
+def is_increasing(codes: Int[np.ndarray, " m"]) -> bool:
+    """Whether every number is larger than the one before."""
+    return bool((codes[1:] > codes[:-1]).all())
 
 
 def distinct(codes: Int[np.ndarray, " m"]) -> Int[np.ndarray, " k"]:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from jaxtyping import Int
 
-from .._support.edge_lists import distinct, sorted_once
+from .._support.edge_lists import distinct, edge_codes, sorted_once
 
 Pairs = Int[np.ndarray, "2 e"]
 
@@ -122,9 +122,8 @@ def regular(links: int, num_nodes: int, random: np.random.Generator) -> Pairs:
     """
     ends = random.permutation(np.repeat(np.arange(num_nodes), links)).reshape(2, -1)
     while True:
-        low, high = np.minimum(*ends), np.maximum(*ends)
-        codes = low * num_nodes + high
-        wrong = low == high
+        codes = edge_codes(num_nodes, ends)
+        wrong = ends[0] == ends[1]
         if distinct(codes).size < codes.size:
             order = np.argsort(codes)
             wrong[order[1:]] |= codes[order[1:]] == codes[order[:-1]]

@@ -1,6 +1,7 @@
 """From graphs to a network: nodes ordered, edges checked, weights chosen, the fastest layout picked."""
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,11 @@ import numpy as np
 
 from .._support.checks import CojaxInputError, fitting, real_array, whole_number
 from .._support.computed_graphs import ComputedGraph
-from .._support.edge_lists import EdgeList, distinct, sorted_once
+from .._support.edge_lists import EdgeList, distinct, edge_codes, is_increasing, sorted_once
 from .._support.names import Names
 from .base import Layout, Link
 from .layouts.circulant import Circulant
-from .layouts.columns import Columns, columns, split_cost
+from .layouts.columns import columns, split_cost
 from .layouts.computed import Computed
 from .layouts.dense import Dense
 from .layouts.directed import Digraph
@@ -79,8 +80,22 @@ def network(
     chosen = [_apply_rule(weights, len(names), pairs) if given is None else given for pairs, given in edges]
     pairs, table = _union(len(names), [pairs for pairs, _ in edges], chosen)
     _check_weights(pairs, table)
-    _check_connected(len(names), pairs[:, (table > 0).any(0)], names)
+    up = (table > 0).any(0)
+    _check_connected(len(names), pairs if up.all() else pairs[:, up], names)
     return _named(build(len(names), pairs, table, link=link, layout=layout), names)
+
+
+def of_edges(
+    num_nodes: int,
+    pairs: Sequence[np.ndarray],
+    weights: Sequence[np.ndarray],
+    *,
+    link: Link,
+    node_names: Names | None = None,
+) -> Layout:
+    """The network of graphs that take turns, of each the edges (2, e), lower end first, and their weights (e,)."""
+    made = build(num_nodes, *_union(num_nodes, list(pairs), list(weights)), link=link)
+    return made if node_names is None else dataclasses.replace(made, node_names=node_names)
 
 
 def built(given: Any) -> Any:
@@ -185,7 +200,7 @@ def _plain(item: Any) -> Any:
         raise CojaxInputError(
             f"network needs a graph without self-loops, got one at node {pairs[0, loops[0]]}; remove it."
         )
-    once = sorted_once(num_nodes, pairs.astype(np.int64))
+    once = sorted_once(num_nodes, pairs)
     if once.shape != pairs.shape:
         raise CojaxInputError(
             f"network needs an EdgeList with every edge once, got {pairs.shape[1]} pairs for {once.shape[1]} edges: a "
@@ -227,8 +242,8 @@ def _is_networkx(item: Any) -> bool:
     return hasattr(item, "adjacency") and hasattr(item, "nodes")
 
 
-def _as_matrix(item: Any) -> "sparse.coo_array | None":
-    """A weight matrix as (i, j, w) triples, or None of a networkx graph."""
+def _as_matrix(item: Any) -> "sparse.csr_array | None":
+    """A weight matrix, or None of a networkx graph."""
     from scipy import sparse  # here, because it takes longer to load than all of cojax
 
     if _is_networkx(item) or isinstance(item, EdgeList):
@@ -241,24 +256,28 @@ def _as_matrix(item: Any) -> "sparse.coo_array | None":
         raise CojaxInputError(f"network needs networkx graphs or weight matrices, got {type(item).__name__}.")
     if matrix.shape is None or len(matrix.shape) != 2 or matrix.shape[0] != matrix.shape[1]:
         raise CojaxInputError(f"network needs square weight matrices, got shape {matrix.shape}.")
-    matrix.sum_duplicates()
-    matrix.data = real_array("network", "weights", matrix.data).astype(np.float64)
-    for kind, wrong in (("finite", ~np.isfinite(matrix.data)), (">= 0", matrix.data < 0)):
+    data = real_array("network", "weights", matrix.data).astype(np.float64)
+    # By rows, which sums what is there twice: in SciPy 1.17 `coo_array.sum_duplicates` takes ten times as long.
+    found = sparse.coo_array((data, (matrix.row, matrix.col)), shape=matrix.shape).tocsr()
+    for kind, wrong in (("finite", ~np.isfinite(found.data)), (">= 0", found.data < 0)):
         if wrong.any():
-            at = int(wrong.argmax())
+            at, ends = int(wrong.argmax()), found.tocoo()
             raise CojaxInputError(
-                f"network needs weights {kind}, got {matrix.data[at]:g} on edge ({matrix.row[at]}, {matrix.col[at]})."
+                f"network needs weights {kind}, got {found.data[at]:g} on edge ({ends.row[at]}, {ends.col[at]})."
             )
-    return matrix
+    return found
 
 
-def _is_directed(item: Any, matrix: "sparse.coo_array | None") -> bool:
+def _is_directed(item: Any, matrix: "sparse.csr_array | None") -> bool:
     if matrix is None:
         return not isinstance(item, EdgeList) and item.is_directed()
+    if matrix.nnz == 0:
+        return False
+    turned = matrix.T.tocsr()
+    alike = np.array_equal(matrix.indptr, turned.indptr) and np.array_equal(matrix.indices, turned.indices)
+    off = np.abs(matrix.data - turned.data).max() if alike else abs(matrix - turned).max()
     # A matrix that was computed may be symmetric up to rounding.
-    return (
-        bool(abs(matrix - matrix.T).max() > 16 * np.finfo(np.float32).eps * abs(matrix).max()) if matrix.nnz else False
-    )
+    return bool(off > 16 * np.finfo(np.float32).eps * matrix.data.max())
 
 
 def _num_numbered(item: Any, matrix: Any) -> int | None:
@@ -296,12 +315,12 @@ def _names(items: list, matrices: list, nodelist: Sequence[Hashable] | None) -> 
 
 
 def _edges(
-    item: Any, matrix: "sparse.coo_array | None", names: Sequence[Hashable]
+    item: Any, matrix: "sparse.csr_array | None", names: Sequence[Hashable]
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Every undirected edge once, lower end first; and its given weight, or None."""
     if matrix is None and not isinstance(item, EdgeList):
         return np.sort(_ends(item, names, {name: row for row, name in enumerate(names)}), axis=0), None
-    ends = item.pairs if matrix is None else np.stack([matrix.row, matrix.col]).astype(np.int64)
+    ends = item.pairs if matrix is None else np.stack(matrix.tocoo().coords).astype(np.int64)
     if not isinstance(names, range):  # the caller's order is another
         place = {name: row for row, name in enumerate(names)}
         ends = np.asarray([place[node] for node in range(len(names))])[ends]
@@ -327,7 +346,9 @@ def _ends(graph: Any, names: Sequence[Hashable], place: dict) -> np.ndarray:
 
 def _union(num_nodes: int, pairs: list[np.ndarray], weights: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The edges of all steps, once, and the weight of each at every step (0 where it is down)."""
-    codes = [ends[0] * num_nodes + ends[1] for ends in pairs]
+    codes = [edge_codes(num_nodes, ends) for ends in pairs]
+    if len(codes) == 1 and is_increasing(codes[0]):
+        return pairs[0], np.broadcast_to(weights[0].astype(float, copy=False), (1, codes[0].size))
     union = distinct(np.concatenate(codes))
     table = np.zeros((len(pairs), union.size))
     for row, code, weight in zip(table, codes, weights, strict=True):
@@ -382,52 +403,70 @@ def _dense(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link) -> 
 
 def _neighbors(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link) -> Neighbors:
     degree = np.bincount(pairs.ravel(), minlength=num_nodes)
-    place = columns(num_nodes, pairs, int(degree.max(initial=0)))
-    twin = np.tile(np.arange(place.other.shape[0])[:, None], (1, num_nodes))
-    twin[place.slot, place.column] = np.roll(place.slot, pairs.shape[1])
-    return Neighbors(
-        weights=jnp.asarray(_in_slots(place, table)),
-        index=jnp.asarray(place.other, jnp.int32),
-        twin=jnp.asarray(twin, jnp.int32),
-        link=link,
-    )
+    others, place, _ = columns(num_nodes, pairs, int(degree.max(initial=0)))
+    shape, index = others.shape, jnp.asarray(others)
+    del others  # of a large graph every array is a good part of the whole
+    weights = jnp.asarray(_in_slots(shape, place, table))
+    twin = np.repeat(np.arange(shape[0], dtype=np.int32)[:, None], num_nodes, axis=1)
+    _tell_places(twin.reshape(-1), place, lambda there: there // num_nodes)
+    del place
+    return Neighbors(weights=weights, index=index, twin=jnp.asarray(twin), link=link)
 
 
 def _split(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link) -> Split:
     degree = np.bincount(pairs.ravel(), minlength=num_nodes)
-    place = columns(num_nodes, pairs, split_cost(degree)[0])
-    twin = np.arange(place.other.size).reshape(place.other.shape)
-    twin[place.slot, place.column] = np.roll(twin[place.slot, place.column], pairs.shape[1])
+    others, place, owner = columns(num_nodes, pairs, split_cost(degree)[0])
+    shape, index = others.shape, jnp.asarray(others)
+    del others  # as in `_neighbors`
+    weights = jnp.asarray(_in_slots(shape, place, table))
+    twin = np.arange(shape[0] * shape[1], dtype=np.int32)
+    _tell_places(twin, place, lambda there: there)
+    del place
     return Split(
-        weights=jnp.asarray(_in_slots(place, table)),
-        index=jnp.asarray(place.other, jnp.int32),
-        twin=jnp.asarray(twin, jnp.int32),
-        owner=jnp.asarray(place.owner, jnp.int32),
+        weights=weights,
+        index=index,
+        twin=jnp.asarray(twin.reshape(shape)),
+        owner=jnp.asarray(owner),
         size=num_nodes,
         link=link,
     )
 
 
-def _in_slots(place: Columns, table: np.ndarray) -> np.ndarray:
-    """Weights (T, e) or (e,) by slot: (T, k, c) or (k, c)."""
-    weights = np.zeros((*table.shape[:-1], *place.other.shape), jnp.result_type(float))
-    weights[..., place.slot, place.column] = np.concatenate([table, table], axis=-1)
-    return weights
+def _tell_places(twin: np.ndarray, place: np.ndarray, tell: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Writes to both places of every edge what `tell` makes of the other one."""
+    for here, there in zip(place, place[::-1], strict=True):
+        twin[here] = tell(there)
+
+
+def _in_slots(shape: tuple[int, ...], place: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Weights (T, e) or (e,) by slot: (T, k, c) or (k, c) for a table of shape (k, c)."""
+    weights = np.zeros((*table.shape[:-1], math.prod(shape)), jnp.result_type(float))
+    for there in place:
+        weights[..., there] = table
+    return weights.reshape(*table.shape[:-1], *shape)
 
 
 def _circulant_offsets(num_nodes: int, pairs: np.ndarray, table: np.ndarray) -> dict[int, np.ndarray] | None:
     """Weights (T,) by offset, if every node has the same offsets at the same weights; else None."""
     if num_nodes < 3 or pairs.shape[1] == 0:
         return None
-    ahead = (pairs[1] - pairs[0]) % num_nodes
-    offset = np.minimum(ahead, num_nodes - ahead)
-    found = {}
-    for value in distinct(offset):
+
+    def offsets_of(pairs: np.ndarray) -> np.ndarray:
+        ahead = (pairs[1] - pairs[0]) % num_nodes
+        return np.minimum(ahead, num_nodes - ahead)
+
+    wholes = {
+        int(value): num_nodes // 2 if 2 * value == num_nodes else num_nodes
+        for value in distinct(offsets_of(pairs[:, (pairs == 0).any(0)]))
+    }
+    if pairs.shape[1] != sum(wholes.values()):
+        return None  # node 0 has other offsets than others have: nearly every graph is told so at once
+    offset, found = offsets_of(pairs), {}
+    for value, whole in wholes.items():
         here = offset == value
-        whole = num_nodes // 2 if 2 * value == num_nodes else num_nodes
         if here.sum() != whole or (table[:, here] != table[:, here][:, :1]).any():
             return None
-        found[int(value)] = table[:, here][:, 0]
+        found[value] = table[:, here][:, 0]
     return found
 
 

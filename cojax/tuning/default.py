@@ -13,6 +13,7 @@ from ..networks.build import built
 from ..networks.links.links import Innovation
 from ..networks.links.quantizers import Quantizer
 from ..problems.problem import Decision, Problem
+from ..theory.spectra import laplacians_kept
 from .checks import check_run
 from .default_allocator import default_allocator
 from .default_learner import default_learner, learner_of, with_link
@@ -20,6 +21,7 @@ from .drawn import with_known_graphs
 from .tuned import tuned
 
 
+@laplacians_kept()
 def default(problem: Problem, network: Network, start: Decision) -> tuple[Network, CoOpt]:
     """A network and a `CoOpt` for both halves of a problem, with a link of few bits and no number typed by hand.
 

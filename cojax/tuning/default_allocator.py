@@ -1,6 +1,7 @@
 """The allocator that needs the fewest bits: weights, link, step and momentum from the problem and the network alone."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,14 +12,13 @@ from .._support.checks import CojaxInputError
 from ..methods import Nesterov
 from ..networks import weights
 from ..networks.base import Link, Network
-from ..networks.build import built
-from ..networks.build import network as network_of
+from ..networks.build import built, of_edges
 from ..networks.faults.faulty import loss_rate
 from ..networks.links.links import Innovation
 from ..networks.links.quantizers import AdaptiveQuantizer, OneBitQuantizer
 from ..problems.problem import Decision, Problem
 from ..theory.limits import SHARE, largest_scaled_eigenvalue
-from ..theory.spectra import is_fixed, is_undirected, laplacians, second_eigenvalue
+from ..theory.spectra import is_fixed, is_undirected, laplacians, laplacians_kept, second_eigenvalue
 from ..theory.trials import NUM_STEPS, steps_to_fall
 from .checks import check_run
 from .default_learner import with_link
@@ -45,6 +45,7 @@ QUICKER, LONGER, SEEDS = 0.9, 1.25, (0, 1)
 FLAT = 1e-3
 
 
+@laplacians_kept()
 def default_allocator(problem: Problem, network: Network, start: Decision) -> tuple[Network, Nesterov]:
     """The same graphs with other weights and a link of one bit a number, or two, and the `Nesterov` tuned to them.
 
@@ -125,26 +126,27 @@ def reweigh(network: Any, curvature: Float[np.ndarray, " n"], link: Link) -> Net
     def weighed(inner: Any) -> Network:
         matrices = laplacians(inner)
         rule = weights.fastest if len(matrices) == 1 else weights.steepest
-        rows = [_weigh(matrix, curvature, rule) for matrix in matrices]
-        most = max(float(matrix.sum(axis=1).max()) for matrix in rows)
-        made = network_of([matrix / most if most > 0 else matrix for matrix in rows], link=link)
-        return dataclasses.replace(made, node_names=inner.node_names)
+        pairs, chosen = zip(*(_weigh(matrix, curvature, rule) for matrix in matrices), strict=True)
+        most = max(map(functools.partial(_most_given, inner.num_nodes), pairs, chosen))
+        scaled = [each * (1 / most) if most > 0 else each for each in chosen]
+        return of_edges(inner.num_nodes, pairs, scaled, link=link, node_names=inner.node_names)
 
     return network.over(weighed(network.bare()))
 
 
-def _weigh(laplacian: Any, curvature: Float[np.ndarray, " n"], rule: Callable[..., np.ndarray]) -> Any:
-    """The symmetric weights by `rule`, a SciPy matrix, of the graph that a Laplacian has entries for."""
-    from scipy import sparse  # here, because it takes longer to load than all of cojax
-
+def _weigh(laplacian: Any, curvature: Float[np.ndarray, " n"], rule: Callable[..., np.ndarray]) -> tuple:
+    """The edges (2, e) that a Laplacian has entries for, and their weights by `rule`."""
     entries = laplacian.tocoo()
-    pairs = np.stack([entries.row, entries.col])[:, (entries.row < entries.col) & (entries.data != 0)]
+    pairs = np.stack([entries.row, entries.col])[:, (entries.row < entries.col) & (entries.data != 0)].astype(np.int64)
     size = laplacian.shape[0]
     if size + pairs.shape[1] > weights.LARGEST_FASTEST:
         rule = weights.steepest
-    chosen = rule(size, pairs, curvature)
-    ends = np.hstack([pairs, pairs[::-1]])
-    return sparse.coo_array((np.concatenate([chosen, chosen]), (ends[0], ends[1])), shape=(size, size)).tocsr()
+    return pairs, rule(size, pairs, curvature)
+
+
+def _most_given(num_nodes: int, pairs: np.ndarray, chosen: np.ndarray) -> float:
+    """The largest sum over nodes of the weights of its edges."""
+    return float(np.bincount(pairs[::-1].ravel(), np.tile(chosen, 2), num_nodes).max())
 
 
 def presence(network: Network) -> float:

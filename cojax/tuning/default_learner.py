@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -11,12 +12,13 @@ from .. import theory
 from .._support.compiling import compiled
 from .._support.trees import Tree
 from ..methods import APAPC
-from ..networks.base import Link, Network
+from ..networks.base import Layout, Link, Network
 from ..networks.build import built
 from ..networks.faults.faulty import loss_rate
 from ..networks.links.links import Innovation
 from ..networks.links.quantizers import AdaptiveQuantizer
 from ..problems.problem import Decision, Problem, check_gradient
+from ..theory.spectra import laplacians_kept
 from .checks import check_run
 from .drawn import with_known_graphs
 from .tuned import part_of_steps, tuned
@@ -28,6 +30,7 @@ COARSE = AdaptiveQuantizer(2, 0.7, 1.6)
 FINER, SELDOM = AdaptiveQuantizer(3, 0.6, 2.0), 0.2
 
 
+@laplacians_kept()
 def default_learner(problem: Problem, network: Network, start: Decision) -> tuple[Network, APAPC]:
     """`APAPC` over innovations of 2 bits a number, every constant computed: the learner of the smallest gap per bit.
 
@@ -78,4 +81,8 @@ def _first_message(method: Any, params: Tree, grad: Tree) -> Tree:
 
 def with_link(network: Network, link: Link) -> Network:
     """`network` with another link."""
-    return network.over(dataclasses.replace(network.bare(), link=link))
+    bare = network.bare()
+    if not isinstance(bare, Layout):
+        return network.over(dataclasses.replace(bare, link=link))
+    link.check(fixed=bare.num_graphs == 1, symmetric=bare.symmetric)
+    return network.over(eqx.tree_at(lambda net: net.link, bare, link))  # a table that is known is not checked again

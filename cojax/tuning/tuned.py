@@ -37,6 +37,7 @@ from ..networks.links.links import EventTriggered, Ideal
 from ..problems.problem import Decision, Problem, check_gradient
 from ..theory import Limit
 from ..theory.limits import SHARE, stable
+from ..theory.spectra import laplacians_kept
 from ..theory.turns import disagreement_radius, with_losses
 from .checks import check_run
 
@@ -105,6 +106,7 @@ def limit(kind: Callable[..., Method], problem: Problem, network: Network, start
     return tuned_with_limit(kind, problem, network, start)[1]
 
 
+@laplacians_kept()
 def tuned_with_limit(kind: Callable[..., Method], problem: Problem, network: Network, start: Decision) -> Chosen:
     """What `tuned` and `limit` give, by one look at curvatures and spectra; arguments as for `tuned`."""
     name = getattr(kind, "__name__", type(kind).__name__)

@@ -356,3 +356,47 @@ def test_an_undirected_graph_among_directed_ones_is_heard_both_ways():
     network = cojax.network([nx.path_graph(3), nx.DiGraph([(0, 1), (1, 2), (2, 0)])])
     assert isinstance(network, cojax.Digraph)
     np.testing.assert_allclose(network.weights[0], network.weights[0].T, atol=1e-15)  # a walk on it is reversible
+
+
+@pytest.mark.parametrize("layout", ["neighbors", "split"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_table_of_neighbours_has_every_edge_at_both_ends_in_the_order_of_its_neighbours(layout, seed):
+    """Edges in any order and direction, of nodes with none to many, beside Python lists."""
+    random = np.random.default_rng(seed)
+    graph = nx.barabasi_albert_graph(30, 2, seed=seed)
+    edges = [tuple(random.permutation(edge)) for edge in random.permutation(list(graph.edges))]
+    network = cojax.network(cojax.graphs.EdgeList(30, np.array(edges, np.int32).T), layout=layout)
+    weight = {frozenset(edge): 1 / (1 + max(graph.degree(edge[0]), graph.degree(edge[1]))) for edge in graph.edges}
+    owner = np.asarray(network.owner) if layout == "split" else np.arange(30)
+    index, weights, twin = (np.asarray(part) for part in (network.index, network.weights, network.twin))
+    for node in range(30):
+        held = [
+            (index[slot, column], weights[slot, column])
+            for column in np.flatnonzero(owner == node)
+            for slot in range(len(index))
+            if index[slot, column] != node
+        ]
+        assert [other for other, _ in held] == sorted(graph[node])
+        for other, number in held:
+            np.testing.assert_allclose(number, weight[frozenset((node, other))], rtol=1e-15)
+    for slot, column in np.argwhere(index != owner[None]):
+        there = (
+            np.unravel_index(twin[slot, column], index.shape)
+            if layout == "split"
+            else (twin[slot, column], index[slot, column])
+        )
+        assert (index[there], owner[there[1]]) == (owner[column], index[slot, column])
+
+
+def test_entries_of_a_matrix_that_are_there_twice_are_summed_and_the_matrix_stays_as_it_was():
+    rows, columns, data = [0, 1, 0, 1, 1, 2], [1, 0, 1, 0, 2, 1], [0.1, 0.1, 0.2, 0.2, 0.3, 0.3]
+    wanted = np.zeros((3, 3))
+    np.add.at(wanted, (rows, columns), data)
+    triples = scipy.sparse.coo_array((data, (rows, columns)), shape=(3, 3))
+    by_row = scipy.sparse.csr_array((data, [1, 1, 0, 0, 2, 1], [0, 2, 5, 6]), shape=(3, 3))
+    by_row.data[:] = [0.1, 0.2, 0.1, 0.2, 0.3, 0.3]
+    for matrix in (triples, by_row):
+        before = matrix.copy()
+        found = cojax.network(matrix, layout="dense")
+        np.testing.assert_allclose(found.weights, wanted, rtol=1e-15)
+        assert matrix.nnz == before.nnz == 6 and np.array_equal(matrix.data, before.data)

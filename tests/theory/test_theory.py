@@ -1,5 +1,6 @@
 """What theory predicts of spectra, curvature and stability is what NumPy, networkx and the loop measure."""
 
+import dataclasses
 import functools
 
 import jax
@@ -36,6 +37,30 @@ def test_the_laplacian_of_every_layout_is_that_of_networkx(layout):
     (found,) = theory.laplacians(cojax.network(weights, layout=layout))
     # One addition a neighbour in either order.
     np.testing.assert_allclose(found.toarray(), nx.laplacian_matrix(graph).toarray(), atol=1e-15)
+
+
+def test_laplacians_are_built_once_where_they_are_kept_and_what_is_done_to_one_stays_there(monkeypatch):
+    built, build = [], spectra._laplacian
+    monkeypatch.setattr(spectra, "_laplacian", lambda network, k: built.append(k) or build(network, k))
+    lossy = cojax.Lossy(dataclasses.replace(DENSE, link=cojax.Quantized(cojax.LogQuantizer(0.5))), 0.2)
+    with spectra.laplacians_kept():
+        (first,) = theory.laplacians(DENSE)
+        first.data[:] = 7.0
+        (again,) = theory.laplacians(lossy)  # the same graph with another link, and losses
+        (other,) = theory.laplacians(DENSE.reweighted(DENSE.weights / 2))
+    assert built == [0, 0]
+    np.testing.assert_allclose(again.toarray(), LAPLACIAN, atol=1e-15)
+    np.testing.assert_allclose(other.toarray(), LAPLACIAN / 2, atol=1e-15)
+    theory.laplacians(DENSE)
+    assert len(built) == 3  # nothing outlives the block
+
+
+def test_a_default_builds_the_laplacian_of_a_graph_once(monkeypatch):
+    built, build = [], spectra._laplacian
+    monkeypatch.setattr(spectra, "_laplacian", lambda network, k: built.append(k) or build(network, k))
+    problem = laws.quadratic()
+    cojax.default(problem, DENSE, laws.start_of(problem))
+    assert len(built) == 2  # of the graph as it is, and with the weights that fit the costs
 
 
 def test_the_laplacian_of_a_circulant_graph_is_that_of_networkx():

@@ -9,29 +9,48 @@ COLUMN_IN_SLOTS = 4.0
 
 
 class Columns(NamedTuple):
-    """A table of k slots and c columns; of e edges, the first ends and then the second stand at slot and column."""
+    """A table of k slots and c columns, and where in it each of e edges stands at its two ends."""
 
     other: np.ndarray  # (k, c): the neighbour, the column's own node where the slot is empty
-    slot: np.ndarray  # (2 e,)
-    column: np.ndarray  # (2 e,)
+    place: np.ndarray  # (2, e), slot * c + column
     owner: np.ndarray  # (c,): the node of every column; every node in order, then those that need more
 
 
 def columns(num_nodes: int, pairs: np.ndarray, num_slots: int) -> Columns:
     """The table of the edges pairs (2, e), every edge once, in columns of `num_slots`."""
-    node, other = np.concatenate([pairs[0], pairs[1]]), np.concatenate([pairs[1], pairs[0]])
-    degree = np.bincount(node, minlength=num_nodes)
-    order = np.argsort(node.astype(np.int64) * num_nodes + other)  # a third of the time of `np.lexsort`
-    place = np.empty(node.size, np.int64)
-    place[order] = np.arange(node.size) - np.repeat(np.cumsum(degree) - degree, degree)
+    degree = np.bincount(pairs.ravel(), minlength=num_nodes)
     more = _more_columns(degree, num_slots)
-    first_more = num_nodes + np.cumsum(more) - more
-    part, slot = np.divmod(place, max(num_slots, 1))
-    column = np.where(part == 0, node, first_more[node] + part - 1)
-    owner = np.concatenate([np.arange(num_nodes), np.repeat(np.arange(num_nodes), more)])
-    index = np.tile(owner, (num_slots, 1))
-    index[slot, column] = other
-    return Columns(index, slot, column, owner)
+    nodes = np.arange(num_nodes, dtype=np.int32)
+    owner = np.concatenate([nodes, np.repeat(nodes, more)])
+    place = _ranks(num_nodes, pairs, degree)
+    # The column of a part but the first is the one before the first of those that the node has more, and the part.
+    before = num_nodes + np.cumsum(more) - more - 1
+    for ends, ranks in zip(pairs, place, strict=True):
+        part, slot = np.divmod(ranks, max(num_slots, 1))
+        column = before[ends]
+        column += part
+        np.copyto(column, ends, where=part == 0)
+        np.multiply(slot, owner.size, out=ranks)
+        ranks += column
+    other = np.tile(owner, (num_slots, 1))
+    for ends, there in zip(pairs[::-1], place, strict=True):
+        other.reshape(-1)[there] = ends
+    return Columns(other, place, owner)
+
+
+def _ranks(num_nodes: int, pairs: np.ndarray, degree: np.ndarray) -> np.ndarray:
+    """At both ends of every edge (2, e): which of the neighbours, in order, the other end is."""
+    codes = np.empty(pairs.shape, np.int64)
+    for row, (ends, others) in zip(codes, (pairs, pairs[::-1]), strict=True):
+        np.multiply(ends, num_nodes, out=row)
+        row += others
+    order = np.argsort(codes, axis=None)  # a third of the time of `np.lexsort`
+    # 0, 1, 2, ... from every node that has a neighbour on: the sum of ones, less the degree where the next node begins.
+    counts, degree = np.ones(order.size, np.int64), degree[degree > 0]
+    counts[:1] = 0
+    counts[np.cumsum(degree)[:-1]] -= degree[:-1]
+    codes.reshape(-1)[order] = np.cumsum(counts, out=counts)
+    return codes
 
 
 def split_cost(degree: np.ndarray) -> tuple[int, float]:
