@@ -92,6 +92,9 @@ def certificate(problem: Problem, x: Decision) -> Certificate:
     ridge, and of a minimum where H vanishes. Not convex there, and with over 1000 params and no known strong convexity,
     it is NaN. Then the model is stationary, and not certified.
 
+    Differentiable are box, stationarity, consensus and gradient, in every array of `problem` and `x`. The others are
+    searched for: their derivatives are 0; those of the optimum's cost, shares and price are had of `allocate`.
+
     A half that the decision lacks, params or cpu, has zeros. Works under jit and vmap; r resources share each scalar,
     the one that is furthest off beside its own size counts, and `price` is (r,). Sources: of the gap, Boyd,
     Vandenberghe, Convex Optimization, 2004, ch. 5; of model_gap, Bach, doi 10.1214/09-EJS521.
@@ -129,7 +132,7 @@ def _certify(problem: Problem, x: Decision, tolerance: Any) -> Certificate:
         gradient=slopes.mean,
         model_gap=jnp.zeros_like(slopes.mean),
         price=price,
-        sizes=Sizes(largest, level, cost, slopes.params, slopes.gradient, total),
+        sizes=lax.stop_gradient(Sizes(largest, level, cost, slopes.params, slopes.gradient, total)),
     )
     if not jax.tree.leaves(x.params):
         return judged
@@ -254,7 +257,9 @@ def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, A
         off = sizes.furthest(jnp.maximum(dearest - cheapest, 0) / 2, levels)
         return price_of(found), *off, worth, (found.steep * reach[None]).sum()
 
-    price, stationarity, level, worth, moved = lax.map(looked, jnp.stack([reach, reach_of(shares, lower, upper)]))
+    price, stationarity, *others = lax.map(looked, jnp.stack([reach, reach_of(shares, lower, upper)]))
+    # The lower bound is searched for, at one price of two: neither search has a derivative.
+    price, (level, worth, moved), problem, params, shares = lax.stop_gradient((price, others, problem, params, shares))
     # The bounds of the others bound a share too, and a box that is smaller bounds what a tangent can fall.
     low, high = jax.vmap(prices.reachable, (1, 1, 0), 1)(lower, upper, budget)
     near = prices.pulled_in(shares, low, high)

@@ -121,7 +121,11 @@ def learning(problem: Problem, x: Decision) -> Slopes:
 
 
 def safe_norm(tree: Tree) -> Float[Array, ""]:
-    """As `trees.norm`, also of entries whose squares are too small or too large for their dtype."""
-    top = lax.stop_gradient(trees.largest(tree))
-    top = jnp.where((top > 0) & jnp.isfinite(top), top, 1)
-    return top * trees.norm(jax.tree.map(lambda leaf: leaf.astype(top.dtype) / top, tree))
+    """As `trees.norm`, also of entries whose squares are too small or too large for their dtype.
+
+    Where all entries are 0 its derivative is 0, and not 0 / 0.
+    """
+    largest = lax.stop_gradient(trees.largest(tree))
+    top, nothing = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1), largest == 0
+    scaled = jax.tree.map(lambda leaf: jnp.where(nothing, 1, leaf.astype(top.dtype) / top), tree)
+    return jnp.where(nothing, 0, top) * trees.norm(scaled)

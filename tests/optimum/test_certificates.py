@@ -175,3 +175,35 @@ def test_two_coupled_resources_are_judged_together():
     moved = judged(problem, cojax.Decision(None, jnp.asarray(shares) + step))
     # Away from the optimum by (0.01, 0) at two nodes: half of 2 * 0.01^2 each, and no less than that.
     assert 2e-4 <= moved.gap < 1e-3
+
+
+def test_what_is_differentiable_has_the_slopes_of_differences_and_the_rest_none():
+    """Forward and reverse, also where a node's gradient is 0: its norm is, and had NaN for a slope."""
+    places = np.arange(4.0)
+
+    def cost(x, data):
+        target, steep = data
+        return (1 + target) * jnp.sum((x.params - target) ** 2) + steep * x.cpu**4
+
+    problem = cojax.Problem(cost, (places, 1.0 + places), budget=4.0, lower=0.0, upper=1.4)
+    start = cojax.Decision(jnp.zeros((4, 1)), jnp.array([0.5, 1.5, 1.0, 1.2]))
+    move = cojax.Decision(jnp.array([[0.3], [-0.2], [1.0], [0.7]]), jnp.array([0.3, 1.0, -0.4, 0.2]))
+
+    def seen(length):
+        found = cojax.certificate(problem, jax.tree.map(lambda at, along: at + length * along, start, move))
+        return found._replace(sizes=None)
+
+    near = 1e-5  # the copies are 0 apart at first, so that their distance has a slope to one side only
+    forward = jax.jvp(seen, (near,), (1.0,))[1]._asdict()
+    ahead, behind = seen(near + 1e-6)._asdict(), seen(near - 1e-6)._asdict()
+    for name in ("box", "stationarity", "consensus", "gradient"):
+        np.testing.assert_allclose(forward[name], (ahead[name] - behind[name]) / 2e-6, rtol=1e-5)
+        assert forward[name] != 0
+    assert [float(forward[name]) for name in ("balance", "gap", "model_gap", "price")] == [0.0] * 4
+    for name, slope in forward.items():
+        if name != "sizes":
+            np.testing.assert_allclose(
+                jax.grad(lambda length, name=name: getattr(seen(length), name))(near), slope, rtol=1e-9
+            )
+    at_zero = jax.grad(lambda params: cojax.certificate(problem, start._replace(params=params)).gradient)(start.params)
+    assert np.isfinite(at_zero).all()
