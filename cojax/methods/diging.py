@@ -36,7 +36,8 @@ class DIGing(Method):
             its own on its tracked gradient, in place of which the updates then stand:
             `DIGing(transform=optax.adamw(schedule))`.
             `optax.scale_by_adam()` and `optax.adam(1.0)` are the same: which way updates point is found out by a trial.
-            A learning rate within is multiplied by step_size.
+            A learning rate within is multiplied by step_size. Derivatives of a run through Adam need its `eps_root`,
+            1e-16 say: without, a gradient of exactly 0, of a feature that a node lacks, has NaN for a slope (optax).
 
     Source: Nedic, Olshevsky, Shi, SIAM J. Optim. 2017, doi 10.1137/16M1084316; arXiv 2510.25176 in discrete time;
     C-GT: Liao, Li, Huang, Pu, IEEE TAC 2022, arXiv 2103.13748.

@@ -219,6 +219,23 @@ def test_numbers_in_a_transformation_are_differentiable():
     np.testing.assert_allclose(slope, same, rtol=1e-10)
 
 
+def test_runs_through_adam_are_differentiable_with_a_root_of_its_own_where_a_node_lacks_a_feature():
+    """Its second moment is 0 there, whose root optax 0.2.8 differentiates to NaN."""
+    features = np.arange(8.0)[:, None] * np.array([1.0, 0.0])
+
+    def end(scale, root):
+        problem = cojax.Problem(lambda x, data: jnp.sum((x.params - data) ** 2), scale * features)
+        method = cojax.CoOpt(learn=cojax.DIGing(transform=optax.adam(RATE, eps_root=root)))
+        start = problem.start(params=jnp.zeros((8, 2)))
+        with jax.numpy_dtype_promotion("standard"):
+            return cojax.solve(problem, NETWORK, method, start, num_steps=5).x.params.sum()
+
+    difference = (end(1 + 1e-6, 1e-16) - end(1 - 1e-6, 1e-16)) / 2e-6
+    with jax.numpy_dtype_promotion("standard"):
+        slope = jax.grad(end)(1.0, 1e-16)
+    np.testing.assert_allclose(slope, difference, rtol=1e-5)
+
+
 def test_what_is_no_transformation_is_refused():
     with pytest.raises(cojax.CojaxInputError, match=r"such as optax.adam\(0.05\), got adam"):
         cojax.DIGing(0.1, transform=optax.adam)
