@@ -206,6 +206,9 @@ def _plain(item: Any) -> Any:
             f"network needs an EdgeList with every edge once, got {pairs.shape[1]} pairs for {once.shape[1]} edges: a "
             "pair and its reverse are one edge."
         )
+    if once is pairs:  # the caller's own, not copied: a rule for weights that wrote to it would change it
+        once = pairs.view()
+        once.flags.writeable = False
     return EdgeList(num_nodes, once)
 
 

@@ -144,7 +144,7 @@ def _certify(problem: Problem, x: Decision, tolerance: Any) -> Certificate:
         return found[0].astype(unknown[0].dtype), found[1].astype(unknown[1].dtype)
 
     above, curved = lax.cond(near, look, lambda: unknown)
-    size = jnp.maximum(total, curved.astype(total.dtype))
+    size = lax.stop_gradient(jnp.maximum(total, curved.astype(total.dtype)))
     return judged._replace(model_gap=above, sizes=judged.sizes._replace(model_cost=size))
 
 
@@ -260,6 +260,7 @@ def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, A
     price, stationarity, *others = lax.map(looked, jnp.stack([reach, reach_of(shares, lower, upper)]))
     # The lower bound is searched for, at one price of two: neither search has a derivative.
     price, (level, worth, moved), problem, params, shares = lax.stop_gradient((price, others, problem, params, shares))
+    lower, upper, budget = as_columns(problem)
     # The bounds of the others bound a share too, and a box that is smaller bounds what a tangent can fall.
     low, high = jax.vmap(prices.reachable, (1, 1, 0), 1)(lower, upper, budget)
     near = prices.pulled_in(shares, low, high)

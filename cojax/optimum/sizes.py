@@ -62,7 +62,7 @@ def balance(problem: Problem, cpu: Array) -> Float[Array, ""]:
     assert problem.budget is not None
     shares, budget = cpu.reshape(cpu.shape[0], -1), problem.budget.reshape(-1)
     off = jax.vmap(exact_grid.imbalance, (1, 0))(shares, budget)
-    return jnp.max(beside(off, jnp.maximum(jnp.abs(budget), jnp.abs(shares).max(0))))
+    return lax.stop_gradient(jnp.max(beside(off, jnp.maximum(jnp.abs(budget), jnp.abs(shares).max(0)))))
 
 
 def box(problem: Problem, cpu: Array | None) -> tuple[Array, Array]:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 NUM_STEPS = 1200
 GAP = 1e-10  # of the cost of the start
+LEAST = -1e-9  # the logarithm of what is left where nothing falls, as nothing is heard
 
 
 def steps_to_fall(
@@ -73,7 +74,8 @@ def steps_to_fall(
         end = costs[-quarter:].max(axis=0)
         settled = end <= np.minimum(costs[quarter : 2 * quarter].max(axis=0), 1.0)
         above = np.maximum.accumulate(costs[::-1])[::-1] > GAP
-        took = np.where(costs[-1] > GAP, NUM_STEPS * np.log(GAP) / np.log(end), above.sum(axis=0))
+        slowest = NUM_STEPS * np.log(GAP) / np.minimum(np.log(end), LEAST)
+        took = np.where(costs[-1] > GAP, slowest, above.sum(axis=0))
     return np.where(settled, took, np.inf)
 
 

@@ -400,3 +400,15 @@ def test_entries_of_a_matrix_that_are_there_twice_are_summed_and_the_matrix_stay
         found = cojax.network(matrix, layout="dense")
         np.testing.assert_allclose(found.weights, wanted, rtol=1e-15)
         assert matrix.nnz == before.nnz == 6 and np.array_equal(matrix.data, before.data)
+
+
+def test_a_rule_for_weights_cannot_change_the_edges_of_the_caller():
+    pairs = np.array([[0, 1, 2], [1, 2, 3]])
+
+    def writes(num_nodes, given):
+        given[:] = 0
+        return np.full(given.shape[1], 0.1)
+
+    with pytest.raises(ValueError, match="read-only"):
+        cojax.network(cojax.graphs.EdgeList(4, pairs), weights=writes)
+    np.testing.assert_array_equal(pairs, [[0, 1, 2], [1, 2, 3]])

@@ -205,5 +205,12 @@ def test_what_is_differentiable_has_the_slopes_of_differences_and_the_rest_none(
             np.testing.assert_allclose(
                 jax.grad(lambda length, name=name: getattr(seen(length), name))(near), slope, rtol=1e-9
             )
+
+    # Nor has the rest a slope in what the problem holds, nor have the sizes one.
+    def rest(problem):
+        found = cojax.certificate(problem, start)
+        return found.balance + found.gap + found.model_gap + found.price + sum(found.sizes)
+
+    assert all(not np.any(leaf) for leaf in jax.tree.leaves(jax.grad(rest)(problem)))
     at_zero = jax.grad(lambda params: cojax.certificate(problem, start._replace(params=params)).gradient)(start.params)
     assert np.isfinite(at_zero).all()

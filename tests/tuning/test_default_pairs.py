@@ -92,6 +92,15 @@ def test_shares_alone_find_one_price_over_graphs_that_are_drawn(name):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_graphs_that_are_drawn_too_thin_to_choose_numbers_on_are_refused_by_their_name(problem, start):
+    thin = cojax.RandomGraph(NODES, 1e-4, key=0)
+    for choose in (cojax.default, cojax.default_learner, cojax.default_allocator):
+        with pytest.raises(
+            cojax.CojaxInputError, match=r"the first 64 graphs of a RandomGraph .* got \d+ parts of 12 nodes"
+        ):
+            choose(problem, thin, start)
+
+
 @pytest.mark.parametrize("name", ["fixed", "lossy"])
 def test_one_link_rounds_each_half_by_its_own_quantizer(problem, start, name):
     network, method = cojax.default(problem, NETWORKS[name](), start)

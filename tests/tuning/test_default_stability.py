@@ -202,6 +202,14 @@ def course(problem, network, method, start, num_steps):
     return gaps / gaps[0]
 
 
+def test_a_trial_in_which_nobody_hears_anything_settles_and_takes_for_ever():
+    numbers = np.array([0.1]), np.array([0.5])
+    (took,) = steps_to_fall(
+        laplacians(cojax.network(GRAPHS["path"])), 1 - 1e-9, np.ones(NUM_NODES), numbers, 0.1, (0.7, 1.5)
+    )
+    assert 1e9 < took < np.inf
+
+
 @pytest.mark.parametrize("step_size", [0.1, 0.4])
 def test_a_trial_takes_as_many_steps_as_a_run_of_the_solver(step_size):
     problem, start = drawn(3.0)
