@@ -82,8 +82,8 @@ def laplacians(network: Network) -> "list[sparse.csr_array]":
     bare = eqx.tree_at(lambda net: net.link, network, Ideal())  # a table that is known is not checked again
     arrays, kind = jax.tree.flatten(bare)
     kept = _KEPT.get()
-    for others, other, matrices in kept or ():
-        if kind == other and all(one is another for one, another in zip(arrays, others, strict=True)):
+    for known, known_kind, matrices in kept or ():
+        if kind == known_kind and all(one is other for one, other in zip(arrays, known, strict=True)):
             return [matrix.copy() for matrix in matrices]
     matrices = [_laplacian(bare, k) for k in range(bare.num_graphs)]
     if kept is not None:

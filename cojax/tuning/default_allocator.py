@@ -90,10 +90,7 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     if known is not network:
         return _drawn(network, known, curvature.low, high, link)
     weighed: Any = reweigh(network, high, link)
-    # What is held of a neighbour that is rarely heard is old: the step is shorter by the root of how often it is.
-    most = largest_scaled_eigenvalue(weighed, high)
-    step_size = SHARE * np.sqrt(presence(weighed)) / most
-    momentum = _momentum(weighed, (curvature.low, high), most, step_size)
+    most, step_size, momentum = _cautious(weighed, (curvature.low, high))
     steady = is_steady(curvature)
     if fixed and steady:
         quantizer = dataclasses.replace(TWO_BITS, first=first) if momentum > ONE_BIT else weighed.link.quantizer
@@ -111,13 +108,22 @@ def _drawn(network: Network, known: Network, low: np.ndarray, high: np.ndarray, 
     talks = network.bare().edges_stay
     if talks:
         network, known = with_link(network, link), with_link(known, link)
-    most = largest_scaled_eigenvalue(known, high)
-    step_size = SHARE * np.sqrt(presence(known)) / most
-    momentum = min(_momentum(known, (low, high), most, step_size), CAUTIOUS_MOMENTUM)
-    method = Nesterov(step_size, momentum)
+    most, step_size, momentum = _cautious(known, (low, high))
+    method = Nesterov(step_size, min(momentum, CAUTIOUS_MOMENTUM))
     if talks and network.num_nodes <= MOST_MULTIPLIED:
         method = _tried(known, high, method, SHARE / most, float(link.quantizer.first))
     return network, method
+
+
+def _cautious(network: Network, curvature: tuple[np.ndarray, np.ndarray]) -> tuple[float, Any, float]:
+    """The largest scaled eigenvalue of all graphs, the step that is taken untried, and the best momentum for it.
+
+    Curvature from and to. What is held of a neighbour that is rarely heard is old: the step is shorter by the root of
+    how often it is.
+    """
+    most = largest_scaled_eigenvalue(network, curvature[1])
+    step_size = SHARE * np.sqrt(presence(network)) / most
+    return most, step_size, _momentum(network, curvature, most, step_size)
 
 
 def reweigh(network: Any, curvature: Float[np.ndarray, " n"], link: Link) -> Network:
