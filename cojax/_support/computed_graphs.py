@@ -16,6 +16,9 @@ from .checks import CojaxInputError, device_array, is_concrete
 from .edge_lists import EdgeList
 
 ROUNDS = 4  # of a shuffle, each of two functions; two rounds are what proofs ask for
+PARTS, LEAST_PART = 512, 1024  # of a large random regular graph: how many, and of at least how many nodes
+SPARE = 2**14  # random numbers beyond those that one part needs, so that each has its own
+FIRST = np.zeros((ROUNDS, 2), np.uint32)  # where the functions of a shuffle begin in their tables
 SPACING = 4096  # whole numbers in which places are counted, from one point of a square grid to the next
 MOST_NODES = 2**31 - 1  # are numbered in 32 bits
 NODES_AT_ONCE = 2**16
@@ -125,7 +128,8 @@ class Rectangle(ComputedGraph):
 class Cycles(ComputedGraph):
     """A random regular graph: rings through all nodes, each in an order of its own; every node has two links a ring.
 
-    A link that two rings share is one link: of about m (m - 1) pairs of nodes, for m rings, whatever n.
+    A link that two rings share is one link: of about m (m - 1) pairs of nodes, for m rings, whatever n. Of a large
+    graph a ring goes in laps (`Laps`), so that the neighbours of a part of the nodes lie in few other parts.
     """
 
     seed: int
@@ -134,12 +138,18 @@ class Cycles(ComputedGraph):
         size = self.num_nodes
         found: list[Array] = []
         for ring in range(len(self.mirror) // 2):
-            order = Shuffle.of(size, (self.seed, ring))
+            order = _random_order(size, (self.seed, ring))
             place = order.place(nodes)
             after, before = jnp.where(place == size - 1, 0, place + 1), jnp.where(place == 0, size - 1, place - 1)
             pair = order.node(jnp.stack([after, before]))
             found += [jnp.where(_among(other, found, nodes), nodes, other) for other in pair]
         return jnp.stack(found)
+
+
+def _random_order(size: int, seed: tuple[int, ...]) -> "Shuffle | Laps":
+    if size < PARTS * LEAST_PART:
+        return Shuffle.of(size, seed)
+    return Laps(size, PARTS, seed)
 
 
 def _among(other: Array, found: list[Array], nodes: Array) -> Array:
@@ -197,54 +207,49 @@ class Shuffle:
     Rogaway, CT-RSA 2002, doi 10.1007/3-540-45760-7_9.
     """
 
-    def __init__(self, size: int, high: int, low: int, seed: tuple[int, ...]):
+    def __init__(self, size: int, high: int, low: int, seed: tuple[int, ...], spare: int = 0):
         self.size, self.high, self.low = size, high, low
-        bits = np.random.PCG64(np.random.SeedSequence(seed))  # whose raw bits are the same in all versions
-        drawn = bits.random_raw(ROUNDS * 2 * max(high, low)).reshape(ROUNDS, 2, -1)
+        length = max(high, low) + spare
+        drawn = _random_bits(seed).random_raw(ROUNDS * 2 * length).reshape(ROUNDS, 2, -1)
         self.tables = (drawn % np.asarray([[high], [low]], np.uint64)).astype(np.uint32)
 
     @staticmethod
-    def of(size: int, seed: tuple[int, ...]) -> "Shuffle":
+    def of(size: int, seed: tuple[int, ...], spare: int = 0) -> "Shuffle":
         """The order of `size` nodes that belongs to a seed."""
         high = math.isqrt(size - 1) + 1
-        return Shuffle(size, high, -(-size // high), seed)
+        return Shuffle(size, high, -(-size // high), seed, spare)
 
     def node(self, places: Array) -> Array:
         """Who is at these places."""
-        return self._walked(self.mixed, places)
+        return _below(np.uint32(self.size), self.mixed, places)
 
     def place(self, nodes: Array) -> Array:
         """Where these nodes are."""
-        return self._walked(self.unmixed, nodes)
+        return _below(np.uint32(self.size), self.unmixed, nodes)
 
-    def _walked(self, step: Callable[[Array], Array], numbers: Array) -> Array:
-        size = np.uint32(self.size)
+    def mixed(self, numbers: Array, begin: Any = FIRST) -> Array:
+        """The pairs after all rounds, as unsigned numbers of any shape, like those before.
 
-        def on(walked: Array) -> Array:
-            return jnp.where(walked >= size, step(walked), walked)
-
-        walked = step(numbers.astype(jnp.uint32))
-        return jax.lax.while_loop(lambda walked: (walked >= size).any(), on, walked).astype(numbers.dtype)
-
-    def mixed(self, numbers: Array) -> Array:
-        """The pairs after all rounds, as unsigned numbers of any shape, like those before."""
-        tables = jnp.asarray(self.tables)
+        begin: (ROUNDS, 2), or (ROUNDS, 2, ...) for as many numbers, where in the tables their functions begin.
+        """
+        tables, begin = jnp.asarray(self.tables), jnp.asarray(begin)
 
         def turn(number: Any, pair: tuple[Array, Array]) -> tuple[Array, Array]:
             high, low = pair
-            high = _plus(high, tables[number, 0][low], self.high)
-            return high, _plus(low, tables[number, 1][high], self.low)
+            high = _plus(high, tables[number, 0][begin[number, 0] + low], self.high)
+            return high, _plus(low, tables[number, 1][begin[number, 1] + high], self.low)
 
         return self._joined(jax.lax.fori_loop(0, ROUNDS, turn, self._parted(numbers)))
 
-    def unmixed(self, numbers: Array) -> Array:
+    def unmixed(self, numbers: Array, begin: Any = FIRST) -> Array:
         """The inverse of `mixed`."""
-        tables = jnp.asarray(self.tables)
+        tables, begin = jnp.asarray(self.tables), jnp.asarray(begin)
 
         def turn(number: Any, pair: tuple[Array, Array]) -> tuple[Array, Array]:
             high, low = pair
-            low = _plus(low, self.low - tables[ROUNDS - 1 - number, 1][high], self.low)
-            return _plus(high, self.high - tables[ROUNDS - 1 - number, 0][low], self.high), low
+            back = ROUNDS - 1 - number
+            low = _plus(low, self.low - tables[back, 1][begin[back, 1] + high], self.low)
+            return _plus(high, self.high - tables[back, 0][begin[back, 0] + low], self.high), low
 
         return self._joined(jax.lax.fori_loop(0, ROUNDS, turn, self._parted(numbers)))
 
@@ -253,6 +258,71 @@ class Shuffle:
 
     def _joined(self, pair: tuple[Array, Array]) -> Array:
         return pair[0] * np.uint32(self.low) + pair[1]
+
+
+class Laps:
+    """An order of all nodes that comes to every part of them in turn, again and again, in a random order of parts.
+
+    Parts are rows of nodes, the first ones longer by one node where they are not all alike. In every lap one node of
+    each part comes, in a random order of its own, and in a last one those that are left of the longer parts. So on a
+    ring in this order the nodes of a part have their neighbours in two others: what they tell is near in memory, and
+    lies on few devices. A graph of several such rings is a random lift of that of the parts, which expands as well.
+
+    Source: of how well lifts expand, Bordenave 2015, arXiv 1502.04482.
+    """
+
+    def __init__(self, size: int, parts: int, seed: tuple[int, ...]):
+        self.laps, self.longer = divmod(size, parts)
+        bits = _random_bits((*seed, parts))
+        part_of = np.argsort(bits.random_raw(parts), kind="stable")
+        late = part_of[part_of < self.longer]
+        # By whether it is the last lap: the part of every turn, and the turn of every part.
+        self.part_of = np.zeros((2, parts), np.int32)
+        self.part_of[0], self.part_of[1, : late.size] = part_of, late
+        self.turn_of = np.zeros((2, parts), np.int32)
+        self.turn_of[0, part_of], self.turn_of[1, late] = np.arange(parts), np.arange(late.size)
+        self.begin = (bits.random_raw(ROUNDS * 2 * parts) % np.uint64(SPARE)).astype(np.uint32).reshape(ROUNDS, 2, -1)
+        self.within = Shuffle.of(self.laps + 1, seed, spare=SPARE)
+
+    def node(self, places: Array) -> Array:
+        """Who is at these places."""
+        lap, turn = jnp.divmod(places, self.part_of.shape[1])
+        part = jnp.asarray(self.part_of)[self._is_last(lap), turn]
+        return self._first(part) + self._in_part(part, self.within.mixed, lap)
+
+    def place(self, nodes: Array) -> Array:
+        """Where these nodes are."""
+        alike = (nodes - self.longer) // self.laps
+        part = jnp.where(nodes < self.longer * (self.laps + 1), nodes // (self.laps + 1), alike)
+        lap = self._in_part(part, self.within.unmixed, nodes - self._first(part))
+        return lap * self.turn_of.shape[1] + jnp.asarray(self.turn_of)[self._is_last(lap), part]
+
+    def _is_last(self, lap: Array) -> Array:
+        return (lap == self.laps).astype(jnp.int32)
+
+    def _first(self, part: Array) -> Array:
+        """The first node of a part."""
+        return part * self.laps + jnp.minimum(part, self.longer)
+
+    def _in_part(self, part: Array, step: Callable[..., Array], numbers: Array) -> Array:
+        """Where numbers below the length of their part are led to, each part by functions of its own."""
+        begin = jnp.asarray(self.begin)[:, :, part]
+        size = jnp.where(part < self.longer, self.laps + 1, self.laps)
+        return _below(size.astype(jnp.uint32), lambda walked: step(walked, begin), numbers)
+
+
+def _random_bits(seed: tuple[int, ...]) -> np.random.PCG64:
+    return np.random.PCG64(np.random.SeedSequence(seed))  # whose raw bits are the same in all versions
+
+
+def _below(size: Any, step: Callable[[Array], Array], numbers: Array) -> Array:
+    """Numbers below `size` led on by `step`, which knows more than these, until they are below it again."""
+
+    def on(walked: Array) -> Array:
+        return jnp.where(walked >= size, step(walked), walked)
+
+    walked = step(numbers.astype(jnp.uint32))
+    return jax.lax.while_loop(lambda walked: (walked >= size).any(), on, walked).astype(numbers.dtype)
 
 
 def _plus(number: Array, more: Array, end: int) -> Array:

@@ -14,7 +14,7 @@ from support import laws
 
 import cojax
 from cojax._support import computed_graphs
-from cojax._support.computed_graphs import Shuffle, neighbors_of
+from cojax._support.computed_graphs import Laps, Shuffle, neighbors_of
 from cojax.networks.base import Wire
 from cojax.networks.laws import Weigh
 
@@ -119,6 +119,66 @@ def test_a_random_regular_graph_has_the_degrees_and_the_gap_of_one():
     assert values[0] == pytest.approx(2 * 5**0.5, rel=0.02)  # Friedman's theorem
     other = cojax.graphs.computed("regular", 4000, links=6, seed=2).edge_list().to_networkx()
     assert nx.intersection(ours, other).number_of_edges() < 60  # 18 expected
+
+
+def parts_of(size, parts):
+    """The part of every node."""
+    rows = np.array_split(np.arange(size), parts)
+    return np.repeat(np.arange(parts), [len(row) for row in rows])
+
+
+@pytest.mark.parametrize(("size", "parts"), [(24, 4), (25, 4), (27, 4), (1000, 37), (1009, 9)])
+def test_laps_are_an_order_of_all_nodes_that_comes_to_every_part_in_turn(size, parts):
+    order = Laps(size, parts, (3,))
+    nodes = np.asarray(order.node(jnp.arange(size, dtype=jnp.int32)))
+    np.testing.assert_array_equal(np.sort(nodes), np.arange(size))
+    np.testing.assert_array_equal(order.place(jnp.asarray(nodes)), np.arange(size))
+    part = parts_of(size, parts)
+    laps, longer = divmod(size, parts)
+    by_lap = part[nodes][: laps * parts].reshape(laps, parts)
+    assert (by_lap == by_lap[0]).all() and sorted(by_lap[0]) == list(range(parts))
+    assert part[nodes][laps * parts :].tolist() == [name for name in by_lap[0] if name < longer]
+
+
+def test_in_every_part_laps_have_a_random_order_of_its_own():
+    laps, parts = 5_003, 16
+    order = Laps(laps * parts + 7, parts, (5,))
+    lap = np.asarray(order.place(jnp.arange(laps * parts + 7, dtype=jnp.int32))) // parts
+    rows = np.stack([part[:laps] for part in np.array_split(lap, parts)])
+    bound = 5 / laps**0.5  # five standard deviations
+    for ahead in (0, 1, 71):  # 71 is the root of a part, about the length of its tables
+        apart = np.corrcoef(rows, np.roll(rows, ahead, axis=1))
+        assert np.abs(apart[:parts, parts:][~np.eye(parts, dtype=bool) | (ahead > 0)]).max() < bound
+    assert np.abs([np.corrcoef(row, np.arange(laps))[0, 1] for row in rows]).max() < bound
+    alike = (rows[:, None] == rows[None]).sum(2)[~np.eye(parts, dtype=bool)]
+    assert alike.max() <= 9 and abs(alike.mean() - 1) < 0.3  # 1 on average, Poisson
+
+
+def test_a_large_random_regular_graph_expands_as_well_and_its_parts_have_few_partners(monkeypatch):
+    monkeypatch.setattr(computed_graphs, "PARTS", 100)
+    monkeypatch.setattr(computed_graphs, "LEAST_PART", 40)
+    graph = cojax.graphs.computed("regular", 4010, links=6, seed=3)
+    ours = graph.edge_list().to_networkx()
+    assert nx.is_connected(ours) and (6 - np.array([degree for _, degree in ours.degree])).sum() <= 2 * (6 + 5 * 6**0.5)
+    values = eigsh(nx.to_scipy_sparse_array(ours, dtype=float), k=2, which="LA", return_eigenvectors=False)
+    # That of the parts, 100 nodes, may be above the bound of Friedman's theorem by chance; those of the lift are not.
+    assert values[0] < 1.05 * 2 * 5**0.5
+    part = parts_of(4010, 100)
+    partners = part[np.asarray(graph.neighbors(jnp.arange(4010)))]
+    for name in range(100):
+        assert len(np.unique(partners[:, part == name])) <= 6 + 6  # and those of the node of the last, short lap
+
+
+def test_of_half_a_million_nodes_on_a_random_regular_graph_a_part_has_neighbours_in_as_many_as_it_has_links():
+    size = computed_graphs.PARTS * computed_graphs.LEAST_PART
+    for seed, part in ((0, 0), (1, 300)):
+        graph = cojax.graphs.computed("regular", size, links=10, seed=seed)
+        nodes = jnp.arange(part * size // 512, (part + 1) * size // 512)
+        others = np.asarray(neighbors_of(graph, nodes)) * 512 // size
+        assert len(np.unique(others)) <= 10
+        assert np.bincount(others.ravel(), minlength=512).max() >= len(nodes) - 8  # whole parts
+    whole = cojax.graphs.computed("regular", size - 1, links=10, seed=0)
+    assert len(np.unique(np.asarray(neighbors_of(whole, jnp.arange(1024))) // 1024)) > 500
 
 
 @pytest.mark.parametrize("radius", [10**0.5 / 2, 2.0, 3.3, 7.0])

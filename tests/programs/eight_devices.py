@@ -338,6 +338,40 @@ def test_devices_hold_the_rows_that_they_compute_and_send_what_others_want(kind)
         assert [send.shape[1] for send in cut.network.node_halo.sends] == most
 
 
+@pytest.mark.parametrize(
+    ("kind", "width"), [("geometric", ()), ("geometric", (5,)), ("regular", (1,)), ("regular", (2, 3))]
+)
+def test_a_long_message_travels_in_pieces_and_flows_as_a_short_one(kind, width, monkeypatch):
+    graph = cojax.graphs.computed(kind, 64, **COMPUTED[kind], seed=1)
+    whole, heard = cojax.network(graph), jnp.asarray(np.random.default_rng(0).normal(size=(64, *width)))
+    problem = cojax.Problem(lambda x, price: price * (x.params**2).sum(), prices(jnp.arange(64)))
+    cut = cojax.shard(problem, cojax.Computed(graph), cojax.Decision(heard))
+
+    def flow(network, heard):
+        return network.hear(Weigh(), heard)
+
+    def slopes(network, heard):
+        return jax.grad(lambda *given: (flow(network.reweighted(given[0]), given[1]) ** 3).sum(), (0, 1))(
+            network.weights, heard
+        )
+
+    monkeypatch.setattr("cojax.networks.devices.layouts.BYTES_AT_ONCE", 0)
+    program = jax.jit(flow).lower(cut.network, cut.start.params).compile()
+    numbers = int(np.prod(width))
+    shapes = [shape for part in collectives(program.as_text()) for _, shape in part if shape]
+    assert shapes and {shape[1:] for shape in shapes} == {(-(-numbers // 4),)}
+    np.testing.assert_allclose(program(cut.network, cut.start.params), flow(whole, heard), rtol=1e-12, atol=1e-13)
+    here, there = slopes(cut.network, cut.start.params), slopes(whole, heard)
+    np.testing.assert_allclose(here[1], there[1], rtol=1e-12, atol=1e-13)
+    by_edge = jax.jit(lambda net: net.named_ends()[1])(cut.network)
+    known = {}
+    for slot, row in enumerate(np.asarray(whole.index)):
+        known |= {(node, int(other)): there[0][slot, node] for node, other in enumerate(row) if other != node}
+    for (slot, node), other in np.ndenumerate(np.asarray(by_edge)):
+        if other != node:
+            assert abs(here[0][slot, node] - known[node, other]) < 1e-12
+
+
 def prices(nodes):
     return 0.5 + nodes.astype(float) / 7
 

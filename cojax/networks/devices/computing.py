@@ -30,44 +30,26 @@ def compute_table(network: Computed, mesh: Mesh) -> ShardedNeighbors:
     """
     graph, size = network.graph, network.num_nodes
     rows = num_rows(size, mesh.size)
-    block = rows // mesh.size
-    slots = len(graph.mirror)
+    block, slots = rows // mesh.size, len(graph.mirror)
     if 2 * block * slots >= 2**31:
         raise CojaxInputError(
             f"shard counts the edges of a device in 32 bits, got {block} nodes of {slots} neighbours on each: take "
             "more devices."
         )
     tables = by_device(mesh, block, lambda nodes: neighbors_of(graph, nodes))
-    borders = {place: _Border.of(np.asarray(table), block, place * block) for place, table in tables.items()}
-    nodes = _Crossing(mesh, block, {place: border.nodes for place, border in borders.items()})
-    gathers = nodes.received > (mesh.size - 1) * block / 2
-    mirror = np.asarray(graph.mirror, np.int32)
-    edges = _Crossing(mesh, block * slots, {place: border.arcs(mirror) for place, border in borders.items()})
-
-    def index(place: int) -> np.ndarray:
-        """Of every slot the row of its neighbour, as the device counts its own and those that it gets."""
-        rows = np.asarray(tables[place]) - np.int32(place * block)
-        rows[borders[place].there] = nodes.places(place)
-        return rows
-
-    def twin(place: int) -> np.ndarray:
-        """Of every slot that of the other end of its edge, counted so, node by node; of an empty one itself."""
-        own, arcs = np.arange(block, dtype=np.int32), np.empty((slots, block), np.int32)
-        for slot, others in enumerate(np.asarray(tables[place])):
-            rows = others - np.int32(place * block)
-            arcs[slot] = np.where(rows == own, np.int32(slot), mirror[slot]) + rows * np.int32(slots)  # may wrap
-        arcs[borders[place].there] = edges.places(place)
-        return arcs
-
     others = laid(mesh, tables, COLUMNS)
+    mirror = np.asarray(graph.mirror, np.int32)
+    borders = {place: _Border.of(np.asarray(table), mirror, place * block) for place, table in tables.items()}
+    index, node_halo = _index(mesh, tables, borders)
+    twin, edge_halo = _twin(mesh, tables, borders, mirror)
+    del borders
     names = laid(mesh, by_device(mesh, block, lambda nodes: nodes), ROWS)
-    as_named = gathers or mesh.size == 1  # rows are counted from the first of all
     bare = ShardedNeighbors(
         weights=(others != names[None]).astype(jnp.result_type(float)),
-        index=others if as_named else laid(mesh, {place: index(place) for place in tables}, COLUMNS),
-        twin=laid(mesh, {place: twin(place) for place in tables}, COLUMNS),
-        node_halo=Halo(gathers=True) if gathers else nodes.halo(),
-        edge_halo=edges.halo(),
+        index=others if index is None else index,
+        twin=twin,
+        node_halo=node_halo,
+        edge_halo=edge_halo,
         names=names,
         place=None,
         mesh=mesh,
@@ -75,6 +57,44 @@ def compute_table(network: Computed, mesh: Mesh) -> ShardedNeighbors:
     )
     weigh = jax.jit(lambda layout: metropolis_over(layout).T, out_shardings=NamedSharding(mesh, COLUMNS))
     return bare.reweighted(weigh(bare))
+
+
+def _index(mesh: Mesh, tables: Parts, borders: "dict[int, _Border]") -> tuple[Array | None, Halo]:
+    """Of every slot the row of its neighbour, as the device counts its own and those that it gets, and what these are.
+
+    None where that is its number: rows are counted from the first of all.
+    """
+    slots, block = next(iter(tables.values())).shape
+    pairs = {place: (border.device, border.theirs // slots, border.own // slots) for place, border in borders.items()}
+    crossing = _Crossing(mesh, block, pairs)
+    if mesh.size == 1:
+        return None, Halo()
+    if crossing.received > (mesh.size - 1) * block / 2:
+        return None, Halo(gathers=True)
+
+    def rows_of(place: int) -> np.ndarray:
+        rows = np.asarray(tables[place]) - np.int32(place * block)
+        rows[borders[place].there] = crossing.places(place)
+        return rows
+
+    return laid(mesh, {place: rows_of(place) for place in tables}, COLUMNS), crossing.halo()
+
+
+def _twin(mesh: Mesh, tables: Parts, borders: "dict[int, _Border]", mirror: np.ndarray) -> tuple[Array, Halo]:
+    """Of every slot that of the other end of its edge, counted so, node by node; of an empty one itself."""
+    slots, block = next(iter(tables.values())).shape
+    pairs = {place: (border.device, border.theirs, border.own) for place, border in borders.items()}
+    crossing = _Crossing(mesh, block * slots, pairs)
+
+    def arcs_of(place: int) -> np.ndarray:
+        own, arcs = np.arange(block, dtype=np.int32), np.empty((slots, block), np.int32)
+        for slot, others in enumerate(np.asarray(tables[place])):
+            rows = others - np.int32(place * block)
+            arcs[slot] = np.where(rows == own, np.int32(slot), mirror[slot]) + rows * np.int32(slots)  # may wrap
+        arcs[borders[place].there] = crossing.places(place)
+        return arcs
+
+    return laid(mesh, {place: arcs_of(place) for place in tables}, COLUMNS), crossing.halo()
 
 
 def by_device(mesh: Mesh, block: int, make: Callable[[Array], Any]) -> Parts:
@@ -102,24 +122,25 @@ Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # of edges that leave a devic
 
 
 class _Border(NamedTuple):
-    """The slots of a device whose neighbours lie on others, m of them."""
+    """The slots of a device whose neighbours lie on others, m of them, as arcs: slots counted node by node."""
 
     there: np.ndarray  # (k, b), which these are
-    slot: np.ndarray  # (m,)
-    nodes: Pairs  # the rows of both ends, as each device counts its own
+    device: np.ndarray  # (m,), of the neighbour
+    theirs: np.ndarray  # (m,), the arc of the other end, as its device counts it
+    own: np.ndarray  # (m,), that of this end
 
     @staticmethod
-    def of(table: np.ndarray, block: int, first: int) -> "_Border":
+    def of(table: np.ndarray, mirror: np.ndarray, first: int) -> "_Border":
+        slots, block = table.shape
         there = (table < first) | (table >= first + block)
-        slot = np.repeat(np.arange(len(table), dtype=np.int32), there.sum(1))
-        node = np.concatenate([np.flatnonzero(row).astype(np.int32) for row in there])
-        device, row = np.divmod(table[there], np.int32(block))
-        return _Border(there, slot, (device, row, node))
-
-    def arcs(self, mirror: np.ndarray) -> Pairs:
-        """The same edges as arcs, counted node by node: that of the other end, and that of this."""
-        (device, row, node), slots = self.nodes, np.int32(len(mirror))
-        return device, row * slots + mirror[self.slot], node * slots + self.slot
+        ends = np.concatenate([[0], there.sum(1).cumsum()])
+        device, theirs, own = (np.empty(ends[-1], np.int32) for _ in range(3))
+        for slot in range(slots):  # one after the other, so that little is held twice
+            part = slice(ends[slot], ends[slot + 1])
+            device[part], row = np.divmod(table[slot, there[slot]], np.int32(block))
+            theirs[part] = row * np.int32(slots) + mirror[slot]
+            own[part] = np.flatnonzero(there[slot]).astype(np.int32) * np.int32(slots) + np.int32(slot)
+        return _Border(there, device, theirs, own)
 
 
 class _Crossing:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from ..._support.trees import Tree
 from ..base import Layout, Link
-from ..laws import Along
+from ..laws import Along, Pull, Push, Weigh
 from ..layouts.adjoints import flow
 from ..layouts.slots import sum_slots
 from ..links.links import Ideal
@@ -21,6 +21,9 @@ from .halos import AXIS, Halo
 WHOLE = PartitionSpec()  # the same on every device
 ROWS = PartitionSpec(AXIS)  # the first axis is cut
 COLUMNS = PartitionSpec(None, AXIS)  # the second one
+
+# Of what all nodes tell more bytes than these travel in so many pieces, one after the other.
+BYTES_AT_ONCE, PIECES = 2**28, 4
 
 
 def _on_devices(mesh: Mesh, local: Callable, given: tuple[PartitionSpec, ...]) -> Callable:
@@ -101,7 +104,12 @@ class ShardedNeighbors(OrderedLayout):
         """The flow by its formula."""
 
         def local(law: Any, weights: Array, index: Array, halo: Halo, heard: Array) -> Array:
-            return sum_slots(law, weights, index, halo.extended(heard), heard)
+            def of_columns(heard: Array) -> Array:
+                return sum_slots(law, weights, index, halo.extended(heard), heard)
+
+            if self.mesh.size * heard.nbytes < BYTES_AT_ONCE or not isinstance(law, Weigh | Pull | Push):
+                return of_columns(heard)
+            return _in_pieces(of_columns, heard)
 
         mapped = _on_devices(self.mesh, local, (WHOLE, COLUMNS, COLUMNS, ROWS, ROWS))
         return mapped(law, self.weights, self.index, self.node_halo, heard)
@@ -275,6 +283,19 @@ class ShardedCirculant(CutLayout):
     def named_ends(self):
         nodes = jnp.arange(self.size)
         return nodes[None, :], (nodes[None, :] + jnp.asarray(self.offsets)[:, None]) % self.size
+
+
+def _in_pieces(function: Callable[[Array], Array], rows: Array) -> Array:
+    """`function(rows)`, which does the same to every column, of a few columns at a time: what it holds is less."""
+    flat = rows.reshape(len(rows), -1)
+    width = -(-flat.shape[1] // PIECES)
+
+    def add_piece(piece: Any, done: Array) -> Array:
+        begin = piece * width  # the last one begins sooner, if it would be shorter
+        found = function(lax.dynamic_slice_in_dim(flat, begin, width, axis=1))
+        return lax.dynamic_update_slice_in_dim(done, found, begin, axis=1)
+
+    return lax.fori_loop(0, -(-flat.shape[1] // width), add_piece, jnp.zeros_like(flat)).reshape(rows.shape)
 
 
 def _rows(rows: Array, index: Array) -> Array:
