@@ -28,7 +28,7 @@ from support.job import coopt, samples
 from support.timing import save, show, take_turns
 
 import cojax
-from cojax.networks.devices.halos import arrange_nodes, node_order, num_received
+from cojax.networks.devices.halos import arrange_nodes, node_order, rounds_between
 from cojax.runs.loop import _solve
 from cojax.runs.records import standard
 
@@ -58,8 +58,8 @@ def counted(name: str, devices: int, pairs: np.ndarray, n: int) -> dict[str, Any
         "graph": name,
         "n": n,
         "devices": devices,
-        "as given, %": 100 * num_received(pairs, devices, n) / everything,
-        "ordered, %": 100 * num_received(ordered, devices, n) / everything,
+        "as given, %": 100 * rounds_between(pairs, devices, n).received / everything,
+        "ordered, %": 100 * rounds_between(ordered, devices, n).received / everything,
         "taken": "all-gather" if arrange_nodes(pairs, n, devices)[1] else "halo",
     }
 

@@ -16,7 +16,7 @@ import numpy as np
 from support.timing import save, show
 
 import cojax
-from cojax.networks.devices.halos import arrange_nodes, num_received
+from cojax.networks.devices.halos import arrange_nodes, rounds_between
 
 NODES = 1_024_000
 BYTES_OF_ROW = 84  # params, tracker and price, as `rows_that_travel.py` reads them from compiled programs
@@ -46,6 +46,7 @@ GRAPHS: dict[str, Callable[[], Any]] = {
     "lattice": lambda: cojax.graphs.named("grid", NODES),
     "geometric": lambda: cojax.graphs.named("geometric", NODES),
     "random 10": lambda: cojax.graphs.named("regular", NODES, links=10),
+    "random 10, computed": lambda: cojax.graphs.computed("regular", NODES, links=10).edge_list(),
 }
 
 
@@ -54,9 +55,8 @@ def rows_received(pairs: np.ndarray, devices: int) -> tuple[int, int, bool]:
     order, gathers = arrange_nodes(pairs, NODES, devices)
     if gathers:
         return NODES - NODES // devices, 0, True
-    ordered = np.argsort(order)[pairs] // (NODES // devices)
-    apart = np.unique((ordered[0] - ordered[1]) % devices)
-    return num_received(np.argsort(order)[pairs], devices, NODES), int((apart != 0).sum()), False
+    rounds = rounds_between(np.argsort(order)[pairs], devices, NODES)
+    return rounds.received, len(rounds.moves), False
 
 
 def modelled(graph: str, pairs: np.ndarray, machine: Machine) -> dict[str, Any]:

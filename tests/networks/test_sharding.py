@@ -14,7 +14,7 @@ from support import laws
 from support.processes import TESTS, environment, free_port
 
 import cojax
-from cojax.networks.devices.halos import arrange_nodes, cut, node_order, num_received
+from cojax.networks.devices.halos import Rounds, arrange_nodes, cut, node_order, rounds_between
 
 pytestmark = pytest.mark.optimised
 
@@ -100,7 +100,35 @@ def test_the_rows_counted_are_the_rows_that_are_sent(seed, num_devices):
     by_node = [pairs[1, pairs[0] == node] for node in range(16)]
     wanted = np.stack([np.resize(np.append(others, node), 41) for node, others in enumerate(by_node)], axis=1)
     sends = cut(wanted, num_devices, 16).sends
-    assert num_received(pairs, num_devices, 16) == sum(send.shape[1] for send in sends)
+    assert rounds_between(pairs, num_devices, 16).received == sum(send.shape[1] for send in sends)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 9), st.floats(0, 1))
+def test_in_a_round_every_device_has_one_partner_at_most_each_way(seed, num_devices, share):
+    random = np.random.default_rng(seed)
+    counts = random.integers(1, 9, (num_devices, num_devices)) * (random.random((num_devices, num_devices)) < share)
+    np.fill_diagonal(counts, 0)
+    rounds = Rounds(counts)
+    assert sorted(pair for moves in rounds.moves for pair in moves) == sorted(zip(*np.nonzero(counts), strict=True))
+    for longest, moves in zip(rounds.longest, rounds.moves, strict=True):
+        assert len({sender for sender, _ in moves}) == len({getter for _, getter in moves}) == len(moves)
+        assert longest == max(counts[pair] for pair in moves)
+    assert rounds.begins == [sum(rounds.longest[:number]) for number in range(len(rounds.longest))]
+    assert rounds.received == sum(rounds.longest)
+    distances = np.stack([np.diag(np.roll(counts, -ahead, axis=1)) for ahead in range(num_devices)])
+    assert rounds.received <= distances.max(1).sum()
+
+
+def test_devices_with_few_partners_exchange_in_as_many_rounds_wherever_these_are():
+    random = np.random.default_rng(1)
+    rings = [random.permutation(64) for _ in range(3)]
+    counts = np.zeros((64, 64), int)
+    for ring in rings:
+        counts[ring, np.roll(ring, 1)] = counts[np.roll(ring, 1), ring] = 7
+    partners = (counts > 0).sum(1).max()
+    rounds = Rounds(counts)
+    assert len(rounds.moves) == partners <= 6 and rounds.received == 7 * partners
 
 
 def test_a_scrambled_lattice_is_put_in_order_and_a_random_graph_gathered():
@@ -109,8 +137,8 @@ def test_a_scrambled_lattice_is_put_in_order_and_a_random_graph_gathered():
     order, gathers = arrange_nodes(lattice, 1000, 8)
     assert not gathers
     # A cut across the lattice has 10 nodes on either side; a band of reverse Cuthill-McKee at most twice as many.
-    assert num_received(np.argsort(order)[lattice], 8, 1000) <= 2 * 2 * 10
-    assert num_received(lattice, 8, 1000) > 5 * 40
+    assert rounds_between(np.argsort(order)[lattice], 8, 1000).received <= 2 * 2 * 10
+    assert rounds_between(lattice, 8, 1000).received > 5 * 40
     order, gathers = arrange_nodes(both_ways(nx.random_regular_graph(10, 1000, seed=0)), 1000, 8)
     assert gathers
     np.testing.assert_array_equal(order, np.arange(1000))

@@ -15,7 +15,7 @@ from ..._support.computed_graphs import neighbors_of
 from ..._support.edge_lists import distinct
 from ..layouts.computed import Computed, metropolis_over
 from .cutting import everywhere
-from .halos import Halo
+from .halos import Halo, Rounds
 from .layouts import COLUMNS, ROWS, ShardedNeighbors
 from .padding import link_among, num_rows
 
@@ -69,7 +69,7 @@ def _index(mesh: Mesh, tables: Parts, borders: "dict[int, _Border]") -> tuple[Ar
     crossing = _Crossing(mesh, block, pairs)
     if mesh.size == 1:
         return None, Halo()
-    if crossing.received > (mesh.size - 1) * block / 2:
+    if crossing.rounds.received > (mesh.size - 1) * block / 2:
         return None, Halo(gathers=True)
 
     def rows_of(place: int) -> np.ndarray:
@@ -150,42 +150,33 @@ class _Crossing:
     """
 
     def __init__(self, mesh: Mesh, size: int, pairs: dict[int, Pairs]):
-        num_devices = mesh.size
         self._mesh, self._size, self._pairs = mesh, size, pairs
         self._sent: dict[int, list[np.ndarray]] = {}
         for place, (device, _, own) in pairs.items():
-            to = ((place + ahead) % num_devices for ahead in range(num_devices))
-            self._sent[place] = [distinct(own[device == other]) for other in to]
+            self._sent[place] = [distinct(own[device == other]) for other in range(mesh.size)]
         devices = mesh.devices.tolist()
         counts = {devices[place]: np.asarray([[*map(len, sent)]], np.int32) for place, sent in self._sent.items()}
-        self._counts = told_to_all(devices, counts)
-        self._longest = self._counts.max(0)  # by how many places ahead they go
-
-    @property
-    def received(self) -> int:
-        """How many rows every device gets, those included that only fill up."""
-        return int(self._longest.sum())
+        self.rounds = Rounds(told_to_all(devices, counts))
 
     def halo(self) -> Halo:
         """What is sent, and where."""
-        num_devices = self._mesh.size
-        sends, moves = [], []
-        for ahead in np.flatnonzero(self._longest).tolist():
-            rows = {place: np.zeros((1, self._longest[ahead]), np.int32) for place in self._sent}
-            for place, sent in self._sent.items():
-                rows[place][0, : len(sent[ahead])] = sent[ahead]
+        sends = []
+        for longest, moves in zip(self.rounds.longest, self.rounds.moves, strict=True):
+            rows = {place: np.zeros((1, longest), np.int32) for place in self._sent}
+            for sender, getter in moves:
+                if sender in rows:
+                    sent = self._sent[sender][getter]
+                    rows[sender][0, : len(sent)] = sent
             sends.append(laid(self._mesh, rows, ROWS))
-            sources = np.flatnonzero(self._counts[:, ahead]).tolist()
-            moves.append(tuple((source, (source + ahead) % num_devices) for source in sources))
-        return Halo(tuple(sends), tuple(moves))
+        return Halo(tuple(sends), self.rounds.moves)
 
     def places(self, place: int) -> np.ndarray:
         """Where a device has what it wants of others, after its own."""
         device, theirs, _ = self._pairs[place]
-        found, begin = np.empty(theirs.shape, np.int32), self._size
-        for ahead, longest in enumerate(self._longest.tolist()):
-            here = device == (place - ahead) % self._mesh.size
-            rows = theirs[here]
-            found[here] = begin + np.searchsorted(distinct(rows), rows)
-            begin += longest
+        found = np.empty(theirs.shape, np.int32)
+        for begin, moves in zip(self.rounds.begins, self.rounds.moves, strict=True):
+            for sender in (sender for sender, getter in moves if getter == place):
+                here = device == sender
+                rows = theirs[here]
+                found[here] = self._size + begin + np.searchsorted(distinct(rows), rows)
         return found

@@ -17,9 +17,9 @@ Moves = tuple[tuple[int, int], ...]
 class Halo(eqx.Module):
     """The rows that devices need of each other; without one, every device gets all rows.
 
-    Fields: sends, one array (devices, rows) per distance between devices: the rows, counted on their own device, that
-    go that many devices ahead, padded to the most that any device sends; moves, static, the pairs (from, to) of
-    devices that need it, per distance; gathers, static, whether all rows go everywhere instead.
+    Fields: sends, one array (devices, rows) per round: the rows that each device sends, counted on itself, padded to
+    the most that any device does; moves, static, the pairs (from, to) of devices, per round; gathers, static, whether
+    all rows go everywhere instead.
     """
 
     sends: tuple[Int[Array, "_ _"], ...] = ()
@@ -30,10 +30,10 @@ class Halo(eqx.Module):
         """The rows of this device, (n / devices, ...), with those it needs below; called inside `shard_map`."""
         if self.gathers:
             return lax.all_gather(rows, AXIS, tiled=True)
-        ahead = zip(self.sends, self.moves, strict=True)
+        rounds = zip(self.sends, self.moves, strict=True)
         return jnp.concatenate(
             [rows]
-            + [lax.ppermute(rows.at[send[0]].get(mode="promise_in_bounds"), AXIS, moves) for send, moves in ahead]
+            + [lax.ppermute(rows.at[send[0]].get(mode="promise_in_bounds"), AXIS, moves) for send, moves in rounds]
         )
 
 
@@ -45,6 +45,61 @@ class Cut(NamedTuple):
     moves: tuple[Moves, ...]
 
 
+class Rounds:
+    """In which round every device sends to every other, so that in each it sends to one at most and gets from one.
+
+    counts: (devices, devices), how many rows go from one to another. All send as many rows in a round as who has most.
+
+    A round for every number of devices that rows go ahead, which is what borders in order need. Where fewer rounds are
+    enough, as many as a device has partners at most, matchings that take the long messages first, if they take less.
+
+    Fields: longest, of every round the rows that a device gets; begins, the first of these among all that it gets;
+    moves, the pairs (from, to); received, the rows of all rounds.
+
+    Source: that matchings are enough, Koenig, Math. Ann. 77, 1916, doi 10.1007/BF01456961.
+    """
+
+    def __init__(self, counts: np.ndarray):
+        sender, getter = np.nonzero(counts)
+        number = np.full(counts.shape, -1)
+        number[sender, getter] = np.unique((getter - sender) % len(counts), return_inverse=True)[1]
+        longest = _longest(counts, number)
+        if len(longest) > max((counts > 0).sum(0).max(), (counts > 0).sum(1).max()):
+            matched = _matchings(counts)
+            if _longest(counts, matched).sum() < longest.sum():
+                number, longest = matched, _longest(counts, matched)
+        self.longest, self.received = longest.tolist(), int(longest.sum())
+        self.begins = (longest.cumsum() - longest).tolist()
+        moves: list[list[tuple[int, int]]] = [[] for _ in self.longest]
+        for pair in zip(sender.tolist(), getter.tolist(), strict=True):
+            moves[number[pair]].append(pair)
+        self.moves: tuple[Moves, ...] = tuple(map(tuple, moves))
+
+
+def _longest(counts: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """The most rows that one device sends to another in every round."""
+    longest = np.zeros(number.max() + 1, np.int64)
+    np.maximum.at(longest, number[number >= 0], counts[number >= 0])
+    return longest
+
+
+def _matchings(counts: np.ndarray) -> np.ndarray:
+    """The rounds if each is a matching of all devices that have most partners left, of the most rows."""
+    from scipy.optimize import linear_sum_assignment  # here, because it takes longer to load than all of cojax
+
+    number, left, found = np.full(counts.shape, -1), counts.astype(float), 0
+    while left.any():
+        partners = (left > 0).sum(1, keepdims=True), (left > 0).sum(0, keepdims=True)
+        most = max(each.max() for each in partners)
+        urgent = sum((each == most).astype(float) for each in partners)
+        worth = np.where(left > 0, left + urgent * (len(counts) * left.max()), 0.0)
+        sender, getter = linear_sum_assignment(worth, maximize=True)
+        goes = left[sender, getter] > 0
+        number[sender[goes], getter[goes]], left[sender[goes], getter[goes]] = found, 0.0
+        found += 1
+    return number
+
+
 def cut(wanted: np.ndarray, num_devices: int, num_rows: int) -> Cut:
     """What must travel so that every device has the rows it wants.
 
@@ -52,28 +107,20 @@ def cut(wanted: np.ndarray, num_devices: int, num_rows: int) -> Cut:
     """
     block = num_rows // num_devices
     columns = np.split(wanted, num_devices, axis=1)
-    needed, foreign = [], []
+    needed = []
     for device, column in enumerate(columns):
         rows = np.unique(column)
         needed.append(rows[rows // block != device])
-    for device, rows in enumerate(needed):
-        foreign.append((device - rows // block) % num_devices)
-    sends, moves, place = [], [], block
+    rounds = Rounds(np.stack([np.bincount(rows // block, minlength=num_devices) for rows in needed], axis=1))
+    sends = [np.zeros((num_devices, longest), np.int32) for longest in rounds.longest]
     places = [np.empty(rows.size, np.int64) for rows in needed]
-    for distance in range(1, num_devices):
-        counts = np.asarray([(ahead == distance).sum() for ahead in foreign])
-        if counts.max() == 0:
-            continue
-        send = np.zeros((num_devices, counts.max()), np.int32)
-        for device in np.flatnonzero(counts):
-            rows = needed[device][foreign[device] == distance]
-            send[(device - distance) % num_devices, : rows.size] = rows % block
-            places[device][foreign[device] == distance] = place + np.arange(rows.size)
-        sends.append(send)
-        moves.append(tuple((int(to - distance) % num_devices, int(to)) for to in np.flatnonzero(counts)))
-        place += int(counts.max())
+    for number, (begin, moves) in enumerate(zip(rounds.begins, rounds.moves, strict=True)):
+        for sender, device in moves:
+            here = needed[device] // block == sender
+            sends[number][sender, : here.sum()] = needed[device][here] % block
+            places[device][here] = block + begin + np.arange(here.sum())
     table = [_renumber(*part, block) for part in zip(range(num_devices), columns, needed, places, strict=True)]
-    return Cut(np.concatenate(table, axis=1), tuple(sends), tuple(moves))
+    return Cut(np.concatenate(table, axis=1), tuple(sends), rounds.moves)
 
 
 def _renumber(device: int, column: np.ndarray, needed: np.ndarray, places: np.ndarray, block: int) -> np.ndarray:
@@ -100,21 +147,21 @@ def arrange_nodes(pairs: np.ndarray, num_nodes: int, num_devices: int) -> tuple[
     if num_devices == 1:
         new, old = (float(np.abs(ends[0] - ends[1]).sum()) for ends in (np.argsort(ordered)[pairs], pairs))
         return (ordered if 2 * new < old else given), False
-    received = num_received(pairs, num_devices, num_nodes)
-    received_if_ordered = num_received(np.argsort(ordered)[pairs], num_devices, num_nodes)
+    received = rounds_between(pairs, num_devices, num_nodes).received
+    received_if_ordered = rounds_between(np.argsort(ordered)[pairs], num_devices, num_nodes).received
     order, least = (given, received) if received <= received_if_ordered else (ordered, received_if_ordered)
     all_others = num_nodes - num_nodes // num_devices
     return (order, False) if least <= all_others / 2 else (given, True)
 
 
-def num_received(pairs: np.ndarray, num_devices: int, num_nodes: int) -> int:
-    """The rows that a device receives by a halo, padding included; pairs (2, e) of who wants the row of whom."""
+def rounds_between(pairs: np.ndarray, num_devices: int, num_nodes: int) -> Rounds:
+    """The rounds of a halo between equal blocks of nodes; pairs (2, e) of who wants the row of whom."""
     block = num_nodes // num_devices
     crossing = pairs[0] // block != pairs[1] // block
     wanted = distinct(pairs[0, crossing] // block * num_nodes + pairs[1, crossing])
-    device, owner = wanted // num_nodes, wanted % num_nodes // block
-    counts = np.bincount(device * num_devices + (device - owner) % num_devices, minlength=num_devices**2)
-    return int(counts.reshape(num_devices, num_devices).max(0).sum())
+    owner, device = wanted % num_nodes // block, wanted // num_nodes
+    counts = np.bincount(owner * num_devices + device, minlength=num_devices**2)
+    return Rounds(counts.reshape(num_devices, num_devices))
 
 
 def node_order(pairs: np.ndarray, num_nodes: int) -> np.ndarray:
