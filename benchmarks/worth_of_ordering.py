@@ -1,10 +1,11 @@
-"""What an order of the nodes in which neighbours lie near each other is worth on one device, at 100 000 nodes.
+"""What an order of the nodes in which neighbours lie near each other in memory is worth on one device.
 
     python benchmarks/worth_of_ordering.py
 
-One core, float32. A lattice and a geometric graph whose nodes are numbered at random, beside the same in reverse
-Cuthill-McKee order: a neighbour sum alone, and the step of support/job.py, which `cojax.shard` on one device puts into
-that order. Fastest of the turns, taken in turn.
+One core, float32: a neighbour sum alone, and the step of support/job.py. A lattice and a geometric graph of 100 000
+nodes that are numbered at random, beside the same in reverse Cuthill-McKee order, into which `cojax.shard` puts them on
+one device; and a random regular graph of a million, numbered at random and as `cojax.graphs.computed` numbers it.
+Fastest of the turns, taken in turn.
 """
 
 import functools
@@ -24,7 +25,7 @@ from cojax.networks.build import build
 from cojax.networks.devices.halos import node_order
 from cojax.networks.laws import Weigh
 
-NODES, TURNS = 100_000, 5
+NODES, MANY_NODES, TURNS = 100_000, 1_000_000, 5
 SUMS, STEPS = 10, 10
 
 
@@ -65,36 +66,41 @@ def sums(net: cojax.Layout, heard: jax.Array) -> jax.Array:
 
 def main() -> None:
     use_cores(1)
-    one_device = jax.make_mesh((1,), ("nodes",), devices=jax.devices()[:1])
     rows: list[dict[str, Any]] = []
     for name, edges in (("lattice", lattice(NODES)), ("geometric, degree 10", geometric(NODES))):
         n = int(edges.max()) + 1
         pairs = shuffled(edges, n)
         order = node_order(np.hstack([pairs, pairs[::-1]]), n)
-        data = samples(n)
-        problem = cojax.Problem(cost, data, budget=float(n))
-        start = problem.start(params=np.zeros((n, FEATURES), np.float32))
-        method = cojax.CoOpt(learn=cojax.DIGing(STEP_SIZE), allocate=cojax.Laplacian(SHARE_STEP))
-        plain = (problem, network_of(pairs, n), start)
-        runs: dict[Any, Any] = {}
-        for kind, job in (("random", plain), ("ordered", cojax.shard(*plain, one_device))):
-            solve = functools.partial(cojax.solve, *job[:2], method, job[2], num_steps=STEPS, every=STEPS)
-            runs["step", kind] = lambda solve=solve: jax.block_until_ready(solve())
-        for kind, ends in (("random", pairs), ("ordered", np.argsort(order)[pairs])):
-            net = network_of(ends, n)
-            for width in (10,):
-                heard = jnp.asarray(np.random.default_rng(2).standard_normal((n, width), np.float32))
-                runs[f"sum, d = {width}", kind] = functools.partial(_wait, net, heard)
-        for run in runs.values():
-            run()
-        times = take_turns(runs, TURNS)
-        for what in dict.fromkeys(what for what, _ in runs):
-            steps = STEPS if what == "step" else SUMS
-            best = {kind: min(times[what, kind].processor) / steps * 1e6 for kind in ("random", "ordered")}
-            rows.append({"graph": name, "what": what, "random us": best["random"], "ordered us": best["ordered"]})
-            rows[-1]["random / ordered"] = best["random"] / best["ordered"]
+        rows += compared(name, n, pairs, np.argsort(order)[pairs])
+        show(rows)
+    pairs = cojax.graphs.computed("regular", MANY_NODES, links=10).edge_list().pairs
+    rows += compared("random regular, degree 10", MANY_NODES, shuffled(pairs, MANY_NODES), pairs)
     show(rows)
-    save("worth_of_ordering", rows, nodes=NODES, turns=TURNS, unit="microseconds of processor time, one core, float32")
+    save("worth_of_ordering", rows, turns=TURNS, unit="microseconds of processor time, one core, float32")
+
+
+def compared(name: str, n: int, random: np.ndarray, ordered: np.ndarray) -> list[dict[str, Any]]:
+    """A step and a neighbour sum over a graph in both of its numberings."""
+    problem = cojax.Problem(cost, samples(n), budget=float(n))
+    start = problem.start(params=np.zeros((n, FEATURES), np.float32))
+    method = cojax.CoOpt(learn=cojax.DIGing(STEP_SIZE), allocate=cojax.Laplacian(SHARE_STEP))
+    heard = jnp.asarray(np.random.default_rng(2).standard_normal((n, FEATURES), np.float32))
+    runs: dict[Any, Any] = {}
+    for kind, pairs in (("random", random), ("ordered", ordered)):
+        net = network_of(pairs, n)
+        solve = functools.partial(cojax.solve, problem, net, method, start, num_steps=STEPS, every=STEPS)
+        runs["step", kind] = lambda solve=solve: jax.block_until_ready(solve())
+        runs[f"sum, d = {FEATURES}", kind] = functools.partial(_wait, net, heard)
+    for run in runs.values():
+        run()
+    times = take_turns(runs, TURNS)
+    rows = []
+    for what in dict.fromkeys(what for what, _ in runs):
+        steps = STEPS if what == "step" else SUMS
+        best = {kind: min(times[what, kind].processor) / steps * 1e6 for kind in ("random", "ordered")}
+        row = {"graph": name, "n": n, "what": what, "random us": best["random"], "ordered us": best["ordered"]}
+        rows.append(row | {"random / ordered": best["random"] / best["ordered"]})
+    return rows
 
 
 def _wait(net: cojax.Layout, heard: jax.Array) -> None:
