@@ -43,18 +43,24 @@ def _half_cell(quantizer: Quantizer, price: float) -> float:
     match quantizer:
         case LogQuantizer(rho=rho, smallest=smallest):
             rho = float(rho)
-            if largest is not None and abs(price) > float(largest) * math.exp(rho / 2):
+            if largest is not None and abs(price) > _level(float(largest), rho) * math.exp(rho / 2):
                 return math.inf
-            least = 0.0 if smallest is None else float(smallest) * math.exp(-rho / 2)
+            least = 0.0 if smallest is None else _level(float(smallest), rho) * math.exp(-rho / 2)
             if abs(price) <= least or price == 0:
                 return least
-            return math.exp(rho * round(math.log(abs(price)) / rho)) * math.sinh(rho / 2)
+            return _level(abs(price), rho) * math.sinh(rho / 2)
         case UniformQuantizer(delta=delta):
-            saturated = largest is not None and abs(price) > float(largest) + float(delta) / 2
-            return math.inf if saturated else float(delta) / 2
+            delta = float(delta)
+            saturated = largest is not None and abs(price) > delta * round(float(largest) / delta) + delta / 2
+            return math.inf if saturated else delta / 2
         case FloatQuantizer(mantissa_bits=bits):
             return 0.0 if price == 0 else 2.0 ** (math.frexp(price)[1] - 2 - bits)
     raise CojaxInputError(
         f"stall_floor needs levels that stay where they are, got {type(quantizer).__name__}, which has none "
         "and, over links with memory, does not stall."
     )
+
+
+def _level(size: float, rho: float) -> float:
+    """The level of a log quantizer nearest to a size above 0."""
+    return math.exp(rho * round(math.log(size) / rho))

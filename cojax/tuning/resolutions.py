@@ -41,12 +41,15 @@ class Resolution(Knob):
 
     def turn(self, theta, pair, given, setting):
         counts, ones, treedef = _parts(given, setting)
-        return _with_bits(self.relaxed(theta, counts), pair, ones, treedef)
+        bits = self.relaxed(theta, counts)
+        finest = [rho_of(each, one.smallest, one.largest) for each, one in zip(bits, ones, strict=True)]
+        return _with_finest(finest, pair, ones, treedef)
 
     def settled(self, theta, pair, given, setting):
         counts, ones, treedef = _parts(given, setting)
         bits = whole_bits(np.asarray(self.relaxed(theta, counts)), counts, self.budget)
-        return _with_bits(jnp.asarray(bits, float), pair, ones, treedef)
+        finest = [whole_rho(int(each), one.smallest, one.largest) for each, one in zip(bits, ones, strict=True)]
+        return _with_finest(finest, pair, ones, treedef)
 
     def relaxed(self, theta: Array, counts: Int[np.ndarray, " k"]) -> Float[Array, " k"]:
         """Bits of every part, not whole: they cost the budget exactly, unless one reaches 24."""
@@ -85,8 +88,22 @@ def whole_bits(relaxed: Float[np.ndarray, " k"], counts: Int[np.ndarray, " k"], 
 
 
 def rho_of(bits: Array, smallest: float, largest: float) -> Array:
-    """The finest log quantizer with these ends that takes so many bits a number, exactly so where they are whole."""
+    """The distance of levels of a log quantizer with these ends that takes about so many bits a number, not whole."""
     return math.log(largest / smallest) / (2.0 ** (bits - 1) - 1.5)
+
+
+def whole_rho(bits: int, smallest: float, largest: float) -> float:
+    """Nearly the least distance of levels at which a log quantizer with these ends takes so many bits a number.
+
+    How many levels lie between the ends depends on where these are: one more, or one less.
+    """
+    most = 2 ** (bits - 1) - 1  # levels a sign
+    apart = most - 0.5
+    while True:
+        rho = math.log(largest / smallest) / apart
+        if float(LogQuantizer(rho, smallest=smallest, largest=largest).num_bits(jnp.result_type(float))) <= bits:
+            return rho
+        apart = most - 1.001 if apart > most - 1 > 0 else 0.9 * apart
 
 
 def _parts(pair: Pair, setting: Setting) -> tuple[Int[np.ndarray, " k"], list[Any], Any]:
@@ -102,11 +119,8 @@ def _parts(pair: Pair, setting: Setting) -> tuple[Int[np.ndarray, " k"], list[An
     return np.asarray([leaf.size // leaf.shape[0] for leaf in leaves]), ones, treedef
 
 
-def _with_bits(bits: Array, pair: Pair, ones: list[Any], treedef: Any) -> Pair:
-    new = [
-        LogQuantizer(rho_of(each, one.smallest, one.largest), smallest=one.smallest, largest=one.largest)
-        for each, one in zip(bits, ones, strict=True)
-    ]
+def _with_finest(finest: list[Any], pair: Pair, ones: list[Any], treedef: Any) -> Pair:
+    new = [LogQuantizer(rho, smallest=one.smallest, largest=one.largest) for rho, one in zip(finest, ones, strict=True)]
     layout: Any = layout_of(pair[1])
     changed = eqx.tree_at(lambda net: net.link.quantizer, layout, treedef.unflatten(new))
     return pair[0], with_layout(pair[1], changed)

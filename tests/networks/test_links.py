@@ -225,7 +225,12 @@ def test_an_unknown_memory_is_refused():
 @pytest.mark.parametrize(
     ("quantizer", "bits"),
     [
-        (cojax.UniformQuantizer(0.5, largest=3.75), 4),  # 2 * 7.5 + 1 levels
+        (cojax.UniformQuantizer(0.5, largest=3.5), 4),  # 7 levels a sign, and 0
+        (cojax.UniformQuantizer(0.5, largest=3.75), 5),  # 8 levels a sign: half a number is rounded to an even one
+        (cojax.UniformQuantizer(1.0, largest=2.0**21), 23),  # 2^22 + 1 levels
+        (cojax.UniformQuantizer(1.0, largest=2.0**21 - 1), 22),
+        (cojax.UniformQuantizer(1.0), 1025),  # of 64 bits: from -2^1024 to 2^1024
+        (cojax.UniformQuantizer(0.75), 1026),
         (cojax.FloatQuantizer(3), 1 + 11 + 3),
     ],
 )
@@ -241,7 +246,7 @@ def bits_sent(problem, x, state):
     ("link", "bits"),
     [
         (cojax.Ideal(), 7 * 64),
-        (cojax.Quantized(cojax.LogQuantizer(1.0, smallest=1e-3, largest=1e3)), 7 * 5),  # 13 levels a sign, and 0
+        (cojax.Quantized(cojax.LogQuantizer(1.0, smallest=1e-3, largest=1e3)), 7 * 5),  # 15 levels a sign, and 0
         (cojax.Innovation(cojax.AdaptiveQuantizer(2), memory="edge"), 7 * 2),
         # Two of three numbers with two bits for their places, of params and tracker each, and one number that has none.
         (cojax.Innovation(cojax.TopK(2)), 2 * 2 * (64 + 2) + 64),

@@ -25,6 +25,38 @@ def test_t7_the_log_ratio_stays_in_its_sector_and_is_odd_and_idempotent(value, r
     np.testing.assert_allclose(quantizer(rounded), rounded, rtol=1e-12)
 
 
+def told(quantizer, sizes):
+    """All numbers that come out, of those of both signs and 0."""
+    rounded = quantizer(jnp.asarray(np.concatenate([-sizes, [0.0], sizes])))
+    known = np.sort(np.unique(np.asarray(rounded)))
+    return known[np.concatenate([[True], np.diff(known) > 1e-9 * np.abs(known[1:])])]  # some differ in the last bit
+
+
+@given(rho=st.floats(0.05, 3.0), low=st.floats(-8.0, 8.0), apart=st.floats(0.01, 8.0))
+@settings(max_examples=100, deadline=None)
+def test_as_many_numbers_come_out_of_a_finite_alphabet_as_its_bits_tell_apart(rho, low, apart):
+    quantizer = cojax.LogQuantizer(rho, smallest=np.exp(low), largest=np.exp(low + apart))
+    known = told(quantizer, np.exp(np.linspace(low - 3 * rho, low + apart + 3 * rho, 4001)))
+    assert int(quantizer.num_bits(jnp.float64)) == (len(known) - 1).bit_length()
+    lowest, highest = known[known > 0][[0, -1]]
+    for level, end in ((lowest, low), (highest, low + apart)):
+        assert abs(np.log(level) - end) <= rho / 2 * (1 + 1e-9)
+    np.testing.assert_array_equal(quantizer(jnp.asarray([0.98, 1e-9]) * lowest * np.exp(-rho / 2)), 0.0)
+    top = highest * np.exp(rho / 2)
+    assert quantizer.saturates(jnp.asarray([0.99 * top, 1.01 * top]), None).tolist() == [False, True]
+
+
+@given(delta=st.floats(0.05, 3.0), steps=st.floats(0.51, 300.0))
+@settings(max_examples=100, deadline=None)
+def test_as_many_numbers_come_out_of_equal_levels_as_their_bits_tell_apart(delta, steps):
+    quantizer = cojax.UniformQuantizer(delta, largest=steps * delta)
+    known = told(quantizer, np.linspace(0.0, (steps + 3) * delta, 4001))
+    assert int(quantizer.num_bits(jnp.float64)) == (len(known) - 1).bit_length()
+    assert abs(known[-1] - steps * delta) <= delta / 2 * (1 + 1e-9)
+    beyond = known[-1] + delta * np.asarray([0.49, 0.51])
+    assert quantizer.saturates(jnp.asarray(beyond), None).tolist() == [False, True]
+
+
 @pytest.mark.parametrize("rho", [1 / 64, 1.0])
 def test_the_log_ratio_of_16_bit_floats_stays_in_its_sector(rho):
     random = np.random.default_rng(0)

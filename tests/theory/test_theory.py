@@ -574,8 +574,11 @@ def test_a_plain_link_stops_within_the_floor_of_its_cell(quantizer):
 
 def test_a_price_beyond_the_alphabet_has_no_floor_and_an_adaptive_link_does_not_stall():
     assert theory.stall_floor(cojax.LogQuantizer(0.5, largest=2.0), 3.0, 1.0).value == np.inf
+    # The level nearest to 0.1 is exp(-2.5), and what is half a level below it becomes 0.
     np.testing.assert_allclose(
-        theory.stall_floor(cojax.LogQuantizer(0.5, smallest=0.1), 0.0, 1.0).value, (0.1 * np.exp(-0.25)) ** 2 / 2
+        theory.stall_floor(cojax.LogQuantizer(0.5, smallest=0.1), 0.0, 1.0).value, np.exp(-2.75) ** 2 / 2
     )
+    assert theory.stall_floor(cojax.UniformQuantizer(0.5, largest=1.1), 1.3, 1.0).value == np.inf  # the last level is 1
+    assert theory.stall_floor(cojax.LogQuantizer(1.0, largest=4.0), np.exp(1.6), 1.0).value == np.inf  # exp(1)
     with pytest.raises(cojax.CojaxInputError, match="does not stall"):
         theory.stall_floor(cojax.AdaptiveQuantizer(), 1.0, 1.0)

@@ -19,7 +19,7 @@ from cojax.tuning.ceilings import Curvatures, ceiling
 from cojax.tuning.edge_weights import cap_weights
 from cojax.tuning.knobs import Setting
 from cojax.tuning.known import Known
-from cojax.tuning.resolutions import rho_of, whole_bits
+from cojax.tuning.resolutions import rho_of, whole_bits, whole_rho
 from cojax.tuning.searches import TuningSearch, clipped_mean, split
 from cojax.tuning.workbenches import workbench
 
@@ -250,10 +250,17 @@ def test_whole_bits_cost_the_budget_exactly(theta, dim, spare):
     assert int(bits @ counts) == budget
 
 
-def test_a_log_quantizer_of_whole_bits_takes_them():
+@pytest.mark.parametrize("ends", [(1e-8, 1e4), (10.0, 12.0), (0.3, 0.5), (1e-3, 1e3)])
+def test_a_log_quantizer_of_whole_bits_takes_them(ends):
+    def bits_of(rho):
+        return int(cojax.LogQuantizer(rho, smallest=ends[0], largest=ends[1]).num_bits(jnp.float64))
+
     for bits in range(2, 25):
-        rho = float(rho_of(jnp.asarray(float(bits)), 1e-8, 1e4))
-        assert int(cojax.LogQuantizer(rho, smallest=1e-8, largest=1e4).num_bits(jnp.float64)) == bits
+        rho = whole_rho(bits, *ends)
+        assert bits_of(rho) == bits
+        # It has nearly all levels that it may have, and so many bits not whole have as many, but for one at each end.
+        assert bits == 2 or np.log(ends[1] / ends[0]) / rho > 2 ** (bits - 1) - 2.01
+        assert abs(bits_of(float(rho_of(jnp.asarray(float(bits)), *ends))) - bits) <= 1
 
 
 def test_bits_need_a_log_quantizer_with_both_ends():

@@ -63,10 +63,12 @@ class LogQuantizer(Quantizer):
 
     Args:
         rho: the distance of two levels in nats, > 0; differentiable.
-        smallest, largest: the ends of a finite alphabet, > 0; numbers of less than half a level below the smallest
-            become 0, larger ones than the largest saturate. By default the ends of the dtype.
+        smallest, largest: the ends of a finite alphabet, > 0: its levels are those from the one nearest the smallest,
+            below which numbers become 0, to the one nearest the largest, where they saturate. By default the ends of
+            the dtype.
 
-    A number takes log2(2 log(largest/smallest)/rho + 3) bits, rounded up: a sign, the levels, and 0.
+    A number takes as many bits as tell the levels of both signs and 0 apart. That is log2(2 m + 1), rounded up, for m
+    levels a sign, m within 1 of log(largest/smallest)/rho + 1.
 
     Raises:
         CojaxInputError: rho is not > 0, or not 0 < smallest < largest.
@@ -88,25 +90,31 @@ class LogQuantizer(Quantizer):
         rho = jnp.asarray(self.rho, value.dtype)
         rounded = _log_round(value, rho)
         if self.smallest is not None:
-            cut = jnp.asarray(self.smallest, value.dtype) * jnp.exp(-rho / 2)
-            rounded = jnp.where(jnp.abs(lax.stop_gradient(value)) < cut, 0, rounded)
+            # Between two levels, as two programs may differ in the last bit of one.
+            cut = lax.stop_gradient(_log_round(jnp.asarray(self.smallest, value.dtype), rho) * jnp.exp(-rho / 2))
+            rounded = jnp.where(jnp.abs(lax.stop_gradient(rounded)) < cut, 0, rounded)
         if self.largest is not None:
-            top = jnp.abs(_log_round(jnp.asarray(self.largest, value.dtype), rho))
+            top = _log_round(jnp.asarray(self.largest, value.dtype), rho)
             rounded = jnp.clip(rounded, -top, top)
         return rounded.astype(dtype)
 
     def num_bits(self, dtype: Any) -> Float[Array, ""]:
         info = jnp.finfo(dtype)
-        low = float(info.tiny) if self.smallest is None else self.smallest
-        high = float(info.max) if self.largest is None else self.largest
-        levels = jnp.floor((jnp.log(high) - jnp.log(low)) / self.rho) + 1
-        return jnp.ceil(jnp.log2(2 * levels + 1))
+        wide = _widen(jnp.zeros((), dtype)).dtype
+        rho = jnp.asarray(self.rho, wide)
+
+        def place(end: Any) -> Array:
+            return jnp.log(jnp.asarray(end, wide)) / rho
+
+        lowest = jnp.ceil(place(info.tiny)) if self.smallest is None else jnp.round(place(self.smallest))
+        highest = jnp.floor(place(info.max)) if self.largest is None else jnp.round(place(self.largest))
+        return _bits_of(2 * (highest - lowest + 1))
 
     def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
         if self.largest is None:
             return None
         rho = jnp.asarray(self.rho, value.dtype)
-        return jnp.abs(value) > jnp.asarray(self.largest, value.dtype) * jnp.exp(rho / 2)
+        return jnp.abs(value) > _log_round(jnp.asarray(self.largest, value.dtype), rho) * jnp.exp(rho / 2)
 
 
 def _checked_ends(owner: str, smallest: Any, largest: Any) -> tuple[Any, Any]:
@@ -116,6 +124,11 @@ def _checked_ends(owner: str, smallest: Any, largest: Any) -> tuple[Any, Any]:
     if smallest is not None and largest is not None:
         check_number(owner, "largest / smallest", largest / smallest, above=1.0)
     return floating(smallest), floating(largest)
+
+
+def _bits_of(last: Array) -> Float[Array, ""]:
+    """The bits of the whole numbers from 0 to `last`."""
+    return jnp.frexp(last)[1].astype(jnp.result_type(float))
 
 
 def _widen(value: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -143,9 +156,10 @@ class UniformQuantizer(Quantizer):
 
     Args:
         delta: the distance of two levels in the unit of the message, > 0; differentiable.
-        largest: the end of a finite alphabet, > 0; larger numbers saturate. By default the end of the dtype.
+        largest: the end of a finite alphabet, > 0: numbers beyond the level nearest to it saturate there. By default
+            the end of the dtype.
 
-    A number takes log2(2 largest/delta + 1) bits, rounded up.
+    A number takes log2(2 m + 1) bits, rounded up, where the last level is m delta.
 
     Raises:
         CojaxInputError: delta or largest is not > 0.
@@ -169,14 +183,19 @@ class UniformQuantizer(Quantizer):
         return rounded.astype(dtype)
 
     def num_bits(self, dtype: Any) -> Float[Array, ""]:
-        high = float(jnp.finfo(dtype).max) if self.largest is None else self.largest
-        # Logarithms apart: the number of levels of a whole dtype has no place in it.
-        return jnp.ceil(jnp.logaddexp2(1 + jnp.log2(high) - jnp.log2(self.delta), 0.0))
+        wide = _widen(jnp.zeros((), dtype)).dtype
+        delta = jnp.asarray(self.delta, wide)
+        if self.largest is None:  # the number of levels of a whole dtype has no place in it
+            mantissa, exponent = jnp.frexp(jnp.asarray(jnp.finfo(dtype).max, wide))
+            less, last = jnp.frexp(delta)
+            return (1 + exponent - last + jnp.where(less <= mantissa, 1, 0)).astype(jnp.result_type(float))
+        return _bits_of(2 * jnp.round(jnp.asarray(self.largest, wide) / delta))
 
     def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
         if self.largest is None:
             return None
-        return jnp.abs(value) > jnp.asarray(self.largest + self.delta / 2, value.dtype)
+        delta = jnp.asarray(self.delta, value.dtype)
+        return jnp.abs(value) > _uniform_round(jnp.asarray(self.largest, value.dtype), delta) + delta / 2
 
 
 def _uniform_round(value: Array, delta: Array) -> Array:
