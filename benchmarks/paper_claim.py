@@ -43,7 +43,7 @@ def links(memory: str) -> dict[str, cojax.Link]:
         "ideal": cojax.Ideal(),
         "log 1/4": cojax.Quantized(cojax.LogQuantizer(0.25, smallest=1e-6, largest=16.0)),
         "log 1": cojax.Quantized(cojax.LogQuantizer(1.0, smallest=1e-6, largest=16.0)),
-        "innovation log 1": cojax.Innovation(cojax.LogQuantizer(1.0, smallest=1e-12, largest=16.0), memory),
+        "innovation log 1": cojax.Innovation(cojax.LogQuantizer(1.0, smallest=2e-12, largest=16.0), memory),
         "innovation 2 bits": cojax.Innovation(cojax.AdaptiveQuantizer(2), memory),
     }
 
