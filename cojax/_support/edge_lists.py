@@ -59,11 +59,14 @@ def distinct(codes: Int[np.ndarray, " m"]) -> Int[np.ndarray, " k"]:
     return codes[np.concatenate([np.ones(codes[:1].size, bool), codes[1:] != codes[:-1]])]
 
 
-def connected_parts(num_nodes: int, pairs: Int[np.ndarray, "2 e"]) -> tuple[int, Int[np.ndarray, " n"]]:
-    """How many connected parts there are, and the part of every node."""
+def connected_parts(
+    num_nodes: int, pairs: Int[np.ndarray, "2 e"], *, directed: bool = False
+) -> tuple[int, Int[np.ndarray, " n"]]:
+    """How many connected parts there are, strongly so if `directed`, and the part of every node."""
     from scipy.sparse import coo_array  # here, because it takes longer to load than all of cojax
     from scipy.sparse.csgraph import connected_components
 
-    graph = coo_array((np.ones(pairs.shape[1]), (pairs[0], pairs[1])), shape=(num_nodes, num_nodes))
-    count, part = connected_components(graph, directed=False)
+    ends = tuple(pairs.astype(np.int32))  # SciPy 1.17 keeps those of 64 bits, in all of its copies
+    graph = coo_array((np.ones(pairs.shape[1], bool), ends), shape=(num_nodes, num_nodes)).tocsr()
+    count, part = connected_components(graph, directed=directed, connection="strong")
     return int(count), part

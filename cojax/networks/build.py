@@ -11,11 +11,11 @@ import numpy as np
 
 from .._support.checks import CojaxInputError, fitting, real_array, whole_number
 from .._support.computed_graphs import ComputedGraph
-from .._support.edge_lists import EdgeList, distinct, edge_codes, is_increasing, sorted_once
+from .._support.edge_lists import EdgeList, connected_parts, distinct, edge_codes, is_increasing, sorted_once
 from .._support.names import Names
 from .base import Layout, Link
 from .layouts.circulant import Circulant
-from .layouts.columns import columns, split_cost
+from .layouts.columns import blocks, columns, split_cost
 from .layouts.computed import Computed
 from .layouts.dense import Dense
 from .layouts.directed import Digraph
@@ -368,11 +368,7 @@ def _check_weights(pairs: np.ndarray, table: np.ndarray) -> None:
 
 
 def _check_connected(num_nodes: int, pairs: np.ndarray, names: Sequence[Hashable], *, directed: bool = False) -> None:
-    from scipy import sparse
-    from scipy.sparse.csgraph import connected_components
-
-    graph = sparse.coo_array((np.ones(pairs.shape[1]), tuple(pairs)), shape=(num_nodes, num_nodes))
-    count, part = connected_components(graph, directed=directed, connection="strong")
+    count, part = connected_parts(num_nodes, pairs, directed=directed)
     if count > 1:
         sizes = np.sort(np.bincount(part))[::-1]
         lone = names[int(np.flatnonzero(part == np.bincount(part).argmin())[0])]
@@ -437,15 +433,17 @@ def _split(num_nodes: int, pairs: np.ndarray, table: np.ndarray, link: Link) -> 
 
 def _tell_places(twin: np.ndarray, place: np.ndarray, tell: Callable[[np.ndarray], np.ndarray]) -> None:
     """Writes to both places of every edge what `tell` makes of the other one."""
-    for here, there in zip(place, place[::-1], strict=True):
-        twin[here] = tell(there)
+    for part in blocks(place.shape[1]):
+        for here, there in zip(place[:, part], place[::-1, part], strict=True):
+            twin[here] = tell(there)
 
 
 def _in_slots(shape: tuple[int, ...], place: np.ndarray, table: np.ndarray) -> np.ndarray:
     """Weights (T, e) or (e,) by slot: (T, k, c) or (k, c) for a table of shape (k, c)."""
     weights = np.zeros((*table.shape[:-1], math.prod(shape)), jnp.result_type(float))
-    for there in place:
-        weights[..., there] = table
+    for part in blocks(place.shape[1]):
+        for there in place[:, part]:
+            weights[..., there] = table[..., part]
     return weights.reshape(*table.shape[:-1], *shape)
 
 
