@@ -30,8 +30,8 @@ def computed(name: str, num_nodes: int, *, seed: int = 0, **settings: Any) -> Co
             those of a square grid, linked where they are at most `radius` apart, in spacings of the grid (sqrt(10) / 2,
             the least that links all), so that a node has about pi radius^2 - 1 neighbours, and fewer at the edge.
             From 2^19 nodes on a ring of a regular graph comes to 512 parts of the nodes in turn, again and again: the
-            neighbours of a part are in `links` others, near in memory and on few devices, and the graph expands as
-            well.
+            neighbours of a part are in `links` others, and a few elsewhere if 512 does not divide n, near in memory and
+            on few devices. The graph expands as well.
         num_nodes: n, below 2^31.
         seed: of the random graphs, below 2^32; the same seed gives the same graph, on every machine.
 

@@ -48,7 +48,9 @@ class Resolution(Knob):
     def settled(self, theta, pair, given, setting):
         counts, ones, treedef = _parts(given, setting)
         bits = whole_bits(np.asarray(self.relaxed(theta, counts)), counts, self.budget)
-        finest = [whole_rho(int(each), one.smallest, one.largest) for each, one in zip(bits, ones, strict=True)]
+        dtypes = [leaf.dtype for leaf in jax.tree.leaves(setting.message)]
+        whole = zip(bits, ones, dtypes, strict=True)
+        finest = [whole_rho(int(each), one.smallest, one.largest, dtype) for each, one, dtype in whole]
         return _with_finest(finest, pair, ones, treedef)
 
     def relaxed(self, theta: Array, counts: Int[np.ndarray, " k"]) -> Float[Array, " k"]:
@@ -92,16 +94,16 @@ def rho_of(bits: Array, smallest: float, largest: float) -> Array:
     return math.log(largest / smallest) / (2.0 ** (bits - 1) - 1.5)
 
 
-def whole_rho(bits: int, smallest: float, largest: float) -> float:
+def whole_rho(bits: int, smallest: float, largest: float, dtype: Any) -> float:
     """Nearly the least distance of levels at which a log quantizer with these ends takes so many bits a number.
 
     How many levels lie between the ends depends on where these are: one more, or one less.
     """
     most = 2 ** (bits - 1) - 1  # levels a sign
-    apart = most - 0.5
+    apart = most - 0.51
     while True:
         rho = math.log(largest / smallest) / apart
-        if float(LogQuantizer(rho, smallest=smallest, largest=largest).num_bits(jnp.result_type(float))) <= bits:
+        if float(LogQuantizer(rho, smallest=smallest, largest=largest).num_bits(dtype)) <= bits:
             return rho
         apart = most - 1.001 if apart > most - 1 > 0 else 0.9 * apart
 

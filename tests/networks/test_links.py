@@ -229,7 +229,7 @@ def test_an_unknown_memory_is_refused():
         (cojax.UniformQuantizer(0.5, largest=3.75), 5),  # 8 levels a sign: half a number is rounded to an even one
         (cojax.UniformQuantizer(1.0, largest=2.0**21), 23),  # 2^22 + 1 levels
         (cojax.UniformQuantizer(1.0, largest=2.0**21 - 1), 22),
-        (cojax.UniformQuantizer(1.0), 1025),  # of 64 bits: from -2^1024 to 2^1024
+        (cojax.UniformQuantizer(1.0), 1025),  # of 64 bits: all below 2^1024 in size
         (cojax.UniformQuantizer(0.75), 1026),
         (cojax.FloatQuantizer(3), 1 + 11 + 3),
     ],

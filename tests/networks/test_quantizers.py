@@ -57,6 +57,42 @@ def test_as_many_numbers_come_out_of_equal_levels_as_their_bits_tell_apart(delta
     assert quantizer.saturates(jnp.asarray(beyond), None).tolist() == [False, True]
 
 
+def test_slopes_in_the_outermost_cell_are_those_of_the_others():
+    quantizer = cojax.LogQuantizer(1.0, smallest=np.exp(-2), largest=np.exp(2))
+    for u in (6.65, 8.2, -7.0, 0.15):
+        told, slope = jax.value_and_grad(quantizer)(jnp.asarray(u))
+        np.testing.assert_allclose(slope, told / u, rtol=1e-12)
+        by_rho = jax.grad(
+            lambda rho, u=u: cojax.LogQuantizer(rho, smallest=np.exp(-2), largest=np.exp(2))(jnp.asarray(u))
+        )(1.0)
+        np.testing.assert_allclose(by_rho, told * (np.round(np.log(abs(u))) - np.log(abs(u))), rtol=1e-12)
+    assert jax.grad(quantizer)(jnp.asarray(13.0)) == 0.0
+    slope = jax.grad(cojax.UniformQuantizer(1.0, largest=3.0))
+    assert [float(slope(jnp.asarray(u))) for u in (2.2, 2.8, 3.2, -3.4, 4.0)] == [1.0, 1.0, 1.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_16_bit_floats_saturate_where_their_levels_end(dtype):
+    equal = cojax.UniformQuantizer(1e-3, largest=100.0)  # of 10^5 levels, which float16 does not count
+    assert equal.saturates(jnp.asarray([50.0, 200.0], dtype), None).tolist() == [False, True]
+    log = cojax.LogQuantizer(1 / 64, smallest=1e-2, largest=100.0)
+    assert log.saturates(jnp.asarray([100.5, 103.0], dtype), None).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "dtype", "bits"),
+    [
+        (cojax.UniformQuantizer(1e-9, largest=1e30), jnp.float32, 131),  # 2e39 levels, and 2^130.6 are as many
+        (cojax.UniformQuantizer(1e6), jnp.float16, 0),  # all numbers become 0
+        (cojax.UniformQuantizer(0.5), jnp.float64, 1026),
+        # Of float16 from 2^-24, its least number, to 65504: 138 levels a sign, from -83 to 55.
+        (cojax.LogQuantizer(0.2), jnp.float16, 9),
+    ],
+)
+def test_alphabets_that_are_very_long_or_very_short_are_counted(quantizer, dtype, bits):
+    assert int(quantizer.num_bits(dtype)) == bits
+
+
 @pytest.mark.parametrize("rho", [1 / 64, 1.0])
 def test_the_log_ratio_of_16_bit_floats_stays_in_its_sector(rho):
     random = np.random.default_rng(0)

@@ -250,13 +250,15 @@ def test_whole_bits_cost_the_budget_exactly(theta, dim, spare):
     assert int(bits @ counts) == budget
 
 
-@pytest.mark.parametrize("ends", [(1e-8, 1e4), (10.0, 12.0), (0.3, 0.5), (1e-3, 1e3)])
+@pytest.mark.parametrize("ends", [(1e-8, 1e4), (10.0, 12.0), (1.0, 10.0), (1e-3, 1e3)])
 def test_a_log_quantizer_of_whole_bits_takes_them(ends):
     def bits_of(rho):
         return int(cojax.LogQuantizer(rho, smallest=ends[0], largest=ends[1]).num_bits(jnp.float64))
 
     for bits in range(2, 25):
-        rho = whole_rho(bits, *ends)
+        narrow = cojax.LogQuantizer(whole_rho(bits, *ends, jnp.float32), smallest=ends[0], largest=ends[1])
+        assert int(narrow.num_bits(jnp.float32)) <= bits
+        rho = whole_rho(bits, *ends, jnp.float64)
         assert bits_of(rho) == bits
         # It has nearly all levels that it may have, and so many bits not whole have as many, but for one at each end.
         assert bits == 2 or np.log(ends[1] / ends[0]) / rho > 2 ** (bits - 1) - 2.01

@@ -11,6 +11,7 @@ from jaxtyping import Array, Int
 from ..._support.edge_lists import distinct
 
 AXIS = "nodes"  # the axis of the mesh along which nodes are cut
+MOST_TO_MATCH = 2**25  # pairs of devices, in all rounds together: one takes 10 to 100 ns
 Moves = tuple[tuple[int, int], ...]
 
 
@@ -51,7 +52,8 @@ class Rounds:
     counts: (devices, devices), how many rows go from one to another. All send as many rows in a round as who has most.
 
     A round for every number of devices that rows go ahead, which is what borders in order need. Where fewer rounds are
-    enough, as many as a device has partners at most, matchings that take the long messages first, if they take less.
+    enough, as many as a device has partners at most, matchings that take the long messages first, if they take less
+    and are found in seconds.
 
     Fields: longest, of every round the rows that a device gets; begins, the first of these among all that it gets;
     moves, the pairs (from, to); received, the rows of all rounds.
@@ -64,7 +66,8 @@ class Rounds:
         number = np.full(counts.shape, -1)
         number[sender, getter] = np.unique((getter - sender) % len(counts), return_inverse=True)[1]
         longest = _longest(counts, number)
-        if len(longest) > max((counts > 0).sum(0).max(), (counts > 0).sum(1).max()):
+        partners = max((counts > 0).sum(0).max(), (counts > 0).sum(1).max())
+        if len(longest) > partners and partners * counts.size <= MOST_TO_MATCH:
             matched = _matchings(counts)
             if _longest(counts, matched).sum() < longest.sum():
                 number, longest = matched, _longest(counts, matched)

@@ -63,8 +63,8 @@ def shard(problem: Any, network: Network, start: Decision, mesh: Mesh | None = N
 
     What neighbours tell travels, and sums over nodes (the imbalance of each step, records). Tables and lists of
     edges are put into reverse Cuthill-McKee order where that brings neighbours together; then only rows at a border
-    travel, by collective permutes, or all rows by an all-gather where that is no more (`halos.arranged`), as on random
-    graphs. Circulant graphs send the rolled rows; matrices gather all.
+    travel, by collective permutes, or all rows by an all-gather where that is no more (`halos.arrange_nodes`), as on
+    random graphs. Circulant graphs send the rolled rows; matrices gather all.
 
     Inside, nodes are in the order of the devices, those of `Shards.problem` too: judge `solution.x` by the problem that
     you gave, `cojax.certificate(problem, solution.x)`. What a record or `solution.state` holds by node, and what

@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import functools
+import math
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -95,24 +96,25 @@ class LogQuantizer(Quantizer):
             rounded = jnp.where(jnp.abs(lax.stop_gradient(rounded)) < cut, 0, rounded)
         if self.largest is not None:
             top = _log_round(jnp.asarray(self.largest, value.dtype), rho)
-            rounded = jnp.clip(rounded, -top, top)
+            rounded = _saturated(rounded, top, top * jnp.exp(rho / 2))
         return rounded.astype(dtype)
 
     def num_bits(self, dtype: Any) -> Float[Array, ""]:
-        info = jnp.finfo(dtype)
-        wide = _widen(jnp.zeros((), dtype)).dtype
+        info, wide = jnp.finfo(dtype), _widen(jnp.zeros((), dtype)).dtype
         rho = jnp.asarray(self.rho, wide)
+        least = max(float(info.smallest_subnormal), float(jnp.finfo(wide).tiny))  # XLA takes what is less as 0
 
-        def place(end: Any) -> Array:
-            return jnp.log(jnp.asarray(end, wide)) / rho
+        def level(end: Any) -> Array:
+            return jnp.round(jnp.log(jnp.asarray(end, wide)) / rho)
 
-        lowest = jnp.ceil(place(info.tiny)) if self.smallest is None else jnp.round(place(self.smallest))
-        highest = jnp.floor(place(info.max)) if self.largest is None else jnp.round(place(self.largest))
+        lowest = jnp.ceil(math.log(least) / rho) if self.smallest is None else level(self.smallest)
+        highest = jnp.floor(math.log(float(info.max)) / rho) if self.largest is None else level(self.largest)
         return _bits_of(2 * (highest - lowest + 1))
 
     def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
         if self.largest is None:
             return None
+        value = _widen(value)
         rho = jnp.asarray(self.rho, value.dtype)
         return jnp.abs(value) > _log_round(jnp.asarray(self.largest, value.dtype), rho) * jnp.exp(rho / 2)
 
@@ -124,6 +126,11 @@ def _checked_ends(owner: str, smallest: Any, largest: Any) -> tuple[Any, Any]:
     if smallest is not None and largest is not None:
         check_number(owner, "largest / smallest", largest / smallest, above=1.0)
     return floating(smallest), floating(largest)
+
+
+def _saturated(rounded: Array, top: Array, beyond: Array) -> Array:
+    """`top`, with the sign, for higher levels, which are above `beyond`; `jnp.clip` would halve the slopes at `top`."""
+    return jnp.where(jnp.abs(lax.stop_gradient(rounded)) > beyond, jnp.copysign(top, rounded), rounded)
 
 
 def _bits_of(last: Array) -> Float[Array, ""]:
@@ -179,21 +186,27 @@ class UniformQuantizer(Quantizer):
         rounded = _uniform_round(value, delta)
         if self.largest is not None:
             top = _uniform_round(jnp.asarray(self.largest, value.dtype), delta)
-            rounded = jnp.clip(rounded, -top, top)
+            rounded = _saturated(rounded, top, top + delta / 2)
         return rounded.astype(dtype)
 
     def num_bits(self, dtype: Any) -> Float[Array, ""]:
         wide = _widen(jnp.zeros((), dtype)).dtype
         delta = jnp.asarray(self.delta, wide)
-        if self.largest is None:  # the number of levels of a whole dtype has no place in it
-            mantissa, exponent = jnp.frexp(jnp.asarray(jnp.finfo(dtype).max, wide))
-            less, last = jnp.frexp(delta)
-            return (1 + exponent - last + jnp.where(less <= mantissa, 1, 0)).astype(jnp.result_type(float))
-        return _bits_of(2 * jnp.round(jnp.asarray(self.largest, wide) / delta))
+        if self.largest is None:
+            largest, (mantissa, exponent) = jnp.inf, math.frexp(float(jnp.finfo(dtype).max))
+        else:
+            largest = jnp.asarray(self.largest, wide)
+            mantissa, exponent = jnp.frexp(largest)
+        levels = jnp.round(largest / delta)
+        # Of a whole dtype they have no place in it, but their exponent has.
+        less, last = jnp.frexp(delta)
+        of_many = (1 + exponent - last + jnp.where(less <= mantissa, 1, 0)).astype(jnp.result_type(float))
+        return jnp.where(levels < 2**20, _bits_of(2 * levels), jnp.maximum(of_many, 0))
 
     def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
         if self.largest is None:
             return None
+        value = _widen(value)
         delta = jnp.asarray(self.delta, value.dtype)
         return jnp.abs(value) > _uniform_round(jnp.asarray(self.largest, value.dtype), delta) + delta / 2
 
