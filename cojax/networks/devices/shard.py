@@ -78,7 +78,7 @@ def shard(problem: Any, network: Network, start: Decision, mesh: Mesh | None = N
     be given whole, and the network alone is not.
 
     A `Split` table is cut as a list of edges. On a mesh of one device nothing is cut, but the order of nodes stays: at
-    100 000 nodes numbered at random, steps over lattices and geometric graphs are 1.3 to 1.4 times as fast
+    100 000 nodes numbered at random, steps over lattices and geometric graphs are 1.3 times as fast
     (`benchmarks/worth_of_ordering.py`).
 
     Args:
