@@ -11,6 +11,7 @@ from support import laws
 import cojax
 from cojax.networks.base import Wire
 from cojax.networks.laws import Transfer, Weigh
+from cojax.networks.layouts.columns import columns
 from cojax.networks.layouts.split import as_edges
 
 LAYOUTS = {
@@ -69,6 +70,30 @@ def test_a_star_of_40_leaves_scans_its_slots_and_agrees():
     message = message_of(41)
     table, edges = (flow(cojax.network(graph, layout=layout), message) for layout in ("neighbors", "edges"))
     np.testing.assert_allclose(table, edges, atol=1e-13)
+
+
+@pytest.mark.parametrize("order", ["in order", "in any order", "in any order and direction"])
+@pytest.mark.parametrize("num_slots", [1, 3, 11])
+def test_every_edge_stands_at_both_of_its_ends_and_neighbours_in_order(order, num_slots):
+    random = np.random.default_rng(0)
+    pairs = np.array(sorted(nx.gnp_random_graph(40, 0.15, seed=1).edges)).T
+    if order != "in order":
+        pairs = pairs[:, random.permutation(pairs.shape[1])]
+    if order == "in any order and direction":
+        pairs = np.where(random.random(pairs.shape[1]) < 0.5, pairs, pairs[::-1])
+    table = columns(40, pairs, num_slots)
+    slot, column = np.divmod(table.place, table.owner.size)
+    np.testing.assert_array_equal(table.owner[column], pairs)
+    np.testing.assert_array_equal(table.other.ravel()[table.place], pairs[::-1])
+    assert len(np.unique(table.place)) == pairs.size
+    empty = np.ones(table.other.shape, bool)
+    empty.reshape(-1)[table.place] = False
+    np.testing.assert_array_equal(table.other[empty], np.broadcast_to(table.owner, empty.shape)[empty])
+    for node in range(40):
+        there = pairs == node
+        parts = slot[there] + num_slots * column[there]  # the columns of a node are its own and those added, in order
+        others = pairs[::-1][there]
+        assert (np.diff(others[np.argsort(parts)]) > 0).all()
 
 
 def test_a_hub_takes_columns_of_its_own_and_gives_what_its_neighbours_receive():
