@@ -29,10 +29,9 @@ class EdgeList(NamedTuple):
 
 def sorted_once(num_nodes: int, pairs: Int[np.ndarray, "2 m"]) -> Int[np.ndarray, "2 e"]:
     """Every edge of `pairs` once, lower end first, in order; without loops. What is so already is not copied."""
-    codes = edge_codes(num_nodes, pairs)
-    if is_increasing(codes) and pairs.dtype == np.int64 and (pairs[0] < pairs[1]).all():
+    if pairs.dtype == np.int64 and are_in_order(pairs):
         return pairs
-    codes = distinct(codes[pairs[0] != pairs[1]])
+    codes = distinct(edge_codes(num_nodes, pairs)[pairs[0] != pairs[1]])
     found = np.empty((2, codes.size), np.int64)
     np.floor_divide(codes, num_nodes, out=found[0])
     np.multiply(found[0], -num_nodes, out=found[1])
@@ -48,9 +47,11 @@ def edge_codes(num_nodes: int, pairs: Int[np.ndarray, "2 e"]) -> Int[np.ndarray,
     return codes
 
 
-def is_increasing(codes: Int[np.ndarray, " m"]) -> bool:
-    """Whether every number is larger than the one before."""
-    return bool((codes[1:] > codes[:-1]).all())
+def are_in_order(pairs: Int[np.ndarray, "2 e"]) -> bool:
+    """Whether every edge is there once, lower end first, in the order of these and then of the others."""
+    low, high = pairs
+    after = (low[1:] > low[:-1]) | ((low[1:] == low[:-1]) & (high[1:] > high[:-1]))
+    return bool(after.all() and (low < high).all())
 
 
 def distinct(codes: Int[np.ndarray, " m"]) -> Int[np.ndarray, " k"]:

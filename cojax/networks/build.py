@@ -11,7 +11,7 @@ import numpy as np
 
 from .._support.checks import CojaxInputError, fitting, real_array, whole_number
 from .._support.computed_graphs import ComputedGraph
-from .._support.edge_lists import EdgeList, connected_parts, distinct, edge_codes, is_increasing, sorted_once
+from .._support.edge_lists import EdgeList, are_in_order, connected_parts, distinct, edge_codes, sorted_once
 from .._support.names import Names
 from .base import Layout, Link
 from .layouts.circulant import Circulant
@@ -349,9 +349,9 @@ def _ends(graph: Any, names: Sequence[Hashable], place: dict) -> np.ndarray:
 
 def _union(num_nodes: int, pairs: list[np.ndarray], weights: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The edges of all steps, once, and the weight of each at every step (0 where it is down)."""
+    if len(pairs) == 1 and are_in_order(pairs[0]):
+        return pairs[0], np.broadcast_to(weights[0].astype(float, copy=False), (1, pairs[0].shape[1]))
     codes = [edge_codes(num_nodes, ends) for ends in pairs]
-    if len(codes) == 1 and is_increasing(codes[0]):
-        return pairs[0], np.broadcast_to(weights[0].astype(float, copy=False), (1, codes[0].size))
     union = distinct(np.concatenate(codes))
     table = np.zeros((len(pairs), union.size))
     for row, code, weight in zip(table, codes, weights, strict=True):

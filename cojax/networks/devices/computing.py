@@ -64,11 +64,11 @@ def _index(mesh: Mesh, tables: Parts, borders: "dict[int, _Border]") -> tuple[Ar
 
     None where that is its number: rows are counted from the first of all.
     """
+    if mesh.size == 1:
+        return None, Halo()
     slots, block = next(iter(tables.values())).shape
     pairs = {place: (border.device, border.theirs // slots, border.own // slots) for place, border in borders.items()}
     crossing = _Crossing(mesh, block, pairs)
-    if mesh.size == 1:
-        return None, Halo()
     if crossing.rounds.received > (mesh.size - 1) * block / 2:
         return None, Halo(gathers=True)
 
@@ -174,9 +174,10 @@ class _Crossing:
         """Where a device has what it wants of others, after its own."""
         device, theirs, _ = self._pairs[place]
         found = np.empty(theirs.shape, np.int32)
-        for begin, moves in zip(self.rounds.begins, self.rounds.moves, strict=True):
-            for sender in (sender for sender, getter in moves if getter == place):
-                here = device == sender
-                rows = theirs[here]
-                found[here] = self._size + begin + np.searchsorted(distinct(rows), rows)
+        rounds = zip(self.rounds.begins, self.rounds.moves, strict=True)
+        begins = {sender: begin for begin, moves in rounds for sender, getter in moves if getter == place}
+        for sender, begin in begins.items():
+            here = device == sender
+            rows = theirs[here]
+            found[here] = self._size + begin + np.searchsorted(distinct(rows), rows)
         return found

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..._support.edge_lists import edge_codes, is_increasing
+from ..._support.edge_lists import are_in_order, edge_codes
 
 # The price of one more column, in slots: its sum is added to its node by a scatter (`benchmarks/which_layout.py`).
 COLUMN_IN_SLOTS = 4.0
@@ -52,15 +52,12 @@ def blocks(num_edges: int) -> Iterator[slice]:
 
 def _ranks(num_nodes: int, pairs: np.ndarray) -> np.ndarray:
     """At both ends of every edge (2, e): which of the neighbours, in order, the other end is."""
-    codes = edge_codes(num_nodes, pairs)
-    turned = pairs[0] > pairs[1]
-    if is_increasing(codes) and not turned.any():
-        del codes, turned  # of many edges every array is a good part of what there is
+    if are_in_order(pairs):
         return _ranks_in_order(num_nodes, pairs)
-    order = np.argsort(codes)
+    order = np.argsort(edge_codes(num_nodes, pairs))
     ranks = np.empty(pairs.shape, np.int32)
     ranks[:, order] = _ranks_in_order(num_nodes, np.sort(pairs, axis=0)[:, order])
-    return np.where(turned, ranks[::-1], ranks)
+    return np.where(pairs[0] > pairs[1], ranks[::-1], ranks)
 
 
 def _ranks_in_order(num_nodes: int, pairs: np.ndarray) -> np.ndarray:
