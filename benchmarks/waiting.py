@@ -26,26 +26,26 @@ def readme(gradient: bool = False) -> dict[str, float]:
     """The program of the README, from its first import on."""
     wall = time.perf_counter()
     import jax
-    import jax.numpy as jnp
     import networkx as nx
+    import numpy as np
 
     import cojax
 
     n, d = 16, 8
-    features = jax.random.normal(jax.random.key(0), (n, 50, d))
-    targets = features @ jnp.arange(d, dtype=jnp.float32)
-    price = jnp.linspace(0.5, 2.0, n)
+    features = np.random.default_rng(0).normal(size=(n, 50, d))
+    targets = features @ np.arange(d)
+    price = np.linspace(0.5, 2.0, n)
 
     def cost(x, data):
         features, targets, price = data
-        return jnp.mean((features @ x.params - targets) ** 2) + price * x.cpu**2
+        return ((features @ x.params - targets) ** 2).mean() + price * x.cpu**2
 
     problem = cojax.Problem(cost, (features, targets, price), budget=16.0)
-    start = problem.start(params=jnp.zeros((n, d)))
+    start = problem.start(params=np.zeros((n, d)))
     graphs = [nx.erdos_renyi_graph(n, 0.2, seed=seed) for seed in range(4)]
     network, method = cojax.default(problem, cojax.Lossy(cojax.network(graphs), 0.3), start)
     found: Any = cojax.solve(problem, network, method, start, num_steps=2_000, every=20)
-    print(found, cojax.certificate(problem, found.x), cojax.reference(problem, jnp.zeros(d)))
+    print(found, cojax.certificate(problem, found.x), cojax.reference(problem, np.zeros(d)))
     spent = {"README program": time.process_time(), "README program, on the clock": time.perf_counter() - wall}
     if gradient:
         begin = time.process_time()
