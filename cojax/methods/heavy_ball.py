@@ -15,7 +15,7 @@ from .facts import known, with_momentum
 
 class HeavyBallState(NamedTuple):
     cpu: Tree  # on the grid; its sum over nodes never changes by one bit
-    grid: Float[Array, ""]
+    grid: Float[Array, "..."]  # of every resource
     price: Tree  # sum over the past of momentum**age * marginal cost
 
 

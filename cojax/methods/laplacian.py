@@ -15,7 +15,7 @@ from .facts import known
 
 class Shares(NamedTuple):
     cpu: Tree  # on the grid; its sum over nodes never changes by one bit
-    grid: Float[Array, ""]
+    grid: Float[Array, "..."]  # of every resource
 
 
 @known("allocate", "laplacian", bound=lambda method, room, fixed: 2.0, limit="allocation_limit")

@@ -15,7 +15,7 @@ from .facts import known, with_momentum
 
 class MomentumFlowState(NamedTuple):
     base: Tree  # on the grid; its sum over nodes never changes by one bit
-    grid: Float[Array, ""]
+    grid: Float[Array, "..."]  # of every resource
     lag: Tree  # base - cpu, off the grid; sums to zero over nodes up to rounding, which it forgets
 
 

@@ -17,6 +17,11 @@ from .._support.trees import Tree
 from .laws import Along, add_arrivals, read_alike, with_laws
 
 
+def count_on(count: Int[Array, ""], more: Int[Array, ""]) -> Int[Array, ""]:
+    """count + more, both >= 0, which stays at the largest whole number where a sum would wrap."""
+    return count + jnp.minimum(more, jnp.iinfo(count.dtype).max - count)
+
+
 class Wire(NamedTuple):
     """What is on the channel between two steps, carried by the loop so that it is computed once per node."""
 
@@ -24,7 +29,7 @@ class Wire(NamedTuple):
     near: Tree = None  # by directed edge, what its receiver holds of its sender, where that differs by edge
     scale: Tree = None  # the state of a quantizer that adapts, shaped as what it rounds, or the level of an event
     bits: Any = 0.0  # told so far by one node to one neighbour
-    saturated: Any = 0  # numbers so far, of all nodes, that lay beyond the outermost level
+    saturated: Any = 0  # numbers so far, of all nodes, that lay beyond the outermost level; 2^31 - 1 of more
     books: Any = None  # what the ends of every edge have written down, where messages may be lost one way or late
     excess: Any = 0.0  # by how much rounding has made bits too large
     unsent: Tree = None  # what a node has not told yet of its message, where the link makes good for it

@@ -131,14 +131,14 @@ class Push(Along):
 
 
 class Transfer(Along):
-    """step_size * w * odd(heard_j - heard_i), rounded to a power-of-two grid.
+    """step_size * w * odd(heard_j - heard_i), rounded to a power-of-two grid, of every resource its own.
 
     Shares that start on the grid stay on it, so every addition is exact: their sum never changes by one bit,
     in any layout, order of summation, or number of devices. The rounding has the identity as its derivative.
     """
 
     step_size: Any
-    grid: Float[Array, ""]
+    grid: Float[Array, "..."]
     odd: Odd = Same()
 
     def __call__(self, weights: Float[Array, "..."], difference: Float[Array, "..."]) -> Float[Array, "..."]:

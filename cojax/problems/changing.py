@@ -138,14 +138,16 @@ class Changing(Scenario):
         if self.moves is not None and self.problem.budget is not None:
             decision = decision._replace(cpu=_among_members(decision.cpu, cpu, self.moves.there(0)))
         if self.jumps is not None and is_concrete(decision.cpu, self.jumps):
-            most = jnp.max(jnp.abs(decision.cpu)) + jnp.max(jnp.abs(jnp.cumsum(self.jumps, axis=0)))
-            largest = float(exact_grid.largest_share(decision.cpu))
-            if float(most) > largest:
-                raise CojaxInputError(
-                    f"Changing needs shares of up to {largest:g} with this start, got "
-                    f"jumps that make one {float(most):g}: its sum could not stay exact; leave node out, so that all "
-                    "nodes take their part, or start with larger shares."
-                )
+            jumped = jnp.max(jnp.abs(jnp.cumsum(self.jumps, axis=0)), (0, 1))
+            most = np.ravel(jnp.max(jnp.abs(decision.cpu), 0) + jumped)
+            largest = np.ravel(exact_grid.largest_share(decision.cpu))
+            for one, allowed in zip(most, largest, strict=True):
+                if one > allowed:
+                    raise CojaxInputError(
+                        f"Changing needs shares of up to {allowed:g} with this start, got jumps that make one "
+                        f"{one:g}: its sum could not stay exact; leave node out, so that all nodes take their part, "
+                        "or start with larger shares."
+                    )
         return decision
 
 
@@ -224,7 +226,7 @@ def _check_data(leaf: Any, like: Array) -> None:
 
 
 def _round_budgets(problem: Problem, changes: list[Change], roll: np.ndarray) -> Array:
-    """The budget of every stage, on one grid, each within the summed bounds of those who are there."""
+    """The budget of every stage, a grid for each resource, within the summed bounds of those who are there."""
     if problem.budget is None:
         raise CojaxInputError("Changing got a new budget, but the problem has none; give the problem one.")
     budgets: list[np.ndarray] = []
@@ -244,7 +246,7 @@ def _round_budgets(problem: Problem, changes: list[Change], roll: np.ndarray) ->
 
 def _jumps(budgets: Array, changes: list[Change], roll: np.ndarray) -> Array:
     """(t, n, *r): the difference of every budget to that before, on the grid, at one node or in equal parts."""
-    grid = float(exact_grid.common_grid(budgets))
+    grid = np.asarray(exact_grid.common_grid(budgets), np.float64)
     counts = np.round(np.diff(np.asarray(budgets, np.float64), axis=0) / grid).astype(np.int64)
     jumps = np.zeros((len(changes), roll.shape[1], *budgets.shape[1:]), np.int64)
     for row, count, change, there in zip(jumps, counts, changes, roll[1:], strict=True):

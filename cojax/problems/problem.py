@@ -553,7 +553,7 @@ def _even_start(budget: Array, lower: Array, upper: Array) -> Array:
 @functools.partial(compiled, runs_briefly=True)
 def _settle(cpu: Array, budget: Array) -> tuple[Array, Array]:
     settled = exact_grid.settle(cpu, budget)
-    return settled, exact_grid.imbalance(settled, budget)
+    return settled, exact_grid.imbalance(settled, budget).max()
 
 
 @functools.partial(compiled, runs_briefly=True)

@@ -412,7 +412,7 @@ def _trace_within(
 
 def _recorded(look: _Look, problem: Problem, x: Decision, state: State) -> _Rows:
     clock = 0.0 if state.elapsed is None else state.elapsed.seconds.max()
-    row = _Rows(state.step, state.wire.bits, *look(problem, x), imbalance=state.imbalance, seconds=clock)
+    row = _Rows(state.step, state.wire.bits, *look(problem, x), imbalance=state.imbalance.max(), seconds=clock)
     return _Rows(*(jnp.asarray(entry, float) for entry in row))
 
 
@@ -460,7 +460,7 @@ def _prepared_rival(problem, network, rival, start, num_steps, every, look, draw
         parts = map(_after, _look_at(look, problem, start), _judged(look, problem, start, seen, part, along))
         off = np.zeros((*seen.shape[:along], num_steps + 1))
         if rival.half == "share":
-            beside = each(lambda cpu: exact_grid.imbalance(cpu, problem.budget))(decided)
+            beside = each(lambda cpu: exact_grid.imbalance(cpu, problem.budget).max())(decided)
             off[..., 1:] = np.maximum.accumulate(np.asarray(beside), axis=-1)
         clock = np.zeros_like(off)
         if network.clock is not None:

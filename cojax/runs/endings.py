@@ -90,7 +90,7 @@ def _describe_totals(solution: Any) -> str:
     if watched:
         said.append(f"cost {float(trace.cost[-1]):.6g}")
     if solution.x.cpu is not None:
-        off = float(solution.state.imbalance)
+        off = float(solution.state.imbalance.max())
         said.append(
             "total exact at every step" if off == 0 else f"total off by up to {brief(off)} (largest of all steps)"
         )

@@ -268,7 +268,7 @@ def _shape_wire(state: State, shapes: Wire) -> State:
     return state._replace(wire=jax.tree.map(lambda leaf, like: leaf.reshape(like.shape), state.wire, shapes))
 
 
-def total_off(problem: Problem, x: Decision, wire: Wire, along: Tree) -> Float[Array, ""]:
+def total_off(problem: Problem, x: Decision, wire: Wire, along: Tree) -> Float[Array, "*r"]:
     """|sum of cpu, with what is on its way over the wire, - budget|, exact."""
     if x.cpu is None or problem.budget is None:
         return jnp.zeros(())

@@ -20,12 +20,14 @@ class Trace(NamedTuple):
         step: steps done.
         cost: the sum over nodes of the cost at each node's own decision, without penalty; differentiable.
         mean_cost: the same with the mean of all params at every node, the figure of merit of many papers.
-        imbalance: the largest |sum of cpu, and on its way, - budget| of ALL steps so far, exact: 0.0 is never off.
+        imbalance: the largest |sum of cpu, and on its way, - budget| of ALL steps so far and resources, exact: 0.0 is
+            never off.
         overload: the largest distance of a share from its bounds, in the unit of cpu.
         disagreement: the largest distance of a params entry from its mean over nodes.
         gradient: the largest entry of the mean over nodes of the params gradient.
         bits: told so far by one node to one neighbour; a float, right to its last digit however long the run.
-        saturated: numbers so far, of all nodes, beyond the outermost level of their quantizer.
+        saturated: numbers so far, of all nodes, beyond the outermost level of their quantizer; 2^31 - 1 where they are
+            more.
         seconds: on a `Timed` network, when the last node had told what it knew at this look; None on others.
     """
 
@@ -51,7 +53,7 @@ def standard(problem: Problem, x: Decision, state: Any) -> Trace:
         step=state.step,
         cost=cost,
         mean_cost=problem.costs(_averaged(problem, x)).sum() if jax.tree.leaves(x.params) else cost,
-        imbalance=state.imbalance,
+        imbalance=state.imbalance.max(),
         overload=overload(problem, x),
         disagreement=disagreement(trees.filled(x, problem.members)),
         gradient=trees.largest(trees.node_mean(trees.filled(state.grad.params, problem.members))),

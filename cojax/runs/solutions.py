@@ -23,7 +23,7 @@ class State(NamedTuple):
 
     Fields:
         step: (), steps done.
-        imbalance: (), the largest |sum of cpu, on its way too, - budget| over all steps so far.
+        imbalance: () or (r,), the largest |sum of cpu, on its way too, - budget| over all steps so far.
         method: what the method remembers, shaped as its `init` makes it.
         grad: the gradient at the decision, shaped as it.
         wire: what neighbours hear in the next step, and what the link remembers.
@@ -32,7 +32,7 @@ class State(NamedTuple):
     """
 
     step: Int[Array, ""]
-    imbalance: Float[Array, ""]
+    imbalance: Float[Array, "*r"]
     method: Any
     grad: Tree
     wire: Wire

@@ -96,8 +96,8 @@ def _infeasible(problem: Problem, x: Decision, state: Any) -> Bool[Array, ""]:
     low, high = (jnp.where(jnp.isfinite(bound), jnp.abs(bound), 0).sum(0) for bound in (lower, upper))
     missing = lower.sum(0) - budget > 128 * eps * jnp.maximum(size, low)
     too_much = budget - upper.sum(0) > 128 * eps * jnp.maximum(size, high)
-    off = state.imbalance > 64 * eps * jnp.maximum(jnp.max(size), jnp.max(jnp.abs(x.cpu)).astype(budget.dtype))
-    return jnp.any(missing | too_much) | off
+    off = state.imbalance > 64 * eps * jnp.maximum(size, jnp.max(jnp.abs(x.cpu), 0).astype(budget.dtype))
+    return jnp.any(missing | too_much | off)
 
 
 def _relative(difference: Any, tree: Any) -> Float[Array, ""]:

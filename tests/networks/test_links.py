@@ -271,6 +271,10 @@ def test_saturations_are_counted_and_a_saturated_run_still_keeps_its_total():
     assert run.trace.saturated[-1] > 50
     assert run.state.imbalance == 0.0
     assert float(jnp.abs(run.state.wire.heard[1]).max()) <= 0.1 * np.exp(0.25)
+    # A million numbers a step are more than 32 bits count after 2 200 steps: the count does not turn negative.
+    many = run.state._replace(wire=run.state.wire._replace(saturated=jnp.int32(2**31 - 11)))
+    longer = cojax.solve(problem, network, METHOD, many, num_steps=10, every=5)
+    np.testing.assert_array_equal(longer.trace.saturated, 2**31 - 1)
 
 
 def test_an_adaptive_scale_that_starts_too_small_saturates_first_and_then_no_more():

@@ -57,9 +57,21 @@ def test_a_jump_of_several_resources_in_float32_is_exact():
     run = cojax.solve(
         problem, cojax.Lossy(NETWORK, 0.2), method, problem.start(), num_steps=400, every=400, record=laws.nothing
     )
-    assert run.x.cpu.dtype == jnp.float32 and float(run.state.imbalance) == 0.0
+    assert run.x.cpu.dtype == jnp.float32 and not run.state.imbalance.any()
     wanted = demand + (np.asarray([5.0, 9.9]) - demand.sum(0)) / 8
     np.testing.assert_allclose(run.x.cpu, wanted, atol=1e-4)  # float32, budgets rounded to 1e-5
+
+
+def test_a_jump_in_cores_is_not_rounded_to_bytes():
+    base = cojax.Problem(lambda x, a: a * jnp.sum(x.cpu**2), np.ones(8), [16.1, 64e9])
+    problem = cojax.Changing(base, [cojax.Change(5, [20.3, 64e9]), cojax.Change(9, [10.7, 65e9], 2)])
+    for step, budget in ((0, [16.1, 64e9]), (5, [20.3, 64e9]), (9, [10.7, 65e9])):
+        np.testing.assert_allclose(problem.at(step).budget, budget, rtol=2.0**-45)  # 46 bits of the largest
+    method = cojax.CoOpt(allocate=cojax.Laplacian(0.05))
+    run = cojax.solve(problem, NETWORK, method, problem.start(), num_steps=20, every=20, record=laws.nothing)
+    assert not run.state.imbalance.any()
+    for shares, total in zip(np.asarray(run.x.cpu).T, np.asarray(problem.at(20).budget), strict=True):
+        assert laws.exact_imbalance(shares, total) == 0
 
 
 def test_demand_that_arrives_at_a_node_that_is_down_waits_for_it():

@@ -89,6 +89,42 @@ def test_shares_of_several_resources_sum_exactly_each():
         assert sum(Fraction(float(share)) for share in column) == Fraction(float(kept))
 
 
+@pytest.mark.parametrize("wrap", [lambda net: net, lambda net: cojax.Lossy(net, 0.3), cojax.Ledger])
+@pytest.mark.parametrize("allocate", [cojax.Laplacian(0.3), cojax.HeavyBall(0.2, 0.4)], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_resources_in_units_far_apart_keep_their_own_totals(wrap, allocate, dtype):
+    # Cores, bytes and shares of a whole, at as many nodes as there are resources.
+    budget, weights = np.asarray([16.1, 64e9, 3e-7], dtype), np.asarray([1, 2, 3], dtype)
+    want = np.outer([0.2, 0.5, 0.6], budget).astype(dtype)
+    problem = cojax.Problem(
+        lambda x, data: jnp.sum(data[1] * (x.cpu - data[0]) ** 2), (want, np.tile(weights, (3, 1))), budget
+    )
+    network = wrap(cojax.network(nx.path_graph(3)))
+    run = cojax.solve(
+        problem, network, cojax.CoOpt(allocate=allocate), problem.start(), num_steps=300, every=300, record=shares_of
+    )
+    assert run.state.imbalance.shape == (3,) and not run.state.imbalance.any()
+    kept = np.asarray(problem.budget, np.float64)
+    np.testing.assert_allclose(kept, budget, rtol=2.0 ** (-46 if dtype is np.float64 else -19))
+    if not network.keeps_books:  # over a ledger a part is on its way
+        for shares, total in zip(np.asarray(run.x.cpu).T, kept, strict=True):
+            assert laws.exact_imbalance(shares, total) == 0
+    best = want + (kept - want.sum(0, dtype=np.float64)) / 3
+    np.testing.assert_allclose(np.asarray(run.x.cpu) / kept, best / kept, atol=1e-3 if dtype is np.float32 else 1e-6)
+
+
+def shares_of(problem, x, state):
+    return x.cpu
+
+
+def test_a_total_that_is_lost_in_a_small_unit_is_told():
+    problem = cojax.Problem(lambda x, a: a * jnp.sum(x.cpu**2 / jnp.asarray([1.0, 1e20])), ONES, [4.0, 4e10])
+    network, method = cojax.network(nx.cycle_graph(4)), cojax.CoOpt(allocate=cojax.Laplacian(0.1))
+    run = cojax.solve(problem, network, method, cojax.Decision(cpu=jnp.asarray([[0.5, 1e10]] * 4)), num_steps=4)
+    np.testing.assert_array_equal(run.state.imbalance, [2.0, 0.0])
+    assert run.status == cojax.Status.INFEASIBLE and float(run.trace.imbalance[-1]) == 2.0
+
+
 def test_gradients_are_those_of_every_node_at_its_own_decision():
     problem = laws.quadratic()
     x = laws.start_of(problem)

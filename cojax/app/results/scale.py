@@ -142,7 +142,7 @@ def _measure(nodes: int, pairs: np.ndarray, layout: str, link: str, features: in
     def timed() -> tuple[float, float]:
         begin, (problem, start, method) = time.perf_counter(), job
         solution = jax.block_until_ready(solve(problem, network, method, start, num_steps=num_steps, every=num_steps))
-        return time.perf_counter() - begin, float(solution.state.imbalance)
+        return time.perf_counter() - begin, float(solution.state.imbalance.max())
 
     (first, imbalance), *turns = [timed() for _ in range(1 + TURNS)]
     fastest = min(taken for taken, _ in turns)

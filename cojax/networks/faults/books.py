@@ -20,7 +20,7 @@ class Books(NamedTuple):
     pending: Tree  # at the owner: given, not yet received
     arrived: Tree  # (n, ...): what reached a node from outside of the network so far
     owed: Tree  # (n, ...): due to a node from elsewhere than its edges, paid when it is up
-    dropped: Int[Array, ""]  # messages whose checksum did not fit
+    dropped: Int[Array, ""]  # messages whose checksum did not fit; 2^31 - 1 of more
 
     def on_the_way(self, along: Tree) -> list[Float[Array, "m *r"]]:
         """All shares that are given and not yet received, one row each."""

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Int, UInt32
 
 from ..._support import trees
 from ..._support.trees import Tree, wide
-from ..base import Layout, Link, Network, Wire
+from ..base import Layout, Link, Network, Wire, count_on
 from ..laws import Along, add_arrivals, with_laws
 from .books import Books
 from .checksums import intact, spoil
@@ -123,7 +123,7 @@ class Round(Network):
             past=jax.tree.map(lambda leaf: leaf[: self.most_late], messages),
             answers=jax.tree.map(lambda leaf: leaf[: self.most_late], answers),
             pending=self.pending(known, along),
-            dropped=books.dropped + (mail.fresh & ~taken).sum(dtype=jnp.int32),
+            dropped=count_on(books.dropped, (mail.fresh & ~taken).sum(dtype=jnp.int32)),
         )
         return trees.add(flow, paid), wire._replace(books=books)
 

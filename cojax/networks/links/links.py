@@ -14,7 +14,7 @@ from jaxtyping import Array
 from ..._support import trees
 from ..._support.checks import CojaxInputError, check_number, floating, is_concrete
 from ..._support.trees import Tree
-from ..base import Layout, Link, Wire
+from ..base import Layout, Link, Wire, count_on
 from .quantizers import LogQuantizer, Quantizer
 
 COARSEST_RHO = 2 * math.log(2)
@@ -312,5 +312,5 @@ def _count_bits(quantizer: Any, message: Tree, told: Tree, scale: Tree, wire: Wi
     for one, leaf, size in zip(ones, leaves, scales, strict=True):
         beyond = one.saturates(leaf, size)
         if beyond is not None:
-            saturated = saturated + beyond.sum(dtype=saturated.dtype)
+            saturated = count_on(saturated, beyond.sum(dtype=saturated.dtype))
     return wire._replace(bits=bits, saturated=saturated)
