@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from .._support.exact_grid import power_of_two
+
 Table = Float[Array, "n r"]
 Prices = Float[Array, " r"]
 
@@ -14,7 +16,7 @@ class Curves(NamedTuple):
     """The curvatures of every node over its free shares, along their principal directions; 0 where not free."""
 
     inverse: Float[Array, "n r r"]  # over the directions that curve
-    flat: Float[Array, "n r r"]  # projects on those that do not
+    flat: Float[Array, "n r r"]  # onto those that do not
     flats: Float[Array, "r r"]  # the sum of `flat` over nodes
     flats_inverse: Float[Array, "r r"]  # its pseudo-inverse
     curved: Float[Array, "r r"]  # projects on the prices that no flat direction sets
@@ -30,6 +32,25 @@ def response(
     that are flat alike each takes an equal part. The system is symmetric, and reverse mode solves it as forward mode
     does: the steps of the solution, transposed one by one, would divide by curvatures that are 0.
     """
+    if hessian.shape[1] == 1:
+        return _response(hessian, free, d_slope, d_pinned, d_budget)
+    # One resource is counted in cores, another in bytes: beside the curvature of one that of the other looked like 0.
+    units = _units(lax.stop_gradient(hessian), free)
+    hessian = hessian * units[None, :, None] * units[None, None]
+    moved = _response(hessian, free, d_slope * units[None], d_pinned / units[None], d_budget / units)
+    return moved[0] * units[None], moved[1] / units
+
+
+def _units(hessian: Float[Array, "n r r"], free: Bool[Array, "n r"]) -> Float[Array, " r"]:
+    """The power of two for every resource in which free shares curve by about 1: to scale by it rounds nothing."""
+    rates = jnp.where(free, jnp.diagonal(hessian, axis1=1, axis2=2), 0)
+    count = jnp.maximum((rates > 0).sum(0), 1)
+    return power_of_two(-(jnp.where(rates > 0, jnp.frexp(rates)[1], 0).sum(0) // count) // 2, hessian.dtype)
+
+
+def _response(
+    hessian: Float[Array, "n r r"], free: Bool[Array, "n r"], d_slope: Table, d_pinned: Table, d_budget: Prices
+) -> tuple[Table, Prices]:
     both = free[:, :, None] & free[:, None, :]
     some = jnp.any(free, 0)
     pinned = jnp.where(free, 0, d_pinned)
@@ -61,24 +82,28 @@ def response(
 
 
 def _curves(hessian: Float[Array, "n r r"], free: Bool[Array, "n r"]) -> Curves:
-    """Below eps^2 of the largest curvature of all, or with several shares 16 eps of the node's own, counts as flat."""
+    """A share below eps^2 of the largest curvature of all counts as flat, and of several what rounding cannot tell."""
     eps = jnp.finfo(hessian.dtype).eps
     count = hessian.shape[1]
-    top = jnp.max(jnp.abs(jnp.diagonal(hessian, axis1=1, axis2=2)), 1, keepdims=True)
+    rates = jnp.diagonal(hessian, axis1=1, axis2=2)
+    curves = rates > eps**2 * jnp.max(jnp.abs(rates))
+    # In units of a node's own, in which the curvature of each share is 1.
+    own = jnp.where(curves, jnp.sqrt(jnp.where(curves, rates, 1)), 1)
+    units = own[:, :, None] * own[:, None, :]
+    scaled = jnp.where(curves[:, :, None] & curves[:, None, :], hessian / units, 0)
     # A share that is not free is a direction of its own, stiffer than all others, which no flat one can mix with.
-    stiffness = jnp.where(free, 0, jnp.where(top > 0, 4 * count * top, 1))
+    stiffness = jnp.where(free, 0, 4 * count).astype(hessian.dtype)
     if count == 1:
-        values, vectors = hessian[:, 0] + stiffness, jnp.ones_like(hessian)
+        values, vectors = scaled[:, 0] + stiffness, jnp.ones_like(hessian)
     else:
-        values, vectors = jnp.linalg.eigh(hessian + stiffness[:, :, None] * jnp.eye(count, dtype=hessian.dtype)[None])
-    least = jnp.maximum(eps**2 * jnp.max(top), 0 if count == 1 else 16 * eps * top)
-    is_curved = values > least
+        values, vectors = jnp.linalg.eigh(scaled + stiffness[:, :, None] * jnp.eye(count, dtype=hessian.dtype)[None])
+    is_curved = values > 16 * count * eps
     both = free[:, :, None] & free[:, None, :]
     inverse = jnp.where(is_curved, 1 / jnp.where(is_curved, values, 1), 0)
     is_flat = ~is_curved
     bent = jnp.einsum("nij,nj,nkj->nik", vectors, inverse, vectors, precision="highest")
-    bent = jnp.where(both, bent, 0)
-    flat = jnp.einsum("nij,nj,nkj->nik", vectors, is_flat.astype(values.dtype), vectors, precision="highest")
+    bent = jnp.where(both, bent / units, 0)
+    flat = jnp.einsum("nij,nj,nkj->nik", vectors, is_flat.astype(values.dtype), vectors, precision="highest") / units
     flats = flat.sum(0)
     if count == 1:
         flats_inverse = jnp.where(flats > 0, 1 / jnp.where(flats > 0, flats, 1), 0)

@@ -301,6 +301,32 @@ def test_second_derivatives_of_the_least_cost_and_of_the_price_are_differences_o
     np.testing.assert_allclose(second[1], (first[2] - first[0]) / 2e-4, rtol=1e-6)  # what differences reach
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e3, 1e9, 1e-12])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_derivatives_in_bytes_are_those_in_cores(unit, dtype):
+    units, price = np.asarray([1.0, unit]), np.asarray([[1.0, 2.0], [2.0, 1.0], [3.0, 1.5]])
+    curves, weights = (
+        np.asarray([[1.0, 2.0], [2.0, 1.0], [4.0, 1.0]]),
+        np.asarray([[1.0, -2.0], [0.5, 3.0], [2.0, 1.0]]),
+    )
+    given = (price / units).astype(dtype), (curves / units**2).astype(dtype)
+    budget = (6.0 * units).astype(dtype)
+
+    def shares(budget):
+        problem = cojax.Problem(lambda x, data: cojax.costs.Price()(x.cpu, data), given, budget)
+        return cojax.allocate(problem).cpu
+
+    # The next unit goes to every node as its curvature lets it in.
+    parts = (1 / curves) / (1 / curves).sum(0)
+    close = dict(rtol=3e-6 if dtype == np.float32 else 1e-12)
+    moved = jax.jit(lambda budget, by: jax.jvp(shares, (budget,), (by,))[1])(budget, units.astype(dtype))
+    np.testing.assert_allclose(np.asarray(moved) / units, parts, **close)
+    pulled = jax.jit(lambda budget, by: jax.vjp(shares, budget)[1](by)[0])(budget, (weights / units).astype(dtype))
+    np.testing.assert_allclose(np.asarray(pulled) * units, (parts * weights).sum(0), **close)
+    problem = cojax.Problem(lambda x, data: cojax.costs.Price()(x.cpu, data), given, budget)
+    np.testing.assert_allclose(np.asarray(cojax.shift(problem, budget=units).cpu) / units, parts, **close)
+
+
 def test_a_problem_without_a_budget_is_refused():
     with pytest.raises(cojax.CojaxInputError, match="budget, got None"):
         allocate(cojax.Problem(energy_and_delay, np.ones(3)))

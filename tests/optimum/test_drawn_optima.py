@@ -217,9 +217,12 @@ def joint_answers(matrix, vector, budget, lower, upper):
     return found, cojax.is_certified(cojax.certificate(problem, x), 1e-8), problem.costs(x).sum()
 
 
-def check_joint(count, seed, num_nodes=5, num_resources=3):
-    """Quadratic costs of any rank: resources stand in for each other, or cost nothing more in some mixture."""
-    rng, n, r = np.random.default_rng(seed), num_nodes, num_resources
+def check_joint(count, seed, units=(1.0, 1.0, 1.0)):
+    """Quadratic costs of any rank: resources stand in for each other, or cost nothing more in some mixture.
+
+    In `units`, powers of two, of which nothing but the numbers depends: the solver beside is asked in units of 1.
+    """
+    rng, n, r, units = np.random.default_rng(seed), 5, 3, np.asarray(units)
     shape = (count, n, r)
     roots = rng.normal(size=(count, n, r, r)) * (np.arange(r) < rng.integers(0, r + 1, (count, n, 1, 1)))
     matrices, vectors = roots @ roots.swapaxes(2, 3), rng.normal(size=shape)
@@ -227,7 +230,9 @@ def check_joint(count, seed, num_nodes=5, num_resources=3):
     upper = lower + rng.uniform(0, 3, shape) * (rng.uniform(size=shape) < 0.9)
     budgets = lower.sum(1) + rng.uniform(0.05, 0.95, (count, r)) * (upper - lower).sum(1)
     budgets = np.round(budgets * 2.0**20) / 2.0**20
-    found, certified, costs = jax.tree.map(np.asarray, joint_answers(matrices, vectors, budgets, lower, upper))
+    given = matrices / units / units[:, None], vectors / units, budgets * units, lower * units, upper * units
+    found, certified, costs = jax.tree.map(np.asarray, joint_answers(*given))
+    found = found._replace(cpu=found.cpu / units, price=found.price * units)
     for k in range(count):
         whole = block_diag(*matrices[k])
         best = program(whole, vectors[k].ravel(), budgets[k], lower[k].ravel(), upper[k].ravel(), r)
@@ -244,9 +249,14 @@ def test_resources_that_stand_in_for_each_other_are_shared_out_as_an_interior_po
     check_joint(40, seed=0)
 
 
+def test_so_they_are_in_cores_beside_bytes():
+    check_joint(40, seed=0, units=(1.0, 2.0**30, 2.0**-20))
+
+
 @pytest.mark.exhaustive
 def test_two_thousand_more():
     for seed in range(1, 36):
         check(60, seed)
         check_derivatives(60, seed)
         check_joint(40, seed)
+        check_joint(40, seed, units=(2.0**40, 1.0, 2.0**-10))
