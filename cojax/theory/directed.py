@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._support.checks import CojaxInputError, check_number, is_concrete
+from .._support.edge_lists import connected_parts
 from ..networks.base import Network
 from ..networks.faults.faulty import untimed
 from ..networks.layouts.directed import Digraph, Directed
@@ -23,7 +24,7 @@ Matrices = Float[np.ndarray, "T n n"]
 class DirectedSpectrum(NamedTuple):
     """How fast a directed network mixes, and to what."""
 
-    pull_rate: float  # factor per step by which y+ = R y forgets disagreement; 1 where not all nodes reach each other
+    pull_rate: float  # factor per step by which y+ = R y forgets disagreement
     push_rate: float  # factor per step by which z+ = C z forgets how its sum was spread
     influence: Float[np.ndarray, " n"]  # what y+ = R y agrees on is influence @ y(0); sums to 1
     mass: Float[np.ndarray, " n"]  # the part of the sum of z that every node ends with, z+ = C z; sums to 1
@@ -37,7 +38,8 @@ def directed_spectrum(network: Network) -> DirectedSpectrum:
 
     There are no lambda_2 and lambda_n: W is not symmetric, so its eigenvalues bound no norm, and no step size follows
     from them alone; `push_pull_limit` and `push_diging_limit` look at the method as a whole.
-    Raises `CojaxInputError` for another network, under jit, and above 300 nodes.
+    Raises `CojaxInputError` for another network, or one that is not strongly connected over a turn, under jit, and
+    above 300 nodes.
     """
     pulls, pushes = _matrices("directed_spectrum", network)
     pull, push = _turn(pulls), _turn(pushes)
@@ -123,6 +125,13 @@ def _matrices(owner: str, network: Network) -> tuple[Matrices, Matrices]:
         raise CojaxInputError(
             f"theory.{owner} takes all eigenvalues, for up to {MOST_NODES} nodes, got {weights.shape[-1]}; measure the "
             "step on a smaller network of the same kind."
+        )
+    num_parts, part = connected_parts(weights.shape[-1], np.stack((weights != 0).any(0).nonzero()), directed=True)
+    if num_parts > 1:
+        lone = int(np.flatnonzero(part == np.bincount(part).argmin())[0])
+        raise CojaxInputError(
+            f"theory.{owner} needs a strongly connected network, over all graphs of a turn, got {num_parts} parts: no "
+            f"path leads from node {lone} to every other one and back, and no step makes all agree; add arcs."
         )
     eye = np.eye(weights.shape[-1])
     return eye - eye * weights.sum(2)[:, None] + weights, eye - eye * weights.sum(1)[:, None] + weights

@@ -20,9 +20,11 @@ class RootLocus(NamedTuple):
     @property
     def abscissa(self) -> Float[np.ndarray, " k"]:
         """The largest real part at every alpha but that of agreement, which stays at 0; stable where it is < 0."""
-        others = np.sort(np.real(self.eigenvalues), axis=1)
-        zeros = int((np.abs(self.eigenvalues) <= 1e-6 * np.abs(self.eigenvalues).max()).sum(1).min())
-        return others[:, -1 - zeros]
+        sizes = np.abs(self.eigenvalues)
+        zeros = int((sizes <= 1e-6 * sizes.max()).sum(1).min())
+        # Those are left out that are 0, and not the largest: where a loss is not convex others lie to their right.
+        others = np.take_along_axis(self.eigenvalues, np.argsort(sizes, axis=1), 1)[:, min(zeros, sizes.shape[1] - 1) :]
+        return np.real(others).max(1)
 
 
 def root_locus(laplacian: Any, hessians: Any, alphas: Any = None) -> RootLocus:

@@ -37,6 +37,19 @@ def test_a_root_locus_has_the_eigenvalues_of_the_pencil_at_every_rate_and_starts
     assert (locus.abscissa[1:] < 0).all()  # stable at every rate
 
 
+def test_a_locus_of_losses_that_do_not_curve_up_tells_that_it_is_unstable():
+    pair, rates = np.asarray([[1.0, -1.0], [-1.0, 1.0]]), np.asarray([0.0, 1.0, 10.0])
+    for hessians in ([1.0, -3.0], [-1e-3, 0.5], [1.0, 0.5]):
+        for d in (1, 2):
+            blocks = np.asarray(hessians)[:, None, None] * np.eye(d)
+            found = theory.root_locus(pair, blocks, rates).abscissa
+            for rate, abscissa in zip(rates[1:], found[1:], strict=True):
+                # z^4 + ..., by hand: the determinant of the pencil of two nodes, one of its roots 0.
+                a, b = rate * np.asarray(hessians)
+                roots = np.roots([1, 4 + a + b, 4 + 2 * (a + b) + a * b, 2 * (a + b)])
+                assert abscissa == pytest.approx(roots.real.max(), rel=1e-6)
+
+
 def test_branches_of_a_locus_go_on_without_jumps_where_rates_are_close():
     locus = theory.root_locus(LAPLACIAN, HESSIANS, np.linspace(0.5, 0.6, 200))
     jumps = np.abs(np.diff(locus.eigenvalues, axis=0))
@@ -171,6 +184,19 @@ def test_what_has_no_directed_spectrum_says_why():
         theory.push_pull_limit(RING, 1.0)
     with pytest.raises(cojax.CojaxInputError, match="smoothness > 0"):
         theory.push_pull_limit(directed(1), 0.0)
+    chain = cojax.Directed(weights=jnp.asarray(cojax.weights.directed(4, np.asarray([[1, 2, 3], [0, 1, 2]]))))
+    problem = cojax.Problem(lambda x, data: data * x.params**2, np.ones(4))
+    for verb in (
+        lambda: theory.directed_spectrum(chain),
+        lambda: theory.push_pull_limit(chain, 1.0),
+        lambda: theory.push_diging_limit(chain, 1.0),
+        lambda: cojax.tuned(cojax.PushDIGing, problem, chain, problem.start(jnp.zeros(4))),
+    ):
+        with pytest.raises(cojax.CojaxInputError, match=r"strongly connected network.*got 4 parts: no path leads from"):
+            verb()
+    # Two halves of a ring in turn: neither is strongly connected alone.
+    halves = [cojax.weights.directed(4, np.asarray(arcs)) for arcs in ([[1, 2], [0, 1]], [[3, 0], [2, 3]])]
+    assert theory.push_pull_limit(cojax.Directed(weights=jnp.asarray(np.stack(halves))), 1.0).value > 0.01
 
 
 def test_pictures_of_stability_are_drawn_and_mark_every_rise():
