@@ -32,6 +32,8 @@ from .soundness import check_finite, check_sound, stack_copies
 MOST_CG = 500
 MOST_STEPS = 200
 MOST_HALVINGS = 40
+# Of the cost, that an answer may be off where nobody chose a tolerance; rounding alone leaves far less.
+MOST_GAP = 1e-2
 
 
 class Reference(NamedTuple):
@@ -104,6 +106,9 @@ def reference(problem: Problem, start_params: Tree = None, *, tolerance: float |
     judged = certificate(problem, x)
     if not np.isfinite(judged.model_gap):
         _check_ends(problem, params, x.cpu)
+    elif tolerance is None:
+        begun = problem.costs(Decision(stack_copies(problem, start_params), x.cpu))
+        _check_model(judged, float(np.abs(begun).sum()))
     if allocation is not None:
         _check_bounded(problem, np.asarray(allocation.cpu), float(judged.gap))
         _check_found(judged, allocation)
@@ -127,6 +132,19 @@ def _check_ends(problem: Problem, params: Tree, cpu: Array | None) -> None:
             f"reference needs a cost with a minimum, got one that still falls at params of norm "
             f"{float(jnp.linalg.norm(flat)):.3g}, and {lengths[-1]:.3g} Newton steps further on: give it a ridge; "
             "without one a classifier of labels that a plane separates has no best model."
+        )
+
+
+def _check_model(judged: Certificate, begun: float) -> None:
+    """Refuse a model at which Newton came to rest although its curvature tells of a far better one.
+
+    Beside `begun` too, the cost at the start: where the best model costs nothing, nothing there has a size.
+    """
+    off = float(judged.model_gap) / max(float(judged.sizes.model_cost), begun, np.finfo(float).tiny)
+    if off > MOST_GAP:
+        raise CojaxInputError(
+            f"reference found a model that may cost {off:.1g} of the cost more than the best: rounding ended its "
+            "search; use float64, start nearer, or bring the params to like sizes."
         )
 
 
@@ -270,13 +288,17 @@ def newton_direction(problem: Problem, start: Tree, here: Point) -> Array:
     if flat.size > MOST_DENSE:
         return _conjugate_gradients(curve, slope)
     hessian = lax.map(curve, jnp.eye(flat.size, dtype=flat.dtype), batch_size=64)
-    values, vectors = jnp.linalg.eigh((hessian + hessian.T) / 2)
+    # In units in which every param curves by 1: beside a feature in bytes one in seconds would look flat.
+    rates = jnp.abs(jnp.diagonal(hessian))
+    most = jnp.where(jnp.max(rates) > 0, jnp.max(rates), 1)
+    units = 1 / jnp.sqrt(jnp.where(rates > 0, rates, most))
+    values, vectors = jnp.linalg.eigh((hessian + hessian.T) / 2 * units[:, None] * units[None])
     size = jnp.abs(values)
     # Where V is flat to rounding the gradient is rounding too, or V is linear: a short step along it suits both.
     eps = jnp.finfo(flat.dtype).eps
     top = jnp.where(jnp.max(size) > 0, jnp.max(size), 1)
     size = jnp.where(size > flat.size * eps * top, size, eps**0.5 * top)
-    return -vectors @ ((vectors.T @ slope) / size)
+    return -units * (vectors @ ((vectors.T @ (units * slope)) / size))
 
 
 def _conjugate_gradients(curve: Any, slope: Array) -> Array:

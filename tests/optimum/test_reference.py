@@ -109,6 +109,42 @@ def test_newton_leaves_a_hill_downwards():
     np.testing.assert_allclose(found.params, [1.0, -1.0], rtol=1e-10)  # the gradient's tolerance
 
 
+@pytest.mark.parametrize("unit", [1e3, 1e6, 1e12])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_feature_in_bytes_beside_others_in_seconds_costs_no_digits(unit, dtype):
+    rng, units = np.random.default_rng(0), np.asarray([1.0, 1.0, unit])
+    features, noise = rng.normal(size=(4, 10, 3)), rng.normal(size=(4, 10))
+    values = features @ np.asarray([1.0, -2.0, 0.5]) + 0.1 * noise
+    labels = np.where(values + noise > 0, 1.0, -1.0)
+    rows, signs = features.reshape(-1, 3), labels.ravel()
+    best = {
+        "squares": np.linalg.lstsq(rows, values.ravel())[0],
+        "logistic": minimize(lambda w: np.logaddexp(0, -signs * (rows @ w)).sum(), np.zeros(3), tol=1e-12).x,
+    }
+
+    def squares(x, data):
+        return ((data[0] @ x.params - data[1]) ** 2).sum()
+
+    def logistic(x, data):
+        return jnp.logaddexp(0, -data[1] * (data[0] @ x.params)).sum()
+
+    for cost, told in ((squares, values), (logistic, labels)):
+        problem = cojax.Problem(cost, ((features * units).astype(dtype), told.astype(dtype)))
+        found = reference(problem, np.zeros(3, dtype))
+        polished = cojax.polish(problem, cojax.Decision(jnp.zeros((4, 3), dtype)))
+        for params in (found.params, polished.params):
+            flat = np.asarray(params).reshape(-1, 3)[0] * units
+            np.testing.assert_allclose(flat, best[cost.__name__], rtol=1e-4 if dtype == np.float32 else 1e-6)
+        assert bool(is_certified(found.certificate, 1e-6))
+
+
+def test_a_model_that_rounding_keeps_from_the_optimum_is_refused(monkeypatch):
+    monkeypatch.setattr(reference_module, "_minimise", lambda problem, start, tolerance: start)
+    problem = cojax.Problem(lambda x, a: (x.params - a) ** 2 + 1.0, np.ones(3))
+    with pytest.raises(cojax.CojaxInputError, match=r"a model that may cost 0.* of the cost more than the best"):
+        reference(problem, 0.0)
+
+
 def test_a_model_and_shares_that_need_each_other_are_those_of_scipy():
     problem = cojax.Problem(shared, (FEATURES, SCORES), 5.0, lower=0.0, upper=1.1)
     found = reference(problem, jnp.zeros(3))
