@@ -181,6 +181,12 @@ def test_what_has_no_pace_is_refused(match):
         cojax.Asynchronous(*REFUSED[match])
 
 
+def test_a_network_that_has_ticks_is_given_no_other_clock():
+    network = cojax.Lossy(cojax.Asynchronous(NETWORK, CLOCK, 0.1), 0.1)
+    with pytest.raises(cojax.CojaxInputError, match="Timed needs a network whose nodes wait for each other"):
+        cojax.Timed(network, CLOCK)
+
+
 def test_rounds_that_nobody_waits_for_have_no_theory():
     network = cojax.Asynchronous(NETWORK, CLOCK, 0.1)
     for ask in (cojax.theory.round_time, cojax.theory.slowest_chain):

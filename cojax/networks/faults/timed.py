@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from ..._support.checks import CojaxInputError
-from ..clocks import Clock
+from ..clocks import Clock, Ticks
 from .faulty import FaultyNetwork, changed, check_network
 
 
@@ -20,11 +20,16 @@ def Timed(network: Any, clock: Clock) -> FaultyNetwork:
     for as if it arrived.
 
     Args: network; clock, with (n,) or (n, n) of its nodes where it tells them apart, in your order of nodes.
-    Raises `CojaxInputError` for another number of nodes, for what is no network or no clock, and for a table of links
-    on `RandomPairs`.
+    Raises `CojaxInputError` for another number of nodes, for what is no network or no clock, for a table of links on
+    `RandomPairs`, and for an `Asynchronous` network, which has a clock of its own.
     """
     check_network("Timed", network, None)
     check_clock_of("Timed", network, clock)
+    if isinstance(network.clock, Ticks):
+        raise CojaxInputError(
+            "Timed needs a network whose nodes wait for each other, got an Asynchronous one, which has a clock: every "
+            "step takes its tick."
+        )
     if not network.edges_stay and (jnp.ndim(clock.latency) or jnp.ndim(clock.bandwidth)):
         raise CojaxInputError(
             "Timed needs one latency and one bandwidth for pairs drawn anew in every step, got a table of links."
