@@ -352,13 +352,13 @@ def _best_shares(
     def turn(state):
         (best, low, high), _, count = state
         found = lax.fori_loop(0, shares.shape[1], one, (best, low, high))
-        return found, jnp.max(jnp.abs(found[0] - best)), count + 1
+        return found, jnp.max(jnp.abs(found[0] - best), 0), count + 1
 
     def going_on(state):
         found, move, count = state
-        return (move > 4 * eps * jnp.max(jnp.abs(found[0]))) & (count < MOST_TURNS)
+        return jnp.any(move > 4 * eps * jnp.max(jnp.abs(found[0]), 0)) & (count < MOST_TURNS)
 
-    state = turn(((shares, lower, upper), jnp.zeros((), shares.dtype), jnp.zeros((), jnp.int32)))
+    state = turn(((shares, lower, upper), jnp.zeros_like(price), jnp.zeros((), jnp.int32)))
     if shares.shape[1] == 1:
         return state[0]
     return lax.while_loop(going_on, turn, state)[0]

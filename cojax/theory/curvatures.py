@@ -210,14 +210,14 @@ def share_curvature(problem: Problem, x: Decision) -> ShareCurvature:
     """The curvature in cpu of cost plus penalty at `x`, and at 9 points of every node's range.
 
     The range goes from bound to bound and 5 % beyond on either side, where soft bounds let shares go; where there is no
-    bound, to the largest |share| of `x` away from the node's own. Samples where it is not finite, on a barrier, are
-    left out: a barrier's curvature has no bound, and is seen up to 5 % of the range away from it.
+    bound, to the largest |share| in `x` of that resource away from the node's own. Samples where it is not finite, on a
+    barrier, are left out: a barrier's curvature has no bound, and is seen up to 5 % of the range away from it.
     """
     _check_concrete("theory.share_curvature", problem, x)
     if problem.lower is None or problem.upper is None or x.cpu is None:
         raise CojaxInputError("theory.share_curvature needs a problem with a budget, got None; pass budget=....")
     cpu, lower, upper = (np.asarray(part, np.float64) for part in (x.cpu, problem.lower, problem.upper))
-    reach = max(float(np.abs(cpu).max()), np.finfo(np.asarray(x.cpu).dtype).tiny)
+    reach = np.maximum(np.abs(cpu).max(0), np.finfo(np.asarray(x.cpu).dtype).tiny)
     low, high = np.where(np.isfinite(lower), lower, cpu - reach), np.where(np.isfinite(upper), upper, cpu + reach)
     points = np.stack([cpu, *(low + part * (high - low) for part in FRACTIONS)])
     hessians = np.asarray(_share_hessians(problem, x, points.astype(x.cpu.dtype)), np.float64)

@@ -278,6 +278,15 @@ def test_a_hinge_that_is_flat_at_the_start_is_seen_where_it_curves():
     assert found.high >= 0.95 * steepest(best)  # the last point of the descent is near, not at, the optimum
 
 
+def test_the_range_without_bounds_is_that_of_every_resource():
+    # In cores and in a millionth of one: c 12 x^2 at shares of 1, and 5 % beyond twice that.
+    unit = jnp.asarray([1.0, 1e-6])
+    problem = cojax.Problem(lambda x, c: c * jnp.sum((x.cpu / unit) ** 4), np.ones(3), 3 * unit)
+    found = theory.share_curvature(problem, problem.start())
+    np.testing.assert_allclose(found.here, 12e12, rtol=1e-9)
+    np.testing.assert_allclose(found.high, 12e12 * 2.1**2, rtol=1e-9)
+
+
 @pytest.mark.parametrize("bounds", [{"lower": 0.0}, {"upper": 1.0}])
 def test_the_curvature_of_shares_includes_that_of_a_soft_bound_on_either_side(bounds):
     data = (np.asarray([1.0, 2.0]), np.asarray([0.0, 1.0]))
