@@ -27,7 +27,8 @@ class Laplacian(Method):
     local limit is 2 / lambda_max(D^1/2 L D^1/2), D the second derivatives.
 
     Fields:
-        step_size: > 0, one number: a step per node would break the sum, edge weights do not.
+        step_size: > 0, one number: a step per node would break the sum, edge weights do not. It is that of all
+            resources too: count them in units in which marginal costs change about alike with a share.
         odd: one of `networks/laws.py`, linear by default; see `FiniteTime`, `FixedTime`, `Saturated`, `SingleBit`.
 
     Source: Xiao, Boyd, JOTA 2006, doi 10.1007/s10957-006-9080-1; arXiv 2510.25176 over quantized links.
