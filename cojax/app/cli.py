@@ -7,8 +7,9 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -102,6 +103,15 @@ class Scale:
     """After these nothing new is measured."""
 
 
+# Options that take several values.
+SEVERAL = {
+    f"--{field.name}"
+    for command in (PlanCommand, Compare, Scale)
+    for field in fields(command)
+    if isinstance(field.default, tuple)
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     for stream in (sys.stdout, sys.stderr):
@@ -174,7 +184,27 @@ def _parse(arguments: list[str]) -> Demo | PlanCommand | Compare | Check | Scale
     )
     positional = tyro.conf.PositionalRequiredArgs
     config = (positional, tyro.conf.FlagCreatePairsOff)
+    arguments = _repeated_joined(arguments)
     return tyro.cli(commands, prog="cojax", description=help_texts.COJAX, args=arguments, config=config)
+
+
+def _repeated_joined(arguments: list[str]) -> list[str]:
+    """The arguments, all values of a repeated option after the last one: of repeated ones tyro keeps the last alone."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    parts: list[list[str]] = []
+    for argument in arguments[:end]:
+        option, equals, value = argument.partition("=")
+        if option in SEVERAL:
+            parts.append([option, value] if equals else [option])
+        elif argument.startswith("--") or not parts:
+            parts.append([argument])
+        else:
+            parts[-1].append(argument)
+    joined: dict[str | int, list[str]] = {}
+    for place, (option, *values) in enumerate(parts):
+        key = option if option in SEVERAL else place
+        joined[key] = [*joined.pop(key, [option]), *values]
+    return [*chain.from_iterable(joined.values()), *arguments[end:]]
 
 
 def _carried_out(command: Demo | PlanCommand | Compare | Check) -> int:

@@ -13,6 +13,8 @@ Examples:
   cojax scale                         how long a step takes on this machine, from 100 to 100 000 nodes
   cojax --version
 
+An option that takes several values may be repeated: --set seed=1 --set steps=200 is --set seed=1 steps=200.
+
 Exit codes: 0 certified, 2 bad input, 3 not certified within the steps, 4 no plan is possible, 5 certified but no
 checkpoint could be written, 130 after Ctrl-C, 143 after SIGTERM.
 Compiled programs are kept in the user's folder for caches, and the next run starts sooner;

@@ -258,6 +258,36 @@ def test_arguments_that_are_wrong_and_help_end_without_a_run(capsys):
         assert said in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("written", "name", "values"),
+    [
+        ("plan p.toml --set a=1 b=2", "set", ("a=1", "b=2")),
+        ("plan p.toml --set a=1 --set b=2", "set", ("a=1", "b=2")),
+        ("plan --set a=1 --resume --set=b=2 --out there p.toml", "set", ("a=1", "b=2")),
+        ("plan --set a=1 --out there --set b=2 c=3 p.toml", "set", ("a=1", "b=2", "c=3")),
+        ("plan --set a=1 --set b=2 -- p.toml", "set", ("a=1", "b=2")),
+        ("compare p.toml --methods DIGing --methods NIDS Laplacian --seeds 3 --methods=Nesterov", "methods", None),
+        ("scale --sizes 11 --sizes=12 --sizes 1e2", "sizes", (11, 12, 100.0)),
+        ("scale --layouts dense --layouts edges", "layouts", ("dense", "edges")),
+        ("scale --links log --degree 4 --links ideal", "links", ("log", "ideal")),
+    ],
+)
+def test_values_of_a_repeated_option_add_up(written, name, values):
+    command = cli._parse(written.split())
+    assert getattr(command, name) == (("DIGing", "NIDS", "Laplacian", "Nesterov") if values is None else values)
+    assert str(getattr(command, "file", "p.toml")) == "p.toml"
+
+
+def test_a_repeated_option_runs_with_all_that_it_was_given(command, tmp_path):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(CONTEST)
+    ran = command("plan", plan, "--set", "title=One", "--set", "steps=200")
+    kept = tomllib.loads((ran.folder / "plan.toml").read_text())
+    assert (kept["title"], kept["steps"]) == ("One", 200)
+    both = command("compare", plan, "--methods", "Laplacian", "--methods", "Nesterov")
+    assert [row["method"] for row in both.rows("share.csv")] == ["Laplacian", "Nesterov"]
+
+
 @pytest.mark.parametrize("package", ["tyro", "msgspec", "tomli_w", "tqdm"])
 def test_a_missing_extra_says_what_to_install(command, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
