@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from .._support.checks import CojaxInputError, check_number, fitting, real_array, whole_number
 from ..problems.costs import Samples
 from ..problems.sparse import SparseFeatures, pad_rows
+from .columns import columns_of
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -46,10 +47,8 @@ def breast_cancer(*, test_fraction: float = 0.25, seed: int = 0) -> Dataset:
     num_test = min(max(round(test_fraction * len(labels)), 1), len(labels) - 1)
     features, targets = np.asarray(features)[order], 2.0 * np.asarray(labels, float)[order] - 1.0
     train, test = features[num_test:], features[:num_test]
-    deviation = train.std(0)
-    # A training part of few samples may have a column that never changes.
-    mean, deviation = train.mean(0), np.where(deviation > 0, deviation, 1.0)
-    return Dataset((train - mean) / deviation, targets[num_test:], (test - mean) / deviation, targets[:num_test])
+    columns = columns_of(train)
+    return Dataset(columns.standardised(train), targets[num_test:], columns.standardised(test), targets[:num_test])
 
 
 def split(

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._support.checks import CojaxInputError, whole_number
 from ..data import datasets, graphs
+from ..data.columns import columns_of
 from ..methods import CoOpt
 from ..networks.build import network
 from ..problems import costs
@@ -36,8 +37,8 @@ class DecentralizedClassifier(ClassifierMixin, BaseEstimator):
 
     It minimises the mean loss + ridge / 2 |coefficients|^2 over standardised columns, as scikit-learn's
     `LogisticRegression(C=1 / (ridge N))` does but for the intercept, which is held back too. Means and deviations of
-    columns are those of all samples: sums, which nodes can find together. Method, link and numbers are those of
-    `cojax.default_learner`.
+    columns are those of all samples: sums, which nodes can find together. Columns that are constant to rounding, as
+    `StandardScaler` judges, get coefficients of 0. Method, link and numbers are those of `cojax.default_learner`.
 
     Args:
         n_nodes: how many nodes; of fewer samples, as many as there are samples.
@@ -79,9 +80,14 @@ class DecentralizedClassifier(ClassifierMixin, BaseEstimator):
         nodes = min(whole_number(owner, "n_nodes", self.n_nodes, at_least=1), len(X))
         max_steps = whole_number(owner, "max_steps", self.max_steps, at_least=1)
         every = min(100, max_steps)
-        self._scale = X.mean(0), np.where(X.std(0) > 0, X.std(0), 1.0)
+        columns = columns_of(X)
         deal = datasets.split if self.split == "random" else datasets.split_by_target
-        samples = deal(self._features(X), targets.astype(float), nodes, seed=self.random_state)
+        samples = deal(
+            np.column_stack([columns.standardised(X), np.ones(len(X))]),
+            targets.astype(float),
+            nodes,
+            seed=self.random_state,
+        )
         problem = Problem(costs.Separable(costs.Softmax(self.ridge), None), (samples, None))
         start = problem.start(params=jnp.zeros((nodes, X.shape[1] + 1, len(self.classes_))))
         drawn = graphs.named(self.graph, nodes, seed=self.random_state) if isinstance(self.graph, str) else self.graph
@@ -98,9 +104,9 @@ class DecentralizedClassifier(ClassifierMixin, BaseEstimator):
         if int(self.solution_.status) != Status.CONVERGED:
             warnings.warn(f"{self.solution_}", ConvergenceWarning, stacklevel=2)
         weights = np.asarray(self.solution_.x.params, float).mean(0)
-        mean, deviation = self._scale
-        self.coef_ = (weights[:-1] / deviation[:, None]).T
-        self.intercept_ = weights[-1] - self.coef_ @ mean
+        scaled = (weights[:-1] / columns.deviation[:, None]).T
+        self.coef_ = np.ldexp(scaled, -columns.exponent)
+        self.intercept_ = weights[-1] - scaled @ columns.mean
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -122,7 +128,3 @@ class DecentralizedClassifier(ClassifierMixin, BaseEstimator):
     def _scores(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         return validate_data(self, X, dtype=np.float64, reset=False) @ self.coef_.T + self.intercept_
-
-    def _features(self, X: np.ndarray) -> np.ndarray:
-        mean, deviation = self._scale
-        return np.column_stack([(X - mean) / deviation, np.ones(len(X))])

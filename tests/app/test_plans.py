@@ -327,6 +327,16 @@ def test_labels_become_what_the_model_wants_and_all_is_scaled_by_the_training_pa
     assert case.start.params.shape == (3, 3)
 
 
+def test_a_column_that_is_constant_to_rounding_is_learned_from_by_nobody(folder):
+    """As scikit-learn's scaler finds it constant; divided by its rounding it would be a column of ones, or more."""
+    values = np.array([[0.1, row * 1e200, row % 2] for row in range(40)])
+    written(folder, "\n".join(["a,b,target", *(",".join(map(repr, row)) for row in values.tolist())]), "samples.csv")
+    found = cases.build_case(plans.read_plan(written(folder, NODES + DATA))).dataset
+    assert found is not None
+    assert (found.features[:, 0] == 0).all() and (found.test_features[:, 0] == 0).all()
+    np.testing.assert_allclose(found.features[:, 1].std(), 1.0, rtol=1e-12)  # its squares would be infinite
+
+
 @pytest.mark.parametrize(
     ("targets", "data", "said"),
     [

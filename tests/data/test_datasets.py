@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.preprocessing import StandardScaler
 
 from cojax import CojaxInputError, datasets
+from cojax.data.columns import columns_of
 from cojax.problems.costs import LeastSquares
 
 SPLITS = (datasets.split, datasets.split_by_target)
@@ -190,6 +192,21 @@ def test_breast_cancer_is_standardised_by_its_training_part():
     assert np.abs(data.test_features.mean(0)).max() > 1e-3
     assert set(data.targets) == set(data.test_targets) == {-1.0, 1.0}
     assert (data.targets == 1).sum() + (data.test_targets == 1).sum() == 357  # benign, as published
+
+
+@pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
+def test_columns_are_standardised_as_scikit_learn_standardises_them_at_any_size(size):
+    """Rounding of means: columns of 0.1, of 10^9 with deviations of 10^-9 to 1, and of ordinary numbers."""
+    noise = np.random.default_rng(0).normal(size=(300, 6))
+    features = noise * [0, 0, 1e-9, 1e-4, 1.0, 20.0] + [0.1, 1e9, 1e9, 1e9, -3.0, 0.0]
+    scaler = StandardScaler().fit(features)
+    constant = scaler.scale_ == 1.0
+    assert constant.tolist() == [True, True, True, False, False, False]
+    expected = np.where(constant, 0.0, scaler.transform(features))
+    # Of 10^9 with a deviation of 10^-4 the rounding of the numbers themselves is 10^-3 deviations.
+    found = columns_of(features * size).standardised(features * size)
+    np.testing.assert_allclose(found[:, [0, 1, 2, 4, 5]], expected[:, [0, 1, 2, 4, 5]], atol=1e-12)
+    np.testing.assert_allclose(found[:, 3], expected[:, 3], atol=1e-2)
 
 
 def test_the_test_part_of_breast_cancer_is_drawn_by_the_seed():

@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from ..._support.checks import CojaxInputError
 from ...data import datasets
+from ...data.columns import columns_of
 from ...data.tables import is_libsvm, read_samples
 from ...problems.costs import Samples
 from ..plans.plans import Data, LeastSquaresTable, Plan, SoftmaxTable, Svm
@@ -80,9 +81,8 @@ def _read(data: Data, seed: int) -> datasets.Dataset:
     if len(targets) == 0:
         raise CojaxInputError(f"{data.file} has no sample left to learn from: lower $.data.test_fraction.")
     if data.standardize:
-        mean, deviation = features.mean(0), features.std(0)
-        deviation = np.where(deviation > 0, deviation, 1.0)
-        features, test_features = (features - mean) / deviation, (test_features - mean) / deviation
+        columns = columns_of(features)
+        features, test_features = columns.standardised(features), columns.standardised(test_features)
     return datasets.Dataset(features, targets, test_features, test_targets)
 
 
