@@ -36,9 +36,11 @@ class DecentralizedClassifier(ClassifierMixin, BaseEstimator):
         print(model.solution_)  # how the run over the network ended
 
     It minimises the mean loss + ridge / 2 |coefficients|^2 over standardised columns, as scikit-learn's
-    `LogisticRegression(C=1 / (ridge N))` does but for the intercept, which is held back too. Means and deviations of
-    columns are those of all samples: sums, which nodes can find together. Columns that are constant to rounding, as
-    `StandardScaler` judges, get coefficients of 0. Method, link and numbers are those of `cojax.default_learner`.
+    `LogisticRegression(C=1 / (ridge N))` does for three classes and more, but for the intercept, which is held back
+    too. Of two classes it has two opposite rows of coefficients, each half of scikit-learn's one, so that the ridge
+    weighs half as much: C=2 / (ridge N). Means and deviations of columns are those of all samples: sums, which nodes
+    can find together. Columns that are constant to rounding, as `StandardScaler` judges, get coefficients of 0. Method,
+    link and numbers are those of `cojax.default_learner`.
 
     Args:
         n_nodes: how many nodes; of fewer samples, as many as there are samples.

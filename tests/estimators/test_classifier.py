@@ -64,6 +64,23 @@ def test_constant_columns_and_the_size_of_numbers_change_no_prediction(load, pow
     np.testing.assert_allclose(mine, central.coef_[:, :4], atol=1e-3)
 
 
+@pytest.mark.parametrize(("classes", "numerator"), [(2, 2), (3, 1)])
+def test_the_ridge_is_the_strength_that_the_docstring_names(classes, numerator):
+    """And no other: a twice as strong regression of scikit-learn is another model."""
+    X, y = load_iris(return_X_y=True)
+    X, y = X[y > 2 - classes], y[y > 2 - classes]
+    ridge = 0.05
+    assert f"C={numerator} / (ridge N)" in " ".join((DecentralizedClassifier.__doc__ or "").split())
+    model = DecentralizedClassifier(4, ridge=ridge, tolerance=1e-6).fit(X, y)
+    columns = np.column_stack([StandardScaler().fit_transform(X), np.ones(len(X))])
+    away = {}
+    for strength in (1, 2):
+        central = LogisticRegression(C=strength / (ridge * len(X)), fit_intercept=False, tol=1e-12, max_iter=10_000)
+        found = central.fit(columns, y).predict_proba(columns)
+        away[strength] = np.abs(found - model.predict_proba(X)).max()
+    assert away.pop(numerator) < 1e-4 and min(away.values()) > 1e-2
+
+
 def test_numbers_at_either_end_of_the_doubles_lead_to_finite_models():
     X, y = load_iris(return_X_y=True)
     for size in (1e307, 1e-309):
