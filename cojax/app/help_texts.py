@@ -120,7 +120,7 @@ Keys:
              one direction are taken both ways; or name:
              nsfnet, abilene, ring, path, complete, star, grid, torus, exponential,
              erdos_renyi (probability), geometric (radius), scale_free (links),
-             regular (links), small_world (links, probability)
+             regular (links), small_world (links, even, probability)
              weights = "metropolis", "max_degree", "best_constant" or "fastest"
              switching = 1, how many random parts of the links take turns; share = 0.5, of links in each
              loss = 0.0, probability that a link is down in a step

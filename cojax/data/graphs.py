@@ -72,9 +72,9 @@ def named(name: str, num_nodes: int | None = None, *, seed: int = 0, **settings:
         num_nodes: n; real networks have their own.
         seed: of the random graphs; the same seed gives the same graph.
         settings: `links` of every node for regular (10), of every new node for scale_free (2), and of every node of the
-            ring for small_world (10, of which a part of `probability` 0.1 is moved); `probability` of a link for
-            erdos_renyi, `radius` on the unit square for geometric, by default twice, and 1.5 times, what a connected
-            graph needs.
+            ring for small_world (10, an even number; a part of them, `probability` 0.1, is moved); `probability` of a
+            link for erdos_renyi, `radius` on the unit square for geometric, by default twice, and 1.5 times, what a
+            connected graph needs.
 
     Up to 20 000 nodes a networkx graph, as networkx draws it. Above, an `EdgeList`, drawn by another program, so that a
     seed gives another graph than networkx would: 10^6 nodes take seconds. `cojax.network` takes both.
@@ -258,6 +258,12 @@ def _scale_free(num_nodes: int, seed: int, links: int | float = 2) -> Any:
 
 def _small_world(num_nodes: int, seed: int, links: int | float = 10, probability: int | float = 0.1) -> Any:
     links = _whole_links("small_world", num_nodes, links)
+    if links % 2:
+        nearest = [str(even) for even in (links - 1, links + 1) if 0 < even < num_nodes]
+        raise CojaxInputError(
+            "graphs.named('small_world') needs an even number of links, half of them to either side of a node, got "
+            f"{links}: take {' or '.join(nearest) or 'more nodes, and 2'}."
+        )
     import networkx as nx
 
     makers, given = (nx.watts_strogatz_graph, large_graphs.small_world), (num_nodes, links, probability)

@@ -536,6 +536,13 @@ def test_an_unknown_method_is_refused_with_the_known_ones(command, tmp_path):
     assert "--methods knows DIGing, APAPC" in said and "not Newton." in said
 
 
+def test_a_small_world_of_an_odd_number_of_links_is_refused(command, tmp_path):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(CONTEST)
+    said = refused(command("plan", plan, "--set", "graph.name=small_world", "graph.links=3"))
+    assert "needs an even number of links" in said and "got 3: take 2" in said
+
+
 def test_a_budget_of_messages_and_a_rival_in_a_contest(command, tmp_path):
     plan = tmp_path / "plan.toml"
     plan.write_text(CONTEST)

@@ -143,12 +143,23 @@ def test_the_smallest_graphs_exist(name, num_nodes):
         (("torus", 8), {}, "at least 3 of both, got 8"),
         (("regular", 5), {"links": 3}, r"an even num_nodes \* links, got 5 \* 3"),
         (("small_world", 4), {}, "whole links < num_nodes=4, got 10"),
+        (("small_world", 20), {"links": 5}, "an even number of links, .* got 5: take 4 or 6"),
+        (("small_world", 20), {"links": 5.0}, "an even number of links, .* got 5: take 4 or 6"),
+        (("small_world", 30_000), {"links": 5}, "an even number of links, .* got 5: take 4 or 6"),
+        (("small_world", 20), {"links": 1}, "an even number of links, .* got 1: take 2[.]"),
+        (("small_world", 6), {"links": 5}, "an even number of links, .* got 5: take 4[.]"),
+        (("small_world", 2), {"links": 1}, "an even number of links, .* got 1: take more nodes, and 2[.]"),
         (("nsfnet", 15), {}, "has 14 nodes, got num_nodes=15"),
     ],
 )
 def test_named_refuses_what_it_does_not_know(arguments, settings, message):
     with pytest.raises(CojaxInputError, match=message):
         graphs.named(*arguments, **settings)
+
+
+@pytest.mark.parametrize("links", [2, 4, 6, 10])
+def test_a_small_world_has_all_the_links_that_it_was_asked_for(links):
+    assert graphs.named("small_world", 20, links=links).number_of_edges() == 20 * links // 2
 
 
 def test_switching_graphs_are_subsets_and_together_the_whole():
