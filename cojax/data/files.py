@@ -21,11 +21,16 @@ MAX_BYTES = 2_000_000_000
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
-def checked_path(path: str | Path, max_bytes: int) -> Path:
-    """`path`, if it is a file of at most `max_bytes`."""
+def as_path(path: Any) -> Path:
+    """What names a file as a path; refused where it is no name."""
     if not isinstance(path, str | os.PathLike):
         raise CojaxInputError(f"A file needs a path to be read from, got an object of type {type(path).__name__}.")
-    path = Path(path)
+    return Path(path)
+
+
+def checked_path(path: str | Path, max_bytes: int) -> Path:
+    """`path`, if it is a file of at most `max_bytes`."""
+    path = as_path(path)
     check_number(str(path), "max_bytes", max_bytes, at_least=0, shaped=())
     # Of a name that is too long for a file, pathlib asks the system, which complains.
     if not os.path.isfile(path):

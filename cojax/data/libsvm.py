@@ -1,5 +1,6 @@
 """A LIBSVM file says one sample a line: its target, then `index:value` of the features that are not zero."""
 
+import os
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from .._support.checks import CojaxInputError
+from .._support.checks import CojaxInputError, whole_number
 from .files import MAX_BYTES, NUMBER, checked_path, most_bytes, number, open_unpacked
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def read_libsvm(
         max_bytes: the largest text, unpacked, and the largest dense array of features, in float64.
 
     Raises `CojaxInputError`, with file and line, for indices below `first_index`, too large, or out of order, and for
-    anything that is no number.
+    anything that is no number. Raises it too for a `first_index` that is no whole number >= 0, and for `num_features`
+    or `max_features` that is none >= 1.
     """
     path = checked_path(path, max_bytes)
     read = _entries(path, first_index, num_features, max_features, max_bytes)
@@ -83,7 +85,7 @@ def read_sparse_libsvm(
 
 def begins_as_libsvm(path: Path, max_bytes: int) -> bool:
     """Whether the first line that says something is a target and `index:value`, as in a file without a suffix."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # pathlib raises of a name that is too long
         return False
     with open_unpacked(path, max_bytes) as handle:
         for _ in range(100):
@@ -94,7 +96,11 @@ def begins_as_libsvm(path: Path, max_bytes: int) -> bool:
 
 
 def _entries(path: Path, first_index: int, num_features: int | None, max_features: int, max_bytes: int) -> Entries:
-    most = max_features if num_features is None else num_features
+    owner = str(path)
+    first_index = whole_number(owner, "first_index", first_index, at_least=0)
+    most = whole_number(owner, "max_features", max_features, at_least=1)
+    if num_features is not None:
+        num_features = most = whole_number(owner, "num_features", num_features, at_least=1)
     targets, values, columns, lengths = array("d"), array("d"), array("q"), array("q")
     for where, line in _lines(path, max_bytes):
         label, *entries = line.split()

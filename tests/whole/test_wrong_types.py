@@ -59,9 +59,25 @@ CALLS = {
     "cojax.theory.worst_instance(method, nx.cycle_graph(4), convexity=0.1, smoothness=1)": "cojax Network for network",
     "cojax.tables.read_nodes(None)": "A file needs a path to be read from, got an object of type NoneType.",
     "cojax.tables.read_nodes('a', max_bytes='1')": "a needs real numbers for max_bytes, got <U1.",
+    "cojax.tables.read_samples(3)": "A file needs a path to be read from, got an object of type int.",
+    "cojax.tables.read_samples(None)": "A file needs a path to be read from, got an object of type NoneType.",
+    "cojax.tables.read_samples('a' * 5000)": "needs the suffix .csv, .libsvm, .svm, .bz2 or .npz, got none",
+    "cojax.tables.is_libsvm(b'a')": "A file needs a path to be read from, got an object of type bytes.",
+    "cojax.graphs.read_graph(3)": "A file needs a path to be read from, got an object of type int.",
+    "cojax.tables.read_libsvm(FILE, first_index=1.5)": "a.svm needs a whole number first_index >= 0, got 1.5.",
+    "cojax.tables.read_libsvm(FILE, first_index='1')": "a.svm needs a whole number first_index >= 0, got '1'.",
+    "cojax.tables.read_libsvm(FILE, first_index=-1)": "a.svm needs a whole number first_index >= 0, got -1.",
+    "cojax.tables.read_libsvm(FILE, first_index=np.int64(0), num_features=np.int32(4), max_features=np.int64(9))": None,
+    "cojax.tables.read_libsvm(FILE, num_features=2.5)": "a.svm needs a whole number num_features >= 1, got 2.5.",
+    "cojax.tables.read_libsvm(FILE, num_features=0)": "a.svm needs a whole number num_features >= 1, got 0.",
+    "cojax.tables.read_libsvm(FILE, max_features=None)": "a.svm needs a whole number max_features >= 1, got None.",
+    "cojax.tables.read_sparse_libsvm(FILE, num_features='2')": "a whole number num_features >= 1, got '2'.",
+    "cojax.tables.read_sparse_libsvm(FILE, max_features=2.0)": "a whole number max_features >= 1, got 2.0.",
+    "cojax.tables.read_samples(FILE, first_index=None)": "a.svm needs a whole number first_index >= 0, got None.",
 }
 SCRIPT = """
-import json, sys
+import json, sys, tempfile
+from pathlib import Path
 import jax.numpy as jnp, networkx as nx, numpy as np
 import cojax
 from cojax import solve
@@ -72,6 +88,9 @@ changing = cojax.Changing(problem, [cojax.Change(5, 3.0)])
 method = cojax.CoOpt(allocate=cojax.Laplacian(0.1))
 edges = lambda pairs: cojax.Edges(weights=jnp.ones(1), pairs=jnp.asarray(pairs), size=3)
 table = lambda index, twin: cojax.Neighbors(weights=jnp.ones((1, 2)), index=jnp.asarray(index), twin=jnp.asarray(twin))
+folder = tempfile.TemporaryDirectory()
+FILE = Path(folder.name, "a.svm")
+FILE.write_text("1 1:5\\n")
 said = {}
 for call in json.load(sys.stdin):
     try:
