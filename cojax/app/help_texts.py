@@ -151,7 +151,8 @@ Keys:
     + """
   [hours]    file, prices by the hour: a .csv with a column of labels, then one column of prices per node, or per
              region of the node table; a column budget is the budget of every line; a line holds until the time of the
-             next label, in sums it counts for that long
+             next label, in sums it counts for that long; labels are ISO 8601,
+             31.12.2024 23:00, 31/12/2024, 12/31/2024, 2024123123, 202412312345, or seconds or milliseconds since 1970
 
 With --hours the network is left alone: every line of [hours] file takes the place of the column price, and all of them
 are allocated exactly, priced and certified in one program. Writes hours.csv (per hour: cost, price of one more and of

@@ -94,7 +94,7 @@ class _Line(NamedTuple):
     row: int
 
 
-TIME, MOST_IN_AN_HOUR = re.compile(r"\d[:.]\d\d"), 12
+TIME, MOST_IN_AN_HOUR = re.compile(r"\d[:.]\d\d|^20\d{8}(?:\d\d){0,2}$"), 12
 
 
 def read_series(path: str | Path, *, max_bytes: int = 200_000_000) -> Series:

@@ -181,6 +181,18 @@ def stamps(minutes):
         (["2025-10-01 9:45", "2025-10-01 10:00"], [0.25, 0.25]),
         (["2025-10-01T09:45Z", "2025-10-01T10:00Z"], [0.25, 0.25]),
         (["1759312800", "1759314600"], [0.5, 0.5]),
+        (["1759312800000", "1759314600000"], [0.5, 0.5]),
+        (["1759312800000000000", "1759314600000000000"], [0.5, 0.5]),
+        ([f"20240101{hour:02}" for hour in range(24)] + ["2024010200"], [1] * 25),
+        ([f"20240101{hour:02}" for hour in range(1, 25)] + ["2024010201"], [1] * 25),  # hours by their ends
+        (["2024022800", "2024022900", "2024030100"], [24, 24, 24]),
+        (["202401010000", "202401010015", "202401010030"], [0.25, 0.25, 0.25]),
+        (["20240101000000", "20240101003000"], [0.5, 0.5]),
+        (["20240101", "20240102"], [24, 24]),
+        (["2024010100 - 2024010101", "2024010101 - 2024010102"], [1, 1]),
+        (["01.01.2024", "02.01.2024"], [24, 24]),
+        (["13/01/2024", "14/01/2024"], [24, 24]),
+        (["1/13/2024", "1/14/2024"], [24, 24]),
         (["0", "1", "2"], [1, 1, 1]),
         (["2025-10-01 00:00/2025-10-01 00:05", "2025-10-01 00:05/2025-10-01 00:10"], [5 / 60, 5 / 60]),
         (["h0", "h1"], [1, 1]),
@@ -192,6 +204,65 @@ def test_a_line_holds_until_the_next_begins(labels, held):
     assert found.hours.tolist() == held
     assert any("weighs a line by its length" in note for note in found.notes) == (set(held) != {1})
     assert all("\n" not in note for note in found.notes)
+
+
+def series(begin, form, step, count):
+    return [(begin + k * step).strftime(form) for k in range(count)]
+
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MONTHS = [datetime(2024, month, 1) for month in range(1, 13)]
+
+
+@pytest.mark.parametrize("clock", ["", " %H:%M", " %H:%M:%S"])
+@pytest.mark.parametrize("day", ["%d/%m/%Y", "%m/%d/%Y"])
+def test_the_day_is_first_or_the_month_by_which_the_lines_are_even(clock, day):
+    """Every begin is that of the datetimes that the labels were written from."""
+    cases = [(datetime(2024, 1, 1), DAY, 5), (datetime(2024, 3, 1), DAY, 12), (datetime(2024, 2, 10), DAY, 30)]
+    cases += [(datetime(2024, 5, 1), HOUR, 72), (datetime(2024, 1, 1), HOUR / 4, 500)] if clock else []
+    for begin, step, count in cases:
+        found = lengths.lengths(series(begin, day + clock, step, count))
+        assert found.hours.sum() == count * step / HOUR and found.first == begin, (begin, step, count)
+        said = [note for note in found.notes if "leave no doubt" in note]
+        # A note only where the lines would be of another length.
+        assert bool(said) == (step == DAY and count <= 12)
+
+
+def test_a_day_that_is_a_month_as_well_is_told():
+    for labels, total, said in (
+        (["01/01/2024 00:00", "01/02/2024 00:00"], 2 * 31 * 24, "are read day first, as 2024-02-01, and could be read"),
+        (["01/02/2024"], 1, "are read day first, as 2024-02-01, and could be read month first, as 2024-01-02"),
+        (series(datetime(2024, 2, 1), "%d/%m/%Y %H:%M", HOUR, 24), 24, "read month first, as 2024-01-02"),
+        # Twelve months, or twelve days of January: those are even.
+        ([month.strftime("%d/%m/%Y") for month in MONTHS], 12 * 24, "are read month first, as 2024-01-02, and could"),
+    ):
+        found = lengths.lengths(labels)
+        assert found.hours.sum() == total
+        assert said in found.notes[0] and found.notes[0].endswith("write days like that to leave no doubt.")
+    for labels in (series(datetime(2024, 5, 5), "%d/%m/%Y %H:%M", HOUR, 24), ["05.01.2024", "06.01.2024"]):
+        assert not any("doubt" in note for note in lengths.lengths(labels).notes)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [f"20240101{quarter:02}" for quarter in range(1, 97)],  # quarters of a day by number
+        ["2024013200", "2024013201"],
+        ["202401019900", "202401019901"],
+        ["1759312800", "1759312801"],  # no market has prices by the second
+        ["99999999", "100000000"],
+    ],
+)
+def test_numbers_that_are_no_times_are_said_and_no_seconds(labels):
+    found = lengths.lengths(labels)
+    assert (found.hours == 1).all() and "every line is counted as one hour" in found.notes[0] and found.begins is None
+
+
+def test_an_hour_that_a_compact_label_shows_twice_is_counted_twice(tmp_path):
+    labels = ["2024102701", "2024102702", "2024102702", "2024102703"]
+    (tmp_path / "prices.csv").write_text("time,a\n" + "".join(f"{label},1\n" for label in labels))
+    found = lengths.lengths(tables.read_series(tmp_path / "prices.csv").labels)
+    assert found.hours.tolist() == [1, 1, 1, 1] and "set back at '2024102702'" in found.notes[0]
 
 
 def test_holes_and_labels_that_are_no_times_are_said():
