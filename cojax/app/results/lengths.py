@@ -168,9 +168,8 @@ def _compact(text: str) -> datetime:
     """Of 20240131, 2024013123, 202401312345 and 20240131234500; hour 24 is the end of the day."""
     digits = _digits(text)
     day = datetime.strptime(digits[:8], "%Y%m%d")
-    if (
-        len(digits) not in (8, 10, 12, 14) or day.year < 1900
-    ):  # seconds since 1970 look like years before 1900, until 2030
+    # Seconds since 1970 look like years before 1900, until 2030.
+    if len(digits) not in (8, 10, 12, 14) or day.year < 1900:
         raise ValueError("no date")
     hour, minute, second = [*(int(digits[k : k + 2]) for k in range(8, len(digits), 2)), 0, 0, 0][:3]
     clock = timedelta(hours=hour, minutes=minute, seconds=second)
