@@ -1,7 +1,9 @@
 """What a caller handed in is checked here, once, before anything is compiled."""
 
 import difflib
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -24,6 +26,13 @@ def check_kinds(owner: str, *given: tuple[str, Any, type]) -> None:
         if not isinstance(value, kind):
             got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
             raise CojaxInputError(f"{owner} needs a cojax {kind.__name__} for {name}, got {got}.")
+
+
+def as_path(needed: str, value: Any) -> Path:
+    """What names a file or a folder as a path; else refused by a sentence that begins with what is `needed`."""
+    if not isinstance(value, str | os.PathLike):
+        raise CojaxInputError(f"{needed}, got an object of type {type(value).__name__}.")
+    return Path(value)
 
 
 def is_concrete(*values: Any) -> bool:

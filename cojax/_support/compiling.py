@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 from jax.extend.core import get_opaque_trace_state
 
-from .checks import CojaxInputError
+from .checks import CojaxInputError, as_path
 
 Returned = TypeVar("Returned")
 
@@ -127,7 +127,11 @@ def keep_programs(folder: str | Path | None = None) -> Path:
     its limits. The folder has to be yours alone: what lies there is run. Returns the folder; raises `CojaxInputError`
     where it cannot be written.
     """
-    above = _user_caches() / "cojax" if folder is None else Path(folder).expanduser()
+    above = (
+        _user_caches() / "cojax"
+        if folder is None
+        else as_path("keep_programs needs a path for folder", folder).expanduser()
+    )
     place = above / f"jax-{jax.__version__}-{_processor()}"
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)

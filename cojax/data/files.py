@@ -14,23 +14,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from .._support.checks import CojaxInputError, check_number
+from .._support.checks import CojaxInputError, as_path, check_number
 
 MAX_BYTES = 2_000_000_000
 # Every text fits it in one way at most: with two, a long one that fits in none takes quadratic time to refuse.
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
-def as_path(path: Any) -> Path:
+def path_to_read(path: Any) -> Path:
     """What names a file as a path; refused where it is no name."""
-    if not isinstance(path, str | os.PathLike):
-        raise CojaxInputError(f"A file needs a path to be read from, got an object of type {type(path).__name__}.")
-    return Path(path)
+    return as_path("A file needs a path to be read from", path)
 
 
 def checked_path(path: str | Path, max_bytes: int) -> Path:
     """`path`, if it is a file of at most `max_bytes`."""
-    path = as_path(path)
+    path = path_to_read(path)
     check_number(str(path), "max_bytes", max_bytes, at_least=0, shaped=())
     # Of a name that is too long for a file, pathlib asks the system, which complains.
     if not os.path.isfile(path):

@@ -16,7 +16,7 @@ from . import large_graphs
 from .backbones import abilene as abilene
 from .backbones import nsfnet as nsfnet
 from .computed import computed as computed
-from .files import as_path, checked_path, open_unpacked, unpacked_name
+from .files import checked_path, open_unpacked, path_to_read, unpacked_name
 from .gml import read_gml as read_gml
 from .graphfiles import MAX_BYTES
 from .graphfiles import GraphFile as GraphFile
@@ -45,7 +45,7 @@ def read_graph(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GraphFile:
 
     Raises `CojaxInputError` for any other name and for whatever does not fit the format.
     """
-    path = as_path(path)
+    path = path_to_read(path)
     inside = unpacked_name(path)
     kind = inside.suffix.lower()
     if kind in READERS and kind != ".xml":

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._support.checks import CojaxInputError, did_you_mean
-from .files import MAX_BYTES, NUMBER, PACKED, as_path, checked_path, csv_table, number, tidy, unpacked_name
+from .files import MAX_BYTES, NUMBER, PACKED, checked_path, csv_table, number, path_to_read, tidy, unpacked_name
 from .libsvm import begins_as_libsvm
 from .libsvm import read_libsvm as read_libsvm
 from .libsvm import read_sparse_libsvm as read_sparse_libsvm
@@ -152,7 +152,7 @@ def read_samples(
 
     Raises `CojaxInputError`, with file and line, for any other suffix and for whatever does not fit the format.
     """
-    path = as_path(path)
+    path = path_to_read(path)
     kinds = [suffix.lower() for suffix in path.suffixes]
     if any(kind in PICKLES for kind in kinds):
         raise CojaxInputError(
@@ -174,7 +174,7 @@ def read_samples(
 
 def is_libsvm(path: str | Path, *, max_bytes: int = MAX_BYTES) -> bool:
     """Whether `read_samples` takes a file for LIBSVM: by its suffix, or else by its first line."""
-    path = as_path(path)
+    path = path_to_read(path)
     kind = unpacked_name(path).suffix.lower()
     if kind in (".csv", ".npz"):
         return False

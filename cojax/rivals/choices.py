@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._support.checks import CojaxInputError, check_number, whole_number
+from .._support.checks import CojaxInputError, as_path, check_number, whole_number
 from ..networks.base import Network
 from ..problems.problem import Decision, Problem
 from ..tuning.ensembles import Instance, RunPlan, distances, optimum_of
@@ -169,6 +169,7 @@ def choose(
     check_number("choose", "gap", gap, above=0.0, below=1.0, shaped=())
     if amount is not None:
         check_number("choose", "amount", amount, above=0.0, shaped=())
+    folder = None if folder is None else as_path("choose needs a path for folder", folder)
     what = _checked_names(what, candidates, case)
     contest = _Contest(case, dict(candidates), default, num_steps, every, over, gap, amount, measure, folder)
     names, begun = list(candidates), 0
@@ -219,7 +220,7 @@ class _Contest:
     gap: float
     amount: float | int | None
     measure: Measure | None
-    folder: str | Path | None
+    folder: Path | None
     logs: dict[str, dict[int, float]] = dataclasses.field(default_factory=dict)  # `scores`, by name and seed
     tuned: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)  # factors, by the name of the version
     dropped: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -236,7 +237,7 @@ class _Contest:
         found, attempt = None, 0
         while found is None:
             able = {name: self.field[name] for name in names if name not in self.dropped}
-            place = None if self.folder is None else Path(self.folder) / (f"{part}-{attempt}" if attempt else part)
+            place = None if self.folder is None else self.folder / (f"{part}-{attempt}" if attempt else part)
             try:
                 found = trials(
                     later,

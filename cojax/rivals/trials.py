@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from .._support.checks import CojaxInputError, check_number, did_you_mean, real_array, whole_number
+from .._support.checks import CojaxInputError, as_path, check_number, did_you_mean, real_array, whole_number
 from .._support.reprs import brief
 from ..data.npz import read_arrays
 from ..methods import Hold, Method
@@ -169,7 +169,7 @@ class Trials(NamedTuple):
 
         Raises `CojaxInputError` where there are none, and where files are damaged or of different ensembles.
         """
-        files = _files(Path(folder))
+        files = _files(as_path("Trials.read needs a path for folder", folder))
         if not files:
             raise CojaxInputError(f"Trials.read needs a folder that cojax.trials has written to, got {folder}.")
         found = {seed: _load(path, seed) for seed, path in sorted(files.items())}
@@ -441,7 +441,7 @@ def trials(
     )
     found: dict[int, _Trial] = {}
     if folder is not None:
-        folder = Path(folder)
+        folder = as_path("trials needs a path for folder", folder)
         _begin(folder)
         there = {seed: path for seed, path in _files(folder).items() if seed in wanted}
         found = {seed: _load(path, seed) for seed, path in there.items()}

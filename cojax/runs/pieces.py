@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._support.checks import CojaxInputError
+from .._support.checks import CojaxInputError, as_path
 from ..methods import Method
 from ..networks.base import Network
 from ..problems.problem import Decision, Problem, Scenario
@@ -71,11 +71,10 @@ def in_pieces(
     num_looks, every = check_run(problem, network, method, start, num_steps, every, record, MOST_JOINED)
     blocks = Blocks(network, problem, start)
     if checkpoint is not None:
-        if not isinstance(checkpoint, str | os.PathLike):
-            raise CojaxInputError(f"A checkpoint needs a path, got an object of type {type(checkpoint).__name__}.")
+        checkpoint = as_path("A checkpoint needs a path", checkpoint)
         with blocks.together(f"The checkpoint {checkpoint} cannot be written"):
-            _check_place(Path(checkpoint))
-        blocks.check_common(Path(checkpoint).parent)
+            _check_place(checkpoint)
+        blocks.check_common(checkpoint.parent)
     looks = equal_pieces(num_looks) if piece is None else piece // every
     check_beginning(problem, network, method, start)
     state = start if isinstance(start, State) else first_state(problem, network, method, start)
@@ -84,7 +83,7 @@ def in_pieces(
     keeper = _Keeper(checkpoint, blocks)
     if checkpoint is not None:
         keeper.prints = prints_of(blocks, problem, network, method, start, every, record)
-        if blocks.told(Path(checkpoint).exists())[0, 0]:
+        if blocks.told(checkpoint.exists())[0, 0]:
             trace = jax.eval_shape(lambda state: go(problem, network, method, state, 1, every, record)[1], state)
             found = load(checkpoint, Saved(state, trace), keeper.prints, blocks)
             state, traces = found.state, [found.trace]
