@@ -63,6 +63,8 @@ CALLS = {
     "cojax.tables.read_samples(None)": "A file needs a path to be read from, got an object of type NoneType.",
     "cojax.tables.read_samples('a' * 5000)": "needs the suffix .csv, .libsvm, .svm, .bz2 or .npz, got none",
     "cojax.tables.is_libsvm(b'a')": "A file needs a path to be read from, got an object of type bytes.",
+    "cojax.keep_programs(3)": "keep_programs needs a path for folder, got an object of type int.",
+    "cojax.Trials.read(3)": "Trials.read needs a path for folder, got an object of type int.",
     "cojax.graphs.read_graph(3)": "A file needs a path to be read from, got an object of type int.",
     "cojax.tables.read_libsvm(FILE, first_index=1.5)": "a.svm needs a whole number first_index >= 0, got 1.5.",
     "cojax.tables.read_libsvm(FILE, first_index='1')": "a.svm needs a whole number first_index >= 0, got '1'.",
