@@ -119,6 +119,83 @@ def test_zero_stays_zero_and_hard_values_stay_finite_with_finite_derivatives(qua
     assert jnp.all(jnp.isfinite(rounded)) and jnp.all(jnp.isfinite(slope))
 
 
+LEVELS_OF_16_BITS = [
+    cojax.LogQuantizer(0.25),
+    cojax.LogQuantizer(1.0),
+    cojax.LogQuantizer(10.0),
+    cojax.LogQuantizer(0.25, largest=10.0),
+    cojax.LogQuantizer(1.0, smallest=1e-12, largest=1e6),  # more than float16 has at either end
+    cojax.UniformQuantizer(3e4),
+    cojax.UniformQuantizer(1e5),
+    cojax.UniformQuantizer(4e4, largest=7e4),
+    cojax.FloatQuantizer(0),
+    cojax.FloatQuantizer(3),
+]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+@pytest.mark.parametrize("quantizer", LEVELS_OF_16_BITS, ids=repr)
+def test_of_all_16_bit_floats_come_as_many_finite_numbers_as_the_bits_tell_apart(quantizer, dtype):
+    codes = np.arange(2**16, dtype=np.uint16).view(dtype)
+    finite = jnp.asarray(codes)[jnp.isfinite(jnp.asarray(codes))]
+    rounded, slopes = jax.vmap(jax.value_and_grad(quantizer))(finite)
+    rounded = np.asarray(rounded, np.float64)
+    assert np.isfinite(rounded).all() and np.isfinite(np.asarray(slopes, np.float64)).all()
+    known = np.unique(rounded + 0.0)  # 0 and -0 are one number
+    bits = int(quantizer.num_bits(dtype))
+    if isinstance(quantizer, cojax.UniformQuantizer) and quantizer.largest is None and dtype == jnp.bfloat16:
+        assert len(known) <= 2**bits  # up to 3e38 the dtype has fewer numbers than there are levels
+    else:
+        assert bits == (len(known) - 1).bit_length()
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64])
+def test_numbers_at_the_ends_of_a_dtype_become_finite_numbers_with_finite_derivatives(dtype):
+    info = jnp.finfo(dtype)
+    end = float(info.max)
+    sizes = np.asarray([end, 0.98 * end, end / 1.6, end / 2, float(info.tiny), 1.5 * float(info.tiny)])
+    ends = jnp.asarray(np.concatenate([sizes, -sizes]), dtype)
+    quantizers = [
+        *LEVELS_OF_16_BITS,
+        *(cojax.LogQuantizer(np.log(end) / count) for count in (1, 3, 88, 700)),  # whose last level may be beyond
+        *(cojax.UniformQuantizer(end / count) for count in (1, 2.5, 3, 7, 1e9)),
+        *(rule(1e300) for rule in (cojax.LogQuantizer, cojax.UniformQuantizer)),
+        cojax.UniformQuantizer(1e-3),
+        cojax.FloatQuantizer(info.nmant - 1),
+        cojax.FloatQuantizer(52),
+    ]
+    for quantizer in quantizers:
+        rounded, slopes = jax.vmap(jax.value_and_grad(quantizer))(ends)
+        assert rounded.dtype == dtype and bool(jnp.isfinite(rounded).all() & jnp.isfinite(slopes).all()), quantizer
+    for rule, size in ((cojax.LogQuantizer, 0.25), (cojax.UniformQuantizer, 1e-3), (cojax.UniformQuantizer, end / 2.5)):
+        by_size = jax.vmap(jax.grad(lambda size, u, rule=rule: rule(size)(u).astype(float)), (None, 0))(size, ends)
+        assert bool(jnp.isfinite(by_size).all())
+    np.testing.assert_array_equal(cojax.UniformQuantizer(1e-3)(ends[:4]), ends[:4])  # all of them are whole thousandths
+    for quantizer in (
+        *(cojax.AdaptiveQuantizer(bits, first=first) for bits in (2, 16) for first in (1e-300, 0.6 * end)),
+        *(cojax.OneBitQuantizer(first=first) for first in (1e-300, 0.6 * end)),
+    ):
+        scale = quantizer.first_scale(ends)
+        for _ in range(3):
+            rounded, scale = quantizer.adapt(ends, scale)
+            assert bool(jnp.isfinite(rounded).all() & jnp.isfinite(scale).all() & (scale != 0).all()), quantizer
+    for quantizer in (cojax.TopK(2), cojax.RandK(2)):
+        slopes = jax.jacobian(quantizer)(ends)
+        assert bool(jnp.isfinite(quantizer(ends)).all() & jnp.isfinite(slopes).all()), quantizer
+    assert bool(jnp.isfinite(cojax.RandK(1)(jnp.ones(70_000, dtype))).all())  # 70 000 is beyond float16
+
+
+def test_levels_at_the_end_of_a_dtype_are_those_of_hand_counts():
+    assert float(cojax.LogQuantizer(1.0)(jnp.float32(3e38))) == pytest.approx(np.exp(88.0), rel=1e-5)  # 88 ulps
+    assert float(cojax.LogQuantizer(0.25, largest=10.0)(jnp.float32(3.3e38))) == pytest.approx(np.exp(2.25), rel=1e-6)
+    assert float(jax.grad(cojax.LogQuantizer(0.25, largest=10.0))(jnp.float32(3.3e38))) == 0.0
+    assert float(cojax.FloatQuantizer(3)(jnp.float16(65000.0))) == 15 / 8 * 2**15
+    thousands = cojax.UniformQuantizer(1e3)(jnp.asarray([65_499.0, 65_504.0], jnp.float16))
+    assert thousands.tolist() == [64_992.0, 64_992.0]  # 65 000, in steps of 32
+    beyond = cojax.UniformQuantizer(1e5)(jnp.asarray([-6e4, 0.0, 6e4], jnp.float16))
+    assert beyond.tolist() == [0.0, 0.0, 0.0]  # the one level that float16 has
+
+
 @given(value=values)
 @settings(max_examples=100, deadline=None)
 def test_uniform_rounding_errs_by_half_a_level_at_most(value):

@@ -66,7 +66,7 @@ class LogQuantizer(Quantizer):
         rho: the distance of two levels in nats, > 0; differentiable.
         smallest, largest: the ends of a finite alphabet, > 0: its levels are those from the one nearest the smallest,
             below which numbers become 0, to the one nearest the largest, where they saturate. By default the ends of
-            the dtype.
+            the dtype, of which no level is beyond: near its end numbers saturate at the last one that it holds.
 
     A number takes as many bits as tell the levels of both signs and 0 apart. That is log2(2 m + 1), rounded up, for m
     levels a sign, m within 1 of log(largest/smallest)/rho + 1.
@@ -88,35 +88,44 @@ class LogQuantizer(Quantizer):
 
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         dtype, value = value.dtype, _widen(value)
-        rho = jnp.asarray(self.rho, value.dtype)
-        rounded = _log_round(value, rho)
+        rho = _within(value.dtype, self.rho)
+        last = _last_log_level(dtype, rho)
+        rounded = _log_round(value, rho, last)
         if self.smallest is not None:
             # Between two levels, as two programs may differ in the last bit of one.
-            cut = lax.stop_gradient(_log_round(jnp.asarray(self.smallest, value.dtype), rho) * jnp.exp(-rho / 2))
-            rounded = jnp.where(jnp.abs(lax.stop_gradient(rounded)) < cut, 0, rounded)
+            cut = _log_round(jnp.asarray(self.smallest, value.dtype), rho, last) * jnp.exp(-rho / 2)
+            rounded = jnp.where(jnp.abs(lax.stop_gradient(rounded)) < lax.stop_gradient(cut), 0, rounded)
         if self.largest is not None:
-            top = _log_round(jnp.asarray(self.largest, value.dtype), rho)
+            top = _log_round(_within(dtype, self.largest), rho, last)
             rounded = _saturated(rounded, top, top * jnp.exp(rho / 2))
         return rounded.astype(dtype)
 
     def num_bits(self, dtype: Any) -> Float[Array, ""]:
         info, wide = jnp.finfo(dtype), _widen(jnp.zeros((), dtype)).dtype
-        rho = jnp.asarray(self.rho, wide)
-        least = max(float(info.smallest_subnormal), float(jnp.finfo(wide).tiny))  # XLA takes what is less as 0
+        rho = _within(wide, self.rho)
 
         def level(end: Any) -> Array:
             return jnp.round(jnp.log(jnp.asarray(end, wide)) / rho)
 
-        lowest = jnp.ceil(math.log(least) / rho) if self.smallest is None else level(self.smallest)
-        highest = jnp.floor(math.log(float(info.max)) / rho) if self.largest is None else level(self.largest)
+        least, tiny = float(info.smallest_subnormal), float(jnp.finfo(wide).tiny)
+        if least < tiny:  # XLA takes what is less than `tiny` as 0
+            lowest = jnp.ceil(math.log(tiny) / rho)
+        else:  # a level from half the least number on is rounded to it
+            lowest = jnp.maximum(jnp.ceil(math.log(least / 2) / rho), level(least))
+        highest = _last_log_level(dtype, rho)
+        if self.smallest is not None:
+            lowest = jnp.maximum(lowest, level(self.smallest))
+        if self.largest is not None:
+            highest = jnp.minimum(highest, level(_within(dtype, self.largest)))
         return _bits_of(2 * (highest - lowest + 1))
 
     def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
         if self.largest is None:
             return None
-        value = _widen(value)
-        rho = jnp.asarray(self.rho, value.dtype)
-        return jnp.abs(value) > _log_round(jnp.asarray(self.largest, value.dtype), rho) * jnp.exp(rho / 2)
+        dtype, value = value.dtype, _widen(value)
+        rho = _within(value.dtype, self.rho)
+        top = _log_round(_within(dtype, self.largest), rho, _last_log_level(dtype, rho))
+        return jnp.abs(value) > top * jnp.exp(rho / 2)
 
 
 def _checked_ends(owner: str, smallest: Any, largest: Any) -> tuple[Any, Any]:
@@ -143,11 +152,25 @@ def _widen(value: Float[Array, "..."]) -> Float[Array, "..."]:
     return value if jnp.finfo(value.dtype).bits >= 32 else value.astype(jnp.float32)
 
 
-def _log_round(value: Array, rho: Array) -> Array:
+def _within(dtype: Any, number: Any) -> Array:
+    """A number of a quantizer, at most the end of `dtype`, in the precision in which that one's numbers are rounded."""
+    wide, end = _widen(jnp.zeros((), dtype)).dtype, float(jnp.finfo(dtype).max)
+    if isinstance(number, float):
+        return jnp.asarray(min(number, end), wide)
+    return jnp.minimum(jnp.asarray(number, wide), jnp.asarray(end, wide))
+
+
+def _last_log_level(dtype: Any, rho: Array) -> Array:
+    """The number of the last level that `dtype` holds, with room for the rounding of its exponential."""
+    room = 1 - 4 * float(jnp.finfo(rho.dtype).eps)
+    return jnp.floor(math.log(float(jnp.finfo(dtype).max)) * room / lax.stop_gradient(rho))
+
+
+def _log_round(value: Array, rho: Array, last: Array) -> Array:
     # The inner where keeps log away from 0, where its value and its derivative are not finite.
     size = jnp.where(value == 0, 1.0, jnp.abs(value))
     place = jnp.log(size) / rho
-    level = jnp.round(place)
+    level = jnp.where(place > last, last, jnp.round(place))
     rounded = jnp.where(value == 0, 0.0, jnp.copysign(jnp.exp(rho * level), value))
     # q(u) = u exp(rho off), where off, how far u is from its level, stays as it is. A division is cheaper than an exp.
     off = lax.stop_gradient(level - place)
@@ -164,7 +187,7 @@ class UniformQuantizer(Quantizer):
     Args:
         delta: the distance of two levels in the unit of the message, > 0; differentiable.
         largest: the end of a finite alphabet, > 0: numbers beyond the level nearest to it saturate there. By default
-            the end of the dtype.
+            the end of the dtype, at the last level that it holds.
 
     A number takes log2(2 m + 1) bits, rounded up, where the last level is m delta.
 
@@ -182,23 +205,25 @@ class UniformQuantizer(Quantizer):
 
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         dtype, value = value.dtype, _widen(value)
-        delta = jnp.asarray(self.delta, value.dtype)
-        rounded = _uniform_round(value, delta)
+        delta = _within(value.dtype, self.delta)
+        last = _last_level(dtype, delta)
+        rounded = _uniform_round(value, delta, last)
         if self.largest is not None:
-            top = _uniform_round(jnp.asarray(self.largest, value.dtype), delta)
+            top = _uniform_round(_within(dtype, self.largest), delta, last)
             rounded = _saturated(rounded, top, top + delta / 2)
         return rounded.astype(dtype)
 
     def num_bits(self, dtype: Any) -> Float[Array, ""]:
         wide = _widen(jnp.zeros((), dtype)).dtype
-        delta = jnp.asarray(self.delta, wide)
+        delta = _within(wide, self.delta)
+        levels = _last_level(dtype, delta)
         if self.largest is None:
-            largest, (mantissa, exponent) = jnp.inf, math.frexp(float(jnp.finfo(dtype).max))
+            mantissa, exponent = math.frexp(float(jnp.finfo(dtype).max))
         else:
-            largest = jnp.asarray(self.largest, wide)
+            largest = _within(dtype, self.largest)
+            levels = jnp.minimum(levels, jnp.round(largest / delta))
             mantissa, exponent = jnp.frexp(largest)
-        levels = jnp.round(largest / delta)
-        # Of a whole dtype they have no place in it, but their exponent has.
+        # Very many have no place in the dtype, but their exponent has.
         less, last = jnp.frexp(delta)
         of_many = (1 + exponent - last + jnp.where(less <= mantissa, 1, 0)).astype(jnp.result_type(float))
         return jnp.where(levels < 2**20, _bits_of(2 * levels), jnp.maximum(of_many, 0))
@@ -206,22 +231,36 @@ class UniformQuantizer(Quantizer):
     def saturates(self, value: Float[Array, "..."], scale: Any) -> Bool[Array, "..."] | None:
         if self.largest is None:
             return None
-        value = _widen(value)
-        delta = jnp.asarray(self.delta, value.dtype)
-        return jnp.abs(value) > _uniform_round(jnp.asarray(self.largest, value.dtype), delta) + delta / 2
+        dtype, value = value.dtype, _widen(value)
+        delta = _within(value.dtype, self.delta)
+        top = _uniform_round(_within(dtype, self.largest), delta, _last_level(dtype, delta))
+        return jnp.abs(value) > top + delta / 2
 
 
-def _uniform_round(value: Array, delta: Array) -> Array:
+def _last_level(dtype: Any, delta: Array) -> Array:
+    """The number of the last level that `dtype` holds; infinite where levels are too many to be counted in it."""
+    delta = lax.stop_gradient(delta)
+    last = jnp.floor(jnp.asarray(jnp.finfo(dtype).max, delta.dtype) / delta)
+    return jnp.where(jnp.isinf(delta * last), last - 1, last)  # one more where the division was rounded up
+
+
+def _uniform_round(value: Array, delta: Array, last: Array) -> Array:
     place = value / delta
-    level = jnp.round(place)
-    return straight_through(delta * level, value + delta * lax.stop_gradient(level - place))
+    # Where numbers of the dtype lie further apart than levels, each is its own level, and its place may be infinite.
+    apart = 1 / jnp.finfo(value.dtype).eps
+    beyond = jnp.abs(place) >= jnp.minimum(last + 0.5, apart)
+    end = jnp.where(last < apart, jnp.copysign(delta * last, value), value)
+    rounded = jnp.where(beyond, end, delta * jnp.round(place))
+    off = lax.stop_gradient(jnp.where(beyond, 0, jnp.round(place) - place))
+    return straight_through(rounded, value + delta * off)
 
 
 class FloatQuantizer(Quantizer):
     """The nearest number with `mantissa_bits` bits after the leading one, as a short float format sends it.
 
     q(u)/u lies in [1 - 2**-(b+1), 1 + 2**-(b+1)], b = mantissa_bits: as fine as a log quantizer of
-    rho = 2**-b, at a tenth of its cost (one rounding of the bits, no exp and no log).
+    rho = 2**-b, at a tenth of its cost (one rounding of the bits, no exp and no log). Numbers beyond the largest one of
+    that format become it.
     The derivative is straight-through: dq/du = 1.
 
     Args:
@@ -238,8 +277,12 @@ class FloatQuantizer(Quantizer):
 
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         info = jnp.finfo(value.dtype)
-        rounded = lax.reduce_precision(value, info.nexp, min(self.mantissa_bits, info.nmant))
-        return straight_through(rounded, value)
+        if self.mantissa_bits >= info.nmant:
+            return value
+        rounded = lax.reduce_precision(value, info.nexp, self.mantissa_bits)
+        # The largest number of the short format: those above it would be rounded up, to infinity.
+        top = float(info.max) * ((2 - 2.0**-self.mantissa_bits) / (2 - 2.0**-info.nmant))
+        return straight_through(jnp.clip(rounded, -top, top), value)
 
     def num_bits(self, dtype: Any) -> Float[Array, ""]:
         info = jnp.finfo(dtype)
@@ -296,13 +339,14 @@ class AdaptiveQuantizer(Quantizer):
         return jnp.abs(value) > 2 ** (self.bits - 1) * scale
 
     def first_scale(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
-        return jnp.full_like(value, self.first)
+        return _first_scale(value, self.first)
 
     def adapt(self, value: Float[Array, "..."], scale: Any) -> tuple[Float[Array, "..."], Any]:
         still, scale = lax.stop_gradient((value, scale))
         top = 2 ** (self.bits - 1) - 1
         level = jnp.clip(jnp.floor(jnp.abs(still) / scale), 0, top)
-        rounded = jnp.copysign((level + 0.5) * scale, still)
+        size = jnp.minimum((level + 0.5) * scale, jnp.finfo(scale.dtype).max)
+        rounded = jnp.copysign(size, still)
         low, high = (jnp.log(jnp.asarray(factor, scale.dtype)) for factor in (self.shrink, self.grow))
         after = _kept_away(scale * jnp.exp(low + (high - low) * level / top))
         return straight_through(rounded, value), after
@@ -346,7 +390,7 @@ class OneBitQuantizer(Quantizer):
         return jnp.abs(value) > 2 * jnp.abs(scale)
 
     def first_scale(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
-        return jnp.full_like(value, self.first)
+        return _first_scale(value, self.first)
 
     def adapt(self, value: Float[Array, "..."], scale: Any) -> tuple[Float[Array, "..."], Any]:
         still, scale = lax.stop_gradient((value, scale))  # the sign of a scale is the last sign that was sent
@@ -406,7 +450,8 @@ class RandK(Quantizer):
     it. Over `Innovation` what was not chosen waits in the difference, which is error feedback: the numbers travel as
     they are, E |q(u) - u|^2 = (1 - k/d) |u|^2 for d numbers, and methods are exact with smaller steps. A link without
     memory multiplies them by d/k, so that what is heard is right on average, E q(u) = u; but E |q(u) - u|^2 =
-    (d/k - 1) |u|^2 stays where messages do, so `Quantized(RandK(k))` does not converge. Leaves of k numbers or fewer,
+    (d/k - 1) |u|^2 stays where messages do, so `Quantized(RandK(k))` does not converge; what d/k would make infinite
+    becomes the largest number of the dtype. Leaves of k numbers or fewer,
     such as the one marginal cost of a node, pass whole. The derivative is exact.
 
     Args:
@@ -431,7 +476,8 @@ class RandK(Quantizer):
 
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         chosen, _ = self.adapt(value, None)
-        return chosen * jnp.asarray(max(value.size / self.k, 1.0), value.dtype)
+        end = float(jnp.finfo(value.dtype).max)
+        return jnp.clip(chosen * jnp.asarray(min(max(value.size / self.k, 1.0), end), value.dtype), -end, end)
 
     def adapt(self, value: Float[Array, "..."], scale: Any) -> tuple[Float[Array, "..."], Any]:
         if self.k >= value.size:
@@ -455,6 +501,12 @@ def _check_factors(owner: str, shrink: Any, grow: Any, why: str) -> None:
     check_number(owner, "grow", grow, above=1.0, shaped=())
     if is_concrete(shrink, grow):
         check_number(owner, "shrink * grow", float(shrink) * float(grow), at_least=1.0, why=why)
+
+
+def _first_scale(value: Array, first: Any) -> Array:
+    """`first` for every number, as near as their dtype has it: at 0 and at infinity nothing could be rounded."""
+    info = jnp.finfo(value.dtype)
+    return jnp.full_like(value, jnp.clip(first, float(info.tiny), float(info.max)))
 
 
 def _kept_away(scale: Array) -> Array:
