@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 
-from .._support.checks import CojaxInputError, fitting, real_array, whole_number
+from .._support.checks import CojaxInputError, fitting, is_small_float, real_array, whole_number
 from .._support.computed_graphs import ComputedGraph
 from .._support.edge_lists import EdgeList, are_in_order, connected_parts, distinct, edge_codes, sorted_once
 from .._support.names import Names
@@ -254,7 +254,9 @@ def _as_matrix(item: Any) -> "sparse.csr_array | None":
     if sparse.issparse(item):
         matrix = sparse.coo_array(item)
     elif hasattr(item, "shape"):
-        matrix = sparse.coo_array(np.atleast_1d(real_array("network", "graphs", item)))
+        array = np.atleast_1d(real_array("network", "graphs", item))
+        short = is_small_float(array.dtype) and array.dtype.itemsize < 4  # SciPy takes no floats of 16 bits
+        matrix = sparse.coo_array(array.astype(np.float32) if short else array)
     else:
         raise CojaxInputError(f"network needs networkx graphs or weight matrices, got {type(item).__name__}.")
     if matrix.shape is None or len(matrix.shape) != 2 or matrix.shape[0] != matrix.shape[1]:

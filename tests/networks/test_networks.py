@@ -1,5 +1,7 @@
 """Networks conserve, layouts agree, and a graph that could not work is refused."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import networkx as nx
@@ -264,6 +266,54 @@ def test_vmap_runs_over_seeds_of_a_lossy_network():
     many = jax.jit(jax.vmap(run))(keys)
     np.testing.assert_array_equal(many[1], run(keys[1]))
     assert (many[0] != many[1]).any()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16])
+def test_weights_of_16_bits_are_those_numbers_at_every_door(dtype):
+    ring = nx.to_numpy_array(nx.cycle_graph(6)) * 0.3
+    short, message = ring.astype(dtype), np.random.default_rng(0).normal(size=(6, 2))
+    rounded = short.astype(np.float64)  # 0.3 of 11 or 8 bits
+    wanted = rounded @ message - rounded.sum(1)[:, None] * message
+    made = [
+        *(cojax.network(given) for given in (short, jnp.asarray(short), [short], np.stack([short, short]))),
+        cojax.network(nx.cycle_graph(6), weights=lambda n, pairs: np.full(pairs.shape[1], 0.3).astype(dtype)),
+        *(kind(weights=jnp.asarray(short)) for kind in (cojax.Dense, cojax.Digraph)),
+    ]
+    for layout in ("neighbors", "split", "edges", "circulant"):
+        built = cojax.network(ring, layout=layout)
+        made.append(dataclasses.replace(built, weights=built.weights.astype(dtype)))
+    for network in made:
+        np.testing.assert_allclose(flow(network, jnp.asarray(message)), wanted, atol=1e-6)  # float32 at the least
+    directed = cojax.Directed(weights=jnp.asarray(short))
+    np.testing.assert_array_equal(np.asarray(directed.weights, np.float64), rounded)
+    start = laws.start_of(laws.quadratic(6))
+    for layout in (made[0], made[5]):
+        ran = cojax.solve(
+            laws.quadratic(6), layout, cojax.CoOpt(cojax.DIGing(0.05), cojax.Laplacian(0.1)), start, num_steps=3
+        )
+        assert float(ran.x.cpu.sum()) == float(start.cpu.sum())
+
+
+def test_16_bits_do_not_hide_what_is_wrong_with_weights():
+    skewed = np.asarray([[0, 0.5, 0], [0, 0, 0.48], [0.5, 0, 0]])  # out of balance by 4 %, twenty roundings of float16
+    for wrong, message in (
+        (lambda: cojax.Digraph(weights=jnp.asarray(skewed, jnp.float16)), "Digraph needs balanced weights"),
+        (lambda: cojax.Digraph(weights=jnp.asarray(skewed, jnp.bfloat16)), "Digraph needs balanced weights"),
+        (
+            lambda: cojax.Dense(weights=jnp.asarray(-np.ones((2, 2)), jnp.bfloat16)),
+            "Dense needs weights >= 0, got -1 on",
+        ),
+        (lambda: cojax.network(np.asarray([[0, np.nan], [np.nan, 0]], np.float16)), "weights finite, got nan on edge"),
+        (
+            lambda: cojax.Directed(weights=jnp.full((3, 3), 1 / 3, jnp.bfloat16)),
+            "Directed needs weights that sum to less",
+        ),
+    ):
+        with pytest.raises(cojax.CojaxInputError) as error:
+            wrong()
+        assert message in str(error.value)
+    with pytest.raises((cojax.CojaxInputError, TypeError)):  # the annotations are checked in tests
+        cojax.Dense(weights=jnp.ones((2, 2), int))
 
 
 def edges(weights, pairs):

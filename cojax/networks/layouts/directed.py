@@ -70,7 +70,7 @@ class Directed(_Arcs):
         if is_concrete(self.weights):
             weights = np.asarray(self.weights)
             check_square("Directed", weights)
-            most = float(max(weights.sum(-1).max(), weights.sum(-2).max()))
+            most = max(float(weights.sum(axis, dtype=np.float64).max()) for axis in (-1, -2))
             if most >= 1:
                 raise CojaxInputError(
                     f"Directed needs weights that sum to less than 1 over every row and column, got {most:g}: a node "
