@@ -2,11 +2,14 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from .._support.checks import CojaxInputError, is_concrete, whole_number
 from .._support.trees import Tree
@@ -27,7 +30,8 @@ class Scheduled(Method):
         values: field -> its values in turn, (p,) or (p, n) for one per node, all of one p; differentiable.
         every: whole number >= 1, static, the steps of each.
 
-    Raises `CojaxInputError` for a field that the method does not have, or lengths that differ.
+    Raises `CojaxInputError` for a field that the method does not have, or that holds no number, for values that are no
+    numbers, and lengths that differ.
     """
 
     method: Method
@@ -37,13 +41,21 @@ class Scheduled(Method):
     def __init__(self, method: Method, values: Any, *, every: int = 1):
         if not isinstance(method, Method):
             raise CojaxInputError(f"Scheduled needs a method such as Laplacian(0.1), got {method!r}.")
+        if not isinstance(values, Mapping):
+            raise CojaxInputError(
+                f'Scheduled needs a dict such as {{"step_size": [0.2, 0.1]}} for values, got {type(values).__name__}.'
+            )
+        numbers = [field.name for field in dataclasses.fields(method) if _holds_a_number(method, field)]
+        for name in values:
+            if name not in numbers:
+                raise CojaxInputError(
+                    f"Scheduled needs fields of {type(method).__name__} in values, got {name!r}: those that hold a "
+                    f"number are {', '.join(numbers) or 'none'}."
+                )
         self.method = method
-        self.values = {name: jnp.asarray(value, float) for name, value in dict(values).items()}
+        self.values = {name: _as_floats(name, value) for name, value in values.items()}
         self.every = whole_number("Scheduled", "every", every, at_least=1)
         lengths = {value.shape[:1] for value in self.values.values()}
-        for name in self.values:
-            if not hasattr(method, name):
-                raise CojaxInputError(f"Scheduled needs fields of {type(method).__name__} in values, got {name!r}.")
         if len(lengths) != 1 or lengths & {(), (0,)}:
             raise CojaxInputError(f"Scheduled needs values of one length >= 1, got {sorted(lengths)}.")
         if is_concrete(self.values, method):
@@ -81,6 +93,20 @@ class Scheduled(Method):
 
     def query(self, state: Any) -> Tree:
         return self.at(0).query(state)
+
+
+def _holds_a_number(method: Method, field: dataclasses.Field) -> bool:
+    """Whether steps can have other values of a field: not of one that a compiled program is made for, `static`."""
+    value = getattr(method, field.name)
+    is_number = isinstance(value, int | float | np.number | np.ndarray | jax.Array) and not isinstance(value, bool)
+    return is_number and not field.metadata.get("static", False)
+
+
+def _as_floats(name: str, value: Any) -> Array:
+    try:
+        return jnp.asarray(value, float)
+    except (TypeError, ValueError) as error:
+        raise CojaxInputError(f"Scheduled needs numbers for {name} in values, got {value!r}.") from error
 
 
 def _fields(names: tuple[str, ...], method: Method) -> tuple:

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -107,13 +107,20 @@ def built(given: Any) -> Any:
 def _say_unused_weights(items: list) -> None:
     """Warn of edges of networkx that have weights of their own, which are not those of this network."""
     for item in filter(_is_networkx, items):
-        if len({weight for *_, weight in item.edges(data="weight", default=1)}) > 1:
+        if _differ(weight for *_, weight in item.edges(data="weight", default=1)):
             warnings.warn(
                 "network takes weights from its rule; the edge attribute `weight` of the graph is not used. To use it, "
                 "pass the matrix networkx.to_scipy_sparse_array(graph), whose rows should sum to at most 1.",
                 stacklevel=3,
             )
             return
+
+
+def _differ(weights: Iterable) -> bool:
+    try:
+        return len(set(weights)) > 1
+    except TypeError:  # lists or arrays, which are no numbers and are not compared
+        return True
 
 
 def _named(layout: Layout, names: Sequence[Hashable]) -> Layout:

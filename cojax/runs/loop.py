@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -229,7 +230,19 @@ def observe(problem: Scenario, method: Method, state: State, record: Callable) -
     """What a look at a state sees: how far the run has come, and the record."""
     now, x = problem.at(state.step), method.at(state.step).query(state.method)
     progress = take_look(now, x, state)
-    return progress, record(now, x, state._replace(progress=progress))
+    return progress, _recorded(record, now, x, state._replace(progress=progress))
+
+
+def _recorded(record: Callable, problem: Problem, x: Decision, state: State) -> Any:
+    """The record of a look, refused where it has something else than arrays and numbers in it."""
+    found = record(problem, x, state)
+    for leaf in jax.tree.leaves(found):
+        is_array = isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind not in "OSUMm"
+        if not isinstance(leaf, jax.Array | bool | int | float | complex) and not is_array:
+            raise CojaxInputError(
+                f"solve needs a record(problem, x, state) that returns arrays, or a tree of them, got {leaf!r} in it."
+            )
+    return found
 
 
 def scan(
@@ -294,7 +307,7 @@ def _check_trace(
 
     def row() -> Any:
         state = start if isinstance(start, State) else init(problem, network, method, start)
-        return record(problem.at(state.step), method.query(state.method), state)
+        return _recorded(record, problem.at(state.step), method.query(state.method), state)
 
     num_bytes = num_looks * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(row)))
     if num_bytes > most_bytes:

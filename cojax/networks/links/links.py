@@ -45,6 +45,9 @@ class Quantized(Link):
 
     quantizer: Any  # one, or a prefix tree of the message: one for each part of it
 
+    def __check_init__(self):
+        _check_quantizers("Quantized", self.quantizer)
+
     def open(self, message, net):
         return self.tell(message, _fresh_wire(message), net, 0)
 
@@ -79,6 +82,7 @@ class Innovation(Link):
     memory: str = eqx.field(static=True, default="node")
 
     def __check_init__(self):
+        _check_quantizers("Innovation", self.quantizer)
         if self.memory not in ("node", "edge"):
             raise CojaxInputError(f'Innovation needs memory "node" or "edge", got {self.memory!r}.')
         if isinstance(self.quantizer, LogQuantizer):
@@ -149,6 +153,9 @@ class ErrorFeedback(Link):
 
     quantizer: Any
 
+    def __check_init__(self):
+        _check_quantizers("ErrorFeedback", self.quantizer)
+
     @property
     def remembers(self):
         return True
@@ -216,6 +223,18 @@ class EventTriggered(Link):
             )
 
 
+def _check_quantizers(owner: str, quantizer: Any) -> None:
+    """Refuse what is neither a quantizer nor a tree of them."""
+    for one in jax.tree.leaves(quantizer, is_leaf=_is_quantizer):
+        if not _is_quantizer(one):
+            got = f"the class {one.__name__}" if isinstance(one, type) else repr(one)
+            raise CojaxInputError(f"{owner} needs a quantizer such as cojax.LogQuantizer(0.1), got {got}.")
+
+
+def _is_quantizer(node: Any) -> bool:
+    return isinstance(node, Quantizer)
+
+
 def _warn_if_coarse(rho: Any) -> None:
     # q(u)/u reaches exp(rho / 2): from 2 on, what is left of an innovation may be larger than it was.
     if is_concrete(rho) and float(rho) >= COARSEST_RHO:
@@ -237,17 +256,14 @@ def quantizers_of(quantizer: Any, message: Tree) -> list[Quantizer]:
     def spread_over(one: Quantizer, part: Tree) -> Tree:
         return jax.tree.map(lambda _: one, part)
 
-    def is_one(node: Any) -> bool:
-        return isinstance(node, Quantizer)
-
     try:
-        spread = jax.tree.map(spread_over, quantizer, message, is_leaf=is_one)
+        spread = jax.tree.map(spread_over, quantizer, message, is_leaf=_is_quantizer)
     except ValueError as error:
         raise CojaxInputError(
             f"A link needs one quantizer, or one for each part of the message {jax.tree.structure(message)}, got "
-            f"{jax.tree.structure(quantizer, is_leaf=is_one)}."
+            f"{jax.tree.structure(quantizer, is_leaf=_is_quantizer)}."
         ) from error
-    return jax.tree.leaves(spread, is_leaf=is_one)
+    return jax.tree.leaves(spread, is_leaf=_is_quantizer)
 
 
 def _map_parts(function: Any, quantizer: Any, message: Tree) -> Tree:
