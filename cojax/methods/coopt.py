@@ -5,6 +5,21 @@ from typing import Any, NamedTuple
 from .._support.checks import CojaxInputError
 from ..problems.problem import Decision
 from .base import Hold, Method
+from .facts import half_of
+
+
+def check_allocates(owner: str, method: Method) -> None:
+    """Refuse a method for the shares that is known to be one for the model: it would not keep their sum."""
+    if half_of(method) == "learn":
+        name = _name(method)
+        raise CojaxInputError(
+            f"{owner} needs a method such as Laplacian(0.1) for the cpu, got {name}, which learns models and would "
+            f"lose the budget; use CoOpt(learn={name}(...), allocate=Laplacian(...))."
+        )
+
+
+def _name(method: Method) -> str:
+    return type(method.at(0)).__name__
 
 
 class CoOptState(NamedTuple):
@@ -25,7 +40,8 @@ class CoOpt(Method):
             default.
         allocate: the method that moves `Decision.cpu` (n,) or (n, r): Laplacian, Nesterov, ...; `Hold()` by default.
 
-    `cojax.default` chooses both and the link between them. Raises `CojaxInputError` for a half that is no method.
+    `cojax.default` chooses both and the link between them. Raises `CojaxInputError` for a half that is no method, or a
+    CoOpt, and for one of cojax's own methods in the place of the other half.
     Source: arXiv 2510.25176 for the pair DIGing and Laplacian.
     """
 
@@ -36,6 +52,14 @@ class CoOpt(Method):
         for name, half in (("learn", self.learn), ("allocate", self.allocate)):
             if not isinstance(half, Method):
                 raise CojaxInputError(f"CoOpt needs a method such as DIGing(0.05) for {name}, got {half!r}.")
+            if isinstance(half, CoOpt):
+                raise CojaxInputError(f"CoOpt needs a method of one half for {name}, got a CoOpt; use its {name}.")
+        check_allocates("CoOpt", self.allocate)
+        if half_of(self.learn) == "allocate":
+            raise CojaxInputError(
+                f"CoOpt needs a method such as DIGing(0.05) for learn, got {_name(self.learn)}, which moves cpu and "
+                "would hold the sum of the params instead of finding their optimum; use CoOpt(allocate=...)."
+            )
 
     @property
     def halves(self) -> tuple[Method, Method]:

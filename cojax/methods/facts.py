@@ -60,6 +60,12 @@ def known(
     return write_down
 
 
+def half_of(method: Any) -> Literal["learn", "allocate"] | None:
+    """Which half of the decision a method decides; None of a user's own, of which nothing is known."""
+    facts = KNOWN.get(type(method.at(0)))
+    return None if facts is None else facts.half
+
+
 def choose(condition: Any, one: Any, other: Any) -> Any:
     """`one` where `condition` holds, else `other`; of floats in double precision, whatever JAX is set to."""
     return (jnp if isinstance(condition, jax.Array) else np).where(condition, one, other)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._support.checks import CojaxInputError, is_concrete
 from ..methods import Method, Scheduled
+from ..methods.coopt import check_allocates
 from ..networks.base import Network
 from ..networks.clocks import Clock
 from ..networks.faults.faulty import members_of
@@ -74,6 +75,8 @@ def check_kept(problem: Scenario, network: Network, method: Method) -> None:
                 f"{type(half).__name__} with parts > 1 tells other numbers in every exchange, which {got} would take "
                 "for changes of those told last; use the link Ideal() or Quantized(...), without a Ledger."
             )
+    if problem.base.budget is not None:
+        check_allocates("solve", method.halves[1])
     allocator = method.at(0).halves[1]
     if not allocator.adds_flow and (network.keeps_books or problem.arrivals(0) is not None):
         raise CojaxInputError(
