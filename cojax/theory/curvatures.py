@@ -43,6 +43,7 @@ class ShareCurvature(NamedTuple):
     here: Float[np.ndarray, " n"]  # the largest at the given shares
     high: Float[np.ndarray, " n"]  # the largest over all samples
     low: Float[np.ndarray, " n"]  # the smallest over the samples inside of the bounds; not below 0
+    rates: Float[np.ndarray, " r"]  # of every resource alone: the median over nodes at the given shares
 
 
 class Curvature(NamedTuple):
@@ -231,7 +232,10 @@ def share_curvature(problem: Problem, x: Decision) -> ShareCurvature:
             f"theory.share_curvature needs a cost with a finite second derivative in cpu, got none at node {node}."
         )
     least = np.where(inside, values[:, :, 0], np.inf).min(0)
-    return ShareCurvature(values[0, :, -1], most, np.maximum(np.where(np.isfinite(least), least, 0.0), 0.0))
+    own = np.where(finite[0][:, None], np.diagonal(hessians[0], axis1=1, axis2=2), np.nan)
+    rates = np.nanmedian(own, axis=0) if finite[0].any() else np.full(own.shape[1], np.nan)
+    least = np.maximum(np.where(np.isfinite(least), least, 0.0), 0.0)
+    return ShareCurvature(values[0, :, -1], most, least, rates)
 
 
 @functools.partial(compiled, runs_briefly=True)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +44,7 @@ from .checks import check_run
 
 MIXING = 0.5  # of DIGing: its limit grows as mixing shrinks, agreement slows down
 CAUTIOUS_MOMENTUM = 0.5  # of an allocator where no best one is known: changing graphs, costs that do not curve
+UNLIKE = 1e3  # the curvature of one resource over that of another, from which on their one step is warned of
 STEADY = 2.0  # the curvature of a cost of shares in one place over that in another, for momentum made for quadratics
 GAIN = 0.5  # of Choco and LEAD over a quantized link
 # Of graphs with links that fail, on which APAPC has to be stable: so many turns that these nodes wait in them.
@@ -88,7 +90,8 @@ def tuned(kind: Callable[..., Method], problem: Problem, network: Network, start
         kind: one of the methods of `cojax`, for one half of the decision: `cojax.DIGing`, `cojax.Laplacian`, ....
         problem, network, start: as for `solve`.
 
-    Says what the step is and which proof it rests on to the logger "cojax", at the level INFO:
+    One step serves all resources: where one is counted in so small a unit that its shares would hardly move, a warning
+    names a better one. Says what the step is and which proof it rests on to the logger "cojax", at the level INFO:
     `logging.basicConfig(level="INFO")` shows it. Computes on the host, not under jit.
 
     Raises `CojaxInputError` for a kind without formulas, a half that the problem does not have, a network that
@@ -147,8 +150,23 @@ def _curvature_of_model(kind: Any, problem: Problem, start: Decision) -> theory.
 def curvature_of_shares(kind: Any, problem: Problem, start: Decision) -> theory.ShareCurvature:
     curvature = theory.share_curvature(problem, start)
     if curvature.high.max() > 0:
+        _warn_of_units(kind, curvature.rates)
         return curvature
     raise CojaxInputError(f"tuned({kind.__name__}) needs costs that curve in cpu, got linear ones: no step is best.")
+
+
+def _warn_of_units(kind: Any, rates: np.ndarray) -> None:
+    """One step serves all resources: that of the steepest hardly moves one which is counted in small units."""
+    rates = np.where(rates > 0, rates, np.nan)
+    if np.isnan(rates).all() or not (apart := np.nanmax(rates) / np.nanmin(rates)) > UNLIKE:
+        return
+    slow, fast = int(np.nanargmin(rates)), int(np.nanargmax(rates))
+    warnings.warn(
+        f"The marginal costs of resource {slow} change {apart:.0e} times less with a share than those of resource "
+        f"{fast}, and one step of {kind.__name__} serves both, so that its shares will hardly move: count it in units "
+        f"{math.sqrt(apart):.0e} times as large.",
+        stacklevel=2,
+    )
 
 
 def _by(bound: Callable[..., Limit], **fixed: Any) -> Callable[..., Chosen]:

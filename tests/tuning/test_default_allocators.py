@@ -1,5 +1,6 @@
 """The default allocator needs no number, keeps the total to the last bit, and needs fewer bits than what is tuned."""
 
+import warnings
 from typing import Any
 
 import jax
@@ -142,3 +143,25 @@ def test_shares_that_outgrew_their_grid_diverged_and_solve_to_stops_there():
     run = cojax.solve_to(PROBLEM, FIXED, method, START, tolerance=1e-6, max_steps=4000, every=20)
     assert cojax.Status(int(run.status)) is cojax.Status.DIVERGED
     assert int(run.state.step) < 400
+
+
+def test_resources_in_units_far_apart_are_warned_of_and_what_is_advised_converges():
+    def posed(units):
+        demand = np.linspace(0.5, 1.5, 8)[:, None] * units
+
+        def cost(x, demand):
+            return (((x.cpu - demand) / units) ** 2).sum()
+
+        return cojax.Problem(cost, demand, 6.0 * units)
+
+    cores_and_bytes, advised = posed(np.asarray([1.0, 1e9])), posed(np.asarray([1.0, 1.0]))
+    wanted = r"costs of resource 1 change 1e\+18 times less .* of Nesterov .* in units 1e\+09 times as large"
+    with pytest.warns(UserWarning, match=wanted):
+        default_allocators.default_allocator(cores_and_bytes, FIXED, cores_and_bytes.start())
+    with pytest.warns(UserWarning, match="one step of Laplacian serves both"):
+        cojax.tuned(cojax.Laplacian, cores_and_bytes, FIXED, cores_and_bytes.start())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        network, method = default_allocators.default_allocator(advised, FIXED, advised.start())
+    run = cojax.solve(advised, network, cojax.CoOpt(allocate=method), advised.start(), num_steps=400, every=20)
+    assert run.status == cojax.Status.CONVERGED
