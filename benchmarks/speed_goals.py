@@ -306,7 +306,7 @@ def memory() -> list[dict[str, Any]]:
             "resident before the steps GB": before,
             "peak GB": _peak(),
             "ms a step": seconds * 1e3,
-            "imbalance": float(solution.state.imbalance),
+            "imbalance": float(solution.state.imbalance.max()),
         }
     ]
 

@@ -16,7 +16,7 @@ class Curves(NamedTuple):
     """The curvatures of every node over its free shares, along their principal directions; 0 where not free."""
 
     inverse: Float[Array, "n r r"]  # over the directions that curve
-    flat: Float[Array, "n r r"]  # onto those that do not
+    flat: Float[Array, "n r r"]  # over the directions that do not, in units in which each share curves by 1
     flats: Float[Array, "r r"]  # the sum of `flat` over nodes
     flats_inverse: Float[Array, "r r"]  # its pseudo-inverse
     curved: Float[Array, "r r"]  # projects on the prices that no flat direction sets
@@ -35,17 +35,18 @@ def response(
     if hessian.shape[1] == 1:
         return _response(hessian, free, d_slope, d_pinned, d_budget)
     # One resource is counted in cores, another in bytes: beside the curvature of one that of the other looked like 0.
-    units = _units(lax.stop_gradient(hessian), free)
+    units, per_unit = _units(lax.stop_gradient(hessian), free)
     hessian = hessian * units[None, :, None] * units[None, None]
-    moved = _response(hessian, free, d_slope * units[None], d_pinned / units[None], d_budget / units)
-    return moved[0] * units[None], moved[1] / units
+    moved = _response(hessian, free, d_slope * units[None], d_pinned * per_unit[None], d_budget * per_unit)
+    return moved[0] * units[None], moved[1] * per_unit
 
 
-def _units(hessian: Float[Array, "n r r"], free: Bool[Array, "n r"]) -> Float[Array, " r"]:
-    """The power of two for every resource in which free shares curve by about 1: to scale by it rounds nothing."""
+def _units(hessian: Float[Array, "n r r"], free: Bool[Array, "n r"]) -> tuple[Prices, Prices]:
+    """The power of two for every resource in which free shares curve by about 1, and its inverse: neither rounds."""
     rates = jnp.where(free, jnp.diagonal(hessian, axis1=1, axis2=2), 0)
     count = jnp.maximum((rates > 0).sum(0), 1)
-    return power_of_two(-(jnp.where(rates > 0, jnp.frexp(rates)[1], 0).sum(0) // count) // 2, hessian.dtype)
+    half = (jnp.where(rates > 0, jnp.frexp(rates)[1], 0).sum(0) // count) // 2
+    return power_of_two(-half, hessian.dtype), power_of_two(half, hessian.dtype)
 
 
 def _response(

@@ -90,10 +90,9 @@ def _describe_totals(solution: Any) -> str:
     if watched:
         said.append(f"cost {float(trace.cost[-1]):.6g}")
     if solution.x.cpu is not None:
-        off = float(solution.state.imbalance.max())
-        said.append(
-            "total exact at every step" if off == 0 else f"total off by up to {brief(off)} (largest of all steps)"
-        )
+        each = np.ravel(solution.state.imbalance)
+        off = " and ".join(brief(float(number)) for number in each)
+        said.append(f"total off by up to {off} (largest of all steps)" if each.any() else "total exact at every step")
     if watched and jax.tree.leaves(solution.x.params):
         said.append(f"models {brief(trace.disagreement[-1])} apart")
     if watched and trace.seconds is not None:

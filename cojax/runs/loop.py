@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from .._support import exact_grid
 from .._support.checks import MOST_STEPS, CojaxInputError, check_arrays, check_leaves, whole_number
 from .._support.compiling import MOST_NUMBERS, compiled, count_numbers, is_traced
+from .._support.reprs import brief
 from .._support.trees import Tree, alike
 from ..methods import Method
 from ..methods.base import lateness
@@ -240,7 +241,8 @@ def _recorded(record: Callable, problem: Problem, x: Decision, state: State) -> 
         is_array = isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind not in "OSUMm"
         if not isinstance(leaf, jax.Array | bool | int | float | complex) and not is_array:
             raise CojaxInputError(
-                f"solve needs a record(problem, x, state) that returns arrays, or a tree of them, got {leaf!r} in it."
+                "solve needs a record(problem, x, state) that returns arrays, or a tree of them, got "
+                f"{brief(leaf)} in it."
             )
     return found
 

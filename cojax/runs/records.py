@@ -20,9 +20,9 @@ class Trace(NamedTuple):
         step: steps done.
         cost: the sum over nodes of the cost at each node's own decision, without penalty; differentiable.
         mean_cost: the same with the mean of all params at every node, the figure of merit of many papers.
-        imbalance: the largest |sum of cpu, and on its way, - budget| of ALL steps so far and resources, exact: 0.0 is
-            never off.
-        overload: the largest distance of a share from its bounds, in the unit of cpu.
+        imbalance: the largest |sum of cpu, and on its way, - budget| over ALL steps so far, exact: 0.0 is never off. Of
+            several resources the largest number, whatever its unit; `state.imbalance` has each.
+        overload: the largest distance of a share from its bounds, in the unit of cpu; of several resources likewise.
         disagreement: the largest distance of a params entry from its mean over nodes.
         gradient: the largest entry of the mean over nodes of the params gradient.
         bits: told so far by one node to one neighbour; a float, right to its last digit however long the run.

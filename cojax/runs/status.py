@@ -71,7 +71,7 @@ def moves_on(network: Network, method: Method, x: Decision, state: Any) -> Bool[
     flow = net.flow_alone(state.wire, method.along(state.method), state.step)
     rows = taking_part(network, state.step)
     after = later.query(update_rows(rows, method, state.method, state.grad, flow))
-    motion = _relative(trees.subtract(after, x), x)
+    motion = _relative(_by_resource(trees.subtract(after, x)), _by_resource(x))
     message = method.message(state.method, state.grad)
     error = state.wire.error(message)
     return motion > 16 * precision(x) + (0 if error is None else FAR * _relative(error, message))
@@ -98,6 +98,12 @@ def _infeasible(problem: Problem, x: Decision, state: Any) -> Bool[Array, ""]:
     too_much = budget - upper.sum(0) > 128 * eps * jnp.maximum(size, high)
     off = state.imbalance > 64 * eps * jnp.maximum(size, jnp.max(jnp.abs(x.cpu), 0).astype(budget.dtype))
     return jnp.any(missing | too_much | off)
+
+
+def _by_resource(x: Decision) -> tuple[Any, Any]:
+    """The parts of a decision that have units of their own: params, and the shares of every resource."""
+    shares = x.cpu
+    return x.params, shares if shares is None or shares.ndim == 1 else list(shares.T)
 
 
 def _relative(difference: Any, tree: Any) -> Float[Array, ""]:

@@ -21,7 +21,7 @@ class RootLocus(NamedTuple):
     def abscissa(self) -> Float[np.ndarray, " k"]:
         """The largest real part at every alpha but that of agreement, which stays at 0; stable where it is < 0."""
         sizes = np.abs(self.eigenvalues)
-        zeros = int((sizes <= 1e-6 * sizes.max()).sum(1).min())
+        zeros = int((sizes <= 1e-6 * sizes.max(1, keepdims=True)).sum(1).min())
         # Those are left out that are 0, and not the largest: where a loss is not convex others lie to their right.
         others = np.take_along_axis(self.eigenvalues, np.argsort(sizes, axis=1), 1)[:, min(zeros, sizes.shape[1] - 1) :]
         return np.real(others).max(1)

@@ -150,7 +150,7 @@ def _curvature_of_model(kind: Any, problem: Problem, start: Decision) -> theory.
 def curvature_of_shares(kind: Any, problem: Problem, start: Decision) -> theory.ShareCurvature:
     curvature = theory.share_curvature(problem, start)
     if curvature.high.max() > 0:
-        _warn_of_units(kind, curvature.rates)
+        _warn_of_units(kind, np.where(np.ravel(np.asarray(problem.budget)) != 0, curvature.rates, 0))
         return curvature
     raise CojaxInputError(f"tuned({kind.__name__}) needs costs that curve in cpu, got linear ones: no step is best.")
 
@@ -163,9 +163,9 @@ def _warn_of_units(kind: Any, rates: np.ndarray) -> None:
     slow, fast = int(np.nanargmin(rates)), int(np.nanargmax(rates))
     warnings.warn(
         f"The marginal costs of resource {slow} change {apart:.0e} times less with a share than those of resource "
-        f"{fast}, and one step of {kind.__name__} serves both, so that its shares will hardly move: count it in units "
-        f"{math.sqrt(apart):.0e} times as large.",
-        stacklevel=2,
+        f"{fast}, and one step of {kind.__name__} serves both, so that the shares of resource {slow} will hardly move: "
+        f"count resource {slow} in units {math.sqrt(apart):.0e} times as large.",
+        stacklevel=4,
     )
 
 

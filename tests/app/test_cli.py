@@ -266,6 +266,7 @@ def test_arguments_that_are_wrong_and_help_end_without_a_run(capsys):
         ("plan --set a=1 --resume --set=b=2 --out there p.toml", "set", ("a=1", "b=2")),
         ("plan --set a=1 --out there --set b=2 c=3 p.toml", "set", ("a=1", "b=2", "c=3")),
         ("plan --set a=1 --set b=2 -- p.toml", "set", ("a=1", "b=2")),
+        ("plan --set a=1 p.toml --set b=2", "set", ("a=1", "b=2")),
         ("compare p.toml --methods DIGing --methods NIDS Laplacian --seeds 3 --methods=Nesterov", "methods", None),
         ("scale --sizes 11 --sizes=12 --sizes 1e2", "sizes", (11, 12, 100.0)),
         ("scale --layouts dense --layouts edges", "layouts", ("dense", "edges")),

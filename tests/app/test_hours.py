@@ -238,7 +238,7 @@ def test_a_day_that_is_a_month_as_well_is_told():
     ):
         found = lengths.lengths(labels)
         assert found.hours.sum() == total
-        assert said in found.notes[0] and found.notes[0].endswith("write days like that to leave no doubt.")
+        assert said in found.notes[0] and found.notes[0].endswith("write 2024-02-01 to leave no doubt.")
     for labels in (series(datetime(2024, 5, 5), "%d/%m/%Y %H:%M", HOUR, 24), ["05.01.2024", "06.01.2024"]):
         assert not any("doubt" in note for note in lengths.lengths(labels).notes)
 

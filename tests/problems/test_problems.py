@@ -117,12 +117,27 @@ def shares_of(problem, x, state):
     return x.cpu
 
 
+@pytest.mark.parametrize("unit", [1.0, 2.0**30])
+def test_a_cycle_of_cores_is_seen_beside_bytes(unit):
+    units = np.asarray([1.0, unit], np.float32)
+    want = np.linspace(0.5, 1.5, 8, dtype=np.float32)[:, None] * units
+
+    def cost(x, want):
+        return (((x.cpu - want) / units) ** 2).sum()
+
+    problem = cojax.Problem(cost, want, 16 * units)
+    network, method = cojax.network(nx.cycle_graph(8)), cojax.CoOpt(allocate=cojax.SingleBit(0.03))
+    run = cojax.solve(problem, network, method, problem.start(), num_steps=2000, every=20)
+    assert run.status == cojax.Status.LIMIT_CYCLE
+
+
 def test_a_total_that_is_lost_in_a_small_unit_is_told():
     problem = cojax.Problem(lambda x, a: a * jnp.sum(x.cpu**2 / jnp.asarray([1.0, 1e20])), ONES, [4.0, 4e10])
     network, method = cojax.network(nx.cycle_graph(4)), cojax.CoOpt(allocate=cojax.Laplacian(0.1))
     run = cojax.solve(problem, network, method, cojax.Decision(cpu=jnp.asarray([[0.5, 1e10]] * 4)), num_steps=4)
     np.testing.assert_array_equal(run.state.imbalance, [2.0, 0.0])
     assert run.status == cojax.Status.INFEASIBLE and float(run.trace.imbalance[-1]) == 2.0
+    assert "total off by up to 2 and 0 (largest of all steps)" in str(run)
 
 
 def test_gradients_are_those_of_every_node_at_its_own_decision():

@@ -155,7 +155,7 @@ def test_resources_in_units_far_apart_are_warned_of_and_what_is_advised_converge
         return cojax.Problem(cost, demand, 6.0 * units)
 
     cores_and_bytes, advised = posed(np.asarray([1.0, 1e9])), posed(np.asarray([1.0, 1.0]))
-    wanted = r"costs of resource 1 change 1e\+18 times less .* of Nesterov .* in units 1e\+09 times as large"
+    wanted = r"costs of resource 1 change 1e\+18 times less .* of Nesterov .* resource 1 in units 1e\+09 times as large"
     with pytest.warns(UserWarning, match=wanted):
         default_allocators.default_allocator(cores_and_bytes, FIXED, cores_and_bytes.start())
     with pytest.warns(UserWarning, match="one step of Laplacian serves both"):

@@ -136,7 +136,7 @@ def _doubts(labels: Sequence[str], found: Sequence[_Reading]) -> list[str]:
         if _unevenness(taken) == _unevenness(other) or not as_long:
             notes.append(
                 f"Labels such as {labels[row]!r} are read {taken.how} first, as {taken.times[row]:%Y-%m-%d}, and could "
-                f"be read {other.how} first, as {other.times[row]:%Y-%m-%d}: write days like that to leave no doubt."
+                f"be read {other.how} first, as {other.times[row]:%Y-%m-%d}: write 2024-02-01 to leave no doubt."
             )
     return notes
 

@@ -225,7 +225,7 @@ class EventTriggered(Link):
 
 def _check_quantizers(owner: str, quantizer: Any) -> None:
     """Refuse what is neither a quantizer nor a tree of them."""
-    for one in jax.tree.leaves(quantizer, is_leaf=_is_quantizer):
+    for one in jax.tree.leaves(quantizer, is_leaf=_is_quantizer) or [quantizer]:
         if not _is_quantizer(one):
             got = f"the class {one.__name__}" if isinstance(one, type) else repr(one)
             raise CojaxInputError(f"{owner} needs a quantizer such as cojax.LogQuantizer(0.1), got {got}.")

@@ -170,7 +170,7 @@ def _log_round(value: Array, rho: Array, last: Array) -> Array:
     # The inner where keeps log away from 0, where its value and its derivative are not finite.
     size = jnp.where(value == 0, 1.0, jnp.abs(value))
     place = jnp.log(size) / rho
-    level = jnp.where(place > last, last, jnp.round(place))
+    level = jnp.where((place > last) & (size < jnp.inf), last, jnp.round(place))  # an infinite message is told as one
     rounded = jnp.where(value == 0, 0.0, jnp.copysign(jnp.exp(rho * level), value))
     # q(u) = u exp(rho off), where off, how far u is from its level, stays as it is. A division is cheaper than an exp.
     off = lax.stop_gradient(level - place)
@@ -282,7 +282,7 @@ class FloatQuantizer(Quantizer):
         rounded = lax.reduce_precision(value, info.nexp, self.mantissa_bits)
         # The largest number of the short format: those above it would be rounded up, to infinity.
         top = float(info.max) * ((2 - 2.0**-self.mantissa_bits) / (2 - 2.0**-info.nmant))
-        return straight_through(jnp.clip(rounded, -top, top), value)
+        return straight_through(jnp.where(jnp.isinf(value), value, jnp.clip(rounded, -top, top)), value)
 
     def num_bits(self, dtype: Any) -> Float[Array, ""]:
         info = jnp.finfo(dtype)
@@ -477,7 +477,8 @@ class RandK(Quantizer):
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         chosen, _ = self.adapt(value, None)
         end = float(jnp.finfo(value.dtype).max)
-        return jnp.clip(chosen * jnp.asarray(min(max(value.size / self.k, 1.0), end), value.dtype), -end, end)
+        grown = chosen * jnp.asarray(min(max(value.size / self.k, 1.0), end), value.dtype)
+        return jnp.where(jnp.isinf(chosen), chosen, jnp.clip(grown, -end, end))
 
     def adapt(self, value: Float[Array, "..."], scale: Any) -> tuple[Float[Array, "..."], Any]:
         if self.k >= value.size:
