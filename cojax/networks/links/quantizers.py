@@ -66,7 +66,8 @@ class LogQuantizer(Quantizer):
         rho: the distance of two levels in nats, > 0; differentiable.
         smallest, largest: the ends of a finite alphabet, > 0: its levels are those from the one nearest the smallest,
             below which numbers become 0, to the one nearest the largest, where they saturate. By default the ends of
-            the dtype, of which no level is beyond: near its end numbers saturate at the last one that it holds.
+            the dtype, of which no level is beyond: near its end numbers saturate at the last one that it holds, and are
+            not counted as saturated.
 
     A number takes as many bits as tell the levels of both signs and 0 apart. That is log2(2 m + 1), rounded up, for m
     levels a sign, m within 1 of log(largest/smallest)/rho + 1.
@@ -187,7 +188,7 @@ class UniformQuantizer(Quantizer):
     Args:
         delta: the distance of two levels in the unit of the message, > 0; differentiable.
         largest: the end of a finite alphabet, > 0: numbers beyond the level nearest to it saturate there. By default
-            the end of the dtype, at the last level that it holds.
+            the end of the dtype, at the last level that it holds, where nothing is counted as saturated.
 
     A number takes log2(2 m + 1) bits, rounded up, where the last level is m delta.
 
