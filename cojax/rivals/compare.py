@@ -61,7 +61,7 @@ class Course(NamedTuple):
         learn_gap: (c,), |cost of the mean params, with the best shares, - optimum|, relative.
         share_gap: (c,), |cost of the shares, with the best params, - optimum|, relative.
         disagreement: (c,), the largest distance of a params entry from its mean over nodes.
-        imbalance: (c,), the largest |sum of cpu - budget| over all steps so far, in the unit of cpu.
+        imbalance: (c,), the largest |sum of cpu - budget| over all steps so far and all resources, in the unit of cpu.
         overload: (c,), the largest distance of a share from its bounds at that row, in the unit of cpu.
         seconds_per_step: on this machine, of one run, compile time apart.
         seeds: (s,), of the draws; None of a single run.

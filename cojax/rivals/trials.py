@@ -141,7 +141,7 @@ class Trials(NamedTuple):
         bits: (t, m, c), told so far by one node to one neighbour.
         learn_gap, share_gap: (t, m, c), of the mean model and of the shares, relative to the start, as in `Course`.
         disagreement: (t, m, c), the largest distance of a params entry from its mean over nodes.
-        imbalance: (t, m, c), the largest |sum of cpu - budget| over all steps so far, in the unit of cpu.
+        imbalance: (t, m, c), the largest |sum of cpu - budget| over all steps and resources so far, in the unit of cpu.
         overload: (t, m, c), the largest distance of a share from its bounds, in the unit of cpu.
         seconds: (t, m, c), by the clock of `Timed` networks; None on others.
         measured_gap: (t, m, c), by the measure of `trials`, relative to the start; None without one.

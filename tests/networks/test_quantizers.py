@@ -185,6 +185,21 @@ def test_numbers_at_the_ends_of_a_dtype_become_finite_numbers_with_finite_deriva
     assert bool(jnp.isfinite(cojax.RandK(1)(jnp.ones(70_000, dtype))).all())  # 70 000 is beyond float16
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64])
+def test_an_infinite_number_is_told_as_one_and_what_is_none_as_none(dtype):
+    # Else a run whose costs overflow would go on with the largest number of the dtype.
+    wild = jnp.asarray([jnp.inf, -jnp.inf, jnp.nan], dtype)
+    for quantizer in (
+        cojax.LogQuantizer(0.25),
+        cojax.UniformQuantizer(1e-3),
+        cojax.FloatQuantizer(3),
+        cojax.FloatQuantizer(52),
+        cojax.RandK(3),
+        cojax.TopK(3),
+    ):
+        np.testing.assert_array_equal(np.asarray(quantizer(wild), np.float64), [np.inf, -np.inf, np.nan])
+
+
 def test_levels_at_the_end_of_a_dtype_are_those_of_hand_counts():
     assert float(cojax.LogQuantizer(1.0)(jnp.float32(3e38))) == pytest.approx(np.exp(88.0), rel=1e-5)  # 88 ulps
     assert float(cojax.LogQuantizer(0.25, largest=10.0)(jnp.float32(3.3e38))) == pytest.approx(np.exp(2.25), rel=1e-6)
