@@ -200,8 +200,9 @@ def test_curvature_of_quadratic_costs_is_that_of_their_matrices():
     np.testing.assert_allclose(found.learn.low, np.linalg.eigvalsh(hessians).min(), rtol=1e-12, atol=1e-14)
     ends = np.linalg.eigvalsh(hessians.mean(0))[[0, -1]]
     np.testing.assert_allclose([found.learn.mean_low, found.learn.mean_high], ends, rtol=1e-12)
-    for part in found.allocate:
+    for part in (found.allocate.here, found.allocate.high, found.allocate.low):
         np.testing.assert_allclose(part, slopes, rtol=1e-12)
+    np.testing.assert_allclose(found.allocate.rates, [np.median(slopes)], rtol=1e-12)
 
 
 def test_curvature_from_products_alone_is_that_of_the_hessians(monkeypatch):
