@@ -127,11 +127,8 @@ def keep_programs(folder: str | Path | None = None) -> Path:
     its limits. The folder has to be yours alone: what lies there is run. Returns the folder; raises `CojaxInputError`
     where it cannot be written.
     """
-    above = (
-        _user_caches() / "cojax"
-        if folder is None
-        else as_path("keep_programs needs a path for folder", folder).expanduser()
-    )
+    folder = _user_caches() / "cojax" if folder is None else folder
+    above = as_path("keep_programs needs a path for folder", folder).expanduser()
     place = above / f"jax-{jax.__version__}-{_processor()}"
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from .checks import CojaxInputError
+
 
 class EdgeList(NamedTuple):
     """An undirected graph over nodes 0 ... num_nodes - 1, for `cojax.network` in place of a networkx graph.
@@ -71,3 +73,13 @@ def connected_parts(
     graph = coo_array((np.ones(pairs.shape[1], bool), ends), shape=(num_nodes, num_nodes)).tocsr()
     count, part = connected_components(graph, directed=directed, connection="strong")
     return int(count), part
+
+
+def check_strongly_connected(needed: str, num_nodes: int, arcs: Int[np.ndarray, "2 a"], why: str) -> None:
+    """Refuse a digraph in parts by a sentence that begins with what is `needed`, and ends with `why` and what to do."""
+    num_parts, part = connected_parts(num_nodes, arcs, directed=True)
+    if num_parts > 1:
+        lone = int(np.flatnonzero(part == np.bincount(part).argmin())[0])
+        raise CojaxInputError(
+            f"{needed}, got {num_parts} parts: no path leads from node {lone} to every other one and back, {why}"
+        )

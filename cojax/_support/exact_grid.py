@@ -149,6 +149,12 @@ def power_of_two(exponent: Int[Array, "*r"], dtype: Any) -> Float[Array, "*r"]:
     return lax.bitcast_convert_type(stored << info.nmant, dtype)
 
 
+def typical_exponent(sizes: Float[Array, "n *r"]) -> Int[Array, "*r"]:
+    """The mean exponent of those that are > 0, so that twice the numbers have one more; 0 where none is."""
+    count = jnp.maximum((sizes > 0).sum(0), 1)
+    return jnp.where(sizes > 0, jnp.frexp(sizes)[1], 0).sum(0) // count
+
+
 def _nearest_count(value: Float[Array, "..."], grid: Float[Array, "..."]) -> Float[Array, "..."]:
     """The whole number nearest to value / grid, `grid` a power of two."""
     return jnp.round(units(value, grid))

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._support.checks import CojaxInputError, check_number
-from .._support.edge_lists import connected_parts
+from .._support.edge_lists import check_strongly_connected, connected_parts
 
 LEAST_ROOM = 0.3  # of that between s and the eigenvalues, which a step of Newton's method has to leave
 LARGEST_FASTEST = 3000  # nodes and edges; a step factors dense matrices of both sizes
@@ -169,18 +169,14 @@ def balanced(num_nodes: int, arcs: np.ndarray) -> np.ndarray:
     """
     if num_nodes == 1:
         return np.zeros((1, 1))
+    check_strongly_connected(
+        "weights.balanced needs a strongly connected digraph",
+        num_nodes,
+        arcs,
+        "so that its weights would be zero; add the arcs that are missing.",
+    )
     hears = np.zeros((num_nodes, num_nodes))
     hears[arcs[0], arcs[1]] = 1.0
-    from scipy.sparse import csr_array  # here, because SciPy takes longer to load than all of cojax
-    from scipy.sparse.csgraph import connected_components
-
-    num_parts, part = connected_components(csr_array(hears), directed=True, connection="strong")
-    if num_parts > 1:
-        lone = int(np.flatnonzero(part == np.bincount(part).argmin())[0])
-        raise CojaxInputError(
-            f"weights.balanced needs a strongly connected digraph, got {num_parts} parts: no path leads from node "
-            f"{lone} to every other one and back, so that its weights would be zero; add the arcs that are missing."
-        )
     walk = hears / hears.sum(1, keepdims=True)
     system = np.vstack([walk.T - np.eye(num_nodes), np.ones(num_nodes)])
     stationary = np.linalg.lstsq(system, np.append(np.zeros(num_nodes), 1.0), rcond=None)[0]

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from .._support.exact_grid import power_of_two
+from .._support.exact_grid import power_of_two, typical_exponent
 
 Table = Float[Array, "n r"]
 Prices = Float[Array, " r"]
@@ -43,9 +43,7 @@ def response(
 
 def _units(hessian: Float[Array, "n r r"], free: Bool[Array, "n r"]) -> tuple[Prices, Prices]:
     """The power of two for every resource in which free shares curve by about 1, and its inverse: neither rounds."""
-    rates = jnp.where(free, jnp.diagonal(hessian, axis1=1, axis2=2), 0)
-    count = jnp.maximum((rates > 0).sum(0), 1)
-    half = (jnp.where(rates > 0, jnp.frexp(rates)[1], 0).sum(0) // count) // 2
+    half = typical_exponent(jnp.where(free, jnp.diagonal(hessian, axis1=1, axis2=2), 0)) // 2
     return power_of_two(-half, hessian.dtype), power_of_two(half, hessian.dtype)
 
 

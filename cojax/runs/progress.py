@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from .._support import trees
-from .._support.exact_grid import power_of_two
+from .._support.exact_grid import power_of_two, typical_exponent
 from ..networks.base import Network
 from ..problems.measures import disagreement, overload
 from ..problems.problem import Decision, Problem
@@ -192,16 +192,11 @@ def _beside(sizes: Float[Array, "3"], first: Float[Array, "3"]) -> Float[Array, 
 
 
 def _typical(marginal: Array | None) -> Float[Array, "*r"]:
-    """The geometric mean of the absolute marginal costs that are not 0, to a factor of 2; 1 where all are.
-
-    By their exponents, so that twice the numbers have exactly twice the mean.
-    """
+    """The geometric mean of the absolute marginal costs that are not 0, to a factor of 2; 1 where all are."""
     if marginal is None:
         return jnp.ones(())
     sizes = jnp.abs(marginal).astype(jnp.result_type(float))
-    count = (sizes > 0).sum(0)
-    exponents = jnp.where(sizes > 0, jnp.frexp(sizes)[1], 0).sum(0) // jnp.maximum(count, 1)
-    return jnp.where(count > 0, power_of_two(exponents, sizes.dtype), 1)
+    return power_of_two(typical_exponent(sizes), sizes.dtype)
 
 
 def _top(looks: Int[Array, ""]) -> Int[Array, ""]:

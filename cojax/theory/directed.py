@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._support.checks import CojaxInputError, check_number, is_concrete
-from .._support.edge_lists import connected_parts
+from .._support.edge_lists import check_strongly_connected
 from ..networks.base import Network
 from ..networks.faults.faulty import untimed
 from ..networks.layouts.directed import Digraph, Directed
@@ -126,13 +126,12 @@ def _matrices(owner: str, network: Network) -> tuple[Matrices, Matrices]:
             f"theory.{owner} takes all eigenvalues, for up to {MOST_NODES} nodes, got {weights.shape[-1]}; measure the "
             "step on a smaller network of the same kind."
         )
-    num_parts, part = connected_parts(weights.shape[-1], np.stack((weights != 0).any(0).nonzero()), directed=True)
-    if num_parts > 1:
-        lone = int(np.flatnonzero(part == np.bincount(part).argmin())[0])
-        raise CojaxInputError(
-            f"theory.{owner} needs a strongly connected network, over all graphs of a turn, got {num_parts} parts: no "
-            f"path leads from node {lone} to every other one and back, and no step makes all agree; add arcs."
-        )
+    check_strongly_connected(
+        f"theory.{owner} needs a strongly connected network, over all graphs of a turn",
+        weights.shape[-1],
+        np.stack((weights != 0).any(0).nonzero()),
+        "and no step makes all agree; add arcs.",
+    )
     eye = np.eye(weights.shape[-1])
     return eye - eye * weights.sum(2)[:, None] + weights, eye - eye * weights.sum(1)[:, None] + weights
 

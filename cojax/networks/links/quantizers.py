@@ -452,8 +452,8 @@ class RandK(Quantizer):
     they are, E |q(u) - u|^2 = (1 - k/d) |u|^2 for d numbers, and methods are exact with smaller steps. A link without
     memory multiplies them by d/k, so that what is heard is right on average, E q(u) = u; but E |q(u) - u|^2 =
     (d/k - 1) |u|^2 stays where messages do, so `Quantized(RandK(k))` does not converge; what d/k would make infinite
-    becomes the largest number of the dtype. Leaves of k numbers or fewer,
-    such as the one marginal cost of a node, pass whole. The derivative is exact.
+    becomes the largest number of the dtype. Leaves of k numbers or fewer, such as the one marginal cost of a node, pass
+    whole. The derivative is exact.
 
     Args:
         k: >= 1, static.
