@@ -13,9 +13,9 @@ from typing import Any, Generic, TypeVar
 import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
-from jax.extend.core import get_opaque_trace_state
+from jax.extend.core import get_opaque_trace_state, jaxpr_as_fun
 
-from .checks import CojaxInputError, as_path
+from .checks import CojaxInputError, as_path, is_concrete
 
 Returned = TypeVar("Returned")
 
@@ -89,6 +89,29 @@ def compiled(
 ) -> Program[Returned]:
     """`function`, jitted; `runs_briefly` where compiling is nearly all that a user waits for."""
     return Program(function, static_argnums, runs_briefly)
+
+
+def computed_once(function: Callable[[], Returned]) -> Callable[[], Returned]:
+    """`function`, whose numbers are computed at its first call, although JAX may be tracing then, and kept.
+
+    By a program of its own, where `jax.ensure_compile_time_eval` has one for every operation. Where `function` holds
+    numbers that are traced, its operations are a part of what is traced, at every call.
+    """
+    kept: list[Returned] = []
+
+    def call() -> Returned:
+        if kept:
+            return kept[0]
+        program, shapes = jax.make_jaxpr(function, return_shape=True)()
+        run, treedef = jaxpr_as_fun(program), jax.tree.structure(shapes)
+        if not is_concrete(program.consts):
+            return treedef.unflatten(run())
+        brief = jax.default_backend() == "cpu" and count_numbers(program.consts) <= MOST_NUMBERS
+        options = dict(known_options(tuple(UNOPTIMISED.items()))) if brief else None
+        kept.append(treedef.unflatten(jax.jit(run).lower().compile(compiler_options=options)()))
+        return kept[0]
+
+    return call
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from .._support import trees
 from .._support.checks import CojaxInputError, is_concrete
+from .._support.compiling import computed_once
 from .._support.trees import Tree
 
 FEWEST, MOST = 32, 10_000  # steps of a trial: to see one that goes up first, and to sit out a schedule of zeros
@@ -84,8 +85,7 @@ def _sign(owner: str, transform: Any, params: Tree) -> float | Float[Array, ""]:
     leaves, treedef = jax.tree.flatten(params)
     trial = _trial(transform, treedef, tuple((leaf.shape[1:], jnp.dtype(leaf.dtype)) for leaf in leaves))
     try:
-        with jax.ensure_compile_time_eval():
-            least, most = trial()
+        least, most = trial()
     except Exception as error:  # whatever a transformation raises that wants more than a gradient and params
         reason = str(error).partition("\n")[0].rstrip(".: ")
         raise CojaxInputError(
@@ -152,7 +152,7 @@ def _trial(transform: Any, treedef: Any, shapes: tuple) -> Callable[[], tuple[Ar
         states = tuple(transform.init(p) for _, p in corners)
         return lax.while_loop(going_on, advance, (0, states, zeros, zeros))[2:]
 
-    return jax.jit(trial)
+    return computed_once(trial)
 
 
 def _is_curved(node: Any) -> bool:

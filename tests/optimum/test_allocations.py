@@ -301,6 +301,21 @@ def test_second_derivatives_of_the_least_cost_and_of_the_price_are_differences_o
     np.testing.assert_allclose(second[1], (first[2] - first[0]) / 2e-4, rtol=1e-6)  # what differences reach
 
 
+def priced(x, data):
+    return cojax.costs.Price()(x.cpu, data)
+
+
+def priced_shares(given, budget):
+    return cojax.allocate(cojax.Problem(priced, given, budget)).cpu
+
+
+@jax.jit
+def moved_and_pulled(given, budget, by, weights):
+    """Both modes, one program for all units."""
+    moved = jax.jvp(lambda budget: priced_shares(given, budget), (budget,), (by,))[1]
+    return moved, jax.vjp(lambda budget: priced_shares(given, budget), budget)[1](weights)[0]
+
+
 @pytest.mark.parametrize("unit", [1.0, 1e3, 1e9, 1e-12])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_derivatives_in_bytes_are_those_in_cores(unit, dtype):
@@ -311,19 +326,13 @@ def test_derivatives_in_bytes_are_those_in_cores(unit, dtype):
     )
     given = (price / units).astype(dtype), (curves / units**2).astype(dtype)
     budget = (6.0 * units).astype(dtype)
-
-    def shares(budget):
-        problem = cojax.Problem(lambda x, data: cojax.costs.Price()(x.cpu, data), given, budget)
-        return cojax.allocate(problem).cpu
-
+    moved, pulled = moved_and_pulled(given, budget, units.astype(dtype), (weights / units).astype(dtype))
     # The next unit goes to every node as its curvature lets it in.
     parts = (1 / curves) / (1 / curves).sum(0)
     close = dict(rtol=3e-6 if dtype == np.float32 else 1e-12)
-    moved = jax.jit(lambda budget, by: jax.jvp(shares, (budget,), (by,))[1])(budget, units.astype(dtype))
     np.testing.assert_allclose(np.asarray(moved) / units, parts, **close)
-    pulled = jax.jit(lambda budget, by: jax.vjp(shares, budget)[1](by)[0])(budget, (weights / units).astype(dtype))
     np.testing.assert_allclose(np.asarray(pulled) * units, (parts * weights).sum(0), **close)
-    problem = cojax.Problem(lambda x, data: cojax.costs.Price()(x.cpu, data), given, budget)
+    problem = cojax.Problem(priced, given, budget)
     np.testing.assert_allclose(np.asarray(cojax.shift(problem, budget=units).cpu) / units, parts, **close)
 
 

@@ -181,15 +181,20 @@ def test_a_start_that_decides_nothing_is_refused(problem):
         cojax.default(problem, NETWORKS["fixed"](), cojax.Decision())
 
 
-@pytest.mark.parametrize("name", list(NETWORKS))
+def billed(x, data):
+    """The cost in a unit of money that is data, so that one program serves all units."""
+    unit, *data = data
+    return unit * cost(x, data)
+
+
 @pytest.mark.parametrize("exponent", [-20, 20])
+@pytest.mark.parametrize("name", list(NETWORKS))
 def test_the_unit_of_the_costs_changes_no_step(problem, start, name, exponent):
     """A cost in other units of money is another number at every step, and nothing else."""
-    unit = 2.0**exponent
-    other = cojax.Problem(lambda x, data: unit * cost(x, data), problem.data, budget=30.0)
-    runs = []
-    for each in (problem, other):
-        network, method = cojax.default(each, NETWORKS[name](), start)
-        runs.append(cojax.solve(each, network, method, start, num_steps=200, every=20))
+    unit, runs = 2.0**exponent, []
+    for each in (1.0, unit):
+        told = cojax.Problem(billed, (jnp.full(NODES, each), *problem.data), budget=30.0)
+        network, method = cojax.default(told, NETWORKS[name](), start)
+        runs.append(cojax.solve(told, network, method, start, num_steps=200, every=20))
     np.testing.assert_allclose(np.asarray(runs[1].trace.cost) / unit, runs[0].trace.cost, rtol=1e-9)
     np.testing.assert_allclose(runs[1].x.cpu, runs[0].x.cpu, rtol=1e-6, atol=1e-9)
