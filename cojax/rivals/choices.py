@@ -18,7 +18,7 @@ from ..tuning.factors import best_factors, has_number, scaled
 from ..tuning.objectives import Area, Seconds
 from . import Rival
 from .compare import Measure, text_table
-from .trials import DIVERGED, Over, Paired, Refused, Trials, instance_of, made_of, trials
+from .trials import DIVERGED, Over, Paired, Refused, Trials, instance_of, made_of, named, trials
 
 MISSED = 10.0  # times the most that any run of the trial took: what not getting there counts as, and up to twice that
 MOST_DECADES = 10.0  # above the gap at the end, at which it is twice that
@@ -90,9 +90,9 @@ class Scaled:
 
 def choose(
     case: Callable[[int], tuple],
-    candidates: Mapping[str, Any],
+    candidates: Mapping[Any, Any],
     *,
-    default: str,
+    default: Any,
     num_trials: int,
     num_steps: int,
     every: int = 1,
@@ -160,8 +160,9 @@ def choose(
         raise CojaxInputError(
             f"choose needs candidates by name, at least two, got {type(candidates).__name__} {candidates!r:.60}."
         )
+    candidates, default = named("choose", "candidates", candidates), str(default)
     if default not in candidates:
-        raise CojaxInputError(f"choose needs a default among {', '.join(map(str, candidates))}, got {default!r}.")
+        raise CojaxInputError(f"choose needs a default among {', '.join(candidates)}, got {default!r}.")
     num_trials = whole_number("choose", "num_trials", num_trials, at_least=1)
     num_updates = whole_number("choose", "num_updates", num_updates, at_least=1)
     last = num_trials if num_held_out is None else num_held_out
@@ -350,5 +351,6 @@ def spent(found: Trials, over: Over, gap: float, most: Any = 0.0) -> Float[np.nd
 
 
 def most_of(found: Trials, over: Over) -> Float[np.ndarray, "t 1"]:
-    """The most that any run of a trial took from its start to its end."""
-    return found.along(over)[:, :, -1].max(axis=1, keepdims=True)
+    """The most that any run of a trial took from its start to its end, or until its clock stood still for ever."""
+    along = found.along(over)
+    return np.where(np.isfinite(along), along, 0.0).max(axis=(1, 2))[:, None]

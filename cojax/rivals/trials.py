@@ -97,9 +97,10 @@ class Profile(NamedTuple):
     """Performance profiles, by `Trials.profile`: the part of all instances solved within a factor of the best.
 
     Dolan and More 2002, doi 10.1007/s101070100263. An instance that no method solves counts for none of them. Read from
-    left to right: at factor 1 who is best how often, at the end who solves how many at all. Of more than two methods
-    the order at a factor is that beside the best, not of any two of them (Gould, Scott 2016, doi 10.1145/2950048):
-    leave others out, or use `Trials.paired`.
+    left to right: at factor 1 who is best how often, at the end who solves how many at all; but where the best took
+    nothing, as a rival that tells no bits does, whoever took something is beyond any factor of it. Of more than two
+    methods the order at a factor is that beside the best, not of any two of them (Gould, Scott 2016, doi
+    10.1145/2950048): leave others out, or use `Trials.paired`.
 
     Fields:
         methods: (m,) names.
@@ -367,7 +368,7 @@ class Trials(NamedTuple):
 
 def trials(
     case: Callable[[int], tuple],
-    methods: Mapping[str, Any],
+    methods: Mapping[Any, Any],
     *,
     num_trials: int,
     num_steps: int,
@@ -420,6 +421,7 @@ def trials(
         raise CojaxInputError(
             f"trials needs methods by name, at least one, got {type(methods).__name__} {methods!r:.60}."
         )
+    methods = named("trials", "methods", methods)
     wanted = range(whole_number("trials", "num_trials", num_trials, at_least=1, at_most=MOST_TRIALS))
     every = check_looks("trials", num_steps, every)
     if bits is not None:
@@ -471,6 +473,17 @@ def trials(
         while running:
             finish()
     return _joined({seed: found[seed] for seed in wanted})
+
+
+def named(owner: str, what: str, given: Mapping[Any, Any]) -> dict[str, Any]:
+    """What was given by name, each name as the text that tables and files have; refuses two that are one text."""
+    found = {str(name): one for name, one in given.items()}
+    if len(found) < len(given):
+        raise CojaxInputError(
+            f"{owner} needs {what} whose names differ when they are written, got {', '.join(map(repr, given))}: rename "
+            "one."
+        )
+    return found
 
 
 class Refused(CojaxInputError):
@@ -541,10 +554,10 @@ def _field(methods: Mapping[str, Any], instance: Instance, seed: int) -> dict[st
     found: dict[str, tuple[Network, Method | Rival]] = {}
     reasons: dict[str, CojaxInputError] = {}
     for name, given in methods.items():
-        with _refusal(reasons, str(name)):
+        with _refusal(reasons, name):
             made, pair = made_of(given, *instance[:3])
             if len(pair) == 2 and isinstance(pair[0], Network) and isinstance(pair[1], Method | Rival):
-                found[str(name)] = pair
+                found[name] = pair
                 continue
             raise CojaxInputError(
                 f"trials needs a method, a rival, or a function of (problem, network, start) that returns one or a "

@@ -177,6 +177,42 @@ def test_who_tells_little_and_does_not_get_there_is_behind_who_does():
     assert best.name == "third"
 
 
+def test_a_run_whose_clock_stands_still_hides_nobody_who_gets_there():
+    # One candidate lets a share fall below 0 in its first steps, and its clock ends there: it never gets to the gap.
+    clock = cojax.Clock(work=1.0, latency=0.1)
+
+    def timed(seed):
+        problem, network, start = case(seed)
+        return problem, cojax.Timed(network, clock), start
+
+    candidates = {"far": CANDIDATES["far"], "computed": CANDIDATES["computed"], "least": CANDIDATES["least"]}
+    everything = cojax.trials(timed, candidates, num_trials=1, **SETTINGS)
+    assert everything.seconds is not None
+    assert np.isinf(everything.seconds[0, 0, -1])
+    took = everything.taken("seconds", 1e-6)[0]
+    assert np.isinf(took).tolist() == [True, False, True]
+    most = everything.seconds[0, 1:, -1].max()
+    far, computed, least = spent(everything, "seconds", 1e-6)[0]
+    assert computed == took[1] < 10 * most <= least <= far <= 20 * most  # as the docstring of `choose` has it
+    best = cojax.choose(timed, candidates, default="least", num_trials=2, gap=1e-6, over="seconds", **SETTINGS)
+    assert best.name == "computed"
+    assert np.isfinite(list(best.factors.values())).all()
+
+
+def test_names_are_told_as_text_and_may_be_numbers():
+    candidates = {1: CANDIDATES["third"], 2: CANDIDATES["computed"]}
+    best = cojax.choose(case, candidates, default=1, num_trials=2, gap=1e-6, **SETTINGS)
+    assert best.name == "2"
+    assert best.candidate is CANDIDATES["computed"]
+    both = {"1": CANDIDATES["third"], 1: CANDIDATES["computed"]}
+    with pytest.raises(cojax.CojaxInputError, match=r"choose needs candidates whose names differ .* got '1', 1"):
+        cojax.choose(case, both, default="1", num_trials=2, **SETTINGS)
+    with pytest.raises(cojax.CojaxInputError, match="trials needs methods whose names differ"):
+        cojax.trials(case, both, num_trials=1, **SETTINGS)
+    with pytest.raises(cojax.CojaxInputError, match=r"choose needs a default among 1, 2, got"):
+        cojax.choose(case, candidates, default=[1], num_trials=2, **SETTINGS)
+
+
 def test_seeds_are_used_once_each():
     seen = []
 
