@@ -85,28 +85,30 @@ def timely_shares(
     work, message = _of_nodes(network, bits)
     lower, upper = np.asarray(problem.lower, float), np.asarray(problem.upper, float)
     budget, worth = float(problem.budget), float(rounds) * float(value)
+    most = max(budget, lower.sum())  # what lower bounds sum to may be more by rounding
 
     def floor(seconds: float) -> np.ndarray:
         """The least shares with which a round ends within so many seconds."""
         with np.errstate(divide="ignore"):
-            needed = np.where(work > 0, work / np.maximum(seconds - message, 0.0), 0.0)
+            needed = np.where(work > 0, work / np.maximum(seconds - message, 0.0), -np.inf)
         return np.maximum(lower, needed)
 
     def fits(seconds: float) -> bool:
         least = floor(seconds)
-        return bool((least <= upper).all() and least.sum() <= budget)
+        return bool((least <= upper).all() and least.sum() <= most)
 
     def is_slow(seconds: float) -> bool:
         """Whether fewer seconds would be worth what they cost."""
         least = floor(seconds)
         rents = np.asarray(_allocated(problem, jnp.asarray(least), params)[1])
-        slope = np.where(least > lower, rents * least / np.maximum(seconds - message, 1e-300), 0.0)
+        raised = np.where(least > lower, least, 0.0)
+        slope = rents * raised / np.maximum(seconds - message, 1e-300)
         return bool(worth >= slope.sum())
 
-    fast = float((message + work / np.maximum(np.minimum(upper, budget), 1e-300)).max())
-    slow = max(fast, 1e-300)
+    fast, slow = float(message.max()), float((message + work / _size(budget, lower, upper)).max())
+    slow = max(slow, 1e-300)
     while not (fits(slow) and is_slow(slow)):
-        slow *= 2
+        fast, slow = slow, 2 * slow
         if slow > 1e300:
             raise CojaxInputError(
                 "timely_shares finds no shares within the bounds with which every node does its work: raise upper "
@@ -123,6 +125,12 @@ def timely_shares(
     share = jnp.where(jnp.asarray(work) > 0, cpu, jnp.maximum(cpu, 1e-300))
     seconds = theory.round_time(network, bits=bits, share=share) if bool((share > 0).all()) else jnp.asarray(jnp.inf)
     return Timely(cpu, seconds, cost, cost + (worth * seconds if worth > 0 else 0.0))
+
+
+def _size(*shares: Any) -> float:
+    """A share of the size of the problem's own numbers, from which a search may begin."""
+    sizes = np.abs(np.hstack(shares))
+    return float(np.max(sizes, where=np.isfinite(sizes), initial=0.0)) or 1.0
 
 
 @jax.jit

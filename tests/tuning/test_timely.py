@@ -76,6 +76,38 @@ def test_a_training_with_timely_shares_takes_the_seconds_that_it_says():
     assert float(told[-1] - told[99]) / 100 == pytest.approx(float(found.round_seconds), rel=1e-9)
 
 
+def clocked(work):
+    return cojax.Timed(cojax.network(cojax.graphs.named("complete", len(work))), cojax.Clock(work=work, barrier="all"))
+
+
+@pytest.mark.parametrize(
+    ("budget", "lower", "worth"),
+    [(10.0, -5.0, 1e6), (10.0, -5.0, 3000.0), (0.0, None, 10.0), (-6.0, None, 10.0), (-6.0, -5.0, 10.0)],
+)
+def test_nodes_without_work_may_go_as_low_as_their_bounds_whatever_the_budget(budget, lower, worth):
+    work = np.array([1.0, 0.0, 0.0])
+    problem = cojax.Problem(cost, jnp.asarray([1.0, 2.0, 3.0]), budget, lower=lower)
+    found = cojax.timely_shares(problem, clocked(work), rounds=1, value=worth, bits=0.0)
+    solved = minimize(
+        lambda z: ((z - [1.0, 2.0, 3.0]) ** 2 / 2).sum() + worth / z[0],
+        np.r_[2.0, np.full(2, budget / 2 - 1)],
+        constraints={"type": "eq", "fun": lambda z: z.sum() - budget},
+        bounds=[(1e-6, None), (lower, None), (lower, None)],
+        method="SLSQP",
+        options={"maxiter": 500, "ftol": 1e-14},
+    )
+    assert float(found.total) == pytest.approx(solved.fun, rel=1e-8)
+    np.testing.assert_allclose(found.cpu, solved.x, atol=1e-4)
+    assert float(found.round_seconds) == pytest.approx(1 / solved.x[0], rel=1e-6)
+
+
+def test_a_budget_that_lower_bounds_use_up_to_rounding_leaves_them_as_they_are():
+    problem = cojax.Problem(cost, jnp.zeros(3), 0.3, lower=np.full(3, 0.1))  # three of which are above 0.3 in doubles
+    found = cojax.timely_shares(problem, clocked(np.ones(3)), rounds=10, value=1.0, bits=0.0)
+    np.testing.assert_allclose(found.cpu, 0.1, rtol=1e-12)
+    assert float(found.round_seconds) == pytest.approx(10.0, rel=1e-12)
+
+
 def test_what_has_no_timely_shares_is_refused():
     problem, timed, *_ = case(0)
     ask = {"rounds": 10, "value": 0.5, "bits": BITS}
