@@ -1,9 +1,12 @@
-"""Whether what is to be tuned is a run."""
+"""Whether what is to be tuned is a run, and what it is judged by a number."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from .._support.checks import CojaxInputError, check_kinds, check_leaves, is_concrete
 from ..networks.base import Network
@@ -28,3 +31,14 @@ def check_run(owner: str, problem: Problem, network: Network, start: Decision, h
         wanted = " or ".join(halves)
         raise CojaxInputError(f"{owner} needs a start with {wanted}, got one without: it decides on nothing else.")
     check_cost(owner, problem.cost, start, problem.data)
+
+
+def as_number(wanted: str, found: Any, dtype: Any) -> Float[Array, ""]:
+    """What a caller's function returned, in `dtype`; refuses in the words of `wanted` what is no single real number."""
+    if not isinstance(found, int | float | complex | np.generic | np.ndarray | jax.Array):
+        got: Any = "None" if found is None else type(found).__name__
+    elif jnp.shape(found):
+        got = f"shape {jnp.shape(found)}"
+    elif jnp.isdtype(got := jnp.result_type(found), ("real floating", "integral")):
+        return jnp.asarray(found, dtype)
+    raise CojaxInputError(f"{wanted}, got {got}.")

@@ -16,6 +16,7 @@ from .._support.reprs import brief
 from ..methods import Method
 from ..networks.base import Network
 from ..problems.problem import Decision, Problem
+from .checks import as_number
 from .ensembles import Gap, Instance, distances
 from .known import Known
 from .objectives import Area, Objective
@@ -140,10 +141,7 @@ def slope_check(
     def value(flat: Array) -> Array:
         parts = zip(unravel(flat), logarithmic, units, strict=True)
         found = function(treedef.unflatten([jnp.exp(free) if log else free * unit for free, log, unit in parts]))
-        if found is None or jnp.shape(found) != ():
-            got = "None" if found is None else f"shape {jnp.shape(found)}"
-            raise CojaxInputError(f"slope_check needs a function that returns one number, got {got}.")
-        return jnp.asarray(found, flat.dtype)
+        return as_number("slope_check needs a function that returns one number", found, flat.dtype)
 
     points, directions, moves = _scatter(centre, width, num_points, num_directions, seed)
 
@@ -209,6 +207,11 @@ def _judge(slopes: Float[np.ndarray, "p k"], differences: Float[np.ndarray, "p k
     figures = f"cosine {agree:.3f} with finite differences, norm {ratio:.3g} of theirs, {same:.0%} of the signs"
     if trusted:
         verdict = f"Trust these gradients: {figures}."
+    elif not derivative.any() and not difference.any():
+        verdict = (
+            "There is nothing to trust: these gradients are 0, and so are finite differences. Either the numbers do "
+            "not matter here, or it takes a larger width to see that they do."
+        )
     elif not np.isfinite(derivative).all() or not np.isfinite(difference).all():
         verdict = f"Do not trust these gradients: a run diverges nearby ({figures}); start from smaller steps."
     elif halves < FIRM:

@@ -17,6 +17,7 @@ from .._support.compiling import compiled, is_traced
 from .._support.reprs import brief
 from ..optimum.polishing import polish
 from ..problems.problem import Decision, Problem, check_plain
+from .checks import as_number
 from .gradients import TRUSTED, cosine
 
 STEP = 1e-4  # of a finite difference, in the free coordinates
@@ -97,6 +98,8 @@ def tune_problem(
         raise CojaxInputError("tune_problem loops on the host, got traced arrays; call it outside of jit and grad.")
     if isinstance(what, str) or not what or not all(isinstance(name, str) for name in what):
         raise CojaxInputError(f'tune_problem needs names, such as ["cost.learn.ridge"], for what, got {what!r}.')
+    if not callable(loss):
+        raise CojaxInputError(f"tune_problem needs a function loss(problem, x), got {type(loss).__name__}.")
     given = {name: _held(problem, name) for name in what}
     free = {name: all(bool((leaf > 0).all()) for leaf in jax.tree.leaves(part)) for name, part in given.items()}
     first = {name: jax.tree.map(jnp.log, part) if free[name] else part for name, part in given.items()}
@@ -117,11 +120,7 @@ def tune_problem(
     @jax.value_and_grad
     def look(flat: Array) -> Array:
         now = made(flat)
-        value = loss(now, polish(now, x))
-        if value is None or jnp.shape(value) != ():
-            got = "None" if value is None else f"shape {jnp.shape(value)}"
-            raise CojaxInputError(f"tune_problem needs a loss that is one number, got {got}.")
-        return jnp.asarray(value, flat.dtype)
+        return as_number("tune_problem needs a loss that is one number", loss(now, polish(now, x)), flat.dtype)
 
     looks: list[tuple[float, np.ndarray]] = []
 
@@ -137,7 +136,8 @@ def tune_problem(
     before, slope = told(np.asarray(start, float))
     if not np.isfinite(before):
         raise CojaxInputError("tune_problem needs a loss that is finite at what was given, got NaN or infinity.")
-    agreement = _agreement(lambda flat: told(flat)[0], np.asarray(start, float), slope)
+    rounding = 8 * float(jnp.finfo(start.dtype).eps)
+    agreement = _agreement(lambda flat: told(flat)[0], np.asarray(start, float), slope, rounding)
     checked = looks[1:]  # which may lie where no search would go, as a ridge below 0
     del looks[1:]
     options = {"maxfun": max(max_looks - len(checked) - 1, 1), "gtol": tolerance * (1 + abs(before)), "ftol": 0.0}
@@ -166,15 +166,20 @@ def _is_sound(problem: Problem) -> bool:
     return True
 
 
-def _agreement(value: Callable[[np.ndarray], float], at: np.ndarray, slope: np.ndarray) -> float:
-    """The cosine of a slope with central differences along up to four directions, itself among them."""
+def _agreement(value: Callable[[np.ndarray], float], at: np.ndarray, slope: np.ndarray, rounding: float) -> float:
+    """The cosine of a slope with central differences along up to four directions, itself among them.
+
+    It is 1 where both are no larger than what differences are off by where a value is by its `rounding`.
+    """
     size = float(np.linalg.norm(slope))
-    if size == 0:
-        return 1.0
     random = np.random.default_rng(0)
-    drawn = np.column_stack([slope / size, random.standard_normal((at.size, min(3, at.size - 1)))])
+    own = slope if size > 0 else random.standard_normal(at.size)
+    drawn = np.column_stack([own / np.linalg.norm(own), random.standard_normal((at.size, min(3, at.size - 1)))])
     directions = np.linalg.qr(drawn)[0].T
-    differences = np.array([(value(at + STEP * way) - value(at - STEP * way)) / (2 * STEP) for way in directions])
+    ends = np.array([[value(at + STEP * way), value(at - STEP * way)] for way in directions])
+    differences = (ends[:, 0] - ends[:, 1]) / (2 * STEP)
+    if max(size, np.abs(differences).max()) <= (rounding / STEP + STEP**2) * np.abs(ends).max():
+        return 1.0
     return cosine(differences, directions @ slope)
 
 

@@ -109,6 +109,21 @@ def test_a_budget_beyond_its_bounds_is_never_returned():
     assert found.after == pytest.approx(4 * (4.0 - 9.0) ** 2, rel=0.05)  # an edge is where a search may stop
 
 
+def test_a_slope_of_0_agrees_with_differences_only_where_they_vanish_too():
+    *_, data = regression(0)
+    problem = cojax.Problem(costs.Separable(costs.LeastSquares(0.5), None), (data, None))
+    start = problem.start(params=jnp.zeros((N, D)))
+
+    def agreement(loss):
+        return cojax.tune_problem(problem, start, loss, what=["cost.learn.ridge"], max_looks=2).cosine
+
+    # By hand: the first two losses move with the ridge, the others do not; the slope in JAX is 0 for all of them.
+    assert agreement(lambda problem, x: jax.lax.stop_gradient(jnp.sum(x.params**2))) == 0
+    assert agreement(lambda problem, x: jnp.round(1e6 * problem.cost.learn.ridge)) == 0
+    assert agreement(lambda problem, x: 3.0 + 0.0 * jnp.sum(x.params)) == 1
+    assert agreement(lambda problem, x: (problem.cost.learn.ridge - 0.5) ** 2 + 7.0) == 1
+
+
 def test_bad_input_is_refused_in_a_sentence():
     *_, data = regression(0)
     problem = cojax.Problem(costs.Separable(costs.LeastSquares(0.5), None), (data, None))
@@ -127,6 +142,9 @@ def test_bad_input_is_refused_in_a_sentence():
             cojax.tune_problem(problem, start, loss, what=what)
     with pytest.raises(cojax.CojaxInputError, match="one number"):
         cojax.tune_problem(problem, start, lambda problem, x: x.params, what=["cost.learn.ridge"])
+    for wrong, match in ((lambda problem, x: "x", "one number, got str"), (3.0, "a function loss")):
+        with pytest.raises(cojax.CojaxInputError, match=match):
+            laws.unchecked(cojax.tune_problem)(problem, start, wrong, what=["cost.learn.ridge"])
     with pytest.raises(cojax.CojaxInputError, match="finite"):
         cojax.tune_problem(problem, start, lambda _, x: jnp.log(-1 - x.params.sum() ** 2), what=["cost.learn.ridge"])
     with pytest.raises(cojax.CojaxInputError, match="plain Problem"):

@@ -177,6 +177,12 @@ def test_a_slope_that_is_wrong_or_noise_is_not_trusted():
     assert not stepped.trusted  # its slope is 0 where it has one
 
 
+def test_where_nothing_changes_there_is_nothing_to_trust_and_no_landscape_is_called_jagged():
+    for function in (lambda x: 0.0 * x.sum() + 3.0, lambda x: jnp.round(x).sum()):  # 2.0 and 2.1 round to 2 all around
+        check = cojax.slope_check(function, jnp.array([2.0, 2.1]))
+        assert not check.trusted and "nothing to trust" in str(check) and "jagged" not in str(check)
+
+
 def test_it_looks_around_the_numbers_that_it_is_given():
     numbers = {"both": jnp.array([-30.0, 20.0]), "small": jnp.array([1e-3, 2e-3])}
 
@@ -194,6 +200,10 @@ def test_bad_input_is_refused_in_a_sentence():
     for function, numbers, options, match in (
         (lambda x: x, jnp.ones(2), {}, "one number, got shape"),
         (lambda x: None, jnp.ones(2), {}, "one number, got None"),
+        (lambda x: "x", jnp.ones(2), {}, "one number, got str"),
+        (lambda x: {"x": x.sum()}, jnp.ones(2), {}, "one number, got dict"),
+        (lambda x: jax.lax.complex(x.sum(), x.sum()), jnp.ones(2), {}, "one number, got complex"),
+        (lambda x: x.sum() > 0, jnp.ones(2), {}, "one number, got bool"),
         (jnp.sum, jnp.ones(2, int), {}, "floats in numbers"),
         (jnp.sum, (), {}, "floats in numbers"),
         (jnp.sum, jnp.ones(0), {}, "floats in numbers"),
