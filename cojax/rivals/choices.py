@@ -39,8 +39,8 @@ class Choice(NamedTuple):
         factors: by name, what a candidate took beside the default, or what gap it had left at the amount, geometric
             mean over the trials that it was in.
         num_trials: by name, how many trials it was in; what was tuned with the last factors that it got.
-        tuned: by name the factors that gradients found, by the name of the number; of momentum, blend, decay and shrink
-            that of the odds v / (1 - v).
+        tuned: by name the factors that gradients found, by the name of the number; of momentum, blend, decay, keep and
+            shrink that of the odds v / (1 - v).
         dropped: by name why a candidate was taken out.
         held_out: `Trials` that had no part in the choice, of the best candidate and the default.
         paired: the best candidate beside the default on them; None where that is the default.

@@ -1,6 +1,6 @@
 """Many problems, starts and draws of the links, run side by side and looked at by their distance from the optimum."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from .._support.checks import CojaxInputError, is_concrete
+from .._support.checks import CojaxInputError, is_concrete, one_line
 from .._support.trees import Tree
 from ..methods import CoOpt, Hold, Method
 from ..networks.base import Network
 from ..networks.faults.draws import reseed
 from ..optimum import reference
-from ..problems.problem import Decision, Problem, check_start
+from ..problems.problem import Decision, Problem, check_plain, check_start
 from ..runs.loop import init
 from ..runs.solutions import State
 from ..runs.solve import solve
@@ -49,21 +49,17 @@ def distances(problem: Problem, x: Decision, best: Decision) -> tuple:
     )
 
 
-def stack_instances(
-    problems: Problem | Sequence[Problem],
-    starts: Decision | Sequence[Decision],
-    optima: Sequence[Decision] | None,
-) -> Instance:
+def stack_instances(problems: Any, starts: Any, optima: Any) -> Instance:
     """All instances as one, every leaf with a leading axis; optima are computed where they are not given."""
-    problems = [problems] if isinstance(problems, Problem) else list(problems)
-    starts = [starts] * len(problems) if isinstance(starts, Decision) else list(starts)
-    if not problems or not all(isinstance(problem, Problem) for problem in problems):
-        raise CojaxInputError("tune needs a cojax Problem, or a sequence of them, got something else or none.")
-    if len(problems) == 1 and len(starts) > 1:
-        problems = problems * len(starts)
-    if len(problems) != len(starts) or not all(isinstance(start, Decision) for start in starts):
+    problems = _listed(problems)
+    for each in problems:
+        check_plain("tune", each)
+    starts = [starts] * len(problems) if isinstance(starts, Decision) else _listed(starts)
+    problems = problems * len(starts) if len(problems) == 1 else problems
+    if not problems or len(problems) != len(starts) or not all(isinstance(start, Decision) for start in starts):
         raise CojaxInputError(
-            f"tune needs a start of problem.start(...) for every problem, got {len(starts)} for {len(problems)}."
+            "tune needs one problem or more, and a start of problem.start(...) for each, got "
+            f"{len(problems)} and {_kinds(starts)}."
         )
     for each, start in zip(problems, starts, strict=True):
         check_start("tune", each, start)
@@ -71,10 +67,14 @@ def stack_instances(
         raise CojaxInputError("tune loops in Python, got traced arrays; call it outside of jit.")
     if optima is None:
         optima = [optimum_of(problem, start) for problem, start in zip(problems, starts, strict=True)]
-    if len(optima) != len(problems):
-        raise CojaxInputError(f"tune needs an optimum for every problem, got {len(optima)} for {len(problems)}.")
+    optima = _listed(optima)
+    if len(optima) != len(problems) or not all(isinstance(best, Decision) for best in optima):
+        raise CojaxInputError(
+            "tune needs the optimum of every problem in optima, as cojax.reference(problem.softened(), ...).x, got "
+            f"{_kinds(optima)} for {len(problems)}."
+        )
     try:
-        parts = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *each) for each in (problems, starts, list(optima))]
+        parts = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *each) for each in (problems, starts, optima)]
     except (ValueError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise CojaxInputError(
@@ -82,6 +82,31 @@ def stack_instances(
         ) from error
     problem, start, best = parts
     return Instance(problem, start, best, jnp.arange(len(problems)))
+
+
+def _listed(given: Any) -> list:
+    return list(given) if isinstance(given, Iterable) else [given]
+
+
+def _kinds(given: list) -> str:
+    return ", ".join(type(each).__name__ for each in given) or "none"
+
+
+def check_gap(gap: Any, instances: Instance) -> None:
+    """Refuse what is no function of a problem, a decision and its optimum that returns a number for each half."""
+    if not callable(gap):
+        raise CojaxInputError(f"tune needs a function gap(problem, x, optimum), got {type(gap).__name__}.")
+    try:
+        found = jax.eval_shape(gap, *taken(instances, 0)[:3])
+    except Exception as error:
+        raise CojaxInputError(
+            f"tune cannot compute gap(problem, x, optimum) ({one_line(error)}): write it in jax.numpy, of a problem "
+            "and two decisions of all its nodes."
+        ) from error
+    if not isinstance(found, tuple | list) or [jnp.shape(half) for half in found] != [(), ()]:
+        raise CojaxInputError(
+            f"tune needs gap(problem, x, optimum) to return two numbers, for params and for cpu, got {found!r:.80}."
+        )
 
 
 def optimum_of(problem: Problem, start: Decision) -> Decision:

@@ -11,14 +11,12 @@ from jaxtyping import Array, Float
 
 from .._support.checks import CojaxInputError
 from .ensembles import Instance, RunPlan, course_of
-from .knobs import STEPS
+from .knobs import PARTS, STEPS
 from .known import Known
 from .objectives import Objective
 from .paths import Pair, put, value_at
 from .searches import clipped_mean
 
-# Numbers in (0, 1), whose odds v / (1 - v) are multiplied: any factor leaves them there.
-ODDS = ("momentum", "blend", "decay", "shrink")
 INFLATION = 1.1  # of step sizes and mixing while factors are looked for: what is found is that far from a cliff
 LENGTH, LONGEST = 0.2, 0.5  # by which a logarithm of a factor moves at first, and at most
 GROW, SHRINK = 1.5, 0.5
@@ -43,11 +41,11 @@ def has_number(path: str, pair: Pair) -> bool:
 
 
 def scaled(pair: Pair, what: Sequence[str], logs: Sequence[Array | float], inflation: float = 1.0) -> Pair:
-    """A method and a network with the numbers named in `what` times exp(logs), of `ODDS` their odds."""
+    """A method and a network with the numbers named in `what` times exp(logs), of `PARTS` their odds."""
     for path, log in zip(what, logs, strict=True):
         value, factor = jnp.asarray(value_at(path, pair), float), jnp.exp(jnp.asarray(log, float))
         name = path.split(".")[-1]
-        if name in ODDS:
+        if name in PARTS:  # odds v / (1 - v) are multiplied: any factor leaves the number in (0, 1)
             moved = value * factor / (1 - value + value * factor)
         else:
             moved = value * factor * (inflation if name in STEPS else 1.0)

@@ -14,8 +14,9 @@ from ..networks.base import Network
 from .ceilings import Curvatures, ceiling
 from .paths import Pair, half_at, put, value_at
 
-# In (0, 1) by their meaning.
-FRACTIONS = ("momentum", "gain", "decay", "shrink")
+# In (0, 1) by their meaning; a gain is so on graphs with lambda_n >= 1.
+PARTS = ("momentum", "blend", "decay", "keep", "shrink")
+FRACTIONS = (*PARTS, "gain")
 # What makes a run unstable where it is a little too large.
 STEPS = ("step_size", "mixing")
 # Where a fraction of its range starts at the nearest: the ends themselves are infinitely far in the free coordinate.

@@ -145,6 +145,10 @@ def tune(
         import optax  # here, because only a search needs it
 
         optimizer = optax.adam(0.05)
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise CojaxInputError(
+            f"tune needs an optimizer such as optax.adam(0.05), got {type(optimizer).__name__} {optimizer!r:.60}."
+        )
     search = TuningSearch(bench, training, held_out, clip, optimizer)
     waited = 0
     for count in range(num_updates):

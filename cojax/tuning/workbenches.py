@@ -1,7 +1,6 @@
 """All that a search needs: what is turned, the runs it is judged by, and their losses, gradients and scores."""
 
 import functools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,10 +12,10 @@ from .. import theory
 from .._support.checks import CojaxInputError, check_kinds, check_leaves, check_number, whole_number
 from ..methods import Method
 from ..networks.base import Network
-from ..problems.problem import Decision, Problem, check_gradient
+from ..problems.problem import check_gradient
 from .ceilings import Curvatures
 from .edge_weights import EdgeWeights
-from .ensembles import Gap, Instance, RunPlan, course_of, stack_instances, taken
+from .ensembles import Instance, RunPlan, check_gap, course_of, stack_instances, taken
 from .knobs import Knob, Number, Setting, fold
 from .known import Known
 from .objectives import Objective
@@ -112,20 +111,20 @@ def _loss(frame: Frame, varying: Varying, theta: list[Array], instance: Instance
 
 
 def workbench(
-    problem: Problem | Sequence[Problem],
+    problem: Any,
     network: Network,
     method: Method,
-    start: Decision | Sequence[Decision],
+    start: Any,
     *,
     what: Any,
     objective: Objective,
     num_steps: int,
     every: int,
-    optima: Sequence[Decision] | None,
+    optima: Any,
     margin: float,
     inflation: float,
     window: int | None,
-    gap: Gap,
+    gap: Any,
 ) -> tuple[Workbench, Instance]:
     """The workbench and all instances, in order; arguments and errors as of `tune`."""
     check_kinds("tune", ("network", network, Network), ("method", method, Method))
@@ -148,6 +147,7 @@ def workbench(
     knobs = as_knobs(what)
     check_leaves("tune", network=network, method=method)
     instances = stack_instances(problem, start, optima)
+    check_gap(gap, instances)
     setting = _setting(instances, network, method, float(margin), float(inflation))
     plan = RunPlan(num_steps, every, window, gap)
     return Workbench((method, network), knobs, setting, plan, objective), instances

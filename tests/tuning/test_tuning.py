@@ -17,7 +17,7 @@ from cojax import theory
 from cojax.tuning import EdgeWeights, PerNode, PerStep, Resolution
 from cojax.tuning.ceilings import Curvatures, ceiling
 from cojax.tuning.edge_weights import cap_weights
-from cojax.tuning.knobs import Setting
+from cojax.tuning.knobs import Number, Setting
 from cojax.tuning.known import Known
 from cojax.tuning.resolutions import rho_of, whole_bits, whole_rho
 from cojax.tuning.searches import TuningSearch, clipped_mean, split
@@ -271,6 +271,47 @@ def test_bits_need_a_log_quantizer_with_both_ends():
     link = cojax.Innovation(cojax.LogQuantizer(0.9, smallest=1e-8, largest=1e4))
     with pytest.raises(cojax.CojaxInputError, match="above 14 and up to 168 bits for 7 numbers"):
         tuned(cojax.network(GRAPH, link=link), what=[Resolution(14)])
+
+
+@pytest.mark.parametrize("free", [-30.0, 30.0])
+def test_whatever_a_coordinate_is_the_method_is_one_that_its_class_takes(free):
+    makers = {
+        "blend": lambda value: cojax.APAPC(0.3, blend=value, gain=0.3),
+        "gain": lambda value: cojax.APAPC(0.3, blend=0.9, gain=value),
+        "keep": lambda value: cojax.StreamingSteps(inner=optax.sgd(0.1), every=4, parts=2, keep=value),
+        "momentum": lambda value: cojax.HeavyBall(0.1, value),
+    }
+    for name, maker in makers.items():
+        pair, setting = (maker(0.5), NETWORK), Setting(Curvatures(1.0, jnp.ones(8)), 1.0, 1.0, 8, None)
+        turned, _ = Number(name).turn(jnp.asarray(free), pair, pair, setting)
+        maker(float(getattr(turned, name)))
+
+
+def test_what_is_no_run_to_tune_is_refused_in_a_sentence():
+    changing = cojax.Changing(PROBLEMS[0], [cojax.Change(3, budget=8.0)])
+    drawn = cojax.Minibatch(PROBLEMS[0], 1, samples=lambda data: data[0])
+    exact = cojax.reference(PROBLEMS[0], jnp.zeros(laws.DIM))
+    given = {"network": NETWORK, "method": METHOD, "what": ["learn.step_size"], "num_steps": 4, "every": 2}
+    one = given | {"problem": PROBLEMS[0], "start": STARTS[0], "optima": OPTIMA[:1]}
+    for words, change in {
+        "plain Problem, .* got Changing": {"problem": changing},
+        "plain Problem, .* got Minibatch": {"problem": [drawn]},
+        "plain Problem, .* got Drawn": {"problem": drawn.at(0)},
+        "plain Problem, .* got NoneType": {"problem": None},
+        "a start of .* got 1 and NoneType": {"start": None},
+        "a start of .* got 0 and Decision": {"problem": [], "start": STARTS[:1]},
+        "the optimum of every problem in optima, .* got Reference for 1": {"optima": [exact]},
+        "the optimum of every problem in optima, .* got Decision, Decision for 1": {"optima": OPTIMA[:2]},
+        "a function gap": {"gap": 3.0},
+        "cannot compute gap": {"gap": lambda problem, x: (0.0, 0.0)},
+        "return two numbers": {"gap": lambda problem, x, best: ((x.cpu - best.cpu) ** 2).sum()},
+    }.items():
+        for function in (cojax.tune, cojax.gradient_check):
+            with pytest.raises(cojax.CojaxInputError, match=words):
+                laws.unchecked(function)(**one | change)
+    with pytest.raises(cojax.CojaxInputError, match=r"optimizer such as optax.adam\(0.05\), got str 'adam'"):
+        several = {"problem": PROBLEMS[:3], "start": STARTS[:3], "optima": OPTIMA[:3]}
+        laws.unchecked(cojax.tune)(**given | several, optimizer="adam")
 
 
 def test_what_cannot_be_tuned_is_refused_by_name():
