@@ -29,13 +29,14 @@ def by_path(tree: Tree) -> list[tuple[str, Any]]:
 def variables(solution: Any, axes: Mapping[str, Any]) -> Labelled:
     """Status, decision and trace of a solution whose arrays have one leading axis per entry of `axes`.
 
-    `trace_` goes before a record's name that is an axis or a decision too.
+    `trace_` goes before a record's name that is an axis or a decision too, `solution_` before others that are axes.
     """
     trace = solution.trace
     if isinstance(trace, Trace):
         trace = {name: rows for name, rows in trace._asdict().items() if name != "step"}
     kept: dict[str, tuple[tuple[str, ...], Any]] = {"status": ((), solution.status)}
     kept |= {name: (("node",), leaf) for name, leaf in by_path(solution.x._asdict())}
+    kept = {f"solution_{name}" if name in axes else name: entry for name, entry in kept.items()}
     for name, leaf in by_path(trace):
         taken = name in kept or name in axes or name in ("step", "node")
         kept[f"trace_{name}" if taken else name] = ("step",), leaf

@@ -122,13 +122,17 @@ def sweep(
 
     Returns: a `Sweep`, whose `solution` is that of `solve` for every point, up to rounding; shares are exact. It is
     differentiable in what `build` closes over.
-    Raises `CojaxInputError` for runs that differ in more than numbers, an empty axis, and whatever `solve` refuses.
+    Raises `CojaxInputError` for runs that differ in more than numbers or go on from different steps, an empty axis, and
+    whatever `solve` refuses.
     """
+    if not callable(build):
+        raise CojaxInputError(f"sweep needs a function build(**point) first, got {type(build).__name__}.")
     values = {name: _values(name, axis) for name, axis in axes.items()}
     if not values or {"step", "node"} & set(values):
         raise CojaxInputError("sweep needs at least one axis, such as step_size=[0.01, 0.1], none named step or node.")
     points = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
     runs = [_check_run(build(**point), point) for point in points]
+    _check_steps([run[3] for run in runs])
     jax.eval_shape(lambda run: solve(*run, num_steps=num_steps, every=every, record=record), runs[0])
     if runs[0][1].is_cut:
         raise CojaxInputError("sweep needs networks of one device, got one of cojax.shard; solve its runs in turn.")
@@ -256,6 +260,17 @@ def _check_run(run: Any, point: dict) -> tuple:
             f"sweep needs a function that returns ({', '.join(Run._fields)}), got {run!r} at {point}."
         )
     return run
+
+
+def _check_steps(starts: list) -> None:
+    """Refuse runs that go on from different steps: all are looked at after the same ones."""
+    steps = [start.step for start in starts if isinstance(start, State)]
+    done = sorted({int(step) for step in steps}) if steps and is_concrete(steps) else []
+    if len(done) > 1:
+        raise CojaxInputError(
+            "sweep needs runs that go on from the same step, got states after "
+            f"{', '.join(map(str, done))} steps: they are looked at after the same ones; solve them in turn."
+        )
 
 
 def _stack(runs: list[tuple], points: list[dict]) -> tuple[Tree, Tree]:

@@ -237,6 +237,34 @@ def test_axes_of_whole_numbers_names_and_other_things_keep_their_kind():
         assert sweeps._label(others).tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("name", ["status", "cpu", "params", "cost"])
+def test_an_axis_may_be_named_as_something_that_is_found(name):
+    def build(**point):
+        return PROBLEM, cojax.network(GRAPH), method_of(point[name]), START
+
+    swept = cojax.sweep(build, **STEPS, **{name: [0.01, 0.02]})
+    arrays, data = swept.arrays(), swept.to_xarray()
+    other = f"trace_{name}" if name == "cost" else f"solution_{name}"
+    for found in (arrays, data):
+        np.testing.assert_array_equal(found[name], [0.01, 0.02])
+    whole = {"status": swept.solution.status, "cost": swept.solution.trace.cost} | swept.solution.x._asdict()
+    np.testing.assert_array_equal(arrays[other], whole[name])
+    np.testing.assert_array_equal(data[other], whole[name])
+
+
+def test_runs_that_go_on_from_different_steps_are_refused_and_from_the_same_one_are_not():
+    def state(steps):
+        return cojax.solve(PROBLEM, cojax.network(GRAPH), method_of(0.1), START, num_steps=steps).state
+
+    def build(run):
+        return PROBLEM, cojax.network(GRAPH), method_of(0.1), (state(4), state(8))[run]
+
+    with pytest.raises(cojax.CojaxInputError, match="the same step, got states after 4, 8 steps"):
+        cojax.sweep(build, num_steps=4, run=[0, 1])
+    swept = cojax.sweep(build, num_steps=4, run=[1, 1])
+    np.testing.assert_array_equal(swept.step, 8 + np.arange(1, 5))
+
+
 def test_a_missing_xarray_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "xarray", None)
     swept = cojax.Sweep({}, cojax.Solution(START, {}, None, jnp.zeros(())), jnp.arange(1))
@@ -258,6 +286,7 @@ def other_sizes(run):
     [
         (other_kinds, {"run": [0, 1]}, "numbers only, got a method with another structure at {'run': 1}"),
         (other_sizes, {"run": [0, 1]}, "numbers only, got a network with shapes"),
+        (3, {"run": [0, 1]}, r"a function build\(\*\*point\) first, got int"),
         (other_sizes, {}, "at least one axis"),
         (other_sizes, {"step": [0, 1]}, "none named step or node"),
         (other_sizes, {"run": []}, "at least one value for run, got an empty"),
@@ -268,4 +297,4 @@ def other_sizes(run):
 )
 def test_what_is_no_sweep_is_refused(build, axes, message):
     with pytest.raises(cojax.CojaxInputError, match=message):
-        cojax.sweep(build, **STEPS, **axes)
+        laws.unchecked(cojax.sweep)(build, **STEPS, **axes)
