@@ -14,7 +14,7 @@ from .._support import exact_grid
 from .._support.checks import MOST_STEPS, CojaxInputError, is_concrete, real_array, whole_number
 from .._support.trees import Tree, alike, choose_rows, wide
 from .membership import Attended, Moves, moves_of, node_number, roll_of
-from .problem import Decision, Problem, Scenario, check_plain, remake, show
+from .problem import Decision, Problem, Scenario, check_plain, remake, show, with_columns
 
 
 class Change(NamedTuple):
@@ -195,7 +195,7 @@ def _stack(given: list[Tree]) -> Tree:
     """Data of every stage, what is None taken from the stage before."""
     stages = [given[0]]
     for data in given[1:]:
-        data = stages[-1] if data is None else data
+        data = stages[-1] if data is None else with_columns(data)
         if not alike(data, given[0]):
             shapes = (jax.tree.map(jnp.shape, tree) for tree in (given[0], data))
             raise CojaxInputError(
@@ -205,11 +205,24 @@ def _stack(given: list[Tree]) -> Tree:
         for leaf, like in zip(jax.tree.leaves(data), jax.tree.leaves(given[0]), strict=True):
             _check_data(leaf, like)
         stages.append(data)
-    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf, leaves[0].dtype) for leaf in leaves]), *stages)
+    return jax.tree.map(lambda *leaves: jnp.stack([_typed(leaf, leaves[0]) for leaf in leaves]), *stages)
+
+
+def _typed(leaf: Any, like: Array) -> Array:
+    return leaf if _is_key(like) else jnp.asarray(leaf, like.dtype)
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _check_data(leaf: Any, like: Array) -> None:
     """Refuse new data that those of the problem, `like`, could not hold."""
+    if _is_key(like) or _is_key(leaf):
+        kinds = [getattr(each, "dtype", type(each).__name__) for each in (like, leaf)]
+        if kinds[0] != kinds[1]:
+            raise CojaxInputError(f"Changing needs data of the kinds of the problem's, {kinds[0]}, got {kinds[1]}.")
+        return
     if not is_concrete(leaf, like) or np.asarray(leaf).dtype.kind == "b":
         return
     new = real_array("Changing", "data", leaf)

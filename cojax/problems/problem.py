@@ -148,7 +148,7 @@ class Problem(Scenario):
         penalty: Callable | None = None,
     ):
         self.cost = jax.tree.map(_as_own, trees.as_pytree(cost))
-        self.data = jax.tree.map(_as_data, jax.tree.map(_columns, data, is_leaf=_is_frame))
+        self.data = jax.tree.map(_as_data, with_columns(data))
         nodes = _check_data(self.data)
         self.penalty = None if penalty is None else jax.tree.map(_as_own, trees.as_pytree(penalty))
         if budget is None:
@@ -382,6 +382,11 @@ def check_gradient(grad: Decision) -> None:
             finite = np.isfinite(np.asarray(leaf)).reshape(leaf.shape[0], -1).all(1)
             if not finite.all():
                 raise CojaxInputError(f"The gradient of node {np.argmin(finite)} in {half} {NO_GRADIENT}.")
+
+
+def with_columns(data: Tree) -> Tree:
+    """Data with every DataFrame in it as a dict of its columns."""
+    return jax.tree.map(_columns, data, is_leaf=_is_frame)
 
 
 def _is_frame(node: Any) -> bool:

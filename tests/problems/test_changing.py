@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -124,6 +125,27 @@ def counted(data):
     """A problem of whole numbers, with others from step 5 on."""
     problem = cojax.Problem(lambda x, data: jnp.sum((x.params - data) ** 2), np.arange(3))
     return cojax.Changing(problem, [cojax.Change(5, data=np.asarray(data))])
+
+
+def test_data_may_hold_keys_and_flags_and_come_as_a_table():
+    def cost(x, data):
+        demand = jnp.where(data["doubled"], 2.0, 1.0) * jax.random.uniform(data["key"], dtype=jnp.float64)
+        return (x.cpu - demand) ** 2
+
+    keys, others = (jax.random.split(jax.random.key(seed), 4) for seed in (0, 1))
+    flags = np.array([True, False, False, True])
+    problem = cojax.Problem(cost, {"key": keys, "doubled": flags}, budget=4.0)
+    changing = cojax.Changing(problem, [cojax.Change(3, data={"key": others, "doubled": ~flags})])
+    for k, key, doubled in ((2, keys, flags), (3, others, ~flags)):
+        demand = (1 + doubled) * np.array([jax.random.uniform(each, dtype=jnp.float64) for each in key])
+        wanted = demand + (4.0 - demand.sum()) / 4  # of equal curvatures
+        np.testing.assert_allclose(cojax.allocate(changing.at(k)).cpu, wanted, atol=1e-12)
+    with pytest.raises(cojax.CojaxInputError, match=r"kinds of the problem's, key<fry>, got float64"):
+        cojax.Changing(problem, [cojax.Change(3, data={"key": np.ones(4), "doubled": flags})])
+    pandas = pytest.importorskip("pandas")
+    table = cojax.Problem(lambda x, data: (x.cpu - data["a"]) ** 2, pandas.DataFrame({"a": np.arange(4.0)}), budget=4.0)
+    later = cojax.Changing(table, [cojax.Change(3, data=pandas.DataFrame({"a": np.arange(4.0)[::-1]}))])
+    np.testing.assert_array_equal(later.at(3).data["a"], [3.0, 2.0, 1.0, 0.0])
 
 
 def test_new_whole_numbers_may_be_told_as_floats():
