@@ -2,14 +2,16 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
-from .._support.checks import CojaxInputError
+from .._support.checks import CojaxInputError, check_kinds, is_concrete, whole_number
 from .._support.trees import choose_rows
 from ..methods import Method
 from ..networks.base import Network
 from ..problems.problem import Scenario
-from .loop import total_off
+from .loop import check_beginning, total_off
 from .solutions import State
 
 
@@ -25,10 +27,25 @@ def rejoined(problem: Scenario, network: Network, method: Method, state: State, 
     Args: problem, network (a `Ledger`), method, state, as for `solve`; stale, a state of the same run, not after
     `state`, and of a later step than that in which a node left last; node, its number, which may be traced. Exact for
     methods whose state changes by the flow times a constant.
-    Raises `CojaxInputError` for a network without a ledger.
+    Raises `CojaxInputError` for a network without a ledger, a node that is none of its own, states that are none or in
+    the wrong order, and a method or a problem of another run.
     """
+    check_kinds(
+        "rejoined", ("problem", problem, Scenario), ("network", network, Network), ("method", method, Method),
+        ("state", state, State), ("stale", stale, State),
+    )  # fmt: skip
+    if is_concrete(node):
+        plain = np.asarray(node)[()] if isinstance(node, jax.Array) else node
+        node = whole_number("rejoined", "node", plain, at_least=0, at_most=network.num_nodes - 1)
+    if is_concrete(state.step, stale.step) and int(stale.step) > int(state.step):
+        raise CojaxInputError(
+            f"rejoined needs a stale state that is not after the state, got one after {stale.step} steps and "
+            f"{state.step}: give the earlier one last."
+        )
     if not (network.keeps_books and state.wire.has_books and stale.wire.has_books):
         raise CojaxInputError("rejoined needs a run over a Ledger: without books nobody knows what the node missed.")
+    for each in (state, stale):
+        check_beginning(problem, network, method, each)
     net: Any = network.at(state.step)
     method = method.at(state.step)
     inner = choose_rows(jnp.arange(net.num_nodes) != node, state.method, stale.method)

@@ -98,6 +98,8 @@ def linearized(owner: str, method: Method) -> Linear:
         raise CojaxInputError(
             f"{owner} needs a method that is linear in its gradients and flows, got {name}, which is not."
         )
+    if not (b_grad.any() or d_tell.any()):
+        raise CojaxInputError(f"{owner} needs a learner that follows gradients, got {name}, which does not see them.")
     kept = [
         int(entry)
         for field in method.kept or ()

@@ -131,7 +131,13 @@ def check_worst(owner: str, method: Method, network: Network, convexity: float, 
         raise CojaxInputError(f"{owner} needs a network of at least two nodes, got one: alone it agrees with all.")
     check_number(owner, "convexity", convexity, above=0.0, shaped=())
     check_number(owner, "smoothness", smoothness, at_least=float(convexity), shaped=())
-    return method.halves[0]
+    learn = method.halves[0]
+    if type(learn).at is not Method.at:
+        raise CojaxInputError(
+            f"{owner} needs a learner whose numbers stay, got {type(learn).__name__}, which changes them by step: ask "
+            "of each of its turns."
+        )
+    return learn
 
 
 def _spectrum(owner: str, network: Network) -> Spectrum:

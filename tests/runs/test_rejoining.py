@@ -70,3 +70,24 @@ def test_without_a_ledger_nobody_knows_what_a_node_missed():
     state = jax.jit(cojax.init)(problem, BASE, METHOD, laws.start_of(problem))
     with pytest.raises(cojax.CojaxInputError, match="needs a run over a Ledger"):
         cojax.rejoined(problem, BASE, METHOD, state, state, 3)
+
+
+def test_what_cannot_rejoin_is_refused_in_a_sentence():
+    saved = run(first(), 10)
+    given = {"problem": PROBLEM, "network": NETWORK, "method": METHOD, "state": run(saved, 10), "stale": saved}
+    other = cojax.CoOpt(learn=cojax.NIDS(0.03), allocate=cojax.Laplacian(0.2))
+    for words, change in {
+        "a cojax Scenario for problem, got NoneType": {"problem": None},
+        "a cojax State for state, got Decision": {"state": laws.start_of(PROBLEM)},
+        "a state of a run with this problem, network and method": {"method": other},
+        "not after the state, got one after 20 steps and 10": {"state": saved, "stale": given["state"]},
+        "whole number node from 0 to 7, got 8": {"node": 8},
+        "whole number node from 0 to 7, got -1": {"node": -1},
+        "whole number node from 0 to 7, got 1.5": {"node": 1.5},
+        "whole number node from 0 to 7, got True": {"node": True},
+        "whole number node from 0 to 7, got '2'": {"node": "2"},
+    }.items():
+        with pytest.raises(cojax.CojaxInputError, match=words):
+            laws.unchecked(cojax.rejoined)(**given | {"node": NODE} | change)
+    for node in (np.int64(NODE), jax.numpy.asarray(NODE)):
+        assert float(cojax.rejoined(**given, node=node).imbalance) == 0.0

@@ -117,11 +117,18 @@ def test_a_method_of_ones_own_has_the_rate_of_the_one_that_it_is():
         (cojax.DGD(0.1), "worst_rate needs a method that can rest at the optimum, got DGD"),
         (cojax.DIGing(jnp.linspace(0.1, 0.2, N)), "worst_rate needs a learner with one number for each of its fields"),
         (cojax.FiniteTime(0.05), "worst_rate needs a"),
+        (cojax.Scheduled(cojax.NIDS(0.1), {"step_size": [0.1, 9.0]}), "learner whose numbers stay, got Scheduled"),
     ],
 )
 def test_what_has_no_worst_rate_is_refused(method, message):
     with pytest.raises(cojax.CojaxInputError, match=message):
         rate(method, COMPLETE)
+
+
+def test_what_sees_no_gradients_is_refused():
+    refused = pytest.raises(cojax.CojaxInputError, match="worst_rate needs a learner that follows gradients, got Hold")
+    with jax.numpy_dtype_promotion("standard"), refused:  # as users have it
+        rate(cojax.Hold(), COMPLETE)
 
 
 def test_numbers_that_cannot_be_are_refused():

@@ -188,6 +188,10 @@ def test_what_has_no_worst_instance_is_refused():
             theory.worst_instance(cojax.NIDS(0.5), network, **ENDS)
     with pytest.raises(cojax.CojaxInputError, match="worst_instance needs a method that can rest at the optimum"):
         theory.worst_instance(cojax.DGD(0.5), ring, **ENDS)
+    # The rate of its first step would be below 1, and a run of it grows from the second one on.
+    later = cojax.CoOpt(learn=cojax.Scheduled(cojax.NIDS(0.5), {"step_size": [0.5, 9.0]}))
+    with pytest.raises(cojax.CojaxInputError, match="worst_instance needs a learner whose numbers stay, got Scheduled"):
+        theory.worst_instance(later, ring, **ENDS)
     with pytest.raises(cojax.CojaxInputError, match="worst_instance needs smoothness >= 1"):
         theory.worst_instance(cojax.NIDS(0.5), ring, convexity=1.0, smoothness=0.5)
 
