@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int
 
 from .._support import exact_grid
-from .._support.checks import CojaxInputError, check_leaves, check_number, one_line, whole_number
+from .._support.checks import CojaxInputError, check_kinds, check_leaves, check_number, one_line, whole_number
 from .._support.compiling import compiled
 from .._support.reprs import brief
 from ..methods import Method
@@ -138,9 +138,12 @@ def compare(
     Returns: a `Course` per method, in order. Raises `CojaxInputError` where there is no method, for bits < 0, for more
     steps than their decisions have room, and for seeds where the network draws nothing.
     """
-    if not methods:
-        raise CojaxInputError("compare needs at least one method, got none.")
+    if not isinstance(methods, Mapping) or not methods:
+        raise CojaxInputError(
+            f"compare needs methods by name, at least one method, got {type(methods).__name__} {methods!r:.60}."
+        )
     check_plain("compare", problem)
+    check_kinds("compare", ("network", network, Network), ("start", start, Decision), ("optimum", optimum, Reference))
     check_start("compare", problem, start)
     check_leaves("compare", network=network, methods=methods, optimum=optimum)
     if bits is not None:

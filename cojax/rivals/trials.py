@@ -559,9 +559,10 @@ def _field(methods: Mapping[str, Any], instance: Instance, seed: int) -> dict[st
             if len(pair) == 2 and isinstance(pair[0], Network) and isinstance(pair[1], Method | Rival):
                 found[name] = pair
                 continue
+            got = f"the class {made.__name__}" if isinstance(made, type) else type(made).__name__
             raise CojaxInputError(
                 f"trials needs a method, a rival, or a function of (problem, network, start) that returns one or a "
-                f"network and one, got {type(made).__name__} for {name!r} and seed {seed}."
+                f"network and one, got {got} for {name!r} and seed {seed}."
             )
     _refuse(reasons)
     return found
@@ -569,7 +570,8 @@ def _field(methods: Mapping[str, Any], instance: Instance, seed: int) -> dict[st
 
 def made_of(given: Any, problem: Problem, network: Network, start: Decision) -> tuple[Any, tuple[Any, ...]]:
     """What a method, a rival, or a function of an instance gives for one, and the network and method that this is."""
-    made = given if isinstance(given, Method | Rival) or not callable(given) else given(problem, network, start)
+    as_it_is = isinstance(given, Method | Rival | type) or not callable(given)  # a class is no method yet
+    made = given if as_it_is else given(problem, network, start)
     return made, made if isinstance(made, tuple) and not isinstance(made, Rival) else (network, made)
 
 

@@ -112,10 +112,19 @@ def test_what_is_no_budget_and_no_number_of_steps_is_refused():
             cojax.compare(PROBLEM, network, METHODS, START, optimum=best, **settings)
 
 
-def test_no_method_is_refused():
+def test_what_is_no_comparison_is_refused_in_a_sentence():
     best = cojax.reference(PROBLEM.softened(), jnp.zeros(3))
-    with pytest.raises(cojax.CojaxInputError, match="compare needs at least one method, got none"):
-        cojax.compare(PROBLEM, cojax.network(laws.ring_with_chords()), {}, START, optimum=best, num_steps=1)
+    given = {"problem": PROBLEM, "network": cojax.network(laws.ring_with_chords()), "methods": METHODS, "start": START}
+    for change, message in (
+        ({"methods": {}}, r"compare needs methods by name, at least one method, got dict \{\}"),
+        ({"methods": list(METHODS.values())}, "compare needs methods by name, at least one method, got list"),
+        ({"network": None}, "compare needs a cojax Network for network, got NoneType"),
+        ({"start": None}, "compare needs a cojax Decision for start, got NoneType"),
+        ({"optimum": best.x}, "compare needs a cojax Reference for optimum, got Decision"),
+        ({"problem": None}, "compare needs a plain Problem"),
+    ):
+        with pytest.raises(cojax.CojaxInputError, match=message):
+            laws.unchecked(cojax.compare)(**given | {"optimum": best, "num_steps": 1} | change)
 
 
 SEEDS = (5, 0, 9)

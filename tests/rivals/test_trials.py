@@ -390,6 +390,7 @@ def test_what_is_no_case_no_method_and_no_question_is_refused(whole):
         (case, {}, {}, "trials needs methods by name, at least one"),
         (case, {"a": 3}, {}, "that returns one or a network and one, got int for 'a' and seed 0"),
         (case, {"a": lambda *instance: 3}, {}, "got int for 'a' and seed 0"),
+        (case, {"a": cojax.Laplacian}, {}, "got the class Laplacian for 'a' and seed 0"),
         (case, field, {"num_trials": 0}, "a whole number num_trials from 1 to"),
         (case, field, {"every": 7}, "trials needs num_steps to be a multiple of every, got 60 and 7"),
         (case, field | {"timed": timed}, {}, "a clock on the networks of all methods or of none"),
