@@ -161,8 +161,14 @@ def _check_bounded(problem: Problem, cpu: np.ndarray, gap: float) -> None:
 
 
 def _check_found(judged: Certificate, allocation: Allocation) -> None:
-    """Refuse shares of several resources that cannot be shown to be the optimum's: their search needs smooth costs."""
+    """Refuse shares that are far from an optimum's, as where each node's least cost is one without end, and shares of
+    several resources that cannot be shown to be the optimum's: their search needs smooth costs."""
     off = float(relative(judged)["gap"])
+    if allocation.cpu.ndim == 1 and MOST_GAP < off < np.inf:
+        raise CojaxInputError(
+            f"reference needs a cost with a minimum, got shares that may cost {off:.1g} of the cost more than it: give "
+            "Problem, or at_most, lower and upper bounds, or the cost a curvature."
+        )
     if allocation.cpu.ndim > 1 and not off < np.finfo(allocation.cpu.dtype).eps ** 0.5:
         raise CojaxInputError(
             f"reference found shares that may cost {off:.1g} of the cost more than the optimum: costs that couple "

@@ -190,3 +190,14 @@ def test_weights_have_derivatives_where_there_is_no_bound(make, lower):
         way = 1e-4 * np.eye(N)[node]
         difference = (least(weights + way) - least(weights - way)) / 2e-4
         assert float(slope[node]) == pytest.approx(float(difference), rel=1e-5, abs=1e-7)
+
+
+def test_a_price_without_a_lower_bound_has_no_least_cost_and_with_one_it_has():
+    def priced(x, price):
+        return price * x.cpu
+
+    price = np.array([1.0, 2.0, 3.0])
+    with pytest.raises(cojax.CojaxInputError, match=r"a cost with a minimum, .* lower and upper bounds"):
+        cojax.reference(cojax.at_most(priced, price, 4.0))  # every unit that a node does not use saves its price
+    found = cojax.reference(cojax.at_most(priced, price, 4.0, lower=np.array([0.5, 0.0, 1.0])))
+    assert float(found.cost) == pytest.approx(0.5 * 1.0 + 1.0 * 3.0, rel=1e-12)
