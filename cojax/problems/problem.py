@@ -17,6 +17,7 @@ from .._support.blocks_of_rows import first_row, laid_like, of_blocks, rows_lie
 from .._support.checks import (
     CojaxInputError,
     check_arrays,
+    check_kinds,
     check_leaves,
     device_array,
     floating,
@@ -335,8 +336,16 @@ def check_plain(owner: str, problem: Any) -> None:
     check_leaves(owner, problem=problem)
 
 
-def check_start(owner: str, problem: Scenario, start: Decision) -> None:
+def check_scenario(owner: str, problem: Any) -> None:
+    """Refuse what is no problem of any kind."""
+    if not isinstance(problem, Scenario):
+        raise CojaxInputError(f"{owner} needs a cojax Problem for problem, got {type(problem).__name__}.")
+
+
+def check_start(owner: str, problem: Any, start: Any) -> None:
     """Refuse a start of anything but arrays, in the precision of the problem and of JAX as it is set."""
+    check_scenario(owner, problem)
+    check_kinds(owner, ("start", start, Decision))
     check_arrays(owner, start)
     check_leaves(owner, problem=problem, start=start)
     budget = problem.base.budget

@@ -570,8 +570,9 @@ def _field(methods: Mapping[str, Any], instance: Instance, seed: int) -> dict[st
 
 def made_of(given: Any, problem: Problem, network: Network, start: Decision) -> tuple[Any, tuple[Any, ...]]:
     """What a method, a rival, or a function of an instance gives for one, and the network and method that this is."""
-    as_it_is = isinstance(given, Method | Rival | type) or not callable(given)  # a class is no method yet
-    made = given if as_it_is else given(problem, network, start)
+    made = given  # a class is callable too, and no method yet
+    if callable(given) and not isinstance(given, Method | Rival | type):
+        made = given(problem, network, start)
     return made, made if isinstance(made, tuple) and not isinstance(made, Rival) else (network, made)
 
 

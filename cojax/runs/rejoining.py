@@ -10,7 +10,7 @@ from .._support.checks import CojaxInputError, check_kinds, is_concrete, whole_n
 from .._support.trees import choose_rows
 from ..methods import Method
 from ..networks.base import Network
-from ..problems.problem import Scenario
+from ..problems.problem import Scenario, check_scenario
 from .loop import check_beginning, total_off
 from .solutions import State
 
@@ -30,10 +30,9 @@ def rejoined(problem: Scenario, network: Network, method: Method, state: State, 
     Raises `CojaxInputError` for a network without a ledger, a node that is none of its own, states that are none or in
     the wrong order, and a method or a problem of another run.
     """
-    check_kinds(
-        "rejoined", ("problem", problem, Scenario), ("network", network, Network), ("method", method, Method),
-        ("state", state, State), ("stale", stale, State),
-    )  # fmt: skip
+    check_scenario("rejoined", problem)
+    check_kinds("rejoined", ("network", network, Network), ("method", method, Method))
+    check_kinds("rejoined", ("state", state, State), ("stale", stale, State))
     if is_concrete(node):
         plain = np.asarray(node)[()] if isinstance(node, jax.Array) else node
         node = whole_number("rejoined", "node", plain, at_least=0, at_most=network.num_nodes - 1)

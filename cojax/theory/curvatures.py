@@ -254,7 +254,7 @@ def _share_hessians(problem: Problem, x: Decision, points: Float[Array, "m n *r"
     return jax.vmap(at)(points)
 
 
-def _check_concrete(owner: str, problem: Problem, x: Decision) -> None:
+def _check_concrete(owner: str, problem: Any, x: Any) -> None:
     if not is_concrete(problem, x):
         raise CojaxInputError(f"{owner} computes on the host, got traced arrays; call it outside of jit.")
     check_start(owner, problem, x)

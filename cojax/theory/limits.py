@@ -82,7 +82,7 @@ def apapc_limit(network: Network, smoothness: float, blend: float) -> Limit:
     Kovalev, Salim, Richtarik, NeurIPS 2020, arXiv 2006.11773, take 1 / (4 blend smoothness).
     """
     _check("apapc_limit", smoothness)
-    check_number("apapc_limit", "blend", blend, above=0.0, shaped=())
+    check_number("apapc_limit", "blend", blend, above=0.0, at_most=1.0, shaped=())
     value = 2.0 * (2.0 - blend) ** 2 / (blend * (6.0 - 5.0 * blend) * smoothness)
     return Limit(value, "convex quadratic costs with one Hessian, fixed graph, exact links", "heuristic")
 

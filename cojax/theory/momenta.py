@@ -9,7 +9,7 @@ from ..methods import HeavyBall, Nesterov
 from ..methods.facts import KNOWN
 from ..networks.base import Network
 from .limits import ROOTS, UNPROVED, Limit, largest_scaled_eigenvalue
-from .spectra import is_fixed, laplacians, second_eigenvalue
+from .spectra import check_curvatures, is_fixed, laplacians, second_eigenvalue
 
 
 class Momentum(NamedTuple):
@@ -25,7 +25,7 @@ def heavy_ball(network: Network, low: Any, high: Any) -> Momentum:
     4 / (sqrt(m) + sqrt(l))^2 and ((sqrt(m) - sqrt(l)) / (sqrt(m) + sqrt(l)))^2 with l = lambda_2(D_low^1/2 L D_low^1/2)
     and m = lambda_max(D_high^1/2 L D_high^1/2); low and high, (n,) or one number, bound the second derivatives.
 
-    Raises `CojaxInputError` for a network that switches or loses links, where they need not be stable.
+    Raises `CojaxInputError` for a network that switches or loses links, where they need not be stable, and low > high.
     Source: Ghadimi, Shames, Johansson, IEEE TSP 2013, arXiv 1211.2132.
     """
     least, most = _ends("heavy_ball", network, low, high)
@@ -67,6 +67,7 @@ def _limit(kind: Any, network: Network, curvature: Any, momentum: float) -> Limi
 
 def _ends(owner: str, network: Network, low: Any, high: Any) -> tuple[float, float]:
     """The square roots of both ends of the spectrum, equal ones of a graph without links."""
+    check_curvatures(f"theory.{owner}", low, high)
     if not is_fixed(network):
         raise CojaxInputError(
             f"theory.{owner} needs a fixed network without loss, got one that changes: momentum that is best on each "

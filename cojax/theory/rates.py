@@ -5,7 +5,7 @@ from typing import Any
 from .._support.checks import CojaxInputError, check_number
 from ..networks.base import Network
 from .limits import Limit, largest_scaled_eigenvalue
-from .spectra import is_fixed, laplacians, second_eigenvalue
+from .spectra import check_curvatures, is_fixed, laplacians, second_eigenvalue
 
 
 def allocation_rate(network: Network, low: Any, high: Any, step_size: float) -> Limit:
@@ -20,10 +20,12 @@ def allocation_rate(network: Network, low: Any, high: Any, step_size: float) -> 
         low, high: (n,) or one number, > 0, the least and the largest second derivatives of the nodes' costs in cpu.
         step_size: below 2 / m, `allocation_limit`; 1 / m is best.
 
-    Raises `CojaxInputError` for a network that switches or loses links, a step at or above 2 / m, and numbers <= 0.
+    Raises `CojaxInputError` for a network that switches or loses links, a step at or above 2 / m, numbers <= 0,
+    and low > high.
     """
     check_number("allocation_rate", "low", low, above=0.0)
     check_number("allocation_rate", "high", high, above=0.0)
+    check_curvatures("allocation_rate", low, high)
     check_number("allocation_rate", "step_size", step_size, above=0.0, shaped=())
     if not is_fixed(network):
         raise CojaxInputError(

@@ -199,11 +199,29 @@ def second_eigenvalue(laplacian: Any, curvature: Any = 1.0) -> float:
     return lanczos.second_smallest(matrix, null / np.linalg.norm(null))
 
 
+def check_curvatures(owner: str, low: Any, high: Any) -> None:
+    """Refuse least second derivatives that are above the largest."""
+    for name, value in (("low", low), ("high", high)):
+        check_number(owner, name, value, at_least=0.0)
+    low, high = (np.asarray(end, np.float64) for end in (low, high))
+    if low.shape in ((), high.shape) or high.shape == ():  # others are refused beside the network
+        above = np.ravel(low > high * (1 + 1e-6))  # more than float32 rounds
+        if above.any():
+            node = int(above.argmax())
+            low, high = (float(np.broadcast_to(end, above.shape)[node]) for end in (low, high))
+            raise CojaxInputError(f"{owner} needs low <= high, got {low:g} > {high:g} at node {node}.")
+
+
 def scale_laplacian(matrix: Any, curvature: Any) -> "sparse.csr_array":
     """D^1/2 L D^1/2."""
     from scipy import sparse  # here, because it takes longer to load than all of cojax
 
     check_number("theory", "curvature", curvature, at_least=0.0)
+    if np.shape(curvature) not in ((), matrix.shape[:1]):
+        raise CojaxInputError(
+            f"theory needs one curvature, or one for each of the {matrix.shape[0]} nodes, got shape "
+            f"{np.shape(curvature)}."
+        )
     root = sparse.diags_array(np.broadcast_to(np.sqrt(np.asarray(curvature, np.float64)), matrix.shape[:1]))
     return (root @ matrix @ root).tocsr()
 

@@ -77,7 +77,7 @@ def test_what_cannot_rejoin_is_refused_in_a_sentence():
     given = {"problem": PROBLEM, "network": NETWORK, "method": METHOD, "state": run(saved, 10), "stale": saved}
     other = cojax.CoOpt(learn=cojax.NIDS(0.03), allocate=cojax.Laplacian(0.2))
     for words, change in {
-        "a cojax Scenario for problem, got NoneType": {"problem": None},
+        "a cojax Problem for problem, got NoneType": {"problem": None},
         "a cojax State for state, got Decision": {"state": laws.start_of(PROBLEM)},
         "a state of a run with this problem, network and method": {"method": other},
         "not after the state, got one after 20 steps and 10": {"state": saved, "stale": given["state"]},

@@ -592,3 +592,20 @@ def test_a_price_beyond_the_alphabet_has_no_floor_and_an_adaptive_link_does_not_
     assert theory.stall_floor(cojax.LogQuantizer(1.0, largest=4.0), np.exp(1.6), 1.0).value == np.inf  # exp(1)
     with pytest.raises(cojax.CojaxInputError, match="does not stall"):
         theory.stall_floor(cojax.AdaptiveQuantizer(), 1.0, 1.0)
+
+
+def test_curvatures_that_cannot_be_are_refused_in_a_sentence():
+    slopes, wrong = np.linspace(1.0, 2.0, DENSE.num_nodes), np.ones(3)
+    for ask, message in (
+        (lambda: theory.allocation_rate(DENSE, 5.0, 4.0, 0.01), "rate needs low <= high, got 5 > 4 at node 0"),
+        (lambda: theory.heavy_ball(DENSE, 2 * slopes, slopes), "heavy_ball needs low <= high, got 2 > 1 at node 0"),
+        (lambda: theory.nesterov(DENSE, 1.5, slopes), "nesterov needs low <= high, got 1.5 > 1 at node 0"),
+        (lambda: theory.allocation_limit(DENSE, wrong), r"one for each of the \d+ nodes, got shape \(3,\)"),
+        (lambda: theory.heavy_ball(DENSE, wrong, slopes), r"one for each of the \d+ nodes, got shape \(3,\)"),
+        (lambda: theory.heavy_ball_limit(DENSE, slopes[:, None], 0.5), r"one for each of the \d+ nodes, got shape"),
+        (lambda: theory.apapc_limit(DENSE, 1.0, 1.5), "apapc_limit needs blend > 0 and blend <= 1, got 1.5"),
+        (lambda: laws.unchecked(theory.share_curvature)(None, None), "needs a cojax Problem for problem, got"),
+        (lambda: laws.unchecked(theory.learn_curvature)(laws.quadratic(), None), "a cojax Decision for start, got"),
+    ):
+        with pytest.raises(cojax.CojaxInputError, match=message):
+            ask()
