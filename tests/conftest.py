@@ -23,8 +23,8 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-# What is called for every letter of a file is checked for long enough. A function inside of another is made anew at every
-# call of that, and each time its checker takes a millisecond or two, a quarter of the time of all tests.
+# What is called for every letter of a file is checked often enough. A function inside of another is made anew at every
+# call of that, and its checker each time takes a millisecond or two: a quarter of the time of all tests.
 MOST_CALLS, MOST_MADE = 10_000, 8
 made = collections.Counter()
 always = jaxtyping.jaxtyped
