@@ -8,9 +8,14 @@ import pytest
 from cojax.app.cli import ONE_KERNEL
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+# It trains for so long that programs which are not optimised take longer than what they spare.
+LONG = ("10_training_across_centres",)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.optimised] * (path.stem in LONG)) for path in NOTEBOOKS],
+)
 def test_a_notebook_runs(path, monkeypatch):
     import nbformat
     from nbclient import NotebookClient
