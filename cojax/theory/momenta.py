@@ -4,6 +4,8 @@ import math
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .._support.checks import CojaxInputError, check_number
 from ..methods import HeavyBall, Nesterov
 from ..methods.facts import KNOWN
@@ -25,7 +27,8 @@ def heavy_ball(network: Network, low: Any, high: Any) -> Momentum:
     4 / (sqrt(m) + sqrt(l))^2 and ((sqrt(m) - sqrt(l)) / (sqrt(m) + sqrt(l)))^2 with l = lambda_2(D_low^1/2 L D_low^1/2)
     and m = lambda_max(D_high^1/2 L D_high^1/2); low and high, (n,) or one number, bound the second derivatives.
 
-    Raises `CojaxInputError` for a network that switches or loses links, where they need not be stable, and low > high.
+    Raises `CojaxInputError` for a network that switches or loses links, where they need not be stable, for low > high,
+    and for low = 0 at more than one node.
     Source: Ghadimi, Shames, Johansson, IEEE TSP 2013, arXiv 1211.2132.
     """
     least, most = _ends("heavy_ball", network, low, high)
@@ -78,4 +81,9 @@ def _ends(owner: str, network: Network, low: Any, high: Any) -> tuple[float, flo
     if not most > 0:
         raise CojaxInputError(f"theory.{owner} needs costs that curve, got second derivatives of 0: no step is best.")
     least = second_eigenvalue(matrix, low) if matrix.nnz else most
+    if np.count_nonzero(np.broadcast_to(low, matrix.shape[0]) == 0) > 1:  # what moves between those never settles
+        raise CojaxInputError(
+            f"theory.{owner} needs low > 0 at all nodes but one, got least second derivatives of 0 at more: there a "
+            "momentum of 1 would be best, which never comes to rest; use Laplacian, or a momentum by hand."
+        )
     return math.sqrt(min(least, most)), math.sqrt(most)

@@ -600,6 +600,11 @@ def test_curvatures_that_cannot_be_are_refused_in_a_sentence():
         (lambda: theory.allocation_rate(DENSE, 5.0, 4.0, 0.01), "rate needs low <= high, got 5 > 4 at node 0"),
         (lambda: theory.heavy_ball(DENSE, 2 * slopes, slopes), "heavy_ball needs low <= high, got 2 > 1 at node 0"),
         (lambda: theory.nesterov(DENSE, 1.5, slopes), "nesterov needs low <= high, got 1.5 > 1 at node 0"),
+        (lambda: theory.heavy_ball(DENSE, 0.0, slopes), "heavy_ball needs low > 0 at all nodes but one, got least"),
+        (
+            lambda: theory.nesterov(DENSE, np.where(np.arange(DENSE.num_nodes) < 2, 0, 0.5), slopes),
+            "nesterov needs low > 0 at all nodes",
+        ),
         (lambda: theory.allocation_limit(DENSE, wrong), r"one for each of the \d+ nodes, got shape \(3,\)"),
         (lambda: theory.heavy_ball(DENSE, wrong, slopes), r"one for each of the \d+ nodes, got shape \(3,\)"),
         (lambda: theory.heavy_ball_limit(DENSE, slopes[:, None], 0.5), r"one for each of the \d+ nodes, got shape"),
