@@ -94,8 +94,8 @@ def compiled(
 def computed_once(function: Callable[[], Returned]) -> Callable[[], Returned]:
     """`function`, whose numbers are computed at its first call, although JAX may be tracing then, and kept.
 
-    By a program of its own, where `jax.ensure_compile_time_eval` has one for every operation. Where `function` holds
-    numbers that are traced, its operations are a part of what is traced, at every call.
+    By a program of its own, where `jax.ensure_compile_time_eval` of JAX 0.10.2 has one for every operation. Where
+    `function` holds numbers that are traced, its operations are a part of what is traced, at every call.
     """
     kept: list[Returned] = []
 

@@ -81,7 +81,7 @@ def _ends(owner: str, network: Network, low: Any, high: Any) -> tuple[float, flo
     if not most > 0:
         raise CojaxInputError(f"theory.{owner} needs costs that curve, got second derivatives of 0: no step is best.")
     least = second_eigenvalue(matrix, low) if matrix.nnz else most
-    if np.count_nonzero(np.broadcast_to(low, matrix.shape[0]) == 0) > 1:  # what moves between those never settles
+    if np.count_nonzero(np.broadcast_to(low, network.num_nodes) == 0) > 1:  # what moves between those never settles
         raise CojaxInputError(
             f"theory.{owner} needs low > 0 at all nodes but one, got least second derivatives of 0 at more: there a "
             "momentum of 1 would be best, which never comes to rest; use Laplacian, or a momentum by hand."

@@ -91,6 +91,57 @@ def test_the_oldest_programs_go_where_there_are_too_many(tmp_path, monkeypatch):
     assert all(path.exists() for path in others)  # older, and not programs that were kept here
 
 
+@pytest.fixture
+def compiled_now():
+    """The names of the programs that XLA makes while a test runs."""
+    names = []
+
+    def hear(event, _, fun_name="", **__):
+        if event.endswith("backend_compile_duration"):
+            names.append(fun_name)
+
+    jax.monitoring.register_event_duration_secs_listener(hear)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(hear)
+
+
+def test_what_is_computed_once_is_one_program_while_jax_traces_and_none_afterwards(compiled_now):
+    """Within `jax.ensure_compile_time_eval` JAX 0.10.2 compiles every operation of a jitted function by itself."""
+
+    def grown():
+        def double(carry):
+            return carry[0] + 1, carry[1] * jnp.tanh(carry[1])
+
+        return jax.lax.while_loop(lambda carry: carry[0] < 3, double, (0, jnp.sin(jnp.arange(5.0))))[1]
+
+    known, seen = compiling.computed_once(grown), []
+
+    @jax.jit
+    def outer(x):
+        seen.extend([known(), known()])
+        return x + seen[0][1]
+
+    compiling.known_options(tuple(compiling.UNOPTIMISED.items()))
+    compiled_now.clear()
+    found = outer(jnp.zeros(()))
+    assert len(compiled_now) == 2  # its own and the outer one
+    wanted = np.sin(np.arange(5.0))
+    for _ in range(3):
+        wanted = wanted * np.tanh(wanted)
+    np.testing.assert_allclose(np.asarray(seen), np.stack([wanted, wanted]), rtol=1e-13)
+    np.testing.assert_allclose(found, wanted[1], rtol=1e-13)
+    compiled_now.clear()
+    np.testing.assert_array_equal(known(), seen[0])
+    assert not compiled_now
+
+
+def test_what_holds_traced_numbers_stays_a_part_of_what_is_traced():
+    def held(x):
+        return compiling.computed_once(lambda: jnp.sin(2 * x))()
+
+    np.testing.assert_allclose(jax.jit(jax.grad(held))(0.3), 2 * np.cos(0.6), rtol=1e-13)
+
+
 def test_a_folder_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(cojax.CojaxInputError, match=r"keep_programs needs a folder that can be written, got .*file"):
