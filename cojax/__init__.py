@@ -9,6 +9,7 @@ from . import theory as theory
 from . import tuning as tuning
 from ._support.checks import CojaxInputError as CojaxInputError
 from ._support.compiling import keep_programs as keep_programs
+from ._support.compiling import quick_jit as quick_jit
 from .data import datasets as datasets
 from .data import graphs as graphs
 from .data import tables as tables

@@ -30,6 +30,22 @@ def test_options_are_given_where_nothing_is_traced_and_only_there(program):
     assert "stablehlo" in program.lower(x, 2).as_text()
 
 
+def test_a_quick_jit_is_the_jit_to_rounding_and_refuses_what_is_no_function():
+    problem, network = laws.quadratic(), cojax.network(laws.ring_with_chords())
+    start = laws.start_of(problem)
+
+    def final_cost(step_size, num_steps):
+        method = cojax.CoOpt(cojax.DIGing(step_size), cojax.Laplacian(0.02))
+        return cojax.solve(problem, network, method, start, num_steps=num_steps, every=10).trace.cost[-1]
+
+    slopes = [jit(jax.grad(final_cost), static_argnums=1)(0.02, 20) for jit in (cojax.quick_jit, jax.jit)]
+    np.testing.assert_allclose(slopes[0], slopes[1], rtol=1e-12)
+    difference = (final_cost(0.02 + 1e-6, 20) - final_cost(0.02 - 1e-6, 20)) / 2e-6
+    np.testing.assert_allclose(slopes[0], difference, rtol=1e-6)
+    with pytest.raises(cojax.CojaxInputError, match="quick_jit needs a function, got float"):
+        laws.unchecked(cojax.quick_jit)(3.0)
+
+
 def test_a_compiler_that_does_not_know_the_options_compiles_without(monkeypatch):
     """As XLA from JAX 0.11 on no longer knows the older emitters: what it does know is given all the same."""
     level = ("xla_backend_optimization_level", "0")
