@@ -272,6 +272,31 @@ def test_holes_and_labels_that_are_no_times_are_said():
         assert found.hours.tolist() == [1, 1] and "every line is counted as one hour" in found.notes[0]
 
 
+@pytest.mark.parametrize(
+    "begins",
+    [
+        [datetime(2023 + month // 12, month % 12 + 1, 1) for month in range(24)],
+        [datetime(2024, 1, day, hour) for day in range(1, 15) for hour in (6, 22)],  # a price by day, one by night
+        [datetime(2024, 1, day, hour) for day in range(1, 8) for hour in (0, 6, 22)],
+        [datetime(2024, 1, day, hour) for day in range(1, 8) for hour in (0, 7, 11, 17, 21)],
+    ],
+)
+def test_lines_that_are_long_by_turns_are_no_holes(begins):
+    """By the differences of the datetimes that the labels were written from."""
+    found = lengths.lengths([f"{begin:%Y-%m-%d %H:%M}" for begin in begins])
+    held = np.diff(begins) / HOUR
+    assert found.hours.tolist() == [*held, held[-1]]
+    assert not any("missing" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("step", [HOUR, HOUR / 4, HOUR / 12])
+def test_lines_that_are_missing_now_and_then_are_holes_at_every_such_place(step):
+    there = [row for row in range(240) if row not in (7, 50, 51, 100)]
+    found = lengths.lengths([f"{datetime(2024, 1, 1) + row * step:%Y-%m-%d %H:%M}" for row in there])
+    np.testing.assert_allclose(found.hours, step / HOUR, rtol=1e-9)
+    assert "missing after 3 labels" in found.notes[0]
+
+
 @settings(max_examples=6, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_an_hour_cut_into_quarters_costs_what_the_hour_costs(tmp_path, data):

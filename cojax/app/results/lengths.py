@@ -14,6 +14,7 @@ UNTIL = r"\s*(?:[-\u2013\u2014/]|\bto\b)\s*"
 RANGE = re.compile(rf"(?P<day>|.*[\sT])(?P<first>{CLOCK}){UNTIL}(?P<last>{CLOCK})")
 LIKE_TIMES = re.compile(rf"\d[:.]\d\d|\d{UNTIL}\d|\d{{8}}")
 EPOCH = (10**8, 10**10)  # labels between these are seconds since 1970, or between a thousand times them milliseconds
+MOST_HOLES = 1 / 6  # of all gaps
 SHORTEST = 1 / 60  # hours: lines closer to each other are no seconds since 1970, for no market has prices by the second
 
 
@@ -37,8 +38,8 @@ class _Reading(NamedTuple):
 def lengths(labels: Sequence[str]) -> Lengths:
     """From each label to the next, where labels are times in order; else, and of a single line, one hour.
 
-    A gap longer than both beside it is a hole: the line before it holds as long as its neighbours. The last line holds
-    as long as the one before. Of 01/02/2024 the day is first or the month, by which of them the lines are evener.
+    Now and then a gap twice as long as both beside it is a hole: the line before it holds as long as its neighbours.
+    The last line holds as long as the one before. Of 01/02/2024 the day is first or the month, by which of them the lines are evener.
     """
     ones = np.ones(len(labels))
     reading, notes = _read(labels)
@@ -71,8 +72,12 @@ def _held(begins: Float[np.ndarray, " h"]) -> tuple[Float[np.ndarray, " h"], np.
         return np.ones(1), np.zeros(0, int)
     beside = np.maximum(np.append(gaps[1:], 0.0), np.insert(gaps[:-1], 0, 0.0))
     beside[[0, -1]] = np.maximum(beside[[0, -1]], gaps[[0, -1]])  # at the ends there is no telling
-    held = np.minimum(gaps, beside)
-    return np.append(held, held[-1]), np.flatnonzero(held < gaps)
+    holes = np.flatnonzero(gaps > 1.99 * beside)  # a line as long as those beside may be missing; hours are rounded
+    if holes.size > max(1, MOST_HOLES * gaps.size):  # so often it is the way of the series, such as day and night
+        holes = holes[:0]
+    held = gaps.copy()
+    held[holes] = beside[holes]
+    return np.append(held, held[-1]), holes
 
 
 def _forward(begins: Float[np.ndarray, " h"]) -> tuple[Float[np.ndarray, " h"], list[int]]:
