@@ -39,7 +39,8 @@ def lengths(labels: Sequence[str]) -> Lengths:
     """From each label to the next, where labels are times in order; else, and of a single line, one hour.
 
     Now and then a gap twice as long as both beside it is a hole: the line before it holds as long as its neighbours.
-    The last line holds as long as the one before. Of 01/02/2024 the day is first or the month, by which of them the lines are evener.
+    The last line holds as long as the one before. Of 01/02/2024 the day is first or the month, by which of them the
+    lines are evener.
     """
     ones = np.ones(len(labels))
     reading, notes = _read(labels)
