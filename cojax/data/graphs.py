@@ -82,9 +82,9 @@ def named(name: str, num_nodes: int | None = None, *, seed: int = 0, **settings:
     Random graphs are drawn until one is connected. Raises `CojaxInputError` for other names and settings, sizes that
     the graph does not come in, and random graphs of which 100 draws are not connected.
     """
-    if name not in GRAPHS:
+    if not isinstance(name, str) or name not in GRAPHS:
         raise CojaxInputError(
-            f"graphs.named knows {', '.join(GRAPHS)}, got {name!r}{did_you_mean(name, GRAPHS) or '.'}"
+            f"graphs.named knows {', '.join(GRAPHS)}, got {name!r}{did_you_mean(str(name), GRAPHS) or '.'}"
         )
     maker = GRAPHS[name]
     allowed = [key for key in inspect.signature(maker).parameters if key not in ("num_nodes", "seed")]
@@ -110,10 +110,12 @@ def named(name: str, num_nodes: int | None = None, *, seed: int = 0, **settings:
 def switching(graph: Any, num_graphs: int, *, seed: int, share: int | float = 0.5) -> list[Any]:
     """`num_graphs` graphs over the nodes of `graph`, and of its kind, whose links are random subsets, together all.
 
+    `graph` is one of networkx, or an `EdgeList`; of a computed one take its `edge_list()`.
+
     Every link is up in one graph drawn at random, and in each other one with probability `share`. A single graph may
     well be unconnected: nodes then agree over several steps, as in Nedić, Olshevsky, Shi, SIAM J. Optim. 27(4), 2017,
-    doi 10.1137/16M1084316. Raises `CojaxInputError` for num_graphs < 1, a share outside [0, 1], and more than a
-    thousand graphs that have more than 400 000 nodes and links together.
+    doi 10.1137/16M1084316. Raises `CojaxInputError` for another graph, num_graphs < 1, a share outside [0, 1], and more
+    than a thousand graphs that have more than 400 000 nodes and links together.
     """
     num_graphs = whole_number("graphs.switching", "num_graphs", num_graphs, at_least=1)
     seed = whole_number("graphs.switching", "seed", seed, at_least=0)
@@ -122,6 +124,11 @@ def switching(graph: Any, num_graphs: int, *, seed: int, share: int | float = 0.
     if isinstance(graph, EdgeList):
         up = _ups(rng, num_graphs, graph.pairs.shape[1], share)
         return [EdgeList(graph.num_nodes, graph.pairs[:, row]) for row in up]
+    if not (hasattr(graph, "adjacency") and hasattr(graph, "nodes")):
+        raise CojaxInputError(
+            f"graphs.switching needs a networkx graph or a graphs.EdgeList, got {type(graph).__name__}; of a computed "
+            "graph take its edge_list()."
+        )
     links = list(graph.edges)
     check_switching("graphs.switching", "num_graphs", graph, num_graphs)
     up = _ups(rng, num_graphs, len(links), share)

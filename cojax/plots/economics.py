@@ -62,7 +62,7 @@ def price_series(
         ax.fill_between(days, low, high, color=FAINT, linewidth=0, label="cheapest to dearest node")
         low, high = np.fmin.reduceat(price, starts), np.fmax.reduceat(price, starts)
         ax.fill_between(days, low, high, color=ORANGE, alpha=0.6, linewidth=0, label="price of one more unit, by day")
-        middle = [np.nanmedian(part) for part in np.split(price, starts[1:])]
+        middle = [np.nanmedian(part) if np.isfinite(part).any() else np.nan for part in np.split(price, starts[1:])]
         ax.plot(days, middle, color=BLUE, linewidth=0.9, label="its median of a day")
         ax.axhline(0, color=QUIET, linewidth=0.6)
         _days(ax, days, dates)

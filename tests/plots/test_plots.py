@@ -385,6 +385,14 @@ class Raced(NamedTuple):
     seconds: np.ndarray | None = None
 
 
+def test_an_hour_in_which_no_unit_fits_has_no_price_and_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ax = plots.price_series([1.0, np.inf, 3.0], [[1.0, 2.0]] * 3)
+    (line, _) = ax.get_lines()
+    np.testing.assert_array_equal(line.get_ydata(), [1.0, np.nan, 3.0])
+
+
 def test_courses_of_many_seeds_are_a_median_in_a_band():
     steps = np.arange(0.0, 50.0, 10.0)
     gaps = np.exp(-np.array([[1.0], [3.0], [2.0]]) * steps / 10)
