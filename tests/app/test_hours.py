@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -222,7 +223,7 @@ def test_the_day_is_first_or_the_month_by_which_the_lines_are_even(clock, day):
     cases += [(datetime(2024, 5, 1), HOUR, 72), (datetime(2024, 1, 1), HOUR / 4, 500)] if clock else []
     for begin, step, count in cases:
         found = lengths.lengths(series(begin, day + clock, step, count))
-        assert found.hours.sum() == count * step / HOUR and found.first == begin, (begin, step, count)
+        assert found.hours.sum() == count * step / HOUR and found.times[0] == begin, (begin, step, count)
         said = [note for note in found.notes if "leave no doubt" in note]
         # A note only where the lines would be of another length.
         assert bool(said) == (step == DAY and count <= 12)
@@ -295,6 +296,23 @@ def test_lines_that_are_missing_now_and_then_are_holes_at_every_such_place(step)
     found = lengths.lengths([f"{datetime(2024, 1, 1) + row * step:%Y-%m-%d %H:%M}" for row in there])
     np.testing.assert_allclose(found.hours, step / HOUR, rtol=1e-9)
     assert "missing after 3 labels" in found.notes[0]
+
+
+@pytest.mark.parametrize("as_label", [lambda time: f"{time:%Y-%m-%d %H:%M}", lambda time: time.isoformat()])
+@pytest.mark.parametrize("first", ["2024-03-30", "2024-10-26"])
+def test_days_are_those_of_the_labels_where_clocks_change(tmp_path, first, as_label):
+    """By the calendar of pandas: a day of 23 hours in spring, one of 25 in autumn, and none that no label names."""
+    times = pd.date_range(first, periods=73, freq="h", tz="Europe/Oslo")
+    prices = np.random.default_rng(0).normal(size=(73, 3))
+    path = written(tmp_path, prices)
+    series = pd.read_csv(tmp_path / "prices.csv").assign(hour=[as_label(time) for time in times])
+    series.to_csv(tmp_path / "prices.csv", index=False)
+    assert main(["plan", str(path), "--hours", "--out", str(tmp_path / "out")]) == 0
+    of_hours = pd.read_csv(tmp_path / "out" / "hours.csv").assign(day=times.strftime("%Y-%m-%d"))
+    whole = of_hours.groupby("day").agg(hours=("length", "sum"), cost=("cost", "sum"))
+    of_days = pd.read_csv(tmp_path / "out" / "days.csv").set_index("day")
+    assert of_days.hours.tolist() == whole.hours.tolist() and of_days.index.tolist() == whole.index.tolist()
+    np.testing.assert_allclose(of_days.cost, whole.cost, rtol=1e-12)
 
 
 @settings(max_examples=6, deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -88,10 +88,7 @@ def day_columns(hourly: Hourly) -> dict[str, list]:
     """One row a day of 24 hours from the first line, or by the calendar where labels are dates."""
     held, solved = hourly.lengths, hourly.solved
     begins = np.cumsum(held) - held
-    if hourly.begins is None:
-        keys = [f"day {int(day) + 1}" for day in begins // 24]
-    else:
-        keys = [str(day) for day in hourly.begins.astype("datetime64[D]")]
+    keys = hourly.days or [f"day {int(day) + 1}" for day in begins // 24]
     starts = np.flatnonzero([key != before for key, before in zip(keys, ["", *keys[:-1]], strict=True)])
     at_lower, at_upper = _sides(hourly)
 

@@ -55,6 +55,7 @@ class Hourly(NamedTuple):
     seconds: dict[str, float]  # "read", "compile", "run"
     notes: list[str]
     begins: np.ndarray | None = None  # (h,), datetime64: the beginning of every line, where labels are times
+    days: list[str] | None = None  # of every line, by its own label: a clock that is set back makes a day of 25 hours
 
     @property
     def cost(self) -> float:
@@ -87,15 +88,17 @@ def hourly(plan: Plan) -> Hourly:
     marks.append(time.perf_counter())
     seconds = {"read": read, "compile": marks[1] - marks[0], "run": marks[2] - marks[1]}
     solved = jax.tree.map(np.asarray, solved)
-    bounds, dates = (centres.lower, centres.upper), _dates(held)
-    return Hourly(plan, names, series.labels, held.hours, series.values, *bounds, solved, seconds, held.notes, dates)
+    days = None if held.times is None else [str(clock.date()) for clock in held.times]
+    dated, bounds = (_dates(held), days), (centres.lower, centres.upper)
+    return Hourly(plan, names, series.labels, held.hours, series.values, *bounds, solved, seconds, held.notes, *dated)
 
 
 def _dates(held: Lengths) -> np.ndarray | None:
     """When every line begins by the clock of the first."""
-    if held.begins is None or held.first is None:
+    if held.begins is None or held.times is None:
         return None
-    return np.datetime64(held.first.replace(tzinfo=None), "s") + np.round(3600 * held.begins).astype("timedelta64[s]")
+    first = np.datetime64(held.times[0].replace(tzinfo=None), "s")
+    return first + np.round(3600 * held.begins).astype("timedelta64[s]")
 
 
 def _prepare(plan: Plan) -> tuple[Plan, Series, tuple[str, ...], Centres, Lengths, np.ndarray]:

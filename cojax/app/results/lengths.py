@@ -24,7 +24,7 @@ class Lengths(NamedTuple):
     hours: Float[np.ndarray, " h"]
     notes: list[str]
     begins: Float[np.ndarray, " h"] | None = None  # in hours from the first; None where labels are no times
-    first: datetime | None = None  # the time of the first label
+    times: list[datetime] | None = None  # the labels as the clock showed them; None where they have no day
 
 
 class _Reading(NamedTuple):
@@ -48,7 +48,7 @@ def lengths(labels: Sequence[str]) -> Lengths:
         looks = any(LIKE_TIMES.search(label) for label in labels) and len(labels) > 1
         note = "The labels are no times that can be read, or not in order: every line is counted as one hour."
         return Lengths(ones, [note] if looks else [])
-    first = reading.times[0] if reading.times[0].year > 1900 else None
+    times = reading.times if reading.times[0].year > 1900 else None
     begins, back = _forward(reading.begins)
     notes += [f"The clock is set back at {labels[row]!r}, the second time: the hour counts twice." for row in back]
     held, holes = _held(begins)
@@ -63,7 +63,7 @@ def lengths(labels: Sequence[str]) -> Lengths:
             f"By their labels lines are {least if least == most else f'{least} to {most}'} hours long: prices are by "
             f"the hour, and every sum weighs a line by its length, {held.sum():g} hours in all."
         )
-    return Lengths(held, notes, begins, first)
+    return Lengths(held, notes, begins, times)
 
 
 def _held(begins: Float[np.ndarray, " h"]) -> tuple[Float[np.ndarray, " h"], np.ndarray]:
