@@ -85,6 +85,26 @@ def test_soft_bounds_give_way_by_a_hundredth_where_that_is_not_too_stiff(tmp_pat
     assert judged["soft_bounds"]["overload_percent"] <= 1.01 or stiffest == pytest.approx(cases.STIFFEST / 10.0)
 
 
+def test_soft_bounds_of_a_share_that_is_fixed_give_way_by_a_hundredth(tmp_path):
+    """The others, 3 units short over capacities of 85, save 3 / 85 by one unit more, Tromso, 3 short over 10, 0.3."""
+    text = NODES + "demand = [30.0, 10.0, 6.0, 5.0]\nlower = [0.0, 0.0, 3.0, 0.0]\nupper = [40.0, 25.0, 3.0, 20.0]\n"
+    assert main(["plan", str(written(tmp_path, text + REST)), "--out", str(tmp_path / "out")]) == 0
+    found = {row["node"]: float(row["run_share"]) for row in rows(tmp_path / "out" / "allocation.csv")}
+    weight = cases.build_case(plans.read_plan(tmp_path / "plan.toml")).plan.penalty.weight
+    assert weight == pytest.approx((0.3 - 3 / 85) / (2 * 0.01 * 3.0)) < 50 / 10
+    assert 0.009 < found["Tromso"] / 3.0 - 1.0 < 0.0101
+
+
+def test_against_finds_names_again_that_a_spreadsheet_would_run(tmp_path):
+    named = FLAT.replace('"Oslo"', '"=Oslo"').replace('"Bergen"', '"-Bergen"').replace('"Narvik"', "\"'Narvik\"")
+    path, out = written(tmp_path, named), tmp_path / "out"
+    assert main(["plan", str(path), "--out", str(out)]) == 0
+    assert main(["plan", str(path), "--against", str(out), "--out", str(tmp_path / "again")]) == 0
+    found = rows(tmp_path / "again" / "against.csv")
+    assert {row["node"] for row in found} == {"'=Oslo", "'-Bergen", "Tromso", "'Narvik"}
+    assert all(float(row["moved"]) == 0 and row["bound_before"] == row["bound_now"] for row in found)
+
+
 def test_set_changes_keys_and_against_says_what_moved(flat, tmp_path, capsys):
     out = tmp_path / "more"
     changed = ["cpu.budget=50", "title=More cores", "nodes.capacity=[40, 25, 10, 22]"]

@@ -161,7 +161,7 @@ def _firm_weight(plan: Plan, centres: Centres) -> float:
     cpu, lower, upper = np.asarray(found.cpu), centres.lower, centres.upper
     most = np.where(np.isfinite(upper) & (upper != 0), np.abs(upper), np.inf)
     size = np.where((cpu <= lower) & (lower != 0), np.abs(lower), most)
-    held = (lower < upper) & ((cpu <= lower) | (cpu >= upper))
+    held = (cpu <= lower) | (cpu >= upper)
     return float(np.where(held, rents / (2 * MOST_BEYOND * size), 0.0).max())
 
 

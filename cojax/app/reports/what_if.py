@@ -9,7 +9,7 @@ import msgspec
 from ..._support.checks import CojaxInputError
 from ...data.files import checked_path
 from ..results.outcome import Outcome
-from ..results.sheets import write_csv
+from ..results.sheets import armed, write_csv
 from .numbers import lay_out
 from .words import sides
 
@@ -33,7 +33,7 @@ def read_earlier(folder: Path) -> Earlier:
     path, judged = (checked_path(folder / name, MAX_BYTES) for name in ("allocation.csv", "certificate.json"))
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
-            rows = [(row["node"], float(row["share"]), row["at_bound"]) for row in csv.DictReader(handle)]
+            rows = [(armed(row["node"]), float(row["share"]), row["at_bound"]) for row in csv.DictReader(handle)]
         found = msgspec.json.decode(judged.read_bytes())
         more = found["worth"]["budget_plus_1"]  # None where not one more unit fitted
         cost, price = float(found["cost"]["exact"]), float(found["price"] if more is None else more)

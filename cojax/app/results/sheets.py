@@ -32,3 +32,8 @@ def write_picture(path: Path, ax: Any, *, dpi: int = 300) -> None:
 def defuse(cell: Any) -> Any:
     """A name that a spreadsheet would run as a formula gets an apostrophe before it; numbers stay as they are."""
     return f"'{cell}" if isinstance(cell, str) and cell.lstrip(" ").startswith(FORMULA) else cell
+
+
+def armed(cell: str) -> str:
+    """A name as it was before `defuse`."""
+    return cell[1:] if cell.startswith("'") and defuse(cell[1:]) == cell else cell
