@@ -3,6 +3,7 @@
 import json
 import re
 
+import networkx as nx
 import numpy as np
 import pytest
 from scipy.optimize import linprog
@@ -91,12 +92,12 @@ def test_soft_bounds_of_a_share_that_is_fixed_give_way_by_a_hundredth(tmp_path):
     assert main(["plan", str(written(tmp_path, text + REST)), "--out", str(tmp_path / "out")]) == 0
     found = {row["node"]: float(row["run_share"]) for row in rows(tmp_path / "out" / "allocation.csv")}
     weight = cases.build_case(plans.read_plan(tmp_path / "plan.toml")).plan.penalty.weight
-    assert weight == pytest.approx((0.3 - 3 / 85) / (2 * 0.01 * 3.0)) < 50 / 10
+    assert weight == pytest.approx((0.3 - 3 / 85) / (2 * 0.01 * 3.0)) and weight < 50 / 10
     assert 0.009 < found["Tromso"] / 3.0 - 1.0 < 0.0101
 
 
 def test_against_finds_names_again_that_a_spreadsheet_would_run(tmp_path):
-    named = FLAT.replace('"Oslo"', '"=Oslo"').replace('"Bergen"', '"-Bergen"').replace('"Narvik"', "\"'Narvik\"")
+    named = FLAT.replace('"Oslo"', '"=Oslo"').replace('"Bergen"', '"-Bergen"').replace('"Narvik"', '"\'Narvik"')
     path, out = written(tmp_path, named), tmp_path / "out"
     assert main(["plan", str(path), "--out", str(out)]) == 0
     assert main(["plan", str(path), "--against", str(out), "--out", str(tmp_path / "again")]) == 0
@@ -314,6 +315,24 @@ Bergen,Tromso,100 Mbit/s
 Tromso,Narvik,1 Gbit/s
 Narvik,Oslo,20 bit/s
 """
+
+
+def test_links_that_are_slower_back_are_refused_where_there_is_a_clock(tmp_path):
+    """The clock of a plan has one latency for both ways: that of the last arrow in the file was taken for both."""
+    text = SITES.replace("links.csv", "links.graphml").replace('latency = "12 ms"\n', "")
+    path = written(tmp_path, text)
+    arrows = nx.DiGraph(nx.cycle_graph(["Oslo", "Bergen", "Tromso", "Narvik"]).to_directed())
+    nx.set_edge_attributes(arrows, "10 ms", "latency")
+    arrows.edges["Bergen", "Oslo"]["latency"] = "0.01 s"  # as long
+    nx.write_graphml(arrows, tmp_path / "links.graphml")
+    links = cases.build_case(plans.read_plan(path)).wiring.links
+    assert [links[pair]["latency"] in ("10 ms", "0.01 s") for pair in links] == [True] * 4
+    arrows.edges["Bergen", "Oslo"]["latency"] = "20 ms"
+    nx.write_graphml(arrows, tmp_path / "links.graphml")
+    with pytest.raises(CojaxInputError, match=r"has the latency 10 ms one way and 20 ms the other, but \[clock\]"):
+        cases.build_case(plans.read_plan(path))
+    untimed = written(tmp_path, text.replace('[clock]\nspeed = 100.0\nbarrier = "all"\n', ""))
+    assert len(cases.build_case(plans.read_plan(untimed)).wiring.pairs) == 4
 
 
 def test_a_plan_with_a_clock_says_how_long_training_takes_and_what_it_waits_for(tmp_path, capsys):

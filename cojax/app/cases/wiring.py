@@ -10,6 +10,7 @@ import numpy as np
 from ..._support.checks import CojaxInputError
 from ...data import graphs
 from ...data.graphfiles import note_parts
+from ...data.quantities import bits_per_second, seconds
 from ...networks import weights
 from ...networks.base import Link, Network
 from ...networks.build import network
@@ -19,6 +20,7 @@ from ...networks.links.quantizers import AdaptiveQuantizer, FloatQuantizer, LogQ
 from ..plans.plans import Adaptive, Float, GraphTable, Log, Plan, Uniform
 
 REAL = ("nsfnet", "abilene")
+DELAYS = {"latency": seconds, "bandwidth": bits_per_second}  # what a graph says of a link to a clock
 
 
 class Wiring(NamedTuple):
@@ -38,7 +40,7 @@ def build_wiring(plan: Plan, names: tuple[str, ...], num_nodes: int) -> Wiring:
 
     Raises `CojaxInputError` for graphs that do not have exactly the nodes of the table, and for what `network` refuses.
     """
-    graph, notes = _graph(plan.graph, plan.seed, num_nodes)
+    graph, notes = _graph(plan.graph, plan.seed, num_nodes, timed=plan.clock is not None)
     graph = _match_names(graph, plan.graph, names, num_nodes)
     order = names or tuple(graph.nodes)
     fixed = plan.graph.switching == 1 and plan.graph.loss == 0
@@ -66,9 +68,9 @@ def build_wiring(plan: Plan, names: tuple[str, ...], num_nodes: int) -> Wiring:
     return Wiring(built, order, pairs, _positions(graph), fixed, notes, links)
 
 
-def _graph(graph: GraphTable, seed: int, num_nodes: int) -> tuple[Any, list[str]]:
+def _graph(graph: GraphTable, seed: int, num_nodes: int, *, timed: bool) -> tuple[Any, list[str]]:
     if graph.file is not None:
-        return _graph_file(graph)
+        return _graph_file(graph, timed=timed)
     settings = {key: value for key in ("probability", "radius", "links") if (value := getattr(graph, key)) is not None}
     size = None if graph.name in REAL else num_nodes
     try:
@@ -84,14 +86,31 @@ def _key(found: re.Match[str]) -> str:
     return f"$.graph with the name {found[2]}" if found[2] else "$.graph.name"
 
 
-def _graph_file(graph: GraphTable) -> tuple[Any, list[str]]:
+def _graph_file(graph: GraphTable, *, timed: bool) -> tuple[Any, list[str]]:
     path = str(graph.file)
     found, notes = graphs.read_graph(path)
     if found.is_directed():
+        if timed:
+            _check_as_fast_back(path, found)
         found = _both_ways(found, notes)
     if any("weight" in attributes for *_, attributes in found.edges(data=True)):
         notes.append("The weights in the file are not used; $.graph.weights chooses them.")
     return found, [f"{path}: {note}" for note in notes]
+
+
+def _check_as_fast_back(path: str, graph: Any) -> None:
+    """Refuse links that are not as fast one way as the other: a clock has one latency and one bandwidth for both."""
+    for a, b, there in graph.edges(data=True):
+        back = graph.edges[b, a] if graph.has_edge(b, a) else {}
+        for name, read in DELAYS.items():
+            if name not in there or name not in back:
+                continue
+            one, other = (read(told[name], f"The link {a} - {b} of {path}, in {name},") for told in (there, back))
+            if one != other:
+                raise CojaxInputError(
+                    f"The link {a} - {b} of {path} has the {name} {there[name]} one way and {back[name]} the other, "
+                    "but [clock] has one for both: write the slower."
+                )
 
 
 def _both_ways(graph: Any, notes: list[str]) -> Any:
