@@ -18,7 +18,7 @@ ENDS = {
     "CONVERGED": "settled to half of the digits that it computes in",
     "CONVERGED_REDUCED": "came close and was still coming closer: give it more steps",
     "OUT_OF_STEPS": "took all its steps: give it more",
-    "STALLED": "came no closer for half of its steps: round less on the link, or take another method",
+    "STALLED": "came hardly closer for half of its steps: round less on the link, take larger steps, or another method",
     "LIMIT_CYCLE": "went up and down for half of its steps: take smaller step sizes, or another method",
     "DIVERGED": "diverged: take smaller step sizes",
     "NOT_FINITE": "diverged until numbers overflowed: take smaller step sizes",

@@ -106,6 +106,15 @@ def test_against_finds_names_again_that_a_spreadsheet_would_run(tmp_path):
     assert all(float(row["moved"]) == 0 and row["bound_before"] == row["bound_now"] for row in found)
 
 
+@pytest.mark.parametrize("steps", [1, 10])
+def test_a_message_of_one_price_is_64_bits_however_few_steps_there_are(tmp_path, capsys, steps):
+    """By hand: one number of float64 before the first step, and one after each of them."""
+    text = f"steps = {steps}\n{NODES}demand = [30.0, 10.0, 6.0, 5.0]\n{REST}"
+    main(["plan", str(written(tmp_path, text)), "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().out
+    assert f"told           64 bits a message by a node to each neighbour, {8 * (steps + 1)} B in the run" in said
+
+
 def test_set_changes_keys_and_against_says_what_moved(flat, tmp_path, capsys):
     out = tmp_path / "more"
     changed = ["cpu.budget=50", "title=More cores", "nodes.capacity=[40, 25, 10, 22]"]

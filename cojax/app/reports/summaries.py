@@ -223,7 +223,8 @@ def _worth(outcome: Outcome) -> list[tuple[str, str]]:
 def _describe(outcome: Outcome, steps: int) -> str:
     bits, saturated = float(outcome.trace.bits[-1]), int(outcome.trace.saturated[-1])
     all_told = of_bytes(bits).replace("\u00a0", " ")
-    said = f"{bits / steps:.4g} bits a step by a node to each neighbour, {all_told} in the run"
+    one = bits / (steps + 1)  # the first is told before the first step
+    said = f"{one:.4g} bits a message by a node to each neighbour, {all_told} in the run"
     return said if saturated == 0 else f"{said}; {saturated} numbers were cut, being too large for the quantizer"
 
 
