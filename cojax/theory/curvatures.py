@@ -211,7 +211,8 @@ def share_curvature(problem: Problem, x: Decision) -> ShareCurvature:
     """The curvature in cpu of cost plus penalty at `x`, and at 9 points of every node's range.
 
     The range goes from bound to bound and 5 % beyond on either side, where soft bounds let shares go; where there is no
-    bound, to the largest |share| in `x` of that resource away from the node's own. Samples where it is not finite, on a
+    bound, to the largest |share| in `x` of that resource away from the node's own; of a share that is fixed, 5 % of
+    that largest beyond. Samples where it is not finite, on a
     barrier, are left out: a barrier's curvature has no bound, and is seen up to 5 % of the range away from it.
     """
     _check_concrete("theory.share_curvature", problem, x)
@@ -220,7 +221,10 @@ def share_curvature(problem: Problem, x: Decision) -> ShareCurvature:
     cpu, lower, upper = (np.asarray(part, np.float64) for part in (x.cpu, problem.lower, problem.upper))
     reach = np.maximum(np.abs(cpu).max(0), np.finfo(np.asarray(x.cpu).dtype).tiny)
     low, high = np.where(np.isfinite(lower), lower, cpu - reach), np.where(np.isfinite(upper), upper, cpu + reach)
-    points = np.stack([cpu, *(low + part * (high - low) for part in FRACTIONS)])
+    # Of a share that is fixed the range has no length of its own to go beyond.
+    fixed, far = high == low, np.where(np.abs(cpu).max(0) > 0, reach, 1.0)
+    beyond = [low + np.where(fixed, (part - np.clip(part, 0, 1)) * far, part * (high - low)) for part in FRACTIONS]
+    points = np.stack([cpu, *beyond])
     hessians = np.asarray(_share_hessians(problem, x, points.astype(x.cpu.dtype)), np.float64)
     finite = np.all(np.isfinite(hessians), axis=(2, 3))
     values = np.linalg.eigvalsh(np.where(finite[:, :, None, None], hessians, 0.0))

@@ -309,6 +309,23 @@ def test_the_curvature_of_coupled_resources_is_the_largest_eigenvalue_of_a_node(
     np.testing.assert_allclose(found.low, data * ends[0], rtol=1e-12)
 
 
+@pytest.mark.parametrize("fixed", [[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])
+def test_soft_bounds_of_shares_that_are_fixed_are_seen(fixed):
+    """The second derivative of x^2 / 2 + 7 max(x - upper, 0)^2 beyond the bound, by hand."""
+    bounds, penalty = np.asarray(fixed), cojax.penalties.PowerPenalty(7.0)
+    problem = cojax.Problem(
+        lambda x, data: 0.5 * data * x.cpu**2,
+        np.ones(3),
+        budget=sum(fixed),
+        lower=bounds,
+        upper=bounds,
+        penalty=penalty,
+    )
+    found = theory.share_curvature(problem, cojax.Decision(None, jnp.asarray(bounds)))
+    np.testing.assert_allclose(found.high, 1.0 + 2 * 7.0, rtol=1e-9)
+    np.testing.assert_allclose(found.low, 1.0, rtol=1e-9)
+
+
 def test_what_is_infinite_on_a_bound_is_seen_near_it():
     penalty = cojax.penalties.BarrierPenalty(0.1)
     problem = cojax.Problem(
