@@ -1,4 +1,4 @@
-"""All tests run in float64, with strict promotion, with every annotated shape and every "converged" checked."""
+"""All tests run in float64, with strict promotion, with annotated shapes and every "converged" checked."""
 
 import atexit
 import collections

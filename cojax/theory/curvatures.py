@@ -212,8 +212,8 @@ def share_curvature(problem: Problem, x: Decision) -> ShareCurvature:
 
     The range goes from bound to bound and 5 % beyond on either side, where soft bounds let shares go; where there is no
     bound, to the largest |share| in `x` of that resource away from the node's own; of a share that is fixed, 5 % of
-    that largest beyond. Samples where it is not finite, on a
-    barrier, are left out: a barrier's curvature has no bound, and is seen up to 5 % of the range away from it.
+    that largest beyond. Samples where it is not finite, on a barrier, are left out: a barrier's curvature has no bound,
+    and is seen up to 5 % of the range away from it.
     """
     _check_concrete("theory.share_curvature", problem, x)
     if problem.lower is None or problem.upper is None or x.cpu is None:
