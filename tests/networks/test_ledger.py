@@ -94,6 +94,17 @@ def test_layouts_meet_the_same_faults():
     np.testing.assert_allclose(ends[0].params, ends[1].params, atol=1e-12)
 
 
+@pytest.mark.parametrize("layout", laws.LAYOUTS)
+def test_a_node_without_links_keeps_what_it_has_whatever_happens_to_messages(layout):
+    problem = cojax.Problem(lambda x, aim: jnp.sum((x.params - aim) ** 2) + x.cpu**2, jnp.zeros((1, 2)), budget=3.0)
+    network = cojax.Ledger(cojax.Corrupted(cojax.LossyOneWay(cojax.network(nx.empty_graph(1), layout=layout), 0.2), 0.3))
+    start = problem.start(params=jnp.ones((1, 2)))
+    run = cojax.solve(problem, network, METHOD, start, num_steps=4, every=4)
+    # A step of gradient descent on |p|^2 is p - 0.03 * 2 p.
+    np.testing.assert_allclose(run.x.params, np.full((1, 2), 0.94**4), rtol=1e-12)
+    assert run.x.cpu.tolist() == [3.0] and float(run.state.imbalance) == 0.0
+
+
 def test_in_float32_over_switching_lossy_quantized_links_the_total_is_exact():
     problem = laws.quadratic(dtype=np.float32)
     base = cojax.network(laws.switching_graphs(), link=cojax.Quantized(cojax.LogQuantizer(0.25)))

@@ -1,5 +1,7 @@
 """What a receiver can see of damage done on the way: a sum over the bits of a message that no longer fits."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -37,11 +39,11 @@ def checksum(message: Tree, axes: int) -> UInt32[Array, "*edges"]:
 
 def _words(leaf: Array, axes: int) -> Array:
     words = lax.bitcast_convert_type(lax.stop_gradient(leaf), _WORDS[leaf.dtype.itemsize])
-    return words.reshape(*leaf.shape[:axes], -1)
+    return words.reshape(*leaf.shape[:axes], math.prod(words.shape[axes:]))  # -1 says nothing where there is no edge
 
 
 def _spoil(leaf: Array, how: Array) -> Array:
-    flat = leaf.reshape(*how.shape, -1)
+    flat = leaf.reshape(*how.shape, math.prod(leaf.shape[how.ndim :]))
     if flat.shape[-1] == 0:
         return leaf
     bits = mix_bits(how)
