@@ -71,6 +71,12 @@ def laplacians(network: Network) -> "list[sparse.csr_array]":
         )
     if isinstance(network, Computed):
         return laplacians(built(network))
+    if isinstance(network, FaultyNetwork):
+        unseen = [fault.made_by for fault in network.faults if fault.one_way] or ["Ledger"]
+        raise CojaxInputError(
+            f"theory.laplacians knows nothing of messages that one end alone sees come, got a network with "
+            f"{', '.join(unseen)}; choose numbers for the graphs in it, network.graphs, and try half of their step."
+        )
     if not isinstance(network, Layout):
         raise CojaxInputError(
             f"theory.laplacians needs graphs that are known before the run, got a {type(network).__name__}; pass "

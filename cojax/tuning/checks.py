@@ -33,6 +33,15 @@ def check_run(owner: str, problem: Problem, network: Network, start: Decision, h
     check_cost(owner, problem.cost, start, problem.data)
 
 
+def check_no_books(owner: str, network: Network) -> None:
+    """Refuse a network over which the link of a default, which remembers, cannot work."""
+    if network.keeps_books:
+        raise CojaxInputError(
+            f"{owner} needs a network without a Ledger, over which its link cannot remember; choose numbers by "
+            "cojax.tuned for the graphs in it, network.graphs, and try half of their step."
+        )
+
+
 def as_number(wanted: str, found: Any, dtype: Any) -> Float[Array, ""]:
     """What a caller's function returned, in `dtype`; refuses in the words of `wanted` what is no single real number."""
     if not isinstance(found, int | float | complex | np.generic | np.ndarray | jax.Array):

@@ -14,7 +14,7 @@ from ..networks.links.links import Innovation
 from ..networks.links.quantizers import Quantizer
 from ..problems.problem import Decision, Problem
 from ..theory.spectra import laplacians_kept
-from .checks import check_run
+from .checks import check_no_books, check_run
 from .default_allocator import default_allocator
 from .default_learner import default_learner, learner_of, with_link
 from .drawn import with_known_graphs
@@ -48,6 +48,7 @@ def default(problem: Problem, network: Network, start: Decision) -> tuple[Networ
     `default_learner` and `default_allocator` do.
     """
     check_run("default", problem, network, start, ("params", "cpu"))
+    check_no_books("default", network)
     network = built(network)
     if start.cpu is None:
         linked, learn = default_learner(problem, network, start)

@@ -20,7 +20,7 @@ from ..problems.problem import Decision, Problem
 from ..theory.limits import SHARE, largest_scaled_eigenvalue
 from ..theory.spectra import is_fixed, is_undirected, laplacians, laplacians_kept, second_eigenvalue
 from ..theory.trials import NUM_STEPS, steps_to_fall
-from .checks import check_run
+from .checks import check_no_books, check_run
 from .default_learner import with_link
 from .drawn import with_known_graphs
 from .tuned import CAUTIOUS_MOMENTUM, curvature_of_shares, is_steady, part_of_steps, price_spread
@@ -71,7 +71,7 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
     what is returned here may diverge.
 
     Args as for `tuned`. Computes on the host, not under jit. Raises `CojaxInputError` where `tuned(Nesterov, ...)`
-    does, and for a directed network: weights that fit costs have one value for both ends of a link.
+    does, for a directed network, as weights that fit costs have one value for both ends of a link, and for a `Ledger`.
     """
     check_run("default_allocator", problem, network, start, ("cpu",))
     network = built(network)
@@ -80,6 +80,7 @@ def default_allocator(problem: Problem, network: Network, start: Decision) -> tu
             "default_allocator needs an undirected network, got a directed one, whose weights cannot be chosen link by "
             "link; use cojax.tuned(cojax.Nesterov, ...) with the network as it is."
         )
+    check_no_books("default_allocator", network)
     curvature = curvature_of_shares(Nesterov, problem, start)
     high = np.maximum(curvature.high, FLAT * curvature.high.max())
     first = FIRST * price_spread(problem, start)

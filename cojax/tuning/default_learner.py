@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from .. import theory
+from .._support.checks import CojaxInputError
 from .._support.compiling import compiled
 from .._support.trees import Tree
 from ..methods import APAPC
@@ -19,7 +20,7 @@ from ..networks.links.links import Innovation
 from ..networks.links.quantizers import AdaptiveQuantizer
 from ..problems.problem import Decision, Problem, check_gradient
 from ..theory.spectra import laplacians_kept
-from .checks import check_run
+from .checks import check_no_books, check_run
 from .drawn import with_known_graphs
 from .tuned import part_of_steps, tuned
 
@@ -47,7 +48,7 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
     slow (`benchmarks/which_step.py`). `benchmarks/which_learner.py` compares it with every other learner. Numbers take
     3 bits where graphs take turns and their links fail too, or are there in less than a fifth of the steps. Memory is
     one per node on a fixed network, else one per directed edge. Computes on the host, not under jit; raises as
-    `cojax.tuned`.
+    `cojax.tuned`, and for a directed network and a `Ledger`.
     """
     check_run("default_learner", problem, network, start, ("params",))
     network = built(network)
@@ -56,6 +57,12 @@ def default_learner(problem: Problem, network: Network, start: Decision) -> tupl
 
 def learner_of(problem: Problem, network: Network, known: Network, start: Decision) -> tuple[Network, APAPC]:
     """`default_learner` of a checked run; `known` is the network, or has graphs in place of those that it draws."""
+    if not theory.is_undirected(network):
+        raise CojaxInputError(
+            "default_learner needs an undirected network, got a directed one, over which its link cannot remember; use "
+            "cojax.tuned(cojax.PushDIGing, ...) with the network as it is."
+        )
+    check_no_books("default_learner", network)
     method: Any
     if not network.bare().edges_stay:
         method = tuned(APAPC, problem, known, start)

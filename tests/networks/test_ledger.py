@@ -97,7 +97,8 @@ def test_layouts_meet_the_same_faults():
 @pytest.mark.parametrize("layout", laws.LAYOUTS)
 def test_a_node_without_links_keeps_what_it_has_whatever_happens_to_messages(layout):
     problem = cojax.Problem(lambda x, aim: jnp.sum((x.params - aim) ** 2) + x.cpu**2, jnp.zeros((1, 2)), budget=3.0)
-    network = cojax.Ledger(cojax.Corrupted(cojax.LossyOneWay(cojax.network(nx.empty_graph(1), layout=layout), 0.2), 0.3))
+    alone = cojax.network(nx.empty_graph(1), layout=layout)
+    network = cojax.Ledger(cojax.Corrupted(cojax.LossyOneWay(alone, 0.2), 0.3))
     start = problem.start(params=jnp.ones((1, 2)))
     run = cojax.solve(problem, network, METHOD, start, num_steps=4, every=4)
     # A step of gradient descent on |p|^2 is p - 0.03 * 2 p.

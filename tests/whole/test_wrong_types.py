@@ -49,6 +49,12 @@ CALLS = {
     "cojax.datasets.split(np.ones((4, 2)), np.ones(4), 2, seed=-1)": "split needs a whole number seed >= 0, got -1.",
     "cojax.default(None, network, start)": "default needs a cojax Problem for problem, got NoneType.",
     "cojax.default_learner(problem, nx.cycle_graph(4), start)": "needs a cojax Network for network, got Graph.",
+    "cojax.default_learner(models, cojax.network(DIRECTED), at)": "default_learner needs an undirected network, got a",
+    "cojax.default_learner(models, cojax.Intermittent(cojax.network(DIRECTED), 2), at)": "needs an undirected network",
+    "cojax.default_allocator(problem, cojax.Ledger(network), start)": "needs a network without a Ledger, over which",
+    "cojax.default_learner(models, cojax.Ledger(cojax.network(nx.path_graph(3))), at)": "needs a network without a",
+    "cojax.default(problem, cojax.Ledger(network), start)": "default needs a network without a Ledger, over which",
+    "cojax.tuned(cojax.Laplacian, problem, cojax.Ledger(cojax.Delayed(network, 2)), start)": "with Delayed; choose",
     "cojax.default_allocator(problem, network, np.ones(4))": "needs a cojax Decision for start, got ndarray.",
     "cojax.tuned(cojax.Laplacian, problem, network, None)": "tuned(Laplacian) needs a cojax Decision for start, got",
     "cojax.Changing(problem, None)": "Changing needs a list of cojax.Change(...), got one NoneType.",
@@ -110,6 +116,8 @@ problem = cojax.Problem(lambda x, a: a * x.cpu**2, jnp.ones(4), 4.0)
 network, start = cojax.network(nx.cycle_graph(4)), problem.start()
 changing = cojax.Changing(problem, [cojax.Change(5, 3.0)])
 method = cojax.CoOpt(allocate=cojax.Laplacian(0.1))
+models, DIRECTED = cojax.Problem(lambda x, a: (x.params - a) ** 2, jnp.ones(3)), nx.DiGraph([(0, 1), (1, 2), (2, 0)])
+at = models.start(params=jnp.zeros(3))
 edges = lambda pairs: cojax.Edges(weights=jnp.ones(1), pairs=jnp.asarray(pairs), size=3)
 table = lambda index, twin: cojax.Neighbors(weights=jnp.ones((1, 2)), index=jnp.asarray(index), twin=jnp.asarray(twin))
 folder = tempfile.TemporaryDirectory()
