@@ -49,6 +49,12 @@ CALLS = {
     "cojax.datasets.split(np.ones((4, 2)), np.ones(4), 2, seed=-1)": "split needs a whole number seed >= 0, got -1.",
     "cojax.default(None, network, start)": "default needs a cojax Problem for problem, got NoneType.",
     "cojax.default_learner(problem, nx.cycle_graph(4), start)": "needs a cojax Network for network, got Graph.",
+    "cojax.transfers(nx.cycle_graph(4), method, state)": "transfers needs a cojax Network for network, got Graph.",
+    "cojax.transfers(network, cojax.Laplacian, state)": "a cojax Method for method, got the class Laplacian.",
+    "cojax.transfers(network, method, None)": "transfers needs a cojax State for state, got NoneType.",
+    "cojax.transfers(network, cojax.Laplacian(0.1), state)": "a state of a run with this network and method, got",
+    "cojax.transfers(cojax.RandomPairs(6), method, state)": "a state of a run with this network and method, got",
+    "jax.jit(lambda s: cojax.transfers(network, method, s).cpu)(state)": "on the host, got traced values; call it",
     "cojax.default_learner(models, cojax.network(DIRECTED), at)": "default_learner needs an undirected network, got a",
     "cojax.default_learner(models, cojax.Intermittent(cojax.network(DIRECTED), 2), at)": "needs an undirected network",
     "cojax.default_allocator(problem, cojax.Ledger(network), start)": "needs a network without a Ledger, over which",
@@ -108,7 +114,7 @@ CALLS = {
 SCRIPT = """
 import json, sys, tempfile
 from pathlib import Path
-import jax.numpy as jnp, networkx as nx, numpy as np
+import jax, jax.numpy as jnp, networkx as nx, numpy as np
 import cojax
 from cojax import solve
 
@@ -118,6 +124,7 @@ changing = cojax.Changing(problem, [cojax.Change(5, 3.0)])
 method = cojax.CoOpt(allocate=cojax.Laplacian(0.1))
 models, DIRECTED = cojax.Problem(lambda x, a: (x.params - a) ** 2, jnp.ones(3)), nx.DiGraph([(0, 1), (1, 2), (2, 0)])
 at = models.start(params=jnp.zeros(3))
+state = cojax.init(problem, network, method, start)
 edges = lambda pairs: cojax.Edges(weights=jnp.ones(1), pairs=jnp.asarray(pairs), size=3)
 table = lambda index, twin: cojax.Neighbors(weights=jnp.ones((1, 2)), index=jnp.asarray(index), twin=jnp.asarray(twin))
 folder = tempfile.TemporaryDirectory()
