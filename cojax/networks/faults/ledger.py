@@ -19,9 +19,10 @@ def Ledger(network: Any) -> FaultyNetwork:
     (`benchmarks/cost_of_faults.py`), as an owner that hears nothing new does not move.
 
     Args: network, undirected, with any faults, of which `LossyOneWay`, `Delayed`, `Reordered`, `Duplicated`,
-    `Corrupted`, `Crashing` and `Scripted` need a ledger, and with the link `Ideal` or `Quantized`. Where a plain
-    network sends a message each way, a message travels to the owner and a counter, in full precision, back.
-    Raises `CojaxInputError` for directed networks and for links with memory.
+    `Corrupted`, `Crashing` and `Scripted` need a ledger, and with the link `Ideal`, `Quantized` or `ErrorFeedback`.
+    Where a plain network sends a message each way, a message travels to the owner and a counter, in full precision,
+    back. Raises `CojaxInputError` for directed networks and for links whose receivers remember: `Innovation` and
+    `EventTriggered`.
     Source: running sums over links that drop packets: Dominguez-Garcia, Hadjicostis, Vaidya, arXiv 1109.6391; here one
     end computes the flow, so that every edge keeps the sum by itself.
     """
