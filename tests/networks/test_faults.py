@@ -127,7 +127,8 @@ def _solved(network, allocator=None):
         (lambda: cojax.Scripted(BASE, np.zeros((3, 1, 8, 8)), 1), "need to be whole numbers"),
         (lambda: cojax.Scripted(BASE, np.zeros((3, 1, 7, 7), int), 1), "needs late of shape"),
         (lambda: cojax.Crashing(BASE, [8], [0], [1]), "nodes from 0 to 7, got 8"),
-        (lambda: cojax.Crashing(BASE, [1, 2], [0], [1]), "one first and one until"),
+        (lambda: cojax.Crashing(BASE, [1, 2], [0], [1]), "lists of nodes, first and until of one length"),
+        (lambda: cojax.Crashing(BASE, 1, 0, 2), "lists of nodes, first and until of one length"),
         (lambda: _solved(cojax.Ledger(BASE), cojax.MomentumFlow(0.1, 0.5)), "use HeavyBall or Nesterov"),
     ],
 )

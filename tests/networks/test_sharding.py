@@ -162,6 +162,15 @@ def test_what_cannot_be_cut_is_refused_in_a_sentence():
         cojax.shard(problem, cojax.network(nx.cycle_graph(9)), start)
     with pytest.raises(cojax.CojaxInputError, match="which nodes are neighbours, got a traced network"):
         jax.jit(lambda net: cojax.shard(problem, net, start).start)(network)
+    quiet = cojax.Quantized(cojax.FloatQuantizer(4))
+    booked = cojax.network(laws.ring_with_chords(), link=quiet)  # its counters are told in full: a run without differs
+    for faulty, name in (
+        (cojax.Ledger(booked), "Ledger"),
+        (cojax.Ledger(cojax.Lossy(booked, 0.1)), "Ledger"),
+        (cojax.Ledger(cojax.Delayed(cojax.LossyOneWay(booked, 0.1), 1)), "LossyOneWay, Delayed, Ledger"),
+    ):
+        with pytest.raises(cojax.CojaxInputError, match=f"or a RandomGraph, got one with {name}: run it on one device"):
+            cojax.shard(problem, faulty, start)
     once = cojax.shard(problem, network, start).network
     with pytest.raises(cojax.CojaxInputError, match="or a RandomGraph, got a ShardedNeighbors"):
         cojax.shard(problem, once, start)

@@ -144,7 +144,8 @@ def _check_given(problem: Any, network: Any, start: Any) -> None:
 
 def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | None]:
     """The network over the mesh, and the caller's numbers of its nodes in its order; None where that is the same."""
-    if isinstance(network, FaultyNetwork) and all(isinstance(fault, SEEN_BY_BOTH) for fault in network.faults):
+    if isinstance(network, FaultyNetwork):
+        _check_faults(network)
         graphs, order = _cut_network(network.graphs, mesh)
         faults, clock = everywhere(mesh, (network.faults, network.clock))
         return FaultyNetwork(graphs=graphs, faults=faults, clock=clock), order  # pyright: ignore[reportCallIssue]
@@ -156,6 +157,15 @@ def _cut_network(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | No
     there = placed(mesh, (np.arange(rows) if order is None else order) < size, ROWS)
     padded = PaddedNetwork(network=cut, there=there, size=size, rows=rows, mesh=mesh)  # pyright: ignore[reportCallIssue]
     return padded, order
+
+
+def _check_faults(network: FaultyNetwork) -> None:
+    others = [fault.made_by for fault in network.faults if not isinstance(fault, SEEN_BY_BOTH)]
+    if others or network.ledger:
+        raise CojaxInputError(
+            "shard needs a network of cojax.network(...), Lossy, GilbertElliott or Intermittent perhaps, or a "
+            f"RandomGraph, got one with {', '.join([*others, *['Ledger'] * network.ledger])}: run it on one device."
+        )
 
 
 def _cut_layout(network: Network, mesh: Mesh) -> tuple[Network, np.ndarray | None]:

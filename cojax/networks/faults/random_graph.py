@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from ..._support.checks import as_key, check_number, floating, whole_number
+from ..._support.checks import CojaxInputError, as_key, check_number, floating, whole_number
 from ..base import Link, Network
 from ..layouts.dense import Dense
 from ..links.links import Ideal
@@ -36,6 +36,8 @@ class RandomGraph(Network):
         self.probability = floating(probability)
         self.key = as_key("A random network", key)
         self.link = Ideal() if link is None else link
+        if not isinstance(self.link, Link):
+            raise CojaxInputError(f"RandomGraph needs a link such as Ideal(), got {link!r}.")
         self.link.check(fixed=False, symmetric=True)
 
     @property

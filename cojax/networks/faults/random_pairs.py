@@ -46,6 +46,8 @@ class RandomPairs(Network):
         self.size = whole_number("RandomPairs", "size", size, at_least=2)
         self.key = as_key("A random network", key)
         self.link = Ideal() if link is None else link
+        if not isinstance(self.link, Link):
+            raise CojaxInputError(f"RandomPairs needs a link such as Ideal(), got {link!r}.")
         if self.link.remembers:
             raise CojaxInputError(
                 f"RandomPairs needs a link without memory, got {self.link}: a pair that parts has nothing to remember; "

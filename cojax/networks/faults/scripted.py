@@ -14,7 +14,8 @@ from .messages import WHY_UNDIRECTED, MessageFault
 
 
 def _whole_numbers(value: Any) -> Int[Array, "..."]:
-    if not jnp.issubdtype(jnp.result_type(value if hasattr(value, "dtype") else np.asarray(value)), jnp.integer):
+    found = value if hasattr(value, "dtype") else np.asarray(value)
+    if found.dtype == object or not jnp.issubdtype(found.dtype, jnp.integer):
         raise CojaxInputError(f"Steps, nodes and lateness need to be whole numbers, got {value!r}.")
     return device_array("A scripted network", "steps, nodes and lateness", value).astype(jnp.int32)
 
@@ -62,10 +63,10 @@ class Outages(MessageFault):
 
     def check(self, network):
         MessageFault.check(self, network)
-        if not self.node.shape == self.first.shape == self.until.shape:
+        if self.node.ndim != 1 or not self.node.shape == self.first.shape == self.until.shape:
             raise CojaxInputError(
-                f"Crashing needs one first and one until per node, got {self.first.size} and {self.until.size} for "
-                f"{self.node.size}."
+                "Crashing needs lists of nodes, first and until of one length, got shapes "
+                f"{self.node.shape}, {self.first.shape} and {self.until.shape}."
             )
         if is_concrete(self.node):
             for node in np.ravel(self.node):
