@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from .._support import trees
-from .._support.checks import is_concrete
+from .._support.checks import CojaxInputError, is_concrete
 from .._support.names import Names
 from .._support.reprs import describe
 from .._support.trees import Tree
@@ -232,6 +232,9 @@ class Layout(Network):
     symmetric: ClassVar[bool]  # whether both ends of an edge put the same weight on it
 
     def __check_init__(self):
+        if not hasattr(self.weights, "ndim"):
+            got = type(self.weights).__name__
+            raise CojaxInputError(f"{type(self).__name__} needs an array of weights, got a {got}.")
         self.link.check(fixed=self.num_graphs == 1, symmetric=self.symmetric)
 
     def __repr__(self) -> str:

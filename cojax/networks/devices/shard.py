@@ -121,6 +121,7 @@ def restored(network: Network, tree: Tree) -> Tree:
     `solution.x` of `solve` is so already. What records hold is (chunks, n, ...): map over chunks with `jax.vmap`. Rows
     that hold no node, which `shard` added where the devices do not divide n, are left out.
     """
+    check_kinds("restored", ("network", network, Network))
     return network.to_nodes(tree)
 
 
