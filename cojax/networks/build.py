@@ -504,8 +504,8 @@ def _digraph(items: list, matrices: list, nodelist: Any, link: Link, layout: str
             plane[np.ix_(rows, rows)] = matrix.toarray()
         else:
             # An undirected graph among directed ones is heard both ways along every edge.
-            ends = _ends(item, names, place)
-            plane[:] = balanced(len(names), ends[::-1] if item.is_directed() else np.hstack([ends, ends[::-1]]))
+            ends = _ends(item, names, place) if _is_networkx(item) else _edges(item, None, names)[0]
+            plane[:] = balanced(len(names), ends[::-1] if _is_directed(item, None) else np.hstack([ends, ends[::-1]]))
     _check_connected(len(names), np.stack(np.nonzero((tensor > 0).any(0))), names, directed=True)
     tensor = _as_default(tensor)
     return _named(Digraph(weights=jnp.asarray(tensor[0] if len(items) == 1 else tensor), link=link), names)

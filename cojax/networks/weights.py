@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._support.checks import CojaxInputError, check_number
+from .._support.checks import CojaxInputError, check_number, real_array
 from .._support.edge_lists import check_strongly_connected, connected_parts
 
 LEAST_ROOM = 0.3  # of that between s and the eigenvalues, which a step of Newton's method has to leave
@@ -136,7 +136,7 @@ def steepest(num_nodes: int, pairs: np.ndarray, curvature: np.ndarray | float = 
     return 1.0 / np.maximum(steepness[pairs[0]], steepness[pairs[1]])
 
 
-def directed(num_nodes: int, arcs: np.ndarray) -> np.ndarray:
+def directed(num_nodes: int, arcs: Any) -> np.ndarray:
     """w_ij = 1 / (1 + max(in-degree of i, out-degree of j)) for every arc j -> i, for `cojax.Directed`.
 
     A rule of the two ends, as `metropolis`: rows and columns sum to less than 1, and are not balanced.
@@ -145,9 +145,10 @@ def directed(num_nodes: int, arcs: np.ndarray) -> np.ndarray:
         num_nodes: n.
         arcs: (2, a), each once; arc (i, j) means that node i hears node j.
 
-    Returns: an (n, n) matrix. Source: Pu, Shi, Xu, Nedic, arXiv 1810.06653, where each end may choose its own.
+    Returns: an (n, n) matrix. Raises `CojaxInputError` for arcs that are doubled, loops, or no numbers of nodes.
+    Source: Pu, Shi, Xu, Nedic, arXiv 1810.06653, where each end may choose its own.
     """
-    receivers, senders = arcs
+    receivers, senders = _checked_arcs("directed", num_nodes, arcs)
     coming = np.bincount(receivers, minlength=num_nodes)
     going = np.bincount(senders, minlength=num_nodes)
     weights = np.zeros((num_nodes, num_nodes))
@@ -155,7 +156,7 @@ def directed(num_nodes: int, arcs: np.ndarray) -> np.ndarray:
     return weights
 
 
-def balanced(num_nodes: int, arcs: np.ndarray) -> np.ndarray:
+def balanced(num_nodes: int, arcs: Any) -> np.ndarray:
     """Balanced weights of a strongly connected digraph: pi_i P_ij, scaled so that no row sums to more than 1/2.
 
     P is the walk that picks one of a node's arcs at random and pi its stationary distribution, so what enters a node
@@ -163,10 +164,12 @@ def balanced(num_nodes: int, arcs: np.ndarray) -> np.ndarray:
 
     Args:
         num_nodes: n.
-        arcs: (2, a); arc (i, j) means that node i hears node j.
+        arcs: (2, a), each once; arc (i, j) means that node i hears node j.
 
-    Returns: an (n, n) matrix. Raises `CojaxInputError` where the digraph is not strongly connected.
+    Returns: an (n, n) matrix. Raises `CojaxInputError` where the digraph is not strongly connected, and for arcs that
+    are doubled, loops, or no numbers of nodes.
     """
+    arcs = _checked_arcs("balanced", num_nodes, arcs)
     if num_nodes == 1:
         return np.zeros((1, 1))
     check_strongly_connected(
@@ -260,6 +263,30 @@ def _checked_curvature(rule: str, num_nodes: int, curvature: Any) -> np.ndarray:
     if curvature.shape not in ((), (num_nodes,)):
         raise CojaxInputError(f"weights.{rule} needs curvature of shape ({num_nodes},), got {curvature.shape}.")
     return np.broadcast_to(curvature, (num_nodes,))
+
+
+def _checked_arcs(rule: str, num_nodes: int, arcs: Any) -> np.ndarray:
+    found = real_array(f"weights.{rule}", "arcs", arcs)
+    if found.ndim != 2 or len(found) != 2 or not (np.issubdtype(found.dtype, np.integer) or found.size == 0):
+        raise CojaxInputError(
+            f"weights.{rule} needs arcs of shape (2, a), whole numbers, got shape {found.shape}, {found.dtype}."
+        )
+    found = found.astype(np.int64)
+    if found.size and not (found.min() >= 0 and found.max() < num_nodes):
+        wrong = found[(found < 0) | (found >= num_nodes)][0]
+        raise CojaxInputError(f"weights.{rule} needs nodes from 0 to {num_nodes - 1} in arcs, got {wrong}.")
+    if (found[0] == found[1]).any():
+        node = found[0][found[0] == found[1]][0]
+        raise CojaxInputError(f"weights.{rule} needs arcs between two nodes, got one from node {node} to itself.")
+    order = np.lexsort(found)
+    again = order[1:][(found[:, order[1:]] == found[:, order[:-1]]).all(0)]
+    if again.size:
+        receiver, sender = found[:, again[0]]
+        raise CojaxInputError(
+            f"weights.{rule} needs every arc once, got ({receiver}, {sender}) more than once: its weight would be "
+            "counted for one arc."
+        )
+    return found
 
 
 def _laplacian(num_nodes: int, pairs: np.ndarray, weights: np.ndarray) -> np.ndarray:

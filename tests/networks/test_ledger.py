@@ -209,6 +209,14 @@ def test_nothing_moves_while_no_message_arrives():
     assert (shares[2] != shares[1]).any()
 
 
+def test_what_a_script_says_comes_later_than_its_most_is_lost_under_other_delays_too():
+    problem, late = laws.quadratic(), np.full((50, 1, 8, 8), 4)
+    network = cojax.Ledger(cojax.Delayed(cojax.Scripted(cojax.network(RING), late, 3), 2))
+    start = laws.start_of(problem)
+    solution = cojax.solve(problem, network, METHOD, start, num_steps=60)
+    np.testing.assert_array_equal(solution.x.cpu, start.cpu)
+
+
 @pytest.mark.parametrize(("dtype", "bits"), [(np.float32, 24), (np.float64, 53)])
 def test_a_counter_that_wraps_still_tells_what_came_since(dtype, bits):
     """In whole numbers of Python, up to what a share itself may be, and at every edge."""

@@ -433,6 +433,14 @@ def test_an_undirected_graph_among_directed_ones_is_heard_both_ways():
     np.testing.assert_allclose(network.weights[0], network.weights[0].T, atol=1e-15)  # a walk on it is reversible
 
 
+@pytest.mark.parametrize("nodelist", [None, [2, 0, 1]], ids=["in order", "in another"])
+def test_an_edge_list_among_directed_graphs_is_the_undirected_graph_of_its_edges(nodelist):
+    arcs, path = nx.DiGraph([(0, 1), (1, 2), (2, 0)]), cojax.graphs.EdgeList(3, np.array([[0, 1], [1, 2]]))
+    network = cojax.network([path, arcs], nodelist=nodelist)
+    expected = cojax.network([nx.path_graph(3), arcs], nodelist=nodelist)
+    np.testing.assert_array_equal(network.weights, expected.weights)
+
+
 @pytest.mark.parametrize("layout", ["neighbors", "split"])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_table_of_neighbours_has_every_edge_at_both_ends_in_the_order_of_its_neighbours(layout, seed):

@@ -289,6 +289,29 @@ def test_balanced_refuses_a_digraph_that_is_not_strongly_connected(arcs):
         weights.balanced(1 + int(np.max(arcs)), np.array(arcs))
 
 
+@pytest.mark.parametrize("rule", [weights.directed, weights.balanced])
+@pytest.mark.parametrize(
+    ("arcs", "told"),
+    [
+        ([[0, 1, 2, 0], [1, 2, 0, 1]], r"needs every arc once, got \(0, 1\) more than once"),
+        ([[0, 1, 2], [1, 2, 3]], "needs nodes from 0 to 2 in arcs, got 3"),
+        ([[0, 1, -1], [1, 2, 0]], "needs nodes from 0 to 2 in arcs, got -1"),
+        ([[0.0, 1.0, 2.0], [1.0, 2.0, 0.0]], "whole numbers, got shape"),
+        ([[0, 1], [1, 2], [2, 0]], r"shape \(2, a\), whole numbers, got shape \(3, 2\)"),
+        ([[0, 1, 2, 2], [1, 2, 0, 2]], "between two nodes, got one from node 2 to itself"),
+        (None, "needs real numbers for arcs"),
+    ],
+)
+def test_rules_for_arcs_refuse_what_is_no_digraph(rule, arcs, told):
+    with pytest.raises(CojaxInputError, match=told):
+        rule(3, arcs if arcs is None else np.array(arcs))
+
+
+def test_rules_for_arcs_take_a_list():
+    arcs = [[0, 1, 2], [1, 2, 0]]
+    np.testing.assert_array_equal(weights.directed(3, arcs), 0.5 * np.roll(np.eye(3), 1, axis=1))
+
+
 def test_balanced_refuses_weights_that_would_vanish():
     # Every node but the last hears node 0 and the next: the walk gets k steps far with probability 2^-k.
     ahead = [(i, i + 1) for i in range(59)] + [(i, 0) for i in range(1, 60)]

@@ -48,7 +48,8 @@ class Script(MessageFault):
         for copy in copies:
             for nth in range(self.late.shape[1]):
                 late = self.late[row, nth, sending.sender, sending.receiver]
-                written.append(Copy(copy.there & (late >= 0), copy.late + late, copy.spoiled))
+                there = copy.there & (late >= 0) & (late <= self.most)
+                written.append(Copy(there, copy.late + late, copy.spoiled))
         return written
 
 

@@ -37,7 +37,10 @@ class Digraph(_Arcs):
     """A weight-balanced directed graph: every row of the weights sums to what its column sums to.
 
     weights[i, j] is what node i puts on what it hears from j. Node i gives w_ji m_i to every j and receives w_ij m_j:
-    only what is sent by a node may be quantized here, never a difference.
+    only what is sent by a node may be quantized here, never a difference. So amounts travel where nothing need: where
+    marginal costs are thousands of times what their differences are, what flows grows beyond what is added without
+    rounding, and the total is kept to rounding only (`trace.imbalance` shows it). Along undirected links, differences
+    flow.
 
     Fields: weights (n, n), or (T, n, n) for T graphs in turn; differentiable.
     Source: weight-balanced consensus without stochasticity, arXiv 2104.00399.
