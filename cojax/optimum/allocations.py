@@ -111,9 +111,9 @@ def _optimum(problem: Problem, params: Tree) -> Table:
     lower, upper, budget = as_columns(problem)
     low, high = jax.vmap(prices.reachable, (1, 1, 0), 1)(lower, upper, budget)
     slopes = marginals(problem, params)
-    start, _ = jax.vmap(prices.inside, (1, 1, 0), 1)(low, high, budget)
+    start, width = jax.vmap(prices.inside, (1, 1, 0), 1)(low, high, budget)
     start = prices.pulled_in(start, low, high)
-    cpu = _swept(slopes, low, high, budget, start)
+    cpu = _swept(slopes, low, high, budget, start, width)
     if start.shape[1] > 1:
         # Beside the marginal costs at the start: those at the optimum may all be 0.
         level = jnp.max(jnp.abs(slopes(start)), 0)
@@ -164,16 +164,17 @@ def _fall(problem: Problem, params: Tree, found: Margins) -> Table:
     return (below - above).T.astype(problem.lower.dtype)
 
 
-def _swept(slopes: Slopes, lower: Table, upper: Table, budget: Array, cpu: Table) -> Table:
+def _swept(slopes: Slopes, lower: Table, upper: Table, budget: Array, start: Table, width: Table) -> Table:
     """Every resource solved once, the others held: the optimum where costs do not couple them."""
 
     def solve_one(k, cpu):
         def slope(column):
             return slopes(cpu.at[:, k].set(column))[:, k]
 
-        return cpu.at[:, k].set(prices.split(slope, lower[:, k], upper[:, k], budget[k]))
+        own = lower[:, k], upper[:, k], budget[k], start[:, k], width[:, k]
+        return cpu.at[:, k].set(prices.split(slope, *own))
 
-    return lax.fori_loop(0, cpu.shape[1], solve_one, cpu)
+    return lax.fori_loop(0, start.shape[1], solve_one, start)
 
 
 def _unrest(slopes: Slopes, lower: Table, upper: Table, level: Float[Array, " r"], cpu: Table) -> Float[Array, ""]:

@@ -318,27 +318,29 @@ def _around(slopes: Slopes, best: Table, price: Array, lower: Table, upper: Tabl
         off = jnp.abs(slope - price[None]) + 4 * eps * jnp.abs(price)[None]
         farther = far + 4 * prices.divide(off, jnp.abs(rate))
         far = jnp.minimum(farther, reach[None] / (ROUNDINGS * eps**0.5))
-    left, right = (prices.pulled_in(best + side * far, lower, upper) for side in (-1, 1))
-    low, high = jax.vmap(slopes)(jnp.stack([left, right]))
+    sides = prices.pulled_in(jnp.stack([best - far, best + far]), lower, upper)
+    low, high = jax.vmap(slopes)(sides)
     share = jnp.where(high > low, (price[None] - low) / jnp.where(high > low, high - low, 1), 0.5)
     share = jnp.clip(share, 0, 1)  # of the weight that belongs to the right
     ends = jnp.sort(share, axis=1).T
     ends = jnp.concatenate([jnp.zeros_like(ends[:1]), ends, jnp.ones_like(ends[:1])])
     middle = (ends[1:] + ends[:-1]) / 2
-    return jnp.where(middle[:, :, None] < share[None], right[None], left[None]), ends[1:] - ends[:-1]
+    return jnp.where(middle[:, :, None] < share[None], sides[1:], sides[:1]), ends[1:] - ends[:-1]
 
 
 def _best_shares(
     slopes: Slopes, shares: Table, price: Array, lower: Table, upper: Table, budget: Array
 ) -> tuple[Table, Table, Table]:
-    """What every node would hold at `price`, and a box around it that holds every minimiser."""
+    """What every node would hold at `price`, and a box around it that holds every minimiser.
+
+    The search begins at `shares`, inside of the bounds.
+    """
     eps = jnp.finfo(shares.dtype).eps
     _, width = jax.vmap(prices.inside, (1, 1, 0), 1)(lower, upper, budget)
 
     def one(k, state):
         best, low, high = state
-
-        start = prices.pulled_in(shares[:, k], lower[:, k], upper[:, k])
+        start = shares[:, k]
         slope = prices.guard(lambda column: slopes(best.at[:, k].set(column))[:, k], start)
         band = prices.band_around(slope, start, width[:, k], lower[:, k], upper[:, k], price[k], price[k])
         found, _ = prices.shares_at(slope, band, price[k], band.low, band.high, start)

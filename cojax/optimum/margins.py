@@ -60,8 +60,8 @@ def margins(slopes: Slopes, cpu: Table, lower: Table, upper: Table, reach: Float
     """
     near = prices.pulled_in(cpu, lower, upper)
     columns = jnp.eye(cpu.shape[1], dtype=cpu.dtype)[:, None, :] * reach[None, None]
-    below = prices.pulled_in(near[None] - columns, lower[None], upper[None])
-    above = prices.pulled_in(near[None] + columns, lower[None], upper[None])
+    sides = jnp.concatenate([near[None] - columns, near[None] + columns])
+    below, above = jnp.split(prices.pulled_in(sides, lower, upper), 2)
     # A share that cannot move has no inside: what one more costs is read beside it.
     fixed = upper - lower <= reach[None]
     above = jnp.where(fixed[None], near[None] + columns, above)
@@ -97,15 +97,8 @@ def exact_margins(problem: Problem, params: Tree, cpu: Table) -> Margins:
 
 
 def reach_of(cpu: Table, lower: Table, upper: Table) -> Float[Array, " r"]:
-    """How far shares that are exact can be off a bound or a corner: some roundings of the largest of their resource.
-
-    Where all are 0 the largest bound that is finite tells of what size shares are.
-    """
-    ends = jnp.concatenate([lower, upper])
-    bound = jnp.max(jnp.where(jnp.isinf(ends), 0, jnp.abs(ends)), 0)
-    largest = jnp.max(jnp.abs(cpu), 0)
-    size = jnp.where(largest > 0, largest, jnp.where(bound > 0, bound, 1))
-    return jax.lax.stop_gradient(ROUNDINGS * jnp.finfo(cpu.dtype).eps * size)
+    """How far shares that are exact can be off a bound or a corner: some roundings of the largest of their resource."""
+    return jax.lax.stop_gradient(ROUNDINGS * jnp.finfo(cpu.dtype).eps * prices.sizes_of(cpu, lower, upper))
 
 
 def ends_of_price(margins: Margins) -> tuple[Float[Array, " r"], Float[Array, " r"]]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from .._support import exact_grid
 from .roots import Root, divide, newton
@@ -44,10 +44,8 @@ class PriceSearch(NamedTuple):
     rounds: Int[Array, ""]
 
 
-def split(slope: Slope, lower: Shares, upper: Shares, budget: Price) -> Shares:
-    """The shares of least total cost that sum to the budget within their bounds."""
-    start, width = inside(lower, upper, budget)
-    start = pulled_in(start, lower, upper)
+def split(slope: Slope, lower: Shares, upper: Shares, budget: Price, start: Shares, width: Shares) -> Shares:
+    """The shares of least total cost that sum to the budget within their bounds, searched from those of `inside`."""
     slope = guard(slope, start)
     marginals, rate = value_and_rate(slope, start)
     movable = upper > lower
@@ -190,7 +188,7 @@ def reachable(lower: Shares, upper: Shares, budget: Price) -> tuple[Shares, Shar
 
 
 def inside(lower: Shares, upper: Shares, budget: Price) -> tuple[Shares, Shares]:
-    """Shares strictly inside of their bounds that sum to the budget, and a finite width for every box.
+    """Shares strictly inside of their bounds, which sum to the budget, and a finite width for every box.
 
     All have the same share, or stand at the same fraction of their box. A side that is infinite, or so far out that it
     says nothing of the size of shares, is cut where twice the budget would fit.
@@ -201,48 +199,45 @@ def inside(lower: Shares, upper: Shares, budget: Price) -> tuple[Shares, Shares]
     smallest = jnp.min(jnp.where(told, jnp.abs(bounds), jnp.inf))
     size = jnp.where(even == 0, jnp.where(jnp.any(told), smallest, 0), jnp.abs(even))
     far = jnp.abs(bounds - even) > FAR * size
-    near = _finite(jnp.where(far[0], -jnp.inf, lower), jnp.where(far[1], jnp.inf, upper), budget, size)
-    near = jnp.maximum(near[0], lower), jnp.minimum(near[1], upper)
+    opened = jnp.where(far, _outward(bounds.dtype) * jnp.inf, bounds)
+    near, all_of_it = _finite(jnp.stack([opened, bounds]), budget, size)
+    near = jnp.stack([jnp.maximum(near[0], lower), jnp.minimum(near[1], upper)])
     fits = (near[0].sum() <= budget) & (budget <= near[1].sum())
-    low, high = (
-        jnp.where(fits, one, other) for one, other in zip(near, _finite(lower, upper, budget, size), strict=True)
-    )
+    low, high = jnp.where(fits, near, all_of_it)
     fraction = jnp.clip(divide(budget - low.sum(), (high - low).sum()), 0, 1)
     alike = jnp.all((lower < even) & (even < upper))
     return jnp.where(alike, even, low + fraction * (high - low)), high - low
 
 
-def _finite(lower: Shares, upper: Shares, budget: Price, size: Price) -> tuple[Shares, Shares]:
+def _finite(bounds: Float[Array, "m 2 n"], budget: Price, size: Price) -> Float[Array, "m 2 n"]:
     """Finite ends of all boxes, which hold the budget; infinite ones are `size` away from the others at least."""
-    even = jnp.broadcast_to(budget / lower.shape[0], lower.shape)
-    low_end = jnp.where(jnp.isfinite(lower), lower, jnp.where(jnp.isfinite(upper), upper, even))
-    high_end = jnp.where(jnp.isfinite(upper), upper, jnp.where(jnp.isfinite(lower), lower, even))
-    missing = divide(jnp.maximum(budget - high_end.sum(), 0), jnp.isinf(upper).sum().astype(even.dtype))
-    surplus = divide(jnp.maximum(low_end.sum() - budget, 0), jnp.isinf(lower).sum().astype(even.dtype))
-    reach = 2 * jnp.maximum(jnp.maximum(missing, surplus), size)
-    reach = jnp.where(reach > 0, reach, 1)
-    return (
-        jnp.where(jnp.isfinite(lower), lower, low_end - reach),
-        jnp.where(jnp.isfinite(upper), upper, high_end + reach),
-    )
+    is_open, others, outward = jnp.isinf(bounds), bounds[:, ::-1], _outward(bounds.dtype)[None]
+    # Where an end is infinite the other one stands for it, or the even share.
+    ends = jnp.where(is_open, jnp.where(is_open[:, ::-1], budget / bounds.shape[2], others), bounds)
+    missing = jnp.maximum(outward * (budget - ends.sum(2, keepdims=True)), 0)
+    each = divide(missing, is_open.sum(2, keepdims=True).astype(bounds.dtype))
+    reach = 2 * jnp.maximum(jnp.max(each, 1, keepdims=True), size)
+    return jnp.where(is_open, ends + outward * jnp.where(reach > 0, reach, 1), bounds)
+
+
+def _outward(dtype: DTypeLike) -> Float[Array, "2 1"]:
+    return jnp.array([[-1], [1]], dtype)
 
 
 def band_around(
     slope: Slope, start: Shares, width: Shares, lower: Shares, upper: Shares, least: Price, most: Price
 ) -> Band:
     """The band of all shares wanted at prices from `least` to `most`; far sides are widened until it is."""
-    ends = jnp.stack(_ends(start, width, lower, upper))
     bounds = jnp.stack([lower, upper])
-    start, width = jnp.stack([start, start]), jnp.stack([-width, width])
-    far = jnp.abs(bounds - start) > 2 * jnp.abs(width)
-    ends = jnp.where(jnp.isinf(bounds), jnp.stack([-jnp.inf, jnp.inf]).astype(ends.dtype)[:, None], ends)
+    ends = _ends(start, width, bounds)
+    far = jnp.abs(bounds - start[None]) > 2 * width[None]
 
     def short(slopes, tried):
         return far & jnp.stack([slopes[0] > least, slopes[1] < most]) & (tried != ends)
 
     def widen(state):
         tried, slopes, rounds = state
-        wider = jnp.clip(start + 2 * (tried - start), ends[:1], ends[1:])
+        wider = jnp.clip(start[None] + 2 * (tried - start[None]), ends[:1], ends[1:])
         wider = jnp.where((rounds == MOST_WIDENINGS - 1) & ~jnp.isinf(ends), ends, wider)
         tried = jnp.where(short(slopes, tried) & (rounds > 0), wider, tried)
         return tried, jax.vmap(slope)(tried), rounds + 1
@@ -252,32 +247,45 @@ def band_around(
         return (rounds == 0) | (jnp.any(short(slopes, tried)) & (rounds < MOST_WIDENINGS))
 
     # One loop with one copy of the cost in it: what is compiled is what the user waits for.
-    first = jnp.where(far, jnp.clip(start + width, ends[:1], ends[1:]), ends)
+    first = start[None] + _outward(start.dtype) * width[None]
+    first = jnp.where(far, jnp.clip(first, ends[:1], ends[1:]), ends)
     state = (first, jnp.zeros_like(first), jnp.zeros((), jnp.int32))
     tried, (slope_low, slope_high), _ = lax.while_loop(going_on, widen, state)
     # Where a marginal cost without a bound never reaches the price, the end of the band stands for infinity.
     lower, upper = jnp.where(tried == ends, bounds, tried)
-    return Band(lower, upper, tried[0], tried[1], width[1], slope_low, slope_high)
+    return Band(lower, upper, tried[0], tried[1], width, slope_low, slope_high)
 
 
-def pulled_in(shares: Array, lower: Array, upper: Array) -> Array:
+def pulled_in(
+    shares: Float[Array, "*m n r"], lower: Float[Array, "n r"], upper: Float[Array, "n r"]
+) -> Float[Array, "*m n r"]:
     """`shares` clipped to their bounds, then off them by a rounding error, so that log(0) and 1/0 are not met."""
-    ends = [jnp.where(jnp.isinf(array), 0, jnp.abs(array)).max() for array in (lower, upper)]
-    largest = jnp.abs(shares).max()
-    size = jnp.where(largest > 0, largest, jnp.where(jnp.maximum(*ends) > 0, jnp.maximum(*ends), 1))
-    return jnp.clip(shares, *_ends(shares, lax.stop_gradient(size), lower, upper))
+    lower, upper = (jnp.broadcast_to(bound, shares.shape) for bound in (lower, upper))
+    size = jnp.expand_dims(lax.stop_gradient(sizes_of(shares, lower, upper)), -2)
+    return jnp.clip(shares, *_ends(shares, size, jnp.stack([lower, upper])))
 
 
-def _ends(start: Array, width: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
-    """The first point above `lower` and the last below `upper`, seen from `start`; the middle where there is none."""
+def sizes_of(
+    shares: Float[Array, "*m n r"], lower: Float[Array, "*m n r"], upper: Float[Array, "*m n r"]
+) -> Float[Array, "*m r"]:
+    """Of every resource the largest share; where all are 0 the largest bound that is finite; else 1."""
+    ends = jnp.abs(jnp.concatenate([lower, upper], -2))
+    bound = jnp.max(jnp.where(jnp.isinf(ends), 0, ends), -2)
+    largest = jnp.max(jnp.abs(shares), -2)
+    return jnp.where(largest > 0, largest, jnp.where(bound > 0, bound, 1))
+
+
+def _ends(start: Array, width: Array, bounds: Float[Array, "2 ..."]) -> Float[Array, "2 ..."]:
+    """The first point above the lower bound and the last below the upper, seen from `start`; else the middle."""
     eps = jnp.finfo(start.dtype).eps
-    least, most = jnp.where(jnp.isinf(lower), start, lower), jnp.where(jnp.isinf(upper), start, upper)
-    low = least + eps * (2 * jnp.abs(least) + jnp.maximum(start - least, eps * width))
-    high = most - eps * (2 * jnp.abs(most) + jnp.maximum(most - start, eps * width))
-    low, high = jnp.where(jnp.isinf(lower), lower, low), jnp.where(jnp.isinf(upper), upper, high)
-    narrow = ~(low < high)
-    middle = jnp.where(narrow, lower + jnp.where(narrow, upper - lower, 0) / 2, 0)
-    return jnp.where(narrow, middle, low), jnp.where(narrow, middle, high)
+    outward = jnp.expand_dims(_outward(start.dtype)[:, 0], tuple(range(1, bounds.ndim)))
+    is_open = jnp.isinf(bounds)
+    near = jnp.where(is_open, start[None], bounds)
+    off = eps * (2 * jnp.abs(near) + jnp.maximum(outward * (near - start[None]), eps * width[None]))
+    ends = jnp.where(is_open, bounds, near - outward * off)
+    narrow = ~(ends[0] < ends[1])
+    middle = jnp.where(narrow, bounds[0] + jnp.where(narrow, bounds[1] - bounds[0], 0) / 2, 0)
+    return jnp.where(narrow[None], middle[None], ends)
 
 
 def value_and_rate(slope: Slope, shares: Shares) -> tuple[Shares, Shares]:

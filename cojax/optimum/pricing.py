@@ -15,10 +15,9 @@ from .._support.precision import in_full
 from .._support.reprs import brief
 from .._support.trees import Tree
 from ..problems.problem import Decision, Problem
-from . import prices
 from .allocations import Allocation
 from .fits import check_params
-from .margins import as_columns, ends_of_price, exact_margins
+from .margins import as_columns, ends_of_price, exact_margins, inside_of
 from .polishing import solve_params
 
 
@@ -106,7 +105,7 @@ def sensitivities(problem: Problem, x: Any = Decision()) -> Sensitivities:
 @in_full
 def _sensitivities(problem: Problem, params: Tree, allocation: Allocation | None) -> Sensitivities:
     best = Decision(params, None if allocation is None else allocation.cpu)
-    near = best if allocation is None else best._replace(cpu=_pulled_in(problem, allocation.cpu))
+    near = best if allocation is None else best._replace(cpu=inside_of(problem, allocation.cpu))
 
     def total(cost, data):
         return eqx.tree_at(lambda p: (p.cost, p.data), problem, (cost, data)).costs(near).sum()
@@ -169,12 +168,6 @@ def _shift(problem: Problem, x: Decision, moves: tuple, data_move: Tree) -> Shif
         return Shift(one, *((None, None) if allocation is None else (allocation.cpu, allocation.price)))
 
     return jax.jvp(optimum, (problem.budget, problem.lower, problem.upper, floats), (*moves, data_move))[1]
-
-
-def _pulled_in(problem: Problem, cpu: Array) -> Array:
-    """Costs may be infinite on a bound."""
-    assert problem.lower is not None and problem.upper is not None
-    return prices.pulled_in(cpu, problem.lower, problem.upper)
 
 
 def _worths(problem: Problem, params: Tree, allocation: Allocation) -> tuple[Worth, Worth, Array]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize
 from support.interior_point import program
 
 import cojax
@@ -314,6 +314,41 @@ def moved_and_pulled(given, budget, by, weights):
     """Both modes, one program for all units."""
     moved = jax.jvp(lambda budget: priced_shares(given, budget), (budget,), (by,))[1]
     return moved, jax.vjp(lambda budget: priced_shares(given, budget), budget)[1](weights)[0]
+
+
+@pytest.mark.parametrize("power", [-50, 50])
+def test_a_resource_in_tiny_or_huge_units_leaves_the_digits_of_another(power):
+    """In float32, beside SciPy in units of size 1: cores beside bytes are up to 1e15 apart."""
+    random = np.random.default_rng(0)
+    own, other, both = (random.uniform(*ends, 8) for ends in ((0.5, 3), (0.5, 3), (0, 0.3)))
+    upper, unit = random.uniform(0.8, 1.6, (8, 2)), np.array([1, 2.0**power])
+
+    def total(flat):
+        u, v = flat.reshape(8, 2).T
+        return (own * u**2 + other * v**2 + both * u * v).sum()
+
+    best = minimize(
+        total,
+        np.full(16, 0.7),
+        bounds=[(0, end) for end in upper.ravel()],
+        constraints=[{"type": "eq", "fun": lambda flat, k=k: flat.reshape(8, 2)[:, k].sum() - 6} for k in (0, 1)],
+        options={"ftol": 1e-14, "maxiter": 1000},
+        method="SLSQP",
+    )
+
+    def cost(x, data):
+        own, other, both = data
+        u, v = x.cpu / unit.astype(np.float32)
+        return own * u**2 + other * v**2 + both * u * v
+
+    data = tuple(array.astype(np.float32) for array in (own, other, both))
+    bounds = dict(lower=np.zeros((8, 2), np.float32), upper=(upper * unit).astype(np.float32))
+    problem = cojax.Problem(cost, data, budget=(6 * unit).astype(np.float32), **bounds)
+    found = allocate(problem)
+    # Some roundings of float32.
+    np.testing.assert_allclose(np.asarray(found.cpu) / unit, best.x.reshape(8, 2), atol=2e-6)
+    judged = cojax.certificate(problem, cojax.Decision(None, found.cpu))
+    assert cojax.is_certified(judged, 1e-5), judged
 
 
 @pytest.mark.parametrize("unit", [1.0, 1e3, 1e9, 1e-12])
