@@ -150,12 +150,15 @@ def _check_model(judged: Certificate, begun: float) -> None:
 
 def _check_bounded(problem: Problem, cpu: np.ndarray, gap: float) -> None:
     """Refuse shares far beyond all sizes of the problem from which the cost still falls, as linear ones do for ever."""
-    sizes = [np.abs(np.asarray(part)) for part in (problem.budget, problem.lower, problem.upper)]
-    size = max(float(np.where(np.isfinite(part), part, 0).max()) for part in sizes)
-    if not (np.abs(cpu).max() < size / np.finfo(cpu.dtype).eps or np.isfinite(gap)):
-        node = int(np.abs(cpu).reshape(len(cpu), -1).max(1).argmax())
+    cpu = np.abs(cpu).reshape(len(cpu), -1)
+    parts = [np.asarray(part).reshape(-1, cpu.shape[1]) for part in (problem.budget, problem.lower, problem.upper)]
+    sizes = np.concatenate(parts)
+    size = np.where(np.isfinite(sizes), np.abs(sizes), 0).max(0)  # of every resource, which have units of their own
+    far = ~(cpu < size / np.finfo(cpu.dtype).eps)
+    if far.any() and not np.isfinite(gap):
+        node, resource = np.argwhere(far)[0]
         raise CojaxInputError(
-            f"reference needs a cost with a minimum, got shares of {np.abs(cpu).max():.3g} at node {node}: the cost "
+            f"reference needs a cost with a minimum, got shares of {cpu[node, resource]:.3g} at node {node}: the cost "
             "falls for ever without bounds; give Problem lower and upper bounds, or the cost a curvature."
         )
 

@@ -262,3 +262,13 @@ def test_params_without_a_number_are_no_model():
     assert np.allclose(cojax.reference(problem, jnp.zeros(0)).x.cpu, 2.0)
     with pytest.raises(cojax.CojaxInputError, match="something to decide"):
         cojax.reference(cojax.Problem(lambda x, data: data * (x.params**2).sum(), jnp.ones(3)), jnp.zeros(0))
+
+
+@pytest.mark.parametrize("unit", [2.0**-50, 1.0, 2.0**50])
+def test_a_resource_whose_cost_falls_for_ever_is_named_beside_one_in_other_units(unit):
+    def cost(x, price):
+        return price * x.cpu[0] + (x.cpu[1] / np.float32(unit)) ** 2
+
+    problem = cojax.Problem(cost, np.arange(1, 5, dtype=np.float32), budget=np.array([4, 4 * unit], np.float32))
+    with pytest.raises(cojax.CojaxInputError, match="got shares of .* the cost falls for ever"):
+        cojax.reference(problem)
