@@ -109,9 +109,9 @@ def _allocation(problem: Problem, params: Tree) -> Allocation:
 def _optimum(problem: Problem, params: Tree) -> Table:
     """The shares."""
     lower, upper, budget = as_columns(problem)
-    low, high = jax.vmap(prices.reachable, (1, 1, 0), 1)(lower, upper, budget)
+    low, high = prices.reachable(lower, upper, budget)
     slopes = marginals(problem, params)
-    start, width = jax.vmap(prices.inside, (1, 1, 0), 1)(low, high, budget)
+    start, width = prices.inside(low, high, budget)
     start = prices.pulled_in(start, low, high)
     cpu = _swept(slopes, low, high, budget, start, width)
     if start.shape[1] > 1:
@@ -124,7 +124,7 @@ def _optimum(problem: Problem, params: Tree) -> Table:
             return jnp.where(unrest(shares) < unrest(cpu), shares, cpu)
 
         cpu = lax.cond(unrest(cpu) > 1, together, lambda cpu: cpu, cpu)
-    return jax.vmap(prices.settle, (1, 1, 1, 0), 1)(cpu, lower, upper, budget)
+    return prices.settle(cpu, lower, upper, budget)
 
 
 @_optimum.defjvp

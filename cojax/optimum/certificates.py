@@ -262,7 +262,7 @@ def _market(problem: Problem, params: Tree, cpu: Array) -> tuple[Array, Array, A
     price, (level, worth, moved), problem, params, shares = lax.stop_gradient((price, others, problem, params, shares))
     lower, upper, budget = as_columns(problem)
     # The bounds of the others bound a share too, and a box that is smaller bounds what a tangent can fall.
-    low, high = jax.vmap(prices.reachable, (1, 1, 0), 1)(lower, upper, budget)
+    low, high = prices.reachable(lower, upper, budget)
     near = prices.pulled_in(shares, low, high)
     gaps = lax.map(lambda price: _gap(problem, params, near, price, low, high), price)
     # What moving every share by a rounding explains is none.
@@ -336,7 +336,7 @@ def _best_shares(
     The search begins at `shares`, inside of the bounds.
     """
     eps = jnp.finfo(shares.dtype).eps
-    _, width = jax.vmap(prices.inside, (1, 1, 0), 1)(lower, upper, budget)
+    _, width = prices.inside(lower, upper, budget)
 
     def one(k, state):
         best, low, high = state

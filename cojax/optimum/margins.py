@@ -115,7 +115,7 @@ def price_of(margins: Margins) -> Float[Array, " r"]:
     """The price that marginal costs reveal: their mean over free nodes, flattest costs first; else an idle price."""
     rates = jnp.diagonal(jax.lax.stop_gradient(margins.hessian), axis1=1, axis2=2)
     # As the shares move all marginal costs move as the price does, whatever weighs them.
-    weights = jax.vmap(flatness, 1, 1)(rates, margins.free)
+    weights = flatness(rates, margins.free)
     mean = (weights * jnp.where(margins.free, margins.less, 0)).sum(0)
     return jnp.where(jnp.any(margins.free, 0), mean, idle_price(margins))
 
@@ -129,12 +129,13 @@ def idle_price(margins: Margins) -> Float[Array, " r"]:
     return dearest / 2 + jnp.where(takes, cheapest, dearest) / 2
 
 
-def flatness(rate: Float[Array, " n"], free: Bool[Array, " n"]) -> Float[Array, " n"]:
+def flatness(rate: Table, free: Mask) -> Table:
     """1 / curvature of the free nodes, summing to 1: how the next unit of budget splits; linear costs take it all."""
     info = jnp.finfo(rate.dtype)
     rate = jnp.where(free, rate, 0)
-    weights = jnp.where(free, 1 / jnp.maximum(rate, jnp.maximum(rate.max() * info.eps**2, info.tiny**0.5)), 0)
-    return prices.divide(weights, jnp.broadcast_to(weights.sum(), weights.shape))
+    least = jnp.maximum(jnp.max(rate, 0, keepdims=True) * info.eps**2, info.tiny**0.5)
+    weights = jnp.where(free, 1 / jnp.maximum(rate, least), 0)
+    return prices.divide(weights, weights.sum(0, keepdims=True))
 
 
 def marginals(problem: Problem, params: Tree) -> Slopes:

@@ -13,6 +13,8 @@ from .roots import Root, divide, newton
 
 Shares = Float[Array, " n"]
 Price = Float[Array, ""]
+Table = Float[Array, "n r"]  # shares, a column per resource
+Prices = Float[Array, " r"]
 Slope = Callable[[Array], Array]  # the marginal cost of every node at its own share
 
 # Newton ends far earlier; bisection needs about 110 rounds where a price or a share is 0.
@@ -111,29 +113,33 @@ def _balance(shares: Shares, gives_way: Shares, lower: Shares, upper: Shares, bu
     return jnp.clip(shares + weights * (budget - shares.sum()), lower, upper)
 
 
-def settle(shares: Shares, lower: Shares, upper: Shares, budget: Price) -> Shares:
+def settle(shares: Table, lower: Table, upper: Table, budget: Prices) -> Table:
     """`shares` on a grid of two roundings of the largest, so that they sum to the budget without one.
 
     Bounds go to the next point of the grid inside of them. Where no share is off its bounds, and where a box holds no
     point of the grid, shares stay as they are.
     """
     grid = exact_grid.finest(shares)
-    low, high = jnp.ceil(exact_grid.units(lower, grid)) * grid, jnp.floor(exact_grid.units(upper, grid)) * grid
-    rounded = jnp.clip(jnp.round(exact_grid.units(shares, grid)) * grid, low, high)
+    low = jnp.ceil(exact_grid.units(lower, grid)) * grid[None]
+    high = jnp.floor(exact_grid.units(upper, grid)) * grid[None]
+    rounded = jnp.clip(jnp.round(exact_grid.units(shares, grid)) * grid[None], low, high)
     free = (rounded > low) & (rounded < high)
-    shares = jnp.where(jnp.any(free) & (low <= high), rounded, jnp.clip(shares, lower, upper))
-    count = jnp.maximum(free.sum(), 1).astype(shares.dtype)
+    any_free = jnp.any(free, 0, keepdims=True)
+    shares = jnp.where(any_free & (low <= high), rounded, jnp.clip(shares, lower, upper))
+    count = jnp.maximum(free.sum(0), 1).astype(shares.dtype)
     missing = jnp.round(exact_grid.units(exact_grid.shortfall(shares, budget), grid))
     each = jnp.floor(missing / count)
-    one_more = jnp.cumsum(free.astype(shares.dtype)) <= missing - each * count
-    spread = jnp.where(free, jnp.clip(shares + (each + one_more.astype(shares.dtype)) * grid, low, high), shares)
+    one_more = jnp.cumsum(free.astype(shares.dtype), 0) <= (missing - each * count)[None]
+    steps = each[None] + one_more.astype(shares.dtype)
+    spread = jnp.where(free, jnp.clip(shares + steps * grid[None], low, high), shares)
     # What a fixed share off the grid leaves goes to the smallest share with room for it, whose own bits are the finest.
-    missing = exact_grid.shortfall(spread, budget)
+    missing = exact_grid.shortfall(spread, budget)[None]
     room = jnp.where(free, jnp.where(missing > 0, high - spread, spread - low), -1)
     fits = room >= jnp.abs(missing)
-    taker = jnp.where(jnp.any(fits), jnp.argmin(jnp.where(fits, jnp.abs(spread), jnp.inf)), jnp.argmax(room))
-    last = jnp.clip(spread[taker] + missing, low[taker], high[taker])
-    return jnp.where(jnp.any(free), spread.at[taker].set(last), shares)
+    smallest = jnp.argmin(jnp.where(fits, jnp.abs(spread), jnp.inf), 0)
+    taker = jnp.where(jnp.any(fits, 0), smallest, jnp.argmax(room, 0))
+    takes = any_free & (jnp.arange(len(shares))[:, None] == taker[None])
+    return jnp.where(takes, jnp.clip(spread + missing, low, high), jnp.where(any_free, spread, shares))
 
 
 def shares_at(
@@ -166,28 +172,23 @@ def shares_at(
     return shares, jnp.where(at_lower | at_upper | stays, 0, divide(jnp.ones_like(rate), rate))
 
 
-def reachable(lower: Shares, upper: Shares, budget: Price) -> tuple[Shares, Shares]:
+def reachable(lower: Table, upper: Table, budget: Prices) -> tuple[Table, Table]:
     """The bounds, drawn in where the bounds of all others leave no share beyond them."""
-    eps = jnp.finfo(lower.dtype).eps
-
-    def others(ends):
-        is_open = jnp.isinf(ends)
-        finite = jnp.where(is_open, 0, ends)
-        others_open = (is_open.sum() > 1) | (jnp.any(is_open) & ~is_open)
-        opened = jnp.where(others_open, jnp.inf, 0).astype(ends.dtype)
-        return opened, finite.sum() - finite, 4 * eps * jnp.abs(finite).sum()
-
+    bounds, eps = jnp.stack([lower, upper]), jnp.finfo(lower.dtype).eps
+    outward, budget = _outward(lower.dtype)[:, :, None], budget[None, None]
+    is_open = jnp.isinf(bounds)
+    finite = jnp.where(is_open, 0, bounds)
+    others_open = (is_open.sum(1, keepdims=True) > 1) | (jnp.any(is_open, 1, keepdims=True) & ~is_open)
+    # What the others leave at most, all at their lower bounds, and what they leave at least.
+    left = budget - (finite.sum(1, keepdims=True) - finite)
+    left = jnp.where(others_open, -outward * jnp.inf, left)
     # So much farther out that a share never ends there only because sums are rounded.
-    opened, sums, rounding = others(lower)
-    most = budget - sums + opened
-    most = most + rounding + 16 * eps * (jnp.abs(budget) + jnp.abs(most))
-    opened, sums, rounding = others(upper)
-    least = budget - sums - opened
-    least = least - rounding - 16 * eps * (jnp.abs(budget) + jnp.abs(least))
+    rounding = 4 * eps * jnp.abs(finite).sum(1, keepdims=True) + 16 * eps * (jnp.abs(budget) + jnp.abs(left))
+    most, least = left - outward * rounding
     return jnp.maximum(lower, jnp.minimum(least, upper)), jnp.minimum(upper, jnp.maximum(most, lower))
 
 
-def inside(lower: Shares, upper: Shares, budget: Price) -> tuple[Shares, Shares]:
+def inside(lower: Table, upper: Table, budget: Prices) -> tuple[Table, Table]:
     """Shares strictly inside of their bounds, which sum to the budget, and a finite width for every box.
 
     All have the same share, or stand at the same fraction of their box. A side that is infinite, or so far out that it
@@ -196,24 +197,26 @@ def inside(lower: Shares, upper: Shares, budget: Price) -> tuple[Shares, Shares]
     even = budget / lower.shape[0]
     bounds = jnp.stack([lower, upper])
     told = jnp.isfinite(bounds) & (bounds != 0)
-    smallest = jnp.min(jnp.where(told, jnp.abs(bounds), jnp.inf))
-    size = jnp.where(even == 0, jnp.where(jnp.any(told), smallest, 0), jnp.abs(even))
-    far = jnp.abs(bounds - even) > FAR * size
-    opened = jnp.where(far, _outward(bounds.dtype) * jnp.inf, bounds)
-    near, all_of_it = _finite(jnp.stack([opened, bounds]), budget, size)
+    smallest = jnp.min(jnp.where(told, jnp.abs(bounds), jnp.inf), (0, 1))
+    size = jnp.where(even == 0, jnp.where(jnp.any(told, (0, 1)), smallest, 0), jnp.abs(even))
+    far = jnp.abs(bounds - even[None, None]) > FAR * size[None, None]
+    opened = jnp.where(far, _outward(bounds.dtype)[:, :, None] * jnp.inf, bounds)
+    near, whole = _finite(jnp.stack([opened, bounds]), budget, size)
     near = jnp.stack([jnp.maximum(near[0], lower), jnp.minimum(near[1], upper)])
-    fits = (near[0].sum() <= budget) & (budget <= near[1].sum())
-    low, high = jnp.where(fits, near, all_of_it)
-    fraction = jnp.clip(divide(budget - low.sum(), (high - low).sum()), 0, 1)
-    alike = jnp.all((lower < even) & (even < upper))
-    return jnp.where(alike, even, low + fraction * (high - low)), high - low
+    least, most = near.sum(1)
+    low, high = jnp.where(((least <= budget) & (budget <= most))[None, None], near, whole)
+    fraction = jnp.clip(divide(budget - low.sum(0), (high - low).sum(0)), 0, 1)
+    alike = jnp.all((lower < even[None]) & (even[None] < upper), 0)
+    return jnp.where(alike[None], even[None], low + fraction[None] * (high - low)), high - low
 
 
-def _finite(bounds: Float[Array, "m 2 n"], budget: Price, size: Price) -> Float[Array, "m 2 n"]:
+def _finite(bounds: Float[Array, "m 2 n r"], budget: Prices, size: Prices) -> Float[Array, "m 2 n r"]:
     """Finite ends of all boxes, which hold the budget; infinite ones are `size` away from the others at least."""
-    is_open, others, outward = jnp.isinf(bounds), bounds[:, ::-1], _outward(bounds.dtype)[None]
+    is_open, outward = jnp.isinf(bounds), _outward(bounds.dtype)[None, :, :, None]
+    budget, size = budget[None, None, None], size[None, None, None]
     # Where an end is infinite the other one stands for it, or the even share.
-    ends = jnp.where(is_open, jnp.where(is_open[:, ::-1], budget / bounds.shape[2], others), bounds)
+    other = jnp.where(is_open[:, ::-1], budget / bounds.shape[2], bounds[:, ::-1])
+    ends = jnp.where(is_open, other, bounds)
     missing = jnp.maximum(outward * (budget - ends.sum(2, keepdims=True)), 0)
     each = divide(missing, is_open.sum(2, keepdims=True).astype(bounds.dtype))
     reach = 2 * jnp.maximum(jnp.max(each, 1, keepdims=True), size)
@@ -256,9 +259,7 @@ def band_around(
     return Band(lower, upper, tried[0], tried[1], width, slope_low, slope_high)
 
 
-def pulled_in(
-    shares: Float[Array, "*m n r"], lower: Float[Array, "n r"], upper: Float[Array, "n r"]
-) -> Float[Array, "*m n r"]:
+def pulled_in(shares: Float[Array, "*m n r"], lower: Table, upper: Table) -> Float[Array, "*m n r"]:
     """`shares` clipped to their bounds, then off them by a rounding error, so that log(0) and 1/0 are not met."""
     lower, upper = (jnp.broadcast_to(bound, shares.shape) for bound in (lower, upper))
     size = jnp.expand_dims(lax.stop_gradient(sizes_of(shares, lower, upper)), -2)

@@ -61,7 +61,7 @@ def balance(problem: Problem, cpu: Array) -> Float[Array, ""]:
     """How far the shares are off the budget beside it, or beside the largest share where that is larger."""
     assert problem.budget is not None
     shares, budget = cpu.reshape(cpu.shape[0], -1), problem.budget.reshape(-1)
-    off = jax.vmap(exact_grid.imbalance, (1, 0))(shares, budget)
+    off = exact_grid.imbalance(shares, budget)
     return lax.stop_gradient(jnp.max(beside(off, jnp.maximum(jnp.abs(budget), jnp.abs(shares).max(0)))))
 
 

@@ -32,7 +32,7 @@ def stack_copies(problem: Problem, params: Tree) -> Tree:
 def _samples(problem: Problem, params: Tree) -> tuple[Array, Array, Array]:
     """Shares spread over every box, all resources alike; the costs there, and the marginal costs or None."""
     lower, upper, budget = as_columns(problem)
-    start, width = jax.vmap(prices.inside, (1, 1, 0), 1)(lower, upper, budget)
+    start, width = prices.inside(lower, upper, budget)
     low = jnp.where(jnp.isfinite(lower), lower, jnp.where(jnp.isfinite(upper), upper - width, start - width / 2))
     copies = stack_copies(problem, params)
     assert problem.lower is not None
