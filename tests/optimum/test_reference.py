@@ -270,5 +270,5 @@ def test_a_resource_whose_cost_falls_for_ever_is_named_beside_one_in_other_units
         return price * x.cpu[0] + (x.cpu[1] / np.float32(unit)) ** 2
 
     problem = cojax.Problem(cost, np.arange(1, 5, dtype=np.float32), budget=np.array([4, 4 * unit], np.float32))
-    with pytest.raises(cojax.CojaxInputError, match="got shares of .* the cost falls for ever"):
+    with pytest.raises(cojax.CojaxInputError, match=r"got shares of .* the cost falls for ever"):
         cojax.reference(problem)
