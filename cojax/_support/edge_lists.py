@@ -22,11 +22,11 @@ class EdgeList(NamedTuple):
         import networkx as nx
 
         graph = nx.empty_graph(self.num_nodes)
-        graph.add_edges_from(self.pairs.T.tolist())
+        graph.add_edges_from(np.asarray(self.pairs).T.tolist())
         return graph
 
     def __repr__(self) -> str:
-        return f"EdgeList({self.num_nodes} nodes, {self.pairs.shape[1]} edges)"
+        return f"EdgeList({self.num_nodes} nodes, {np.shape(self.pairs)[-1]} edges)"
 
 
 def sorted_once(num_nodes: int, pairs: Int[np.ndarray, "2 m"]) -> Int[np.ndarray, "2 e"]:

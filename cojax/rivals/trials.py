@@ -294,18 +294,20 @@ class Trials(NamedTuple):
         share = (factors[:, :, None] <= steps).mean(axis=0)
         return Profile(self.methods, steps, share, over, float(gap))
 
-    def table(self, over: Over = "steps", gaps: tuple[float, ...] = GAPS, *, half: Half | None = None) -> str:
+    def table(self, over: Over = "steps", gaps: Any = GAPS, *, half: Half | None = None) -> str:
         """For every gap and method: how many instances it solves, the median, what half of them take, and the best.
 
         The band is from the quarter of the trials that is done first to the quarter that is done last. Beside the best
         median stands the ratio of `paired`, with its interval. Where that holds 1 the two are not distinguishable. Its
         level is 0.95, and of more than three methods 1 - 0.1 / (m - 1): what is truly the best would be called slower
         only if it were found slower than one of the m - 1 others, which happens with 0.05 at most.
+
+        Args: over; gaps, a number > 0 or a row of them; half.
         """
         unit, factor = UNITS[self._known(over)]
         rows = [["method", "gap", "solved", "median", "half of all", "beside the best median"]]
         level = max(LEVEL, 1 - 2 * (1 - LEVEL) / max(len(self.methods) - 1, 1))
-        for gap in gaps:
+        for gap in np.ravel(real_array("Trials.table", "gaps", gaps)).tolist():
             took = self.taken(over, gap, half).T
             solved, medians = np.isfinite(took).sum(axis=1), middle(took)
             bands = [order_statistic(took, part) for part in (0.25, 0.75)]

@@ -405,6 +405,12 @@ def test_arrays_that_are_no_graph_are_refused(pairs, message):
         network(graphs.EdgeList(4, pairs))
 
 
+def test_an_edge_list_of_lists_has_an_edge_a_column():
+    found = graphs.EdgeList(3, [[0, 1], [1, 2]])
+    assert sorted(found.to_networkx().edges) == [(0, 1), (1, 2)] and repr(found) == "EdgeList(3 nodes, 2 edges)"
+    assert network(found).num_nodes == 3
+
+
 class Rustworkx:
     """What cojax reads of a rustworkx graph, as its documentation describes it; the real one is tried where it is."""
 

@@ -156,7 +156,16 @@ def test_the_table_says_who_is_best_and_who_cannot_be_told_from_it():
     assert reaching([[5.0, 9.0, 9.0, 9.0, 9.0]] * 6).table("steps", (1e-6,)).count("not distinguishable") == 4
     assert "not" not in reaching([[5.0, 9.0, 9.0, 9.0, 9.0]] * 7).table("steps", (1e-6,))
     assert "none got there" in reaching(np.full((6, 2), np.inf)).table("steps", (1e-6,))
+
     assert "Kilobits" in str(reaching(rows)) and "Seconds" not in str(reaching(rows))
+
+
+def test_a_table_takes_one_gap_and_refuses_what_is_none():
+    found = reaching([[5.0, 9.0, 9.0]] * 6)
+    assert found.table("steps", 1e-6) == found.table("steps", (1e-6,))
+    for gaps, told in ((None, "needs real numbers for gaps"), (0.0, "gap > 0")):
+        with pytest.raises(cojax.CojaxInputError, match=told):
+            found.table("steps", gaps)
 
 
 def test_bands_are_quantiles_of_the_last_look_within_an_amount():
