@@ -1,7 +1,8 @@
 """Problems whose budget, data and nodes change while a run is under way."""
 
+import contextlib
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -81,7 +82,7 @@ class Changing(Scenario):
         self.steps = jnp.asarray(_checked_steps(changes), jnp.int32)
         self.stages = None
         if any(change.data is not None for change in changes):
-            self.stages = _stack([problem.data, *(change.data for change in changes)])
+            self.stages = _stack(problem.data, changes)
         roll = roll_of(changes, problem.num_nodes)
         self.moves = None if roll.all() else moves_of(changes, roll)
         self.problem = problem
@@ -191,19 +192,22 @@ def _checked_steps(changes: list[Change]) -> list[int]:
     return steps
 
 
-def _stack(given: list[Tree]) -> Tree:
+@contextlib.contextmanager
+def _naming(step: int) -> Iterator[None]:
+    """Of many changes, tell which is refused."""
+    try:
+        yield
+    except CojaxInputError as error:
+        raise CojaxInputError(f"{str(error).rstrip('.')} (from step {step} on).") from error
+
+
+def _stack(first: Tree, changes: list[Change]) -> Tree:
     """Data of every stage, what is None taken from the stage before."""
-    stages = [given[0]]
-    for data in given[1:]:
-        data = stages[-1] if data is None else with_columns(data)
-        if not alike(data, given[0]):
-            shapes = (jax.tree.map(jnp.shape, tree) for tree in (given[0], data))
-            raise CojaxInputError(
-                f"Changing needs data shaped as those of the problem, {', got '.join(map(str, shapes))}; "
-                "a node with fewer samples than the others is padded."
-            )
-        for leaf, like in zip(jax.tree.leaves(data), jax.tree.leaves(given[0]), strict=True):
-            _check_data(leaf, like)
+    stages = [first]
+    for change in changes:
+        data = stages[-1] if change.data is None else with_columns(change.data)
+        with _naming(change.step):
+            _check_stage(data, first)
         stages.append(data)
     return jax.tree.map(lambda *leaves: jnp.stack([_typed(leaf, leaves[0]) for leaf in leaves]), *stages)
 
@@ -214,6 +218,17 @@ def _typed(leaf: Any, like: Array) -> Array:
 
 def _is_key(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _check_stage(data: Tree, first: Tree) -> None:
+    if not alike(data, first):
+        shapes = (jax.tree.map(jnp.shape, tree) for tree in (first, data))
+        raise CojaxInputError(
+            f"Changing needs data shaped as those of the problem, {', got '.join(map(str, shapes))}; "
+            "a node with fewer samples than the others is padded."
+        )
+    for leaf, like in zip(jax.tree.leaves(data), jax.tree.leaves(first), strict=True):
+        _check_data(leaf, like)
 
 
 def _check_data(leaf: Any, like: Array) -> None:
@@ -243,15 +258,16 @@ def _round_budgets(problem: Problem, changes: list[Change], roll: np.ndarray) ->
     if problem.budget is None:
         raise CojaxInputError("Changing got a new budget, but the problem has none; give the problem one.")
     budgets: list[np.ndarray] = []
-    for there, given in zip(roll, [problem.budget, *(change.budget for change in changes)], strict=True):
-        budget = budgets[-1] if given is None else real_array("Changing", "budget", given)
-        if np.shape(budget) != np.shape(problem.budget):
-            raise CojaxInputError(
-                f"Changing needs budgets of shape {np.shape(problem.budget)}, got shape {np.shape(budget)}."
-            )
-        # As a problem of its own, so that it is checked against the bounds.
-        alone = Attended(problem, jnp.asarray(there), None)
-        like = Problem(problem.cost, problem.data, budget, lower=alone.lower, upper=alone.upper)
+    for there, change in zip(roll, [Change(0, problem.budget), *changes], strict=True):
+        with _naming(change.step):
+            budget = budgets[-1] if change.budget is None else real_array("Changing", "budget", change.budget)
+            if np.shape(budget) != np.shape(problem.budget):
+                raise CojaxInputError(
+                    f"Changing needs budgets of shape {np.shape(problem.budget)}, got shape {np.shape(budget)}."
+                )
+            # As a problem of its own, so that it is checked against the bounds.
+            alone = Attended(problem, jnp.asarray(there), None)
+            like = Problem(problem.cost, problem.data, budget, lower=alone.lower, upper=alone.upper)
         budgets.append(np.asarray(like.budget))
     table = jnp.asarray(np.stack(budgets), problem.budget.dtype)
     return exact_grid.on_grid(table, exact_grid.common_grid(table))

@@ -159,3 +159,18 @@ def _without_budget():
 def _run(allocator):
     problem = changed(cojax.Change(5, 17.0))
     return cojax.solve(problem, NETWORK, cojax.CoOpt(allocate=allocator), laws.start_of(problem), num_steps=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"budget": 100.0}, r"needs budget <= sum of upper, got 100 > 8: .* \(from step 20 on\)\."),
+        ({"budget": "much"}, r"needs real numbers for budget, got <U4 \(from step 20 on\)\."),
+        ({"data": np.ones(3)}, r"needs data shaped as .* \(from step 20 on\)\."),
+        ({"leaves": 1, "heir": 0}, r"needs budget <= sum of upper, got 7 > 6: .* \(from step 20 on\)\."),
+    ],
+)
+def test_of_many_changes_the_one_that_cannot_be_is_told_by_its_step(change, told):
+    problem = cojax.Problem(lambda x, price: price * x.cpu**2, np.ones(4), budget=4.0, lower=0.0, upper=2.0)
+    with pytest.raises(cojax.CojaxInputError, match=told):
+        cojax.Changing(problem, [cojax.Change(10, budget=7.0), cojax.Change(20, **change)])
