@@ -70,7 +70,7 @@ def _next_unit(found: Found) -> Float[np.ndarray, " n"]:
         np.asarray(part)[:, 0] for part in (found.margins.free, found.margins.can_take, found.margins.more)
     )
     if free.any():
-        return np.asarray(flatness(found.margins.hessian[:, 0, 0], found.margins.free[:, 0]))
+        return np.asarray(flatness(found.margins.hessian[:, :, 0], found.margins.free)[:, 0])
     taken = np.zeros(len(more))
     if can_take.any():
         taken[np.argmin(np.where(can_take, more, np.inf))] = 1.0
