@@ -433,6 +433,25 @@ def test_an_undirected_graph_among_directed_ones_is_heard_both_ways():
     np.testing.assert_allclose(network.weights[0], network.weights[0].T, atol=1e-15)  # a walk on it is reversible
 
 
+def test_large_prices_that_are_alike_leave_a_total_exact_where_differences_flow_and_round_it_where_amounts_do():
+    """What `Digraph` says of itself, in float32, with prices 10 000 times their differences."""
+
+    def cost(x, price):
+        return price * x.cpu**2 + 1e4 * x.cpu
+
+    problem = cojax.Problem(cost, np.linspace(1, 2, 6, dtype=np.float32), budget=np.float32(13.75))
+    method = cojax.CoOpt(allocate=cojax.Laplacian(0.1))
+    arcs = nx.DiGraph([(i, (i + jump) % 6) for i in range(6) for jump in (1, 2, 4)])
+
+    def largest_off(graph):
+        run = cojax.solve(problem, cojax.network(graph), method, problem.start(), num_steps=100)
+        return float(run.trace.imbalance.max())
+
+    assert largest_off(arcs.to_undirected()) == 0
+    # 100 steps in which six nodes add up three flows, 500 in all, in and out, each sum rounded twice.
+    assert 0 < largest_off(arcs) < 100 * 6 * 4 * 500 * 2.0**-24
+
+
 @pytest.mark.parametrize("nodelist", [None, [2, 0, 1]], ids=["in order", "in another"])
 def test_an_edge_list_among_directed_graphs_is_the_undirected_graph_of_its_edges(nodelist):
     arcs, path = nx.DiGraph([(0, 1), (1, 2), (2, 0)]), cojax.graphs.EdgeList(3, np.array([[0, 1], [1, 2]]))
