@@ -16,6 +16,7 @@ from .worst_cases import check_worst
 NUM_CURVATURES = 129  # at which equal costs are looked at, before the worst is looked at more closely
 NUM_DRAWN = 6  # of unlike curvatures where the search starts, beside those that eigenvectors of L tell
 MOST_ROUNDS = 20  # of a search
+TIED = 1e-9  # beside a rate, what rounding explains
 # Numbers of all states, above which a search starts from the worst alike costs alone: it takes long.
 MOST_SEARCHED = 200
 
@@ -71,7 +72,9 @@ def worst_instance(method: Method, network: Network, *, convexity: float, smooth
     if len(values) * len(linear.a) <= MOST_SEARCHED:
         starts += list(np.where(np.vstack([parts, drawn]) > 0, smoothness, convexity))
     climbed = [_climb(whole, start, convexity, smoothness) for start in starts]
-    rate, curvatures = max(climbed, key=lambda each: each[0])
+    # The first of those that are equal but for rounding: alike costs, where unlike ones are no slower.
+    slowest = max(rate for rate, _ in climbed) * (1 - TIED)
+    curvatures = next(curvatures for rate, curvatures in climbed if rate >= slowest)
     rate, params, targets = whole.excited(curvatures)
     problem = Problem(_quadratic, (jnp.asarray(curvatures), jnp.asarray(targets)))
     return WorstInstance(rate, problem, problem.start(jnp.asarray(params)))
@@ -174,7 +177,7 @@ def _climb(whole: _Whole, curvatures: np.ndarray, convexity: float, smoothness: 
         one = np.arange(len(ends)) == np.argmax(slope * (ends - curvatures))
         for moved in (ends, np.where(one, ends, curvatures)):
             next_rate, next_slope = whole.rate(moved)
-            if next_rate > rate * (1 + 1e-9):
+            if next_rate > rate * (1 + TIED):
                 rate, slope, curvatures = next_rate, next_slope, moved
                 break
         else:

@@ -1,5 +1,7 @@
 """A worst instance is as slow as it says in a run, and between it and the proved rate there is hardly any room."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import networkx as nx
@@ -169,11 +171,32 @@ def test_alike_costs_are_those_of_a_fine_grid():
     assert theory.worst_instance(cojax.DIGing(step), network, **ENDS).rate >= worst - 1e-9
 
 
-def test_unlike_costs_are_found_where_they_are_slower():
-    network = cojax.network(cojax.graphs.named("ring", 20))
-    found = theory.worst_instance(cojax.ATCTracking(0.2), network, **ENDS)
-    curvature = np.asarray(found.problem.data[0])
-    assert set(curvature) == {CONVEX, SMOOTH}
+@pytest.mark.parametrize("step", [0.12, 0.5])
+def test_no_costs_of_either_curvature_are_slower_than_what_is_found(step):
+    """All 64 of a path of six nodes, by the eigenvalues of DIGing on the params, and on trackers beside gradients."""
+    network = cojax.network(cojax.graphs.named("path", 6))
+    laplacian, eye = theory.laplacians(network)[0].toarray(), np.eye(6)
+    zero_sum = np.linalg.svd(np.ones((1, 6)))[2][1:].T  # what is beside the gradients sums to 0
+
+    def rate(curvatures):
+        curves = np.diag(curvatures)
+        moved = [eye - laplacian - step * curves, -step * zero_sum]
+        told = [-zero_sum.T @ laplacian @ curves, zero_sum.T @ (eye - laplacian) @ zero_sum]
+        return np.abs(np.linalg.eigvals(np.block([moved, told]))).max()
+
+    slowest = max(rate(ends) for ends in itertools.product((CONVEX, SMOOTH), repeat=6))
+    assert theory.worst_instance(cojax.DIGing(step), network, **ENDS).rate >= slowest - 1e-9
+
+
+@pytest.mark.parametrize(
+    ("method", "graph"),
+    [(cojax.NIDS(0.9), ("star", 6)), (cojax.ATCTracking(0.5), ("path", 5)), (cojax.ATCTracking(0.2), ("ring", 20))],
+    ids=["NIDS", "path", "ring"],
+)
+def test_costs_are_alike_where_unlike_ones_are_no_slower(method, graph):
+    """A mode that rests at some nodes does not feel their curvature: which are told would be rounding."""
+    found = theory.worst_instance(method, cojax.network(cojax.graphs.named(*graph)), **ENDS)
+    assert len(set(np.asarray(found.problem.data[0]))) == 1
 
 
 def test_what_has_no_worst_instance_is_refused():
